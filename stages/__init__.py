@@ -1,0 +1,6 @@
+"""The stages of dvc.yaml: `python -m stages.NAME` runs one, `--help` says what it reads and writes."""
+
+import os
+
+# TensorFlow's start-up remarks on instruction sets and absent GPUs drown a stage's own words; set it to 0 to see them.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,0 +1,36 @@
+"""Fine-tune the top of the backbone and the augmented model's head together, from the activations at the cut."""
+
+import keras
+from pydantic import PositiveInt
+
+from transfer.backbone import BackboneParams, load_backbone, print_summary, trainable_tail
+from transfer.classifier import Classifier, load_classifier, save_classifier
+from transfer.compute import set_up
+from transfer.door import run
+from transfer.examples import read_examples, read_views
+from transfer.manifest import read_manifest
+from transfer.params import load_param, load_params
+from transfer.training import TrainingParams, compile_classifier, fit
+
+
+class FinetuneParams(TrainingParams):
+    pass
+
+
+def main() -> None:
+    params = load_params(FinetuneParams, "finetune")
+    architecture = load_params(BackboneParams, "backbone")
+    set_up(params.seed, load_param(PositiveInt, "compute.threads"))
+    manifest = read_manifest()
+    views, validation = read_views(manifest, "cut"), read_examples(manifest, "validation", "cut")
+    backbone, augmented = load_backbone(architecture), load_classifier("augmented")
+    print_summary(backbone, augmented.model, architecture, architecture.unfreeze_from)
+    tail = trainable_tail(backbone, architecture.unfreeze_from)
+    model = keras.Model(tail.input, augmented.model(tail.output), name="finetuned")
+    compile_classifier(model, params.learning_rate)
+    fitted = fit(model, lambda epoch: views.inputs[epoch % len(views.inputs)], views.labels, validation, params)
+    save_classifier("finetuned", Classifier(model, "cut", augmented.class_names, fitted.epoch), fitted.history)
+
+
+if __name__ == "__main__":
+    run(main)

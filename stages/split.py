@@ -1,0 +1,251 @@
+"""Decide which image is train, validation or test, and say why some were refused."""
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import imagehash
+import numpy as np
+import pandas as pd
+from pydantic import Field, NonNegativeInt, field_validator, model_validator
+from tqdm import tqdm
+
+from transfer.door import run
+from transfer.errors import PipelineError
+from transfer.files import write_csv
+from transfer.images import BadImageError, read_rgb
+from transfer.manifest import SPLITS, UNUSED, class_names, write_manifest
+from transfer.parallel import map_in_order
+from transfer.params import Params, load_params
+from transfer.partition import assign, connected_groups, quotas
+from transfer.sources import Entry, Layout, find_layout, read_source
+
+REJECTED = Path("data/split/rejected.csv")
+DUPLICATES = Path("data/split/duplicates.csv")
+MAX_CLASSES = 1000
+
+
+class SplitParams(Params):
+    source: str
+    train: float = Field(gt=0)
+    validation: float = Field(gt=0)
+    test: float = Field(gt=0)
+    group_by: str | None
+    max_rejected: NonNegativeInt
+    seed: NonNegativeInt
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Asked for train, validation, test: fractions or counts, (3,)."""
+        return np.array([self.train, self.validation, self.test])
+
+    @property
+    def is_fractions(self) -> bool:
+        return bool((self.sizes < 1).all())
+
+    @field_validator("group_by")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return pattern
+
+    @model_validator(mode="after")
+    def _adds_up(self):
+        asked = f"train, validation, test = {self.train:g}, {self.validation:g}, {self.test:g}"
+        if self.is_fractions and abs(self.sizes.sum() - 1) > 1e-6:
+            raise ValueError(f"{asked} add up to {self.sizes.sum():g}; fractions must add up to 1")
+        if not self.is_fractions and (self.sizes % 1).any():
+            raise ValueError(f"{asked}: give three fractions that add up to 1, or three whole numbers of images")
+        return self
+
+
+@dataclass(frozen=True)
+class Examined:
+    """One file, looked at: its hashes, or why it cannot be used. `split` is None unless the source is pre-split."""
+
+    path: str
+    problem: str | None = None
+    sha256: str = ""
+    perceptual: str = ""
+    class_name: str = ""
+    split: str | None = None
+
+
+def main() -> None:
+    params = load_params(SplitParams, "split")
+    files, folders = examine(Path(params.source))
+    layout = find_layout([file.path for file in files] + folders)
+    files = [place(file, layout) for file in files]
+    images = sorted((file for file in files if not file.problem), key=lambda file: file.path)
+    rejected = sorted((file for file in files if file.problem), key=lambda file: file.path)
+    write_csv(REJECTED, ["path", "reason"], [(file.path, file.problem) for file in rejected])
+    check_rejected(rejected, params.max_rejected)
+    check_classes(images, files, folders, layout)
+    manifest = divide(images, params, is_split=layout.is_split)
+    check_every_class_everywhere(manifest)
+    write_manifest(manifest)
+    duplicates = list_duplicates(manifest)
+    duplicates.to_csv(DUPLICATES, index=False, lineterminator="\n")
+    report(manifest, duplicates, len(rejected), params)
+
+
+def examine(source: Path) -> tuple[list[Examined], list[str]]:
+    """Read and decode every file of the source once: the files, and the paths of the folders."""
+    files, folders = [], []
+    entries = tqdm(read_source(source), desc="split: reading", unit=" files")
+    for result in map_in_order(_look_at, entries):
+        (folders if result.path.endswith("/") else files).append(result)
+    return files, [folder.path for folder in folders]
+
+
+def _look_at(entry: Entry) -> Examined:
+    if entry.problem or entry.content is None:
+        return Examined(entry.path, problem=entry.problem)
+    try:
+        image = read_rgb(entry.content)
+    except BadImageError as problem:
+        return Examined(entry.path, problem=str(problem))
+    return Examined(entry.path, sha256=hashlib.sha256(entry.content).hexdigest(), perceptual=str(imagehash.phash(image)))
+
+
+def place(file: Examined, layout: Layout) -> Examined:
+    """Add the class (and the split, if the source has them) that the file's folder names."""
+    place = layout.place(file.path)
+    if place is None:
+        return replace(file, problem=file.problem or "not in a class folder")
+    return replace(file, split=place[0], class_name=place[1])
+
+
+def check_rejected(rejected: list[Examined], most: int) -> None:
+    """Stop when more files are bad than the user is ready to lose."""
+    if len(rejected) > most:
+        listed = "\n".join(f"  {file.path}: {file.problem}" for file in rejected[:10])
+        more = f"\n  ... and {len(rejected) - 10} more" if len(rejected) > 10 else ""
+        raise PipelineError(
+            f"{len(rejected)} files cannot be used, more than split.max_rejected = {most} (all of them are in {REJECTED}):\n"
+            f"{listed}{more}\nRepair or remove them, or raise split.max_rejected."
+        )
+
+
+def check_classes(images: list[Examined], files: list[Examined], folders: list[str], layout: Layout) -> None:
+    """Two to MAX_CLASSES classes, none of them without a usable image."""
+    used = {image.class_name for image in images}
+    places = [layout.place(folder) for folder in folders]
+    named = {file.class_name for file in files if file.class_name} | {place[1] for place in places if place}
+    if empty := sorted(named - used):
+        raise PipelineError(
+            f"no usable image in class folder {', '.join(map(repr, empty))}; add images or remove the folder (see {REJECTED})"
+        )
+    if not 2 <= len(used) <= MAX_CLASSES:
+        found = f"only {next(iter(used))!r}" if len(used) == 1 else str(len(used))
+        raise PipelineError(f"split.source must hold 2 to {MAX_CLASSES:,} class folders, found {found}; see README, 'Your own images'")
+
+
+def divide(images: list[Examined], params: SplitParams, *, is_split: bool) -> pd.DataFrame:
+    """The manifest's rows: class, group and split of every image; a source that is already split keeps its splits."""
+    names = sorted({image.class_name for image in images})
+    labels = np.array([names.index(image.class_name) for image in images])
+    groups = connected_groups([tie_keys(image, key) for image, key in zip(images, group_keys(images, params.group_by), strict=True)])
+    if is_split:
+        splits = [image.split for image in images]
+    else:
+        check_three_of_each(labels, names)
+        quota = quotas(np.bincount(labels), count_sizes(params, len(images)))
+        numbers = assign(labels, groups, quota, np.random.default_rng(params.seed))
+        splits = [(*SPLITS, UNUSED)[number] for number in numbers]
+    return pd.DataFrame(
+        {
+            "split": splits,
+            "path": [image.path for image in images],
+            "class_name": [image.class_name for image in images],
+            "label": labels,
+            "group": groups,
+            "sha256": [image.sha256 for image in images],
+        }
+    )
+
+
+def tie_keys(image: Examined, group_key: str | None) -> list[tuple[str, str]]:
+    """What ties an image to others: its bytes, its look, and the group that the user named."""
+    keys = [("sha256", image.sha256), ("perceptual", image.perceptual)]
+    return keys if group_key is None else [*keys, ("group_by", group_key)]
+
+
+def group_keys(images: list[Examined], pattern: str | None) -> list[str | None]:
+    """What `split.group_by` finds in each path: its first group, or the whole match; None where it finds nothing."""
+    if pattern is None:
+        return [None] * len(images)
+    matches = [re.search(pattern, image.path) for image in images]
+    if not any(matches):
+        raise PipelineError(f"split.group_by = {pattern!r} matches no path, the first being {images[0].path!r}; mend the expression")
+    if missed := matches.count(None):
+        print(f"split: split.group_by matches {len(images) - missed} of {len(images)} paths; the others are on their own")
+    return [match and (match[1] if match.re.groups else match[0]) for match in matches]
+
+
+def check_three_of_each(labels: np.ndarray, names: list[str]) -> None:
+    counts = np.bincount(labels)
+    if counts.min() < len(SPLITS):
+        scarce = ", ".join(f"{names[c]!r} ({counts[c]})" for c in np.flatnonzero(counts < len(SPLITS)))
+        raise PipelineError(
+            f"fewer images than splits in class {scarce}; train, validation and test need one each: add images or remove the class"
+        )
+
+
+def count_sizes(params: SplitParams, n: int) -> np.ndarray:
+    """Images in train, validation, test and unused: int (4,), sum n."""
+    if params.is_fractions:
+        edges = np.round(np.cumsum(params.sizes) * n).astype(int)
+        return np.append(np.diff(edges, prepend=0), 0)
+    counts = params.sizes.astype(int)
+    if counts.sum() > n:
+        asked = " + ".join(map(str, counts))
+        raise PipelineError(
+            f"split.train + validation + test = {asked} = {counts.sum()}, but only {n} usable images were found; "
+            "lower them, or give fractions such as 0.6, 0.2, 0.2"
+        )
+    return np.append(counts, n - counts.sum())
+
+
+def check_every_class_everywhere(manifest: pd.DataFrame) -> None:
+    table = pd.crosstab(manifest["class_name"], manifest["split"]).reindex(columns=SPLITS, fill_value=0)
+    lacking = [f"{name!r} has none in {split}" for name in table.index for split in SPLITS if not table.loc[name, split]]
+    if lacking:
+        raise PipelineError(
+            f"class {', '.join(lacking[:10])}; groups of duplicates (and split.group_by) stay on one side, "
+            "so a class needs at least three of them, and each split must be large enough for one"
+        )
+
+
+def list_duplicates(manifest: pd.DataFrame) -> pd.DataFrame:
+    """The images that share a group with others, and which of them are one file in two classes."""
+    tied = manifest[manifest.groupby("group")["path"].transform("size") > 1]
+    in_classes = manifest.groupby("sha256")["class_name"].transform("nunique")
+    tied = tied.assign(same_file_in_two_classes=in_classes[tied.index] > 1)
+    return tied.sort_values(["group", "path"])[["group", "split", "path", "class_name", "same_file_in_two_classes"]]
+
+
+def report(manifest: pd.DataFrame, duplicates: pd.DataFrame, n_rejected: int, params: SplitParams) -> None:
+    """Say in a few lines what came out, and above all what the user should look at."""
+    counts = manifest["split"].value_counts()
+    print(pd.crosstab(manifest["class_name"], manifest["split"], margins=True).to_string())
+    print(f"split: {len(class_names(manifest))} classes, {len(manifest)} images, {n_rejected} rejected ({REJECTED})")
+    print(f"split: {len(duplicates)} images in {duplicates['group'].nunique()} groups that belong together ({DUPLICATES})")
+    if not params.is_fractions and (got := [counts.get(s, 0) for s in SPLITS]) != params.sizes.astype(int).tolist():
+        print(f"split: asked for {params.sizes.astype(int).tolist()}, got {got}: groups are never cut, and a source that is split stays so")
+    if counts.get(UNUSED):
+        print(f"split: {counts[UNUSED]} images are in no split, since the counts asked for fewer than there are")
+    if twice := int(duplicates["same_file_in_two_classes"].sum()):
+        paths = duplicates.loc[duplicates["same_file_in_two_classes"], "path"]
+        print(f"split: WARNING: {twice} images are the same file in two classes, one label is wrong: {', '.join(paths[:6])}")
+    leaks = duplicates.groupby("group")["split"].nunique()
+    if leaking := int((leaks > 1).sum()):
+        print(f"split: WARNING: {leaking} groups of duplicates lie across the source's own splits; test scores are flattered")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,34 @@
+"""Method 2: train a head behind the frozen base on augmented views, epoch e on view e mod V."""
+
+from pydantic import PositiveInt
+
+from transfer.backbone import BackboneParams, build_backbone, print_summary
+from transfer.classifier import Classifier, save_classifier
+from transfer.compute import set_up
+from transfer.door import run
+from transfer.examples import read_examples, read_views
+from transfer.head import build_head
+from transfer.manifest import class_names, read_manifest
+from transfer.params import load_param, load_params
+from transfer.training import HeadTrainingParams, compile_classifier, fit
+
+
+class TrainAugmentedParams(HeadTrainingParams):
+    pass
+
+
+def main() -> None:
+    params = load_params(TrainAugmentedParams, "train_augmented")
+    architecture = load_params(BackboneParams, "backbone")
+    set_up(params.seed, load_param(PositiveInt, "compute.threads"))
+    manifest = read_manifest()
+    views, validation = read_views(manifest, "features"), read_examples(manifest, "validation", "features")
+    head = build_head(views.inputs.shape[2:], params.units, params.dropout, len(class_names(manifest)))
+    print_summary(build_backbone(architecture.name, architecture.image_size), head, architecture, unfreeze_from=None)
+    compile_classifier(head, params.learning_rate)
+    fitted = fit(head, lambda epoch: views.inputs[epoch % len(views.inputs)], views.labels, validation, params)
+    save_classifier("augmented", Classifier(head, "features", class_names(manifest), fitted.epoch), fitted.history)
+
+
+if __name__ == "__main__":
+    run(main)

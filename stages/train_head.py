@@ -1,0 +1,34 @@
+"""Method 1: train a dense head on clean bottleneck features."""
+
+from pydantic import PositiveInt
+
+from transfer.backbone import BackboneParams, build_backbone, print_summary
+from transfer.classifier import Classifier, save_classifier
+from transfer.compute import set_up
+from transfer.door import run
+from transfer.examples import read_examples
+from transfer.head import build_head
+from transfer.manifest import class_names, read_manifest
+from transfer.params import load_param, load_params
+from transfer.training import HeadTrainingParams, compile_classifier, fit
+
+
+class TrainHeadParams(HeadTrainingParams):
+    pass
+
+
+def main() -> None:
+    params = load_params(TrainHeadParams, "train_head")
+    architecture = load_params(BackboneParams, "backbone")
+    set_up(params.seed, load_param(PositiveInt, "compute.threads"))
+    manifest = read_manifest()
+    train, validation = (read_examples(manifest, split, "features") for split in ("train", "validation"))
+    head = build_head(train.inputs.shape[1:], params.units, params.dropout, len(class_names(manifest)))
+    print_summary(build_backbone(architecture.name, architecture.image_size), head, architecture, unfreeze_from=None)
+    compile_classifier(head, params.learning_rate)
+    fitted = fit(head, lambda epoch: train.inputs, train.labels, validation, params)
+    save_classifier("head", Classifier(head, "features", class_names(manifest), fitted.epoch), fitted.history)
+
+
+if __name__ == "__main__":
+    run(main)

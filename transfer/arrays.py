@@ -1,0 +1,46 @@
+"""Arrays on disk: `.npy`, written and read as memory maps, so that size is bounded by the disk and not by memory."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from transfer.errors import PipelineError
+from transfer.files import replacing
+
+
+@contextmanager
+def new_array(path: Path, shape: tuple[int, ...], dtype: str) -> Iterator[np.ndarray]:
+    """Yield a writable memory map of the given shape; the file gets its name when the block ends well.
+
+    Raises:
+        OSError: the disk cannot hold it; said before hours are spent, since the space is taken at once.
+    """
+    with replacing(path) as temporary:
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
+        yield array
+        array.flush()
+
+
+def read_array(path: Path, *, rows: int | None = None, axis: int = 0, ndim: int | None = None) -> np.ndarray:
+    """Open an array read-only as a memory map.
+
+    Args:
+        rows: how many rows the manifest (or the array beside it) says there are, along `axis`.
+        ndim: how many dimensions there must be.
+
+    Raises:
+        PipelineError: missing, damaged, or in disagreement with `rows` or `ndim`.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise PipelineError(f"{path} is missing; run `dvc repro` or `dvc pull`") from None
+    except (ValueError, EOFError) as error:
+        raise PipelineError(f"{path} is damaged ({error}); delete it and run `dvc repro`, or `dvc pull` it again") from None
+    if ndim is not None and array.ndim != ndim:
+        raise PipelineError(f"{path} has shape {array.shape}, {ndim} dimensions were expected; delete it and run `dvc repro`")
+    if rows is not None and array.shape[axis] != rows:
+        raise PipelineError(f"{path} has {array.shape[axis]} rows, the manifest has {rows}; delete it and run `dvc repro`")
+    return array

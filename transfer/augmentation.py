@@ -1,0 +1,83 @@
+"""Augmented views: one affine warp an image, drawn from (seed, image, view) and nothing else."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field, NonNegativeInt
+from scipy.ndimage import affine_transform
+
+from transfer.params import Params
+
+
+class WarpRanges(Params):
+    """How far a view may depart. rotation, shear: degrees either way; shifts: fractions of the side; zoom: 1 - z to 1 + z."""
+
+    rotation: float = Field(ge=0, le=180)
+    width_shift: float = Field(ge=0, lt=1)
+    height_shift: float = Field(ge=0, lt=1)
+    shear: float = Field(ge=0, lt=90)
+    zoom: float = Field(ge=0, lt=1)
+    horizontal_flip: bool
+    seed: NonNegativeInt
+
+
+@dataclass(frozen=True)
+class Warp:
+    """One drawn transform, in the terms of Keras's ImageDataGenerator.
+
+    rotation, shear: degrees. shift_x, shift_y: pixels along the columns and the rows. zoom_x, zoom_y: factors of the
+    sampled window, so above 1 shrinks the picture. flip: mirror left and right, last.
+    """
+
+    rotation: float = 0.0
+    shift_x: float = 0.0
+    shift_y: float = 0.0
+    shear: float = 0.0
+    zoom_x: float = 1.0
+    zoom_y: float = 1.0
+    flip: bool = False
+
+
+def draw_warp(image: np.ndarray, view: int, ranges: WarpRanges) -> Warp:
+    """Draw the warp of one view of an image uint8 (H, W, 3).
+
+    The generator is seeded by (seed, view, content of the image): a view does not depend on the image's place, its
+    neighbours, the batch, the backend or a resume. Ranges and distributions are those of
+    ImageDataGenerator.get_random_transform.
+    """
+    content = int.from_bytes(hashlib.sha256(image.tobytes()).digest()[:16], "little")
+    rng = np.random.default_rng([ranges.seed, view, content])
+    height, width = image.shape[:2]
+    return Warp(
+        rotation=rng.uniform(-ranges.rotation, ranges.rotation),
+        shift_x=rng.uniform(-ranges.width_shift, ranges.width_shift) * width,
+        shift_y=rng.uniform(-ranges.height_shift, ranges.height_shift) * height,
+        shear=rng.uniform(-ranges.shear, ranges.shear),
+        zoom_x=rng.uniform(1 - ranges.zoom, 1 + ranges.zoom),
+        zoom_y=rng.uniform(1 - ranges.zoom, 1 + ranges.zoom),
+        flip=bool(rng.random() < 0.5) and ranges.horizontal_flip,
+    )
+
+
+def warp_matrix(warp: Warp, height: int, width: int) -> np.ndarray:
+    """Where each output pixel is read: float64 (3, 3) on (row, column, 1), about the centre of the image.
+
+    Rotation, shift, shear, zoom, multiplied in the order of Keras's `apply_affine_transform`.
+    """
+    theta, phi = np.deg2rad(warp.rotation), np.deg2rad(warp.shear)
+    rotate = np.array([[np.cos(theta), np.sin(theta), 0], [-np.sin(theta), np.cos(theta), 0], [0, 0, 1]])
+    shift = np.array([[1, 0, warp.shift_y], [0, 1, warp.shift_x], [0, 0, 1]])
+    shear = np.array([[np.cos(phi), 0, 0], [-np.sin(phi), 1, 0], [0, 0, 1]])
+    zoom = np.diag([warp.zoom_y, warp.zoom_x, 1])
+    to_centre = np.array([[1, 0, height / 2 - 0.5], [0, 1, width / 2 - 0.5], [0, 0, 1]])
+    return to_centre @ rotate @ shift @ shear @ zoom @ np.linalg.inv(to_centre)
+
+
+def apply_warp(image: np.ndarray, warp: Warp) -> np.ndarray:
+    """Resample an image (H, W, 3) once, bilinearly, edge pixels repeated outside: float32 (H, W, 3), 0..255."""
+    matrix = warp_matrix(warp, *image.shape[:2])
+    source = image.astype(np.float32)
+    channels = [affine_transform(source[..., c], matrix[:2, :2], matrix[:2, 2], order=1, mode="nearest") for c in range(3)]
+    warped = np.stack(channels, axis=-1)
+    return warped[:, ::-1] if warp.flip else warped

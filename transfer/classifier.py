@@ -1,0 +1,81 @@
+"""Trained classifiers on disk: `NAME.weights.h5`, `NAME.json` and `NAME_history.csv`, written and read here only.
+
+Weights and configuration are apart because a `.keras` archive carries the date and is never the same bytes twice.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from scipy.special import expit, softmax
+
+from transfer.errors import PipelineError
+from transfer.files import replacing, write_json
+
+MODELS = Path("models")
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model from cached activations to logits (B, L).
+
+    takes: `features` or `cut`, the array that it reads. epoch: the epoch whose weights these are, from 1.
+    """
+
+    model: keras.Model
+    takes: str
+    class_names: list[str]
+    epoch: int
+
+
+def save_classifier(name: str, classifier: Classifier, history: pd.DataFrame, folder: Path = MODELS) -> None:
+    """Write a classifier and its training history under `name`; equal models give equal bytes."""
+    description = {
+        "takes": classifier.takes,
+        "class_names": classifier.class_names,
+        "epoch": classifier.epoch,
+        "model": json.loads(classifier.model.to_json()),
+    }
+    # Keras numbers optimizers and metrics in the compile section by the process's history; inference needs none of it.
+    description["model"].pop("compile_config", None)
+    write_json(folder / f"{name}.json", description)
+    with replacing(folder / f"{name}.weights.h5") as temporary:
+        classifier.model.save_weights(temporary)
+    with replacing(folder / f"{name}_history.csv") as temporary:
+        history.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
+    """Read a classifier back.
+
+    Raises:
+        PipelineError: missing, damaged, or weights that do not fit the configuration.
+    """
+    description_file, weights_file = folder / f"{name}.json", folder / f"{name}.weights.h5"
+    for file in (description_file, weights_file):
+        if not file.exists():
+            raise PipelineError(f"{file} is missing; run `dvc repro` or `dvc pull`")
+    try:
+        description = json.loads(description_file.read_text(encoding="utf-8"))
+        model = keras.models.model_from_json(json.dumps(description["model"]))
+        model.load_weights(weights_file)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise PipelineError(f"{description_file} and {weights_file.name} are damaged or do not belong together: {error}") from None
+    return Classifier(model, description["takes"], description["class_names"], description["epoch"])
+
+
+def predict_logits(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
+    """Logits float32 (N, L) of cached inputs (N, ...)."""
+    return np.concatenate([model.predict_on_batch(inputs[start : start + BATCH]) for start in range(0, len(inputs), BATCH)])
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Logits (N, L) to probabilities float64 (N, C): a sigmoid for one logit, a softmax for more."""
+    if logits.shape[1] == 1:
+        positive = expit(logits.astype(np.float64))
+        return np.hstack([1 - positive, positive])
+    return softmax(logits.astype(np.float64), axis=1)

@@ -1,0 +1,56 @@
+"""The machine: threads, determinism, and the pass of images through a frozen network.
+
+The only module that knows of TensorFlow; on another Keras backend its set-up is left to that backend.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import keras
+import numpy as np
+
+from transfer.parallel import map_in_order
+
+
+def set_up(seed: int, threads: int = 1) -> None:
+    """Seed every generator and, on TensorFlow, fix the thread count and make every operation deterministic.
+
+    Must come before the first operation. Another number of threads divides sums otherwise and changes their last
+    bits, which is why it is an argument and not the number of cores.
+    """
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(seed)
+
+
+def has_accelerator() -> bool:
+    """Whether the backend sees a GPU or TPU."""
+    return any(not device.startswith("cpu") for device in keras.distribution.list_devices())
+
+
+def frozen_pass(model: keras.Model, images: Iterable[np.ndarray], batch_size: int) -> Iterator[list[np.ndarray]]:
+    """Send images (H, W, 3) through a frozen model, in order: per batch the model's outputs, each (b, ...).
+
+    On a CPU every image goes alone, on one thread (see `set_up`), and images are spread over the cores: a row then
+    depends on its image only, not on its neighbours, the batch or the number of cores. An accelerator needs batches;
+    there the same batches give the same bytes.
+    """
+    if has_accelerator():
+        return map(model.predict_on_batch, _batches(images, batch_size))
+    model.predict_on_batch(np.zeros((1, *model.input_shape[1:]), dtype=np.float32))  # traced once, before threads share it
+    return map_in_order(model.predict_on_batch, _batches(images, 1))
+
+
+def _batches(images: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """Stack images to float32 (b, H, W, 3); the last batch may be smaller."""
+    pending = []
+    for image in images:
+        pending.append(image)
+        if len(pending) == size:
+            yield np.stack(pending).astype(np.float32)
+            pending = []
+    if pending:
+        yield np.stack(pending).astype(np.float32)

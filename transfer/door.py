@@ -1,0 +1,52 @@
+"""The door of every stage: `--help`, errors for people, and the time it took."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from transfer.errors import PipelineError
+from transfer.files import write_json
+
+LOGS = Path("logs")
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a stage's `main` as a program: `python -m stages.NAME [--help]`.
+
+    A user's mistake (PipelineError) or the machine's refusal (OSError, a full disk say) is printed without a
+    traceback and exits with 1; anything else is a bug and keeps its traceback. The duration goes to logs/, which is
+    not tracked: a tracked file with a duration in it would differ from run to run.
+    """
+    name = Path(sys.argv[0]).stem
+    argparse.ArgumentParser(
+        prog=f"python -m stages.{name}",
+        description=_describe(name),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
+    started = time.time()
+    try:
+        main()
+    except PipelineError as error:
+        sys.exit(f"{name}: {error}")
+    except OSError as error:
+        sys.exit(f"{name}: {error.strerror or error}: {error.filename or 'no file named'}; nothing was half-written")
+    seconds = time.time() - started
+    write_json(LOGS / f"{name}.json", {"started": started, "seconds": seconds})
+    print(f"{name}: {seconds:.1f} s")
+
+
+def _describe(name: str, pipeline: Path = Path("dvc.yaml")) -> str:
+    """What stage `name` is for, reads and writes, as dvc.yaml says it."""
+    if not pipeline.exists():
+        return f"{pipeline} is not in {Path.cwd()}; run from the project's folder."
+    stage = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["stages"][name]
+    outputs = [item if isinstance(item, str) else next(iter(item)) for key in ("outs", "metrics", "plots") for item in stage.get(key, [])]
+    parts = {"reads": stage.get("deps", []), "parameters": stage.get("params", []), "writes": outputs}
+    lines = [stage["desc"] + "."]
+    for title, items in parts.items():
+        lines += ["", f"{title}:", *(f"  {item}" for item in items)]
+    return "\n".join(lines)

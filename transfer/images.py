@@ -1,0 +1,70 @@
+"""Bytes to pixels: any image that people have, as 8-bit RGB."""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP", "TIFF")  # MPO: what many phones write as .jpg
+MAX_PIXELS = 100_000_000  # 300 MB as RGB: above any camera that classifies well, below what stops a machine
+
+# Our own limit stands in `read_rgb`, before a pixel is decoded; Pillow's is global and only warns at first.
+Image.MAX_IMAGE_PIXELS = None
+
+
+class BadImageError(Exception):
+    """Why these bytes are no image that can be used, in words for a person."""
+
+
+def read_rgb(content: bytes) -> Image.Image:
+    """Decode an image file to 8-bit RGB, upright.
+
+    The first frame of an animation; EXIF orientation applied; transparency over white; 16-bit grey scaled by
+    1/257 (Pillow's own conversion would clip at 255); the format is judged by content, not by the name.
+
+    Raises:
+        BadImageError: empty, truncated, of no known format, too many pixels, or of unknown value range.
+    """
+    if not content:
+        raise BadImageError("the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on odd metadata; what matters raises
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise BadImageError(f"{width} x {height} pixels, more than the {MAX_PIXELS:,} that are allowed")
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except BadImageError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise BadImageError("not a JPEG, PNG, GIF, BMP, WebP or TIFF image") from None
+    except Exception as error:  # Pillow's decoders raise OSError, ValueError, SyntaxError, struct.error and more
+        raise BadImageError(f"damaged or truncated: {error}") from None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise BadImageError("floating-point pixels, whose range is unknown; save it with 8 or 16 bits")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return _from_16_bit(np.asarray(image))
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_16_bit(grey: np.ndarray) -> Image.Image:
+    if grey.min() < 0 or grey.max() > 0xFFFF:
+        raise BadImageError("32-bit grey pixels beyond 16 bits, whose range is unknown; save it with 8 or 16 bits")
+    return Image.fromarray(np.round(grey / 257).astype(np.uint8)).convert("RGB")
+
+
+def resize(image: Image.Image, size: int, interpolation: str) -> np.ndarray:
+    """Stretch an RGB image to a square: uint8 (size, size, 3).
+
+    interpolation: a Pillow name in lower case; all but `nearest` average over the source pixels when shrinking.
+    """
+    return np.asarray(image.resize((size, size), Image.Resampling[interpolation.upper()]))

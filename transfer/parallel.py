@@ -1,0 +1,32 @@
+"""A bounded, order-keeping map over threads."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def available_cores() -> int:
+    """Cores that this process may use (the affinity mask on Linux, all of them elsewhere)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_in_order(function: Callable[[A], B], items: Iterable[A], workers: int | None = None) -> Iterator[B]:
+    """Yield `function(item)` in the order of `items`, computed by `workers` threads (default: one a core).
+
+    Unlike `Executor.map` it draws items only as results are taken, so a stream of images is never held in memory
+    whole. An exception of `function` or `items` is raised where its result would have come.
+    """
+    workers = workers or available_cores()
+    with ThreadPoolExecutor(workers) as pool:
+        pending = deque()
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

@@ -1,0 +1,100 @@
+"""Dividing images over splits: whole groups, by class, to the number asked, from a seed."""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+
+def connected_groups(keys: Sequence[Sequence[Hashable]]) -> np.ndarray:
+    """Number the groups of items that share a key, directly or through others.
+
+    Args:
+        keys: for each of N items, the keys that tie it to others (its hashes, its patient).
+
+    Returns:
+        Group of each item: int (N,), from 0 in order of first appearance.
+    """
+    numbers: dict[Hashable, int] = {}
+    rows, columns = [], []
+    for row, own in enumerate(keys):
+        for key in own:
+            rows.append(row)
+            columns.append(numbers.setdefault(key, len(numbers)))
+    n = len(keys)
+    nodes = n + len(numbers)
+    edges = coo_array((np.ones(len(rows), dtype=np.int8), (rows, np.asarray(columns, dtype=int) + n)), shape=(nodes, nodes))
+    components = connected_components(edges, directed=False)[1][:n]
+    order = {component: number for number, component in enumerate(dict.fromkeys(components.tolist()))}
+    return np.array([order[component] for component in components.tolist()], dtype=int)
+
+
+def quotas(class_counts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """How many images of each class each split should get.
+
+    Rounds `class_counts[c] * sizes[s] / N` to integers with the given row and column sums: the floor first, then one
+    by one where most is missing. A class that would get none in a split that wants some takes one from the split
+    where it has most; then a column is off by that.
+
+    Args:
+        class_counts: int (C,), images a class, sum N.
+        sizes: int (S,), images a split, sum N.
+
+    Returns:
+        int (C, S), rows summing to `class_counts`.
+    """
+    ideal = np.outer(class_counts, sizes) / class_counts.sum()
+    quota = np.floor(ideal).astype(int)
+    rows, columns = class_counts - quota.sum(axis=1), sizes - quota.sum(axis=0)
+    while rows.any():
+        missing = np.where(np.outer(rows > 0, columns > 0), ideal - quota, -np.inf)
+        c, s = np.unravel_index(np.argmax(missing), missing.shape)
+        quota[c, s] += 1
+        rows[c] -= 1
+        columns[s] -= 1
+    for c, s in np.argwhere((quota == 0) & (sizes > 0)):
+        richest = np.argmax(quota[c])
+        if quota[c, richest] > 1:
+            quota[c, richest] -= 1
+            quota[c, s] += 1
+    return quota
+
+
+def assign(labels: np.ndarray, groups: np.ndarray, quota: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw a split for each item so that groups stay whole and quotas are met as closely as they allow.
+
+    Groups of several items go first, the largest at the head, each to a split drawn in proportion to the room it
+    has left for the group's classes; a group that fits nowhere goes where the largest share of the quota is open.
+    Single items then fill what is left, exactly where all groups fitted.
+
+    Args:
+        labels: int (N,), class of each item.
+        groups: int (N,), group of each item, numbered from 0.
+        quota: int (C, S) from `quotas`.
+        rng: the source of all chance.
+
+    Returns:
+        int (N,), split of each item.
+    """
+    n_classes, n_splits = quota.shape
+    left = quota.copy()
+    splits = np.full(len(labels), -1)
+    sizes = np.bincount(groups)
+    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1])
+    shuffled = rng.permutation(np.flatnonzero(sizes > 1))
+    for group in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
+        composition = np.bincount(labels[members[group]], minlength=n_classes)[:, None]
+        concerned = composition[:, 0] > 0
+        room = np.where((left >= composition).all(axis=0), left[concerned].sum(axis=0), 0)
+        if room.any():
+            split = rng.choice(n_splits, p=room / room.sum())
+        else:
+            split = np.argmax(left[concerned].sum(axis=0) / np.maximum(quota[concerned].sum(axis=0), 1))
+        splits[members[group]] = split
+        left[:, split] -= composition[:, 0]
+    for c in range(n_classes):
+        singles = rng.permutation(np.flatnonzero((labels == c) & (splits < 0)))
+        places = rng.permutation(np.repeat(np.arange(n_splits), np.maximum(left[c], 0)))
+        splits[singles] = places[: len(singles)]
+    return splits

@@ -1,0 +1,242 @@
+"""The user's images: a folder, a `.zip` or a `.tar(.gz)` of class folders, read as one stream of entries.
+
+Archives are read in memory and never unpacked, so nothing in them can be written anywhere. What cannot be taken
+(a path that climbs out, a link, a damaged member) comes as an entry with its problem, in its place.
+"""
+
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from transfer.errors import PipelineError
+
+MAX_FILE_BYTES = 256 * 2**20
+_SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+_CLUTTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a source.
+
+    path: POSIX path inside the source; a folder's ends in `/`.
+    content: the file's bytes; None for a folder, for a file with a problem and for one that was not wanted.
+    problem: why it cannot be taken, or None.
+    """
+
+    path: str
+    content: bytes | None = None
+    problem: str | None = None
+
+
+def read_source(source: Path, wanted: Container[str] | None = None) -> Iterator[Entry]:
+    """Stream the entries of a folder or an archive, one in memory at a time, in the source's own order.
+
+    Hidden files and the clutter of desktops (`.DS_Store`, `__MACOSX`, `Thumbs.db`) are passed over. With `wanted`,
+    only those paths are read and yielded.
+
+    Raises:
+        PipelineError: the source is missing, or is neither a folder nor an archive that can be opened.
+    """
+    if not source.exists():
+        raise PipelineError(f"split.source = {str(source)!r}: no such folder or archive; give a path that exists")
+    read = _reader_of(source)
+    seen = set()
+    for entry in read(source, wanted):
+        if entry.path in seen and not entry.path.endswith("/"):
+            entry = Entry(entry.path, problem="a second file of the same name in the archive")
+        seen.add(entry.path)
+        yield entry
+
+
+def _reader_of(source: Path):
+    if source.is_dir():
+        return _read_folder
+    if zipfile.is_zipfile(source):
+        return _read_zip
+    if tarfile.is_tarfile(source):
+        return _read_tar
+    raise PipelineError(
+        f"split.source = {str(source)!r}: neither a folder nor a .zip, .tar or .tar.gz that can be opened; is the download complete?"
+    )
+
+
+def _read_folder(root: Path, wanted: Container[str] | None) -> Iterator[Entry]:
+    inside = root.resolve()
+
+    def walk(folder: Path) -> Iterator[Entry]:
+        with os.scandir(folder) as scan:
+            children = sorted(scan, key=lambda child: child.name)
+        for child in children:
+            path = Path(child.path).relative_to(root).as_posix()
+            if _is_clutter(path):
+                continue
+            if child.is_symlink() and not Path(child.path).resolve().is_relative_to(inside):
+                yield Entry(_printable(path), problem="a link that leaves the folder")
+            elif child.is_symlink() and not child.is_file():
+                yield Entry(_printable(path), problem="a broken link" if not child.is_dir() else "a link to a folder")
+            elif child.is_dir(follow_symlinks=False):
+                yield Entry(_printable(path) + "/")
+                yield from walk(Path(child.path))
+            elif not child.is_file():
+                yield Entry(_printable(path), problem="not a regular file")
+            elif wanted is None or path in wanted:
+                yield _read_file(Path(child.path), path)
+
+    yield from walk(root)
+
+
+def _read_file(file: Path, path: str) -> Entry:
+    if problem := _name_problem(path):
+        return Entry(_printable(path), problem=problem)
+    try:
+        if file.stat().st_size > MAX_FILE_BYTES:
+            return Entry(path, problem=_too_large(file.stat().st_size))
+        return Entry(path, content=file.read_bytes())
+    except OSError as error:
+        return Entry(path, problem=f"cannot be read: {error.strerror}")
+
+
+def _read_zip(source: Path, wanted: Container[str] | None) -> Iterator[Entry]:
+    try:
+        archive = zipfile.ZipFile(source)
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise PipelineError(f"split.source = {str(source)!r}: a damaged zip archive ({error}); is the download complete?") from None
+    with archive:
+        for member in archive.infolist():
+            path, problem = _zip_name(member)
+            if _is_clutter(path):
+                continue
+            problem = problem or _name_problem(path)
+            if problem:
+                yield Entry(_printable(path), problem=problem)
+            elif member.is_dir():
+                yield Entry(path.rstrip("/") + "/")
+            elif stat.S_ISLNK(member.external_attr >> 16):
+                yield Entry(path, problem="a link inside an archive")
+            elif member.file_size > MAX_FILE_BYTES:
+                yield Entry(path, problem=_too_large(member.file_size))
+            elif wanted is None or path in wanted:
+                try:
+                    yield Entry(path, content=archive.read(member))
+                except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+                    yield Entry(path, problem=f"a damaged or encrypted member of the archive: {error}")
+
+
+def _zip_name(member: zipfile.ZipInfo) -> tuple[str, str | None]:
+    """The member's path, and what is wrong with its encoding.
+
+    Python decodes a name without the UTF-8 flag as code page 437, as the format says; many programs write UTF-8
+    there all the same, so the raw bytes are tried as that.
+    """
+    path, problem = member.filename, None
+    if not member.flag_bits & 0x800:
+        try:
+            path = path.encode("cp437").decode("utf-8")
+        except UnicodeDecodeError:
+            problem = "the name is not UTF-8"
+    return _tidy(path.replace("\\", "/")), problem
+
+
+def _read_tar(source: Path, wanted: Container[str] | None) -> Iterator[Entry]:
+    try:
+        with tarfile.open(source) as archive:
+            for member in archive:
+                path = _tidy(member.name)
+                if _is_clutter(path) or path == ".":
+                    continue
+                if problem := _name_problem(path):
+                    yield Entry(_printable(path), problem=problem)
+                elif member.isdir():
+                    yield Entry(path + "/")
+                elif not member.isfile():
+                    yield Entry(path, problem="a link inside an archive" if member.issym() or member.islnk() else "not a regular file")
+                elif member.size > MAX_FILE_BYTES:
+                    yield Entry(path, problem=_too_large(member.size))
+                elif wanted is None or path in wanted:
+                    yield Entry(path, content=archive.extractfile(member).read())
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise PipelineError(f"split.source = {str(source)!r}: a damaged tar archive ({error}); is the download complete?") from None
+
+
+def _tidy(path: str) -> str:
+    """Drop `./` and doubled slashes, keep a leading `/` and `..` for `_name_problem` to see."""
+    return str(PurePosixPath(path))
+
+
+def _is_clutter(path: str) -> bool:
+    return any(part in _CLUTTER or (part.startswith(".") and part not in (".", "..")) for part in PurePosixPath(path).parts)
+
+
+def _climbs(path: str) -> bool:
+    pure = PurePosixPath(path)
+    return pure.is_absolute() or ".." in pure.parts or path[1:3] == ":/"
+
+
+def _name_problem(path: str) -> str | None:
+    if _climbs(path):
+        return "the path climbs out of the archive"
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return "the name is not UTF-8"
+    return None
+
+
+def _printable(path: str) -> str:
+    """The path with undecodable bytes as `\\xNN`, fit for a UTF-8 file."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _too_large(size: int) -> str:
+    return f"{size:,} bytes, more than the {MAX_FILE_BYTES:,} that one image may have"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a source keeps its classes.
+
+    depth: folders in front of the class folder that every path shares (a single wrapping folder, say).
+    is_split: the level under them is train/validation/test, and the classes lie below that.
+    """
+
+    depth: int
+    is_split: bool
+
+    def place(self, path: str) -> tuple[str | None, str] | None:
+        """Split (None unless pre-split) and class of a file, or None when it lies in no class folder."""
+        parts = path.split("/")[self.depth :]
+        split = _SPLIT_FOLDERS.get(parts.pop(0)) if self.is_split else None
+        return (split, parts[0]) if len(parts) >= 2 and (split or not self.is_split) else None
+
+
+def find_layout(paths: Iterable[str]) -> Layout:
+    """Find the class folders among the paths of files and folders (the latter end in `/`).
+
+    A folder that is alone at its level and holds folders is a wrapper and is looked through.
+
+    Raises:
+        PipelineError: no folders at all, or train/validation/test of which one is missing or doubled.
+    """
+    parts = [path.split("/") for path in paths if not _climbs(path)]
+    depth = 0
+    while True:
+        tops = {p[depth] for p in parts if len(p) > depth + 1}
+        if len(tops) != 1 or not any(len(p) > depth + 2 and p[depth + 1] for p in parts):
+            break
+        depth += 1
+    if not tops:
+        raise PipelineError("split.source holds no class folders; put each class's images in a folder of its own")
+    if "train" not in tops or not tops <= set(_SPLIT_FOLDERS):
+        return Layout(depth, is_split=False)
+    found = [_SPLIT_FOLDERS[top] for top in tops]
+    if sorted(found) != ["test", "train", "validation"]:
+        raise PipelineError(
+            f"split.source is already split, but into {', '.join(sorted(tops))}; it needs train, validation and test, each once"
+        )
+    return Layout(depth, is_split=True)

@@ -1,0 +1,121 @@
+"""Training from cached arrays: every step a pure function of (seed, epoch, step)."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import keras
+import numpy as np
+import pandas as pd
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from sklearn.utils.class_weight import compute_sample_weight
+from tqdm import tqdm
+
+from transfer.errors import PipelineError
+from transfer.examples import Examples
+from transfer.params import Params
+
+VALIDATION_BATCH = 256  # fixed, since another number would change the last bits of the validation loss
+
+
+class TrainingParams(Params):
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    patience: PositiveInt | None
+    keep: Literal["best", "last"]
+    class_weight: Literal["balanced"] | None
+    seed: NonNegativeInt
+
+
+class HeadTrainingParams(TrainingParams):
+    units: PositiveInt
+    dropout: float = Field(ge=0, lt=1)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """history: a row an epoch, with epoch, loss, accuracy, val_loss, val_accuracy. epoch: whose weights the model has."""
+
+    history: pd.DataFrame
+    epoch: int
+
+
+def compile_classifier(model: keras.Model, learning_rate: float) -> None:
+    """Compile for training from logits (B, L): binary cross-entropy for one logit, categorical for more; RMSprop."""
+    if model.output_shape[-1] == 1:
+        loss, accuracy = keras.losses.BinaryCrossentropy(from_logits=True), keras.metrics.BinaryAccuracy(threshold=0.0)
+    else:
+        loss, accuracy = keras.losses.SparseCategoricalCrossentropy(from_logits=True), keras.metrics.SparseCategoricalAccuracy()
+    accuracy.name = "accuracy"
+    model.compile(optimizer=keras.optimizers.RMSprop(learning_rate), loss=loss, weighted_metrics=[], metrics=[accuracy])
+
+
+def fit(
+    model: keras.Model,
+    inputs_of: Callable[[int], np.ndarray],
+    labels: np.ndarray,
+    validation: Examples,
+    params: TrainingParams,
+) -> Fitted:
+    """Train a compiled classifier in place and leave it with the weights to keep.
+
+    Args:
+        inputs_of: the training inputs (N, ...) of an epoch, counted from 0; views change by epoch.
+        labels: int (N,).
+        validation: what early stopping and `keep: best` look at (the validation loss).
+
+    Raises:
+        PipelineError: the loss is no longer finite.
+    """
+    targets = _targets(labels)
+    weights = compute_sample_weight(params.class_weight, labels).astype(np.float32)
+    rows, best_loss, best_epoch, best_weights = [], np.inf, 0, None
+    with tqdm(range(params.epochs), desc=f"{model.name}: epochs", unit="epoch") as progress:
+        for epoch in progress:
+            inputs = inputs_of(epoch)
+            batches = epoch_batches(len(labels), params.batch_size, params.seed, epoch)
+            trained = _average(
+                (len(batch), model.train_on_batch(inputs[batch], targets[batch], sample_weight=weights[batch], return_dict=True))
+                for batch in batches
+            )
+            check = validate(model, validation)
+            rows.append({"epoch": epoch + 1, **trained, **{f"val_{name}": value for name, value in check.items()}})
+            progress.set_postfix_str(f"loss {trained['loss']:.3f}, validation loss {check['loss']:.3f}, accuracy {check['accuracy']:.3f}")
+            if not np.isfinite([trained["loss"], check["loss"]]).all():
+                raise PipelineError(f"the loss is not finite in epoch {epoch + 1}; lower learning_rate = {params.learning_rate:g}")
+            if check["loss"] < best_loss:
+                best_loss, best_epoch = check["loss"], epoch
+                best_weights = model.get_weights() if params.keep == "best" else None
+            if params.patience is not None and epoch - best_epoch >= params.patience:
+                break
+    if best_weights is not None:
+        model.set_weights(best_weights)
+    return Fitted(pd.DataFrame(rows), best_epoch + 1 if params.keep == "best" else len(rows))
+
+
+def epoch_batches(n: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
+    """The rows of each step of an epoch: a shuffle of 0..n-1 drawn from (seed, epoch), the last batch maybe smaller."""
+    order = np.random.default_rng([seed, epoch]).permutation(n)
+    for start in range(0, n, batch_size):
+        yield order[start : start + batch_size]
+
+
+def validate(model: keras.Model, examples: Examples) -> dict[str, float]:
+    """Loss and accuracy over all examples, counted and then divided."""
+    targets = _targets(examples.labels)
+    batches = (slice(start, start + VALIDATION_BATCH) for start in range(0, len(targets), VALIDATION_BATCH))
+    return _average(
+        (len(targets[batch]), model.test_on_batch(examples.inputs[batch], targets[batch], return_dict=True)) for batch in batches
+    )
+
+
+def _average(batches: Iterable[tuple[int, dict[str, float]]]) -> dict[str, float]:
+    """Mean over examples of what Keras reports a batch, from (number of examples, report)."""
+    sizes, reports = zip(*batches, strict=True)
+    return {name: float(np.average([report[name] for report in reports], weights=sizes)) for name in ("loss", "accuracy")}
+
+
+def _targets(labels: np.ndarray) -> np.ndarray:
+    """Labels as both losses take them: float32 (N, 1)."""
+    return labels.reshape(-1, 1).astype(np.float32)
