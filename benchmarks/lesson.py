@@ -76,13 +76,17 @@ def run_lesson(folder: Path) -> dict:
         started = time.time()
 
     features = {split: extract_features(base, plain, folder / split) for split in SPLITS}
-    head = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(256, activation="relu"), keras.layers.Dense(1, activation="sigmoid")])
+    head = keras.Sequential(
+        [keras.layers.Flatten(), keras.layers.Dense(256, activation="relu"), keras.layers.Dense(1, activation="sigmoid")]
+    )
     compile_as_lesson(head, 1e-4)
     head.fit(*features["train"], epochs=20, batch_size=10, validation_data=features["validation"], verbose=2)
     note("head", head.evaluate(*features["test"], verbose=0)[1])
 
     base.trainable = False
-    model = keras.Sequential([base, keras.layers.Flatten(), keras.layers.Dense(132, activation="relu"), keras.layers.Dense(1, activation="sigmoid")])
+    model = keras.Sequential(
+        [base, keras.layers.Flatten(), keras.layers.Dense(132, activation="relu"), keras.layers.Dense(1, activation="sigmoid")]
+    )
     train = augmenting.flow_from_directory(folder / "train", target_size=SIZE, batch_size=20, class_mode="binary")
     validation = plain.flow_from_directory(folder / "validation", target_size=SIZE, batch_size=20, class_mode="binary")
     test = plain.flow_from_directory(folder / "test", target_size=SIZE, batch_size=20, class_mode="binary", shuffle=False)

@@ -29,7 +29,8 @@ def main() -> None:
     set_up(seed=0)
     frozen = with_preprocessing(load_backbone(architecture), architecture)
     images = read_array(IMAGES, ndim=4)
-    cache_frozen_pass(frozen, draw_views(images, params), (params.views, len(images)), views_file("features"), views_file("cut"), batch_size)
+    files = views_file("features"), views_file("cut")
+    cache_frozen_pass(frozen, draw_views(images, params), (params.views, len(images)), *files, batch_size, lower_with="augment.views")
 
 
 def draw_views(images: np.ndarray, params: AugmentParams) -> Iterator[np.ndarray]:

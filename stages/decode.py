@@ -1,5 +1,6 @@
 """Decode and resize each image once."""
 
+import hashlib
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
@@ -36,27 +37,35 @@ def write_images(source: Path, manifest: pd.DataFrame, size: int, interpolation:
     """Write IMAGES/{split}.npy, uint8 (N, size, size, 3), rows in the manifest's order, in one pass over the source.
 
     Raises:
-        PipelineError: an image of the manifest is gone or no longer decodes.
+        PipelineError: an image of the manifest is gone, has changed or no longer decodes.
     """
+    checksums = dict(zip(manifest["path"], manifest["sha256"], strict=True))
 
     def decode(entry: Entry) -> tuple[str, np.ndarray]:
+        if hashlib.sha256(entry.content).hexdigest() != checksums[entry.path]:
+            raise PipelineError(f"{source}: {entry.path!r} is not the file that `split` saw; run `dvc repro` again")
         try:
-            return entry.path, resize(read_rgb(entry.content or b""), size, interpolation)
+            return entry.path, resize(read_rgb(entry.content), size, interpolation)
         except BadImageError as problem:
-            raise PipelineError(f"{source}: {entry.path}: {problem}; it could be read when `split` ran: run `dvc repro` again") from None
+            raise PipelineError(f"{source}: {entry.path!r}: {problem}; it could be read when `split` ran: run `dvc repro` again") from None
 
     places = {path: (split, row) for split in SPLITS for row, path in enumerate(rows_of(manifest, split)["path"])}
     with ExitStack() as stack:
         arrays = {
-            split: stack.enter_context(new_array(IMAGES / f"{split}.npy", (len(rows_of(manifest, split)), size, size, 3), "uint8"))
+            split: stack.enter_context(
+                new_array(IMAGES / f"{split}.npy", (len(rows_of(manifest, split)), size, size, 3), "uint8", "backbone.image_size")
+            )
             for split in SPLITS
         }
-        files = (entry for entry in read_source(source, places) if entry.path in places)
+        files = (entry for entry in read_source(source, set(places)) if entry.content is not None)
         for path, pixels in tqdm(map_in_order(decode, files), total=len(places), desc="decode", unit=" images"):
             split, row = places.pop(path)
             arrays[split][row] = pixels
         if places:
-            raise PipelineError(f"{source}: {len(places)} images of the manifest are gone, {min(places)!r} first; run `dvc repro` again")
+            raise PipelineError(
+                f"{source}: {len(places)} of the manifest's images are gone or can no longer be read, the first being {min(places)!r}; "
+                "run `dvc repro` again"
+            )
 
 
 if __name__ == "__main__":

@@ -27,9 +27,8 @@ def main() -> None:
     frozen = with_preprocessing(load_backbone(architecture), architecture)
     for split in SPLITS:
         images = read_array(IMAGES / f"{split}.npy", ndim=4)
-        cache_frozen_pass(
-            frozen, images, (len(images),), features_file(split, "features"), features_file(split, "cut"), params.batch_size
-        )
+        files = features_file(split, "features"), features_file(split, "cut")
+        cache_frozen_pass(frozen, images, (len(images),), *files, params.batch_size, lower_with="backbone.image_size")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from transfer.door import run
 from transfer.errors import PipelineError
-from transfer.files import write_csv
+from transfer.files import replacing, write_csv
 from transfer.images import BadImageError, read_rgb
 from transfer.manifest import SPLITS, UNUSED, class_names, write_manifest
 from transfer.parallel import map_in_order
@@ -27,7 +27,7 @@ MAX_CLASSES = 1000
 
 
 class SplitParams(Params):
-    source: str
+    source: str = Field(min_length=1)
     train: float = Field(gt=0)
     validation: float = Field(gt=0)
     test: float = Field(gt=0)
@@ -55,9 +55,9 @@ class SplitParams(Params):
 
     @model_validator(mode="after")
     def _adds_up(self):
-        asked = f"train, validation, test = {self.train:g}, {self.validation:g}, {self.test:g}"
+        asked = f"train, validation, test = {self.train:.12g}, {self.validation:.12g}, {self.test:.12g}"
         if self.is_fractions and abs(self.sizes.sum() - 1) > 1e-6:
-            raise ValueError(f"{asked} add up to {self.sizes.sum():g}; fractions must add up to 1")
+            raise ValueError(f"{asked} add up to {self.sizes.sum():.12g}; fractions must add up to 1")
         if not self.is_fractions and (self.sizes % 1).any():
             raise ValueError(f"{asked}: give three fractions that add up to 1, or three whole numbers of images")
         return self
@@ -78,25 +78,26 @@ class Examined:
 def main() -> None:
     params = load_params(SplitParams, "split")
     files, folders = examine(Path(params.source))
-    layout = find_layout([file.path for file in files] + folders)
+    layout = find_layout([file.path for file in files] + folders, Path(params.source))
     files = [place(file, layout) for file in files]
     images = sorted((file for file in files if not file.problem), key=lambda file: file.path)
     rejected = sorted((file for file in files if file.problem), key=lambda file: file.path)
     write_csv(REJECTED, ["path", "reason"], [(file.path, file.problem) for file in rejected])
     check_rejected(rejected, params.max_rejected)
-    check_classes(images, files, folders, layout)
+    check_classes(images, files, folders, layout, params.source)
     manifest = divide(images, params, is_split=layout.is_split)
-    check_every_class_everywhere(manifest)
-    write_manifest(manifest)
+    check_every_class_everywhere(manifest, is_split=layout.is_split)
     duplicates = list_duplicates(manifest)
-    duplicates.to_csv(DUPLICATES, index=False, lineterminator="\n")
-    report(manifest, duplicates, len(rejected), params)
+    with replacing(DUPLICATES) as temporary:
+        duplicates.to_csv(temporary, index=False, lineterminator="\n")
+    write_manifest(manifest)
+    report(manifest, duplicates, rejected, params)
 
 
 def examine(source: Path) -> tuple[list[Examined], list[str]]:
     """Read and decode every file of the source once: the files, and the paths of the folders."""
     files, folders = [], []
-    entries = tqdm(read_source(source), desc="split: reading", unit=" files")
+    entries = tqdm(read_source(source), desc="split: reading", unit=" entries")
     for result in map_in_order(_look_at, entries):
         (folders if result.path.endswith("/") else files).append(result)
     return files, [folder.path for folder in folders]
@@ -114,35 +115,50 @@ def _look_at(entry: Entry) -> Examined:
 
 def place(file: Examined, layout: Layout) -> Examined:
     """Add the class (and the split, if the source has them) that the file's folder names."""
-    place = layout.place(file.path)
-    if place is None:
+    found = layout.place(file.path)
+    if found is None:
         return replace(file, problem=file.problem or "not in a class folder")
-    return replace(file, split=place[0], class_name=place[1])
+    return replace(file, split=found[0], class_name=found[1])
 
 
 def check_rejected(rejected: list[Examined], most: int) -> None:
     """Stop when more files are bad than the user is ready to lose."""
     if len(rejected) > most:
-        listed = "\n".join(f"  {file.path}: {file.problem}" for file in rejected[:10])
-        more = f"\n  ... and {len(rejected) - 10} more" if len(rejected) > 10 else ""
         raise PipelineError(
-            f"{len(rejected)} files cannot be used, more than split.max_rejected = {most} (all of them are in {REJECTED}):\n"
-            f"{listed}{more}\nRepair or remove them, or raise split.max_rejected."
+            f"{_files(len(rejected))} cannot be used, more than split.max_rejected = {most} (all of them are in {REJECTED}):\n"
+            f"{list_rejected(rejected)}\nRepair or remove them, or raise split.max_rejected."
         )
 
 
-def check_classes(images: list[Examined], files: list[Examined], folders: list[str], layout: Layout) -> None:
+def list_rejected(rejected: list[Examined]) -> str:
+    """The first ten with their reasons, a line each."""
+    return first_ten([f"  {file.path}: {file.problem}" for file in rejected], "\n")
+
+
+def first_ten(items: list[str], separator: str = ", ") -> str:
+    return separator.join(items[:10]) + (f"{separator}... and {len(items) - 10} more" if len(items) > 10 else "")
+
+
+def _files(n: int) -> str:
+    return "1 file" if n == 1 else f"{n} files"
+
+
+def check_classes(images: list[Examined], files: list[Examined], folders: list[str], layout: Layout, source: str) -> None:
     """Two to MAX_CLASSES classes, none of them without a usable image."""
     used = {image.class_name for image in images}
     places = [layout.place(folder) for folder in folders]
     named = {file.class_name for file in files if file.class_name} | {place[1] for place in places if place}
     if empty := sorted(named - used):
         raise PipelineError(
-            f"no usable image in class folder {', '.join(map(repr, empty))}; add images or remove the folder (see {REJECTED})"
+            f"split.source = {source!r}: no usable image in class folder {first_ten([repr(name) for name in empty])}; "
+            f"add images or remove the folder (files that cannot be used are in {REJECTED})"
         )
     if not 2 <= len(used) <= MAX_CLASSES:
-        found = f"only {next(iter(used))!r}" if len(used) == 1 else str(len(used))
-        raise PipelineError(f"split.source must hold 2 to {MAX_CLASSES:,} class folders, found {found}; see README, 'Your own images'")
+        found = f"only {next(iter(used))!r}" if len(used) == 1 else f"{len(used):,}"
+        raise PipelineError(
+            f"split.source = {source!r} must hold 2 to {MAX_CLASSES:,} class folders with images, found {found}; "
+            "put each class's images in a folder of its own"
+        )
 
 
 def divide(images: list[Examined], params: SplitParams, *, is_split: bool) -> pd.DataFrame:
@@ -154,8 +170,8 @@ def divide(images: list[Examined], params: SplitParams, *, is_split: bool) -> pd
         splits = [image.split for image in images]
     else:
         check_three_of_each(labels, names)
-        quota = quotas(np.bincount(labels), count_sizes(params, len(images)))
-        numbers = assign(labels, groups, quota, np.random.default_rng(params.seed))
+        quota = quotas(np.bincount(labels), count_sizes(params, len(images)), spare=len(SPLITS))
+        numbers = assign(labels, groups, quota, np.random.default_rng(params.seed), spare=len(SPLITS))
         splits = [(*SPLITS, UNUSED)[number] for number in numbers]
     return pd.DataFrame(
         {
@@ -170,55 +186,62 @@ def divide(images: list[Examined], params: SplitParams, *, is_split: bool) -> pd
 
 
 def tie_keys(image: Examined, group_key: str | None) -> list[tuple[str, str]]:
-    """What ties an image to others: its bytes, its look, and the group that the user named."""
-    keys = [("sha256", image.sha256), ("perceptual", image.perceptual)]
-    return keys if group_key is None else [*keys, ("group_by", group_key)]
+    """What ties an image to others: its look (which the same bytes share, of course) and the group that the user named."""
+    looks = ("perceptual", image.perceptual)
+    return [looks] if group_key is None else [looks, ("group_by", group_key)]
 
 
 def group_keys(images: list[Examined], pattern: str | None) -> list[str | None]:
-    """What `split.group_by` finds in each path: its first group, or the whole match; None where it finds nothing."""
+    """What `split.group_by` finds in each path: its first group, or the whole match; None where that is nothing or empty."""
     if pattern is None:
         return [None] * len(images)
-    matches = [re.search(pattern, image.path) for image in images]
-    if not any(matches):
-        raise PipelineError(f"split.group_by = {pattern!r} matches no path, the first being {images[0].path!r}; mend the expression")
-    if missed := matches.count(None):
+    expression = re.compile(pattern)
+    matches = [expression.search(image.path) for image in images]
+    keys = [(match[1 if expression.groups else 0] or None) if match else None for match in matches]
+    if not any(keys):
+        raise PipelineError(
+            f"split.group_by = {pattern!r} matches nothing in any path, the first being {images[0].path!r}; mend the expression"
+        )
+    if missed := keys.count(None):
         print(f"split: split.group_by matches {len(images) - missed} of {len(images)} paths; the others are on their own")
-    return [match and (match[1] if match.re.groups else match[0]) for match in matches]
+    return keys
 
 
 def check_three_of_each(labels: np.ndarray, names: list[str]) -> None:
-    counts = np.bincount(labels)
-    if counts.min() < len(SPLITS):
-        scarce = ", ".join(f"{names[c]!r} ({counts[c]})" for c in np.flatnonzero(counts < len(SPLITS)))
+    scarce = [f"{names[c]!r} ({count})" for c, count in enumerate(np.bincount(labels)) if count < len(SPLITS)]
+    if scarce:
         raise PipelineError(
-            f"fewer images than splits in class {scarce}; train, validation and test need one each: add images or remove the class"
+            f"fewer images than splits in class {first_ten(scarce)}; "
+            "train, validation and test need one each: add images or remove the class"
         )
 
 
 def count_sizes(params: SplitParams, n: int) -> np.ndarray:
     """Images in train, validation, test and unused: int (4,), sum n."""
     if params.is_fractions:
-        edges = np.round(np.cumsum(params.sizes) * n).astype(int)
+        edges = np.round(np.cumsum(params.sizes) / params.sizes.sum() * n).astype(int)
         return np.append(np.diff(edges, prepend=0), 0)
-    counts = params.sizes.astype(int)
-    if counts.sum() > n:
-        asked = " + ".join(map(str, counts))
+    if params.sizes.sum() > n:
+        asked = " + ".join(f"{size:.0f}" for size in params.sizes)
         raise PipelineError(
-            f"split.train + validation + test = {asked} = {counts.sum()}, but only {n} usable images were found; "
+            f"split.train + validation + test = {asked} = {params.sizes.sum():.0f}, but only {n} usable images were found; "
             "lower them, or give fractions such as 0.6, 0.2, 0.2"
         )
+    counts = params.sizes.astype(int)
     return np.append(counts, n - counts.sum())
 
 
-def check_every_class_everywhere(manifest: pd.DataFrame) -> None:
+def check_every_class_everywhere(manifest: pd.DataFrame, *, is_split: bool) -> None:
     table = pd.crosstab(manifest["class_name"], manifest["split"]).reindex(columns=SPLITS, fill_value=0)
     lacking = [f"{name!r} has none in {split}" for name in table.index for split in SPLITS if not table.loc[name, split]]
     if lacking:
-        raise PipelineError(
-            f"class {', '.join(lacking[:10])}; groups of duplicates (and split.group_by) stay on one side, "
-            "so a class needs at least three of them, and each split must be large enough for one"
+        remedy = (
+            "the source is already split: add images there, or give plain class folders to have them divided"
+            if is_split
+            else "images that belong together (duplicates, split.group_by) stay on one side, so a class needs at least "
+            "three groups of its own: add images, ask for larger splits or let split.group_by tell more groups apart"
         )
+        raise PipelineError(f"class {first_ten(lacking)}; {remedy}")
 
 
 def list_duplicates(manifest: pd.DataFrame) -> pd.DataFrame:
@@ -229,22 +252,29 @@ def list_duplicates(manifest: pd.DataFrame) -> pd.DataFrame:
     return tied.sort_values(["group", "path"])[["group", "split", "path", "class_name", "same_file_in_two_classes"]]
 
 
-def report(manifest: pd.DataFrame, duplicates: pd.DataFrame, n_rejected: int, params: SplitParams) -> None:
+def report(manifest: pd.DataFrame, duplicates: pd.DataFrame, rejected: list[Examined], params: SplitParams) -> None:
     """Say in a few lines what came out, and above all what the user should look at."""
     counts = manifest["split"].value_counts()
-    print(pd.crosstab(manifest["class_name"], manifest["split"], margins=True).to_string())
-    print(f"split: {len(class_names(manifest))} classes, {len(manifest)} images, {n_rejected} rejected ({REJECTED})")
-    print(f"split: {len(duplicates)} images in {duplicates['group'].nunique()} groups that belong together ({DUPLICATES})")
-    if not params.is_fractions and (got := [counts.get(s, 0) for s in SPLITS]) != params.sizes.astype(int).tolist():
-        print(f"split: asked for {params.sizes.astype(int).tolist()}, got {got}: groups are never cut, and a source that is split stays so")
+    columns = [name for name in (*SPLITS, UNUSED) if counts.get(name)]
+    table = pd.crosstab(manifest["class_name"], manifest["split"])[columns].assign(all=lambda table: table.sum(axis=1))
+    print(pd.concat([table, table.sum().to_frame("all classes").T]).to_string())
+    print(f"split: {len(class_names(manifest))} classes, {len(manifest)} images, {_files(len(rejected))} rejected ({REJECTED})")
+    if rejected:
+        print(list_rejected(rejected))
+    print(f"split: images that belong together: {len(duplicates)}, in groups: {duplicates['group'].nunique()} ({DUPLICATES})")
+    if not params.is_fractions and (got := [counts[s] for s in SPLITS]) != params.sizes.astype(int).tolist():
+        print(
+            f"split: asked for {', '.join(f'{size:.0f}' for size in params.sizes)}, got {', '.join(map(str, got))}: groups are "
+            "never cut, every class is in every split, and a source that is already split stays so"
+        )
     if counts.get(UNUSED):
-        print(f"split: {counts[UNUSED]} images are in no split, since the counts asked for fewer than there are")
+        print(f"split: images in no split, since the counts ask for fewer than there are: {counts[UNUSED]}")
     if twice := int(duplicates["same_file_in_two_classes"].sum()):
         paths = duplicates.loc[duplicates["same_file_in_two_classes"], "path"]
         print(f"split: WARNING: {twice} images are the same file in two classes, one label is wrong: {', '.join(paths[:6])}")
     leaks = duplicates.groupby("group")["split"].nunique()
     if leaking := int((leaks > 1).sum()):
-        print(f"split: WARNING: {leaking} groups of duplicates lie across the source's own splits; test scores are flattered")
+        print(f"split: WARNING: groups of duplicates that lie across the source's own splits: {leaking}; test scores are flattered")
 
 
 if __name__ == "__main__":

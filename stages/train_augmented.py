@@ -23,7 +23,7 @@ def main() -> None:
     set_up(params.seed, load_param(PositiveInt, "compute.threads"))
     manifest = read_manifest()
     views, validation = read_views(manifest, "features"), read_examples(manifest, "validation", "features")
-    head = build_head(views.inputs.shape[2:], params.units, params.dropout, len(class_names(manifest)))
+    head = build_head(views.inputs.shape[2:], params.units, params.dropout, params.normalize, len(class_names(manifest)))
     print_summary(build_backbone(architecture.name, architecture.image_size), head, architecture, unfreeze_from=None)
     compile_classifier(head, params.learning_rate)
     fitted = fit(head, lambda epoch: views.inputs[epoch % len(views.inputs)], views.labels, validation, params)

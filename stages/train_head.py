@@ -23,7 +23,7 @@ def main() -> None:
     set_up(params.seed, load_param(PositiveInt, "compute.threads"))
     manifest = read_manifest()
     train, validation = (read_examples(manifest, split, "features") for split in ("train", "validation"))
-    head = build_head(train.inputs.shape[1:], params.units, params.dropout, len(class_names(manifest)))
+    head = build_head(train.inputs.shape[1:], params.units, params.dropout, params.normalize, len(class_names(manifest)))
     print_summary(build_backbone(architecture.name, architecture.image_size), head, architecture, unfreeze_from=None)
     compile_classifier(head, params.learning_rate)
     fitted = fit(head, lambda epoch: train.inputs, train.labels, validation, params)

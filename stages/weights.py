@@ -1,17 +1,18 @@
 """Obtain the pretrained backbone once: from the first source that can serve, checked, as the same bytes whichever it was."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import keras
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeInt, model_validator
 
 from transfer.backbone import WEIGHTS, build_backbone
 from transfer.door import run
 from transfer.errors import PipelineError
 from transfer.files import replacing
 from transfer.params import Params, load_param, load_params
-from transfer.pretrained import DIGESTS, SOURCES, Source, SourceUnavailableError, UserFile, compare, load_first
+from transfer.pretrained import DIGESTS, SOURCES, Source, SourceUnavailableError, UserFile, check_digest, differences, load_first
 
 
 class WeightsParams(Params):
@@ -21,6 +22,14 @@ class WeightsParams(Params):
     compare: bool
     seed: NonNegativeInt
 
+    @model_validator(mode="after")
+    def _nothing_is_ignored(self) -> Self:
+        if self.source == "random" and (self.path is not None or self.compare):
+            raise ValueError("source: random takes no file and compares nothing; set path: null and compare: false")
+        if self.sha256 is not None and self.path is None:
+            raise ValueError("sha256 is the checksum of the file in path, and path is null; name the file or set sha256: null")
+        return self
+
 
 def main() -> None:
     params = load_params(WeightsParams, "weights")
@@ -28,47 +37,79 @@ def main() -> None:
     keras.utils.set_random_seed(params.seed)
     backbone = build_backbone(name)
     if params.source == "imagenet":
-        sources, expected = sources_for(name, params)
-        print(f"weights: {load_first(backbone, sources, expected)}")
-        if params.compare:
-            compare_sources(name, backbone, sources)
+        obtain(backbone, name, params)
     with replacing(WEIGHTS) as temporary:
         backbone.save_weights(temporary)
 
 
-def sources_for(name: str, params: WeightsParams) -> tuple[list[Source], str | None]:
+def obtain(backbone: keras.Model, name: str, params: WeightsParams) -> None:
+    """Load the weights of the network `name` into `backbone`, checked, and say which source served.
+
+    Raises:
+        PipelineError: no source can serve, they disagree, or the tensors are not the known ones.
+    """
+    published = SOURCES[name]
+    sources, expected = sources_for(name, params)
+    used, unavailable = load_first(backbone, sources)
+    for answer in unavailable:
+        print(f"weights: not from {answer}")
+    print(f"weights: from {used}")
+    if params.compare:
+        others = published[published.index(used) + 1 :] if used in published else published
+        compare_sources(backbone, name, used, others)
+    if expected is not None:
+        check_digest(backbone, used, expected)
+
+
+def sources_for(name: str, params: WeightsParams) -> tuple[Sequence[Source], str | None]:
     """The sources to try in turn, and the digest that their tensors must have.
 
-    A file that the user names goes first: it was named to be used. With its own checksum it may hold any weights
-    (of a network that the user trained, say); without one it must hold the known ones.
+    A file that the user names is the only one: it was named to be used. With its own checksum it may hold any
+    weights (of a network that the user trained, say); without one it must hold the known ones.
+
+    Raises:
+        PipelineError: a file without a checksum, for a backbone whose weights' digest is not known.
     """
+    known = DIGESTS.get(name)
     if params.path is None:
-        return SOURCES[name], DIGESTS.get(name)
-    known = None if params.sha256 else DIGESTS.get(name)
-    if params.sha256 is None and known is None:
-        raise PipelineError(f"weights.path = {params.path!r}: give its checksum too, weights.sha256 (`sha256sum {params.path}`)")
-    return [UserFile(Path(params.path), params.sha256)], known
+        return SOURCES[name], known
+    file = UserFile(Path(params.path).expanduser(), params.sha256)
+    if params.sha256 is not None:
+        return [file], None
+    if known is None:
+        raise PipelineError(
+            f"weights.path = {params.path!r}: no digest of {name}'s weights is known here to check it by; "
+            f"give the file's checksum too, weights.sha256 (`sha256sum {params.path}`)"
+        )
+    return [file], known
 
 
-def compare_sources(name: str, loaded: keras.Model, sources: list[Source]) -> None:
-    """Load every source that can be had and hold its tensors against the ones that were loaded."""
-    reached = 0
-    for source in sources:
+def compare_sources(backbone: keras.Model, name: str, used: Source, others: Sequence[Source]) -> None:
+    """Hold the weights in use against each other source that can be had, tensor by tensor, and say what was found.
+
+    Raises:
+        PipelineError: some tensors differ, naming each.
+    """
+    compared = 0
+    for source in others:
         other = build_backbone(name)
         try:
             source.load_into(other)
         except SourceUnavailableError as reason:
-            print(f"weights: not compared, {source}: {reason}")
+            print(f"weights: not compared with {source}: {reason}")
             continue
-        reached += 1
-        rows = compare(loaded, other)
-        for tensor, equal, difference in rows:
-            print(f"  {tensor:28} {'equal' if equal else f'differs by up to {difference:.3g}'}")
-        if different := [tensor for tensor, equal, _ in rows if not equal]:
-            raise PipelineError(f"{source} differs in {len(different)} of {len(rows)} tensors: {', '.join(different)}")
-        print(f"weights: {len(rows)} tensors of {source} equal the ones in use, byte for byte")
-    if reached < 2:
-        print(f"weights: {reached} source could be had, so nothing was held against another")
+        count = len(backbone.weights)
+        if different := differences(backbone, other):
+            tensors = "\n".join(f"  {tensor}, by up to {largest:.3g}" for tensor, largest in different.items())
+            raise PipelineError(
+                f"{source}\ndiffers from {used}\nin {len(different)} of {count} tensors:\n{tensors}\n"
+                "Do not trust either before you know why; to use one all the same, set weights.compare: false, "
+                "name its file in weights.path and give its weights.sha256"
+            )
+        print(f"weights: all {count} tensors of {source} equal the ones in use, byte for byte")
+        compared += 1
+    if not compared:
+        print("weights: only one source could be had, so nothing was compared")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Arrays on disk: `.npy`, written and read as memory maps, so that size is bounded by the disk and not by memory."""
 
+import math
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +13,19 @@ from transfer.files import replacing
 
 
 @contextmanager
-def new_array(path: Path, shape: tuple[int, ...], dtype: str) -> Iterator[np.ndarray]:
+def new_array(path: Path, shape: tuple[int, ...], dtype: str, lower_with: str) -> Iterator[np.ndarray]:
     """Yield a writable memory map of the given shape; the file gets its name when the block ends well.
 
+    Args:
+        lower_with: the parameter that makes the array smaller, for the message.
+
     Raises:
-        OSError: the disk cannot hold it; said before hours are spent, since the space is taken at once.
+        PipelineError: the disk has no room for it; said before hours are spent.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    needed, free = math.prod(shape) * np.dtype(dtype).itemsize, shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise PipelineError(f"{path} needs {needed:,} bytes and the disk has {free:,}; free some, or lower {lower_with}")
     with replacing(path) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
         yield array
@@ -37,7 +46,7 @@ def read_array(path: Path, *, rows: int | None = None, axis: int = 0, ndim: int 
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing; run `dvc repro` or `dvc pull`") from None
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, IsADirectoryError) as error:
         raise PipelineError(f"{path} is damaged ({error}); delete it and run `dvc repro`, or `dvc pull` it again") from None
     if ndim is not None and array.ndim != ndim:
         raise PipelineError(f"{path} has shape {array.shape}, {ndim} dimensions were expected; delete it and run `dvc repro`")

@@ -1,6 +1,6 @@
 """The pretrained network in front of the head, and where it is cut in two.
 
-    image --> [ preprocessing, frozen layers ] --> activations at the cut --> [ trainable layers ] --> features
+image --> [ preprocessing, frozen layers ] --> activations at the cut --> [ trainable layers ] --> features
 """
 
 from collections.abc import Callable
@@ -52,7 +52,9 @@ def build_backbone(name: str, image_size: int | None = None) -> keras.Model:
     size = image_size or architecture.smallest
     if size < architecture.smallest:
         raise PipelineError(f"backbone.image_size = {size}: {name} needs at least {architecture.smallest} pixels a side")
-    return architecture.build(include_top=False, weights=None, input_shape=(size, size, 3))
+    pixels = keras.Input((size, size, 3), name="input_layer")  # Keras would number it by the process's history, and saved files hold names
+    layers = architecture.build(include_top=False, weights=None, input_tensor=pixels)
+    return keras.Model(pixels, layers.output, name=layers.name)
 
 
 def load_backbone(params: BackboneParams, weights: Path = WEIGHTS) -> keras.Model:
@@ -136,8 +138,8 @@ def freeze_below(backbone: keras.Model, unfreeze_from: str | None) -> None:
 
     A model that holds the backbone must be compiled again afterwards.
     """
-    backbone.trainable = True
     names = [layer.name for layer in backbone.layers]
     first = len(names) if unfreeze_from is None else names.index(unfreeze_from)
-    for layer in backbone.layers[:first]:
-        layer.trainable = False
+    backbone.trainable = True
+    for position, layer in enumerate(backbone.layers):
+        layer.trainable = position >= first  # each by itself: the model's own setter does not reach the layers of a graph

@@ -34,17 +34,17 @@ class Classifier:
 
 def save_classifier(name: str, classifier: Classifier, history: pd.DataFrame, folder: Path = MODELS) -> None:
     """Write a classifier and its training history under `name`; equal models give equal bytes."""
+    # Without its compilation: the optimizer's state would double the file, and Keras numbers it by the process's history.
+    model = keras.Model(classifier.model.input, classifier.model.output, name=classifier.model.name)
     description = {
         "takes": classifier.takes,
         "class_names": classifier.class_names,
         "epoch": classifier.epoch,
-        "model": json.loads(classifier.model.to_json()),
+        "model": json.loads(model.to_json()),
     }
-    # Keras numbers optimizers and metrics in the compile section by the process's history; inference needs none of it.
-    description["model"].pop("compile_config", None)
     write_json(folder / f"{name}.json", description)
     with replacing(folder / f"{name}.weights.h5") as temporary:
-        classifier.model.save_weights(temporary)
+        model.save_weights(temporary)
     with replacing(folder / f"{name}_history.csv") as temporary:
         history.to_csv(temporary, index=False, lineterminator="\n")
 

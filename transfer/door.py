@@ -33,7 +33,9 @@ def run(main: Callable[[], None]) -> None:
     except PipelineError as error:
         sys.exit(f"{name}: {error}")
     except OSError as error:
-        sys.exit(f"{name}: {error.strerror or error}: {error.filename or 'no file named'}; nothing was half-written")
+        place = error.filename2 or error.filename  # of a rename the second is the file that was meant
+        named = f"{place}: " if place else ""
+        sys.exit(f"{name}: {named}{error.strerror or error}; nothing is half-written: mend that and run the stage again")
     seconds = time.time() - started
     write_json(LOGS / f"{name}.json", {"started": started, "seconds": seconds})
     print(f"{name}: {seconds:.1f} s")

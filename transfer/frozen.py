@@ -18,6 +18,7 @@ def cache_frozen_pass(
     features_file: Path,
     cut_file: Path,
     batch_size: int,
+    lower_with: str,
 ) -> None:
     """Send images through the frozen network and write what comes out, float32.
 
@@ -28,11 +29,12 @@ def cache_frozen_pass(
         features_file: gets (*leading, h, w, C).
         cut_file: gets (*leading, h', w', C').
         batch_size: images a step on an accelerator; on a CPU each goes alone.
+        lower_with: the parameter that makes the arrays smaller, for the message when the disk cannot hold them.
     """
     cut_shape, features_shape = ((*leading, *shape[1:]) for shape in frozen.output_shape)
     with (
-        new_array(features_file, features_shape, "float32") as features,
-        new_array(cut_file, cut_shape, "float32") as cut,
+        new_array(features_file, features_shape, "float32", lower_with) as features,
+        new_array(cut_file, cut_shape, "float32", lower_with) as cut,
         tqdm(total=int(np.prod(leading)), desc=str(features_file), unit=" images") as progress,
     ):
         flat_features, flat_cut = (array.reshape(-1, *array.shape[len(leading) :]) for array in (features, cut))

@@ -39,14 +39,31 @@ def read_manifest(path: Path = MANIFEST) -> pd.DataFrame:
         manifest = pd.read_csv(path, dtype=text | {"label": int, "group": int}, keep_default_na=False)
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing; run `dvc repro split` or `dvc pull`") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, OSError) as error:
         raise PipelineError(f"{path} is damaged ({error}); delete it and run `dvc repro split`") from None
-    if list(manifest.columns) != COLUMNS or not manifest["split"].isin([*SPLITS, UNUSED]).all():
-        raise PipelineError(f"{path} is damaged: wrong columns or an unknown split; delete it and run `dvc repro split`")
-    names = sorted(manifest["class_name"].unique())
-    if not manifest["label"].eq(manifest["class_name"].map(names.index)).all():
-        raise PipelineError(f"{path} is damaged: labels and class names disagree; delete it and run `dvc repro split`")
+    if problem := _problem(manifest):
+        raise PipelineError(f"{path} is damaged: {problem}; delete it and run `dvc repro split`")
     return manifest
+
+
+def _problem(manifest: pd.DataFrame) -> str | None:
+    """What `write_manifest` after `split` would not have written."""
+    if list(manifest.columns) != COLUMNS:
+        return f"its columns are {', '.join(map(str, manifest.columns))} instead of {', '.join(COLUMNS)}"
+    found = set(manifest["split"])
+    if unknown := sorted(found - {*SPLITS, UNUSED}):
+        return f"unknown split {unknown[0]!r}"
+    if missing := [split for split in SPLITS if split not in found]:
+        return f"no images in {missing[0]}"
+    labels = {name: label for label, name in enumerate(class_names(manifest))}
+    wrong = manifest[manifest["label"] != manifest["class_name"].map(labels)]
+    if len(wrong):
+        return f"label {wrong['label'].iloc[0]} of {wrong['path'].iloc[0]!r} does not fit its class {wrong['class_name'].iloc[0]!r}"
+    if (twice := manifest["path"].duplicated()).any():
+        return f"{manifest.loc[twice, 'path'].iloc[0]!r} is listed twice"
+    if not (whole := manifest["sha256"].str.fullmatch("[0-9a-f]{64}").fillna(False)).all():
+        return f"no sha256 for {manifest.loc[~whole, 'path'].iloc[0]!r}"
+    return None
 
 
 def rows_of(manifest: pd.DataFrame, split: str) -> pd.DataFrame:

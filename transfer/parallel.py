@@ -19,10 +19,12 @@ def map_in_order(function: Callable[[A], B], items: Iterable[A], workers: int | 
     """Yield `function(item)` in the order of `items`, computed by `workers` threads (default: one a core).
 
     Unlike `Executor.map` it draws items only as results are taken, so a stream of images is never held in memory
-    whole. An exception of `function` or `items` is raised where its result would have come.
+    whole: at most 2 * `workers` + 1 are under way. An exception of `function` is raised where its result would have
+    come, one of `items` when the item is drawn; either way, and when the caller stops early, what waits is dropped.
     """
     workers = workers or available_cores()
-    with ThreadPoolExecutor(workers) as pool:
+    pool = ThreadPoolExecutor(workers)
+    try:
         pending = deque()
         for item in items:
             pending.append(pool.submit(function, item))
@@ -30,3 +32,5 @@ def map_in_order(function: Callable[[A], B], items: Iterable[A], workers: int | 
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

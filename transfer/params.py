@@ -59,6 +59,8 @@ def _read_section(section: str, path: Path) -> dict:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PipelineError(f"{path} is not in {Path.cwd()}; run from the project's folder") from None
+    except OSError as error:
+        raise PipelineError(f"{path} cannot be read: {error.strerror}; restore it from git") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise PipelineError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get(section), dict):

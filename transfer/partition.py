@@ -30,16 +30,18 @@ def connected_groups(keys: Sequence[Sequence[Hashable]]) -> np.ndarray:
     return np.array([order[component] for component in components.tolist()], dtype=int)
 
 
-def quotas(class_counts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def quotas(class_counts: np.ndarray, sizes: np.ndarray, spare: int | None = None) -> np.ndarray:
     """How many images of each class each split should get.
 
     Rounds `class_counts[c] * sizes[s] / N` to integers with the given row and column sums: the floor first, then one
-    by one where most is missing. A class that would get none in a split that wants some takes one from the split
-    where it has most; then a column is off by that.
+    by one where most is missing. A class that would get none in a split that wants some takes one from another of its
+    splits (the spare one if it can, else the largest), and a class with several there gives one back. Where none can,
+    a column is off by one: a split of one image that is to hold two classes gets two.
 
     Args:
-        class_counts: int (C,), images a class, sum N.
+        class_counts: int (C,), images a class, at least as many as splits, sum N.
         sizes: int (S,), images a split, sum N.
+        spare: the split, if any, that takes what is left over and needs no class.
 
     Returns:
         int (C, S), rows summing to `class_counts`.
@@ -53,32 +55,37 @@ def quotas(class_counts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         quota[c, s] += 1
         rows[c] -= 1
         columns[s] -= 1
-    for c, s in np.argwhere((quota == 0) & (sizes > 0)):
-        richest = np.argmax(quota[c])
-        if quota[c, richest] > 1:
-            quota[c, richest] -= 1
-            quota[c, s] += 1
+    for c, s in np.argwhere((quota == 0) & (sizes > 0) & (np.arange(len(sizes)) != spare)):
+        giver = spare if spare is not None and quota[c, spare] else np.argmax(quota[c])
+        quota[c, [giver, s]] += [-1, 1]
+        partner = np.argmax(quota[:, s])
+        if quota[partner, s] > 1:
+            quota[partner, [giver, s]] += [1, -1]
     return quota
 
 
-def assign(labels: np.ndarray, groups: np.ndarray, quota: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def assign(labels: np.ndarray, groups: np.ndarray, quota: np.ndarray, rng: np.random.Generator, spare: int | None = None) -> np.ndarray:
     """Draw a split for each item so that groups stay whole and quotas are met as closely as they allow.
 
     Groups of several items go first, the largest at the head, each to a split drawn in proportion to the room it
-    has left for the group's classes; a group that fits nowhere goes where the largest share of the quota is open.
-    Single items then fill what is left, exactly where all groups fitted.
+    has left for the group's classes; a group that fits nowhere goes where the largest share of the quota is open. A
+    class that has only as many groups left as there are splits without it goes to one of these.
+    Single items then fill what is left, exactly where all groups fitted; where some did not, the largest rest gives way.
 
     Args:
         labels: int (N,), class of each item.
         groups: int (N,), group of each item, numbered from 0.
         quota: int (C, S) from `quotas`.
         rng: the source of all chance.
+        spare: as in `quotas`.
 
     Returns:
         int (N,), split of each item.
     """
     n_classes, n_splits = quota.shape
     left = quota.copy()
+    lacking = (quota > 0) & (np.arange(n_splits) != spare)  # (C, S): the split still has nothing of the class
+    waiting = np.bincount(np.unique(np.stack([labels, groups]), axis=1)[0], minlength=n_classes)  # (C,): groups to come
     splits = np.full(len(labels), -1)
     sizes = np.bincount(groups)
     members = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1])
@@ -86,15 +93,22 @@ def assign(labels: np.ndarray, groups: np.ndarray, quota: np.ndarray, rng: np.ra
     for group in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
         composition = np.bincount(labels[members[group]], minlength=n_classes)[:, None]
         concerned = composition[:, 0] > 0
-        room = np.where((left >= composition).all(axis=0), left[concerned].sum(axis=0), 0)
+        urgent = concerned & (waiting <= lacking.sum(axis=1))
+        allowed = lacking[urgent].any(axis=0) if lacking[urgent].any() else np.full(n_splits, True)
+        room = np.where(allowed & (left >= composition).all(axis=0), left[concerned].sum(axis=0), 0)
         if room.any():
             split = rng.choice(n_splits, p=room / room.sum())
         else:
-            split = np.argmax(left[concerned].sum(axis=0) / np.maximum(quota[concerned].sum(axis=0), 1))
+            open_share = left[concerned].sum(axis=0) / np.maximum(quota[concerned].sum(axis=0), 1)
+            split = np.argmax(np.where(allowed, open_share, -np.inf))
         splits[members[group]] = split
         left[:, split] -= composition[:, 0]
+        lacking[concerned, split] = False
+        waiting[concerned] -= 1
     for c in range(n_classes):
         singles = rng.permutation(np.flatnonzero((labels == c) & (splits < 0)))
-        places = rng.permutation(np.repeat(np.arange(n_splits), np.maximum(left[c], 0)))
-        splits[singles] = places[: len(singles)]
+        room = np.maximum(left[c], 0)
+        while room.sum() > len(singles):
+            room[np.argmax(room - 0.5 * lacking[c])] -= 1
+        splits[singles] = rng.permutation(np.repeat(np.arange(n_splits), room))
     return splits

@@ -4,8 +4,11 @@ Archives are read in memory and never unpacked, so nothing in them can be writte
 (a path that climbs out, a link, a damaged member) comes as an entry with its problem, in its place.
 """
 
+import lzma
 import os
+import re
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -18,6 +21,12 @@ from transfer.errors import PipelineError
 MAX_FILE_BYTES = 256 * 2**20
 _SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
 _CLUTTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# What reading a damaged archive raises: the libraries let through what their decompressors and parsers do.
+_DAMAGE = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, OSError, RuntimeError, NotImplementedError, ValueError),
+)
 
 
 @dataclass(frozen=True)
@@ -57,13 +66,20 @@ def read_source(source: Path, wanted: Container[str] | None = None) -> Iterator[
 def _reader_of(source: Path):
     if source.is_dir():
         return _read_folder
+    if _is_tar(source):  # first, since a tar that holds a zip passes for a zip
+        return _read_tar
     if zipfile.is_zipfile(source):
         return _read_zip
-    if tarfile.is_tarfile(source):
-        return _read_tar
     raise PipelineError(
         f"split.source = {str(source)!r}: neither a folder nor a .zip, .tar or .tar.gz that can be opened; is the download complete?"
     )
+
+
+def _is_tar(source: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(source)
+    except EOFError:  # compressed, and cut off within the first header
+        return False
 
 
 def _read_folder(root: Path, wanted: Container[str] | None) -> Iterator[Entry]:
@@ -76,10 +92,8 @@ def _read_folder(root: Path, wanted: Container[str] | None) -> Iterator[Entry]:
             path = Path(child.path).relative_to(root).as_posix()
             if _is_clutter(path):
                 continue
-            if child.is_symlink() and not Path(child.path).resolve().is_relative_to(inside):
-                yield Entry(_printable(path), problem="a link that leaves the folder")
-            elif child.is_symlink() and not child.is_file():
-                yield Entry(_printable(path), problem="a broken link" if not child.is_dir() else "a link to a folder")
+            if child.is_symlink() and (problem := _link_problem(Path(child.path), inside)):
+                yield Entry(_printable(path), problem=problem)
             elif child.is_dir(follow_symlinks=False):
                 yield Entry(_printable(path) + "/")
                 yield from walk(Path(child.path))
@@ -89,6 +103,16 @@ def _read_folder(root: Path, wanted: Container[str] | None) -> Iterator[Entry]:
                 yield _read_file(Path(child.path), path)
 
     yield from walk(root)
+
+
+def _link_problem(link: Path, inside: Path) -> str | None:
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError):  # the target is missing, or the link leads to itself
+        return "a broken link"
+    if not target.is_relative_to(inside):
+        return "a link that leaves the folder"
+    return None if target.is_file() else "a link to something else than a file; put the folder itself there"
 
 
 def _read_file(file: Path, path: str) -> Entry:
@@ -105,27 +129,36 @@ def _read_file(file: Path, path: str) -> Entry:
 def _read_zip(source: Path, wanted: Container[str] | None) -> Iterator[Entry]:
     try:
         archive = zipfile.ZipFile(source)
-    except (zipfile.BadZipFile, ValueError) as error:
+    except _DAMAGE as error:
         raise PipelineError(f"split.source = {str(source)!r}: a damaged zip archive ({error}); is the download complete?") from None
     with archive:
         for member in archive.infolist():
             path, problem = _zip_name(member)
+            is_folder = member.filename.endswith(("/", "\\"))
             if _is_clutter(path):
                 continue
             problem = problem or _name_problem(path)
             if problem:
                 yield Entry(_printable(path), problem=problem)
-            elif member.is_dir():
-                yield Entry(path.rstrip("/") + "/")
+            elif is_folder:
+                yield Entry(path + "/")
             elif stat.S_ISLNK(member.external_attr >> 16):
                 yield Entry(path, problem="a link inside an archive")
             elif member.file_size > MAX_FILE_BYTES:
                 yield Entry(path, problem=_too_large(member.file_size))
             elif wanted is None or path in wanted:
-                try:
-                    yield Entry(path, content=archive.read(member))
-                except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
-                    yield Entry(path, problem=f"a damaged or encrypted member of the archive: {error}")
+                yield _read_member(archive, member, path)
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> Entry:
+    if member.flag_bits & 0x1:
+        return Entry(path, problem="encrypted; archive it again without a password")
+    try:
+        with archive.open(member) as file:
+            # Without the size, a member that lies about it would be unpacked to as much as it likes.
+            return Entry(path, content=file.read(member.file_size))
+    except _DAMAGE as error:
+        return Entry(path, problem=f"a damaged member of the archive: {error}")
 
 
 def _zip_name(member: zipfile.ZipInfo) -> tuple[str, str | None]:
@@ -139,16 +172,16 @@ def _zip_name(member: zipfile.ZipInfo) -> tuple[str, str | None]:
         try:
             path = path.encode("cp437").decode("utf-8")
         except UnicodeDecodeError:
-            problem = "the name is not UTF-8"
+            problem = "the name is not UTF-8; rename it"
     return _tidy(path.replace("\\", "/")), problem
 
 
 def _read_tar(source: Path, wanted: Container[str] | None) -> Iterator[Entry]:
     try:
-        with tarfile.open(source) as archive:
+        with tarfile.open(source, encoding="utf-8", errors="surrogateescape") as archive:
             for member in archive:
                 path = _tidy(member.name)
-                if _is_clutter(path) or path == ".":
+                if _is_clutter(path):
                     continue
                 if problem := _name_problem(path):
                     yield Entry(_printable(path), problem=problem)
@@ -160,8 +193,18 @@ def _read_tar(source: Path, wanted: Container[str] | None) -> Iterator[Entry]:
                     yield Entry(path, problem=_too_large(member.size))
                 elif wanted is None or path in wanted:
                     yield Entry(path, content=archive.extractfile(member).read())
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+            _check_tar_end(archive)
+    except _DAMAGE as error:
         raise PipelineError(f"split.source = {str(source)!r}: a damaged tar archive ({error}); is the download complete?") from None
+
+
+def _check_tar_end(archive: tarfile.TarFile) -> None:
+    """`tarfile` takes a damaged header, or a file cut off between two members, for the end and says nothing."""
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+        raise tarfile.ReadError(f"it breaks off at byte {archive.offset:,}")
+    while archive.fileobj.read(2**20):  # gzip compares its checksum at the end of the stream
+        pass
 
 
 def _tidy(path: str) -> str:
@@ -170,27 +213,31 @@ def _tidy(path: str) -> str:
 
 
 def _is_clutter(path: str) -> bool:
-    return any(part in _CLUTTER or (part.startswith(".") and part not in (".", "..")) for part in PurePosixPath(path).parts)
+    """Hidden, or left by a desktop; or `.`, the source itself, which some archives list."""
+    return path == "." or not _climbs(path) and any(part in _CLUTTER or part.startswith(".") for part in path.split("/"))
 
 
 def _climbs(path: str) -> bool:
-    pure = PurePosixPath(path)
-    return pure.is_absolute() or ".." in pure.parts or path[1:3] == ":/"
+    path = path.replace("\\", "/")
+    return path.startswith("/") or ".." in path.split("/") or path[1:3] == ":/"
 
 
 def _name_problem(path: str) -> str | None:
     if _climbs(path):
-        return "the path climbs out of the archive"
+        return "the path climbs out of the source"
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
-        return "the name is not UTF-8"
+        return "the name is not UTF-8; rename it"
+    if _CONTROL.search(path):
+        return "the name holds a control character, such as a line break; rename it"
     return None
 
 
 def _printable(path: str) -> str:
-    """The path with undecodable bytes as `\\xNN`, fit for a UTF-8 file."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """The path with undecodable bytes and control characters as `\\xNN`, fit for a line of a UTF-8 file."""
+    path = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda character: f"\\x{ord(character[0]):02x}", path)
 
 
 def _too_large(size: int) -> str:
@@ -210,18 +257,20 @@ class Layout:
 
     def place(self, path: str) -> tuple[str | None, str] | None:
         """Split (None unless pre-split) and class of a file, or None when it lies in no class folder."""
+        if _climbs(path):
+            return None
         parts = path.split("/")[self.depth :]
-        split = _SPLIT_FOLDERS.get(parts.pop(0)) if self.is_split else None
+        split = _SPLIT_FOLDERS.get(parts.pop(0).lower()) if self.is_split else None
         return (split, parts[0]) if len(parts) >= 2 and (split or not self.is_split) else None
 
 
-def find_layout(paths: Iterable[str]) -> Layout:
+def find_layout(paths: Iterable[str], source: Path) -> Layout:
     """Find the class folders among the paths of files and folders (the latter end in `/`).
 
-    A folder that is alone at its level and holds folders is a wrapper and is looked through.
+    A folder that is alone at its level and holds folders is a wrapper and is looked through. `source` is for messages.
 
     Raises:
-        PipelineError: no folders at all, or train/validation/test of which one is missing or doubled.
+        PipelineError: no folders at all, or some of train/validation/test but not just these three, each once.
     """
     parts = [path.split("/") for path in paths if not _climbs(path)]
     depth = 0
@@ -231,12 +280,13 @@ def find_layout(paths: Iterable[str]) -> Layout:
             break
         depth += 1
     if not tops:
-        raise PipelineError("split.source holds no class folders; put each class's images in a folder of its own")
-    if "train" not in tops or not tops <= set(_SPLIT_FOLDERS):
+        raise PipelineError(f"split.source = {str(source)!r} holds no class folders; put each class's images in a folder of its own")
+    splits = [_SPLIT_FOLDERS[top.lower()] for top in tops if top.lower() in _SPLIT_FOLDERS]
+    if len(splits) < 2:  # a single one may well be a class: trains among vehicles
         return Layout(depth, is_split=False)
-    found = [_SPLIT_FOLDERS[top] for top in tops]
-    if sorted(found) != ["test", "train", "validation"]:
+    if sorted(splits) != ["test", "train", "validation"] or len(tops) != 3:
         raise PipelineError(
-            f"split.source is already split, but into {', '.join(sorted(tops))}; it needs train, validation and test, each once"
+            f"split.source = {str(source)!r} looks already split, but into the folders {', '.join(sorted(tops))}; "
+            "it needs train, validation (or val, valid) and test, each once and nothing beside them, or class folders only"
         )
     return Layout(depth, is_split=True)

@@ -31,6 +31,7 @@ class TrainingParams(Params):
 class HeadTrainingParams(TrainingParams):
     units: PositiveInt
     dropout: float = Field(ge=0, lt=1)
+    normalize: bool
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,42 @@
+# Two commands do everything: `make run` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: run test test-slow lesson seeds lint lock clean
+.DEFAULT_GOAL := run
+
+# A marker newer than the lock stands for an environment that holds exactly the lock.
+$(VENV)/installed: requirements.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; name one with: make PYTHON=python3.12")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --require-hashes --requirement requirements.txt
+	touch $@
+
+run: $(VENV)/installed  ## set up, run what changed, print the models' table
+	python -m transfer.run
+
+test: $(VENV)/installed  ## set up, run the tests (under 10 minutes on 2 cores)
+	python -m pytest -m 'not slow'
+
+test-slow: $(VENV)/installed  ## the tests that take longer, or fetch the real weights
+	python -m pytest -m slow
+
+lesson: $(VENV)/installed  ## the lesson's values (docs/lesson.yaml) as an experiment beside the workspace
+	python -m benchmarks.seeds --preset docs/lesson.yaml --seeds 0
+
+seeds: $(VENV)/installed  ## test accuracy over three seeds, for the defaults and for the lesson's values
+	python -m benchmarks.seeds --seeds 0 1 2
+	python -m benchmarks.seeds --seeds 0 1 2 --preset docs/lesson.yaml
+
+lint: $(VENV)/installed
+	ruff check .
+	ruff format --check .
+
+# The lock is made by uv, which is not part of it: one file for Linux and macOS, Python 3.11 to 3.13.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command 'make lock' --quiet requirements.in --output-file requirements.txt
+
+clean:  ## remove the environment and the logs; data and models stay
+	rm -rf $(VENV) logs .pytest_cache .ruff_cache

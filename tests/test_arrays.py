@@ -1,0 +1,103 @@
+"""Arrays on disk: whole or not there, and never believed when they disagree with the manifest."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from transfer.arrays import new_array, read_array
+from transfer.errors import PipelineError
+from transfer.examples import read_examples, read_views
+from transfer.manifest import SPLITS
+
+
+def write(path, array):
+    with new_array(path, array.shape, str(array.dtype), "some.parameter") as target:
+        target[:] = array
+
+
+def test_what_is_written_is_read_back_as_a_read_only_map(tmp_path):
+    array = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
+    write(tmp_path / "new" / "a.npy", array)
+    found = read_array(tmp_path / "new" / "a.npy", rows=4, ndim=3)
+    assert np.array_equal(found, array)
+    assert isinstance(found, np.memmap)
+    assert not found.flags.writeable
+
+
+def test_an_interrupted_write_leaves_the_old_array_and_no_trace(tmp_path):
+    path = tmp_path / "a.npy"
+    write(path, np.ones(3))
+    with pytest.raises(RuntimeError, match="interrupted"), new_array(path, (5,), "float32", "x") as target:
+        target[:2] = 7
+        raise RuntimeError("interrupted")
+    assert np.array_equal(read_array(path), np.ones(3))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_array_that_the_disk_cannot_hold_is_refused_with_bytes_and_remedy(tmp_path):
+    with pytest.raises(PipelineError) as error, new_array(tmp_path / "a.npy", (10**9, 10**9), "float32", "augment.views"):
+        pass
+    assert "needs 4,000,000,000,000,000,000 bytes" in str(error.value)
+    assert "lower augment.views" in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"not an array", None])
+def test_a_damaged_array_is_named_with_what_to_do(tmp_path, damage):
+    path = tmp_path / "a.npy"
+    if damage is None:
+        path.mkdir()
+    else:
+        path.write_bytes(damage)
+    with pytest.raises(PipelineError, match=r"a\.npy is damaged .*delete it and run `dvc repro`"):
+        read_array(path)
+
+
+def test_a_truncated_array_is_damaged(tmp_path):
+    path = tmp_path / "a.npy"
+    write(path, np.ones((100, 4)))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(PipelineError, match="is damaged"):
+        read_array(path)
+
+
+def test_an_array_of_pickled_objects_is_not_loaded(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(PipelineError, match="is damaged"):
+        read_array(path)
+
+
+def test_a_missing_array_says_how_to_get_it(tmp_path):
+    with pytest.raises(PipelineError, match=r"a\.npy is missing; run `dvc repro` or `dvc pull`"):
+        read_array(tmp_path / "a.npy")
+
+
+def test_wrong_dimensions_are_refused(tmp_path):
+    write(tmp_path / "a.npy", np.ones((3, 2)))
+    with pytest.raises(PipelineError, match=r"has shape \(3, 2\), 4 dimensions were expected"):
+        read_array(tmp_path / "a.npy", ndim=4)
+
+
+@pytest.fixture
+def manifest() -> pd.DataFrame:
+    return pd.DataFrame({"split": [*SPLITS, "train"], "label": [0, 0, 1, 1]})
+
+
+def test_features_that_disagree_with_the_manifest_are_refused(project, manifest):
+    write(project / "data/features/train.npy", np.ones((3, 1, 1, 4), dtype=np.float32))
+    with pytest.raises(PipelineError, match=r"data/features/train\.npy has 3 rows, the manifest has 2"):
+        read_examples(manifest, "train", "features")
+
+
+def test_views_that_disagree_with_the_manifest_are_refused(project, manifest):
+    write(project / "data/views/train_cut.npy", np.ones((2, 3, 1, 1, 4), dtype=np.float32))
+    with pytest.raises(PipelineError, match=r"data/views/train_cut\.npy has 3 rows, the manifest has 2"):
+        read_views(manifest, "cut")
+
+
+def test_examples_come_with_the_manifests_labels(project, manifest):
+    write(project / "data/features/train_cut.npy", np.arange(8, dtype=np.float32).reshape(2, 1, 1, 4))
+    examples = read_examples(manifest, "train", "cut")
+    assert examples.labels.tolist() == [0, 1]
+    assert examples.inputs[1, 0, 0].tolist() == [4, 5, 6, 7]

@@ -1,0 +1,137 @@
+"""The backbone's cut, freezing and preprocessing."""
+
+import keras
+import numpy as np
+import pytest
+
+from transfer.backbone import (
+    ARCHITECTURES,
+    BackboneParams,
+    build_backbone,
+    freeze_below,
+    load_backbone,
+    preprocess,
+    print_summary,
+    stitch,
+    trainable_tail,
+    with_preprocessing,
+)
+from transfer.errors import PipelineError
+from transfer.head import build_head
+
+
+def architecture(**changes) -> BackboneParams:
+    defaults = {"name": "VGG16", "image_size": 32, "preprocessing": "imagenet", "unfreeze_from": "block5_conv1"}
+    return BackboneParams(**defaults | changes)
+
+
+@pytest.fixture(scope="module")
+def vgg16():
+    return build_backbone("VGG16", 64)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_cut_stitched_is_the_whole(name):
+    params = architecture(name=name)
+    backbone = build_backbone(name, 32)
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.float32)
+    at_cut, features = with_preprocessing(backbone, params).predict_on_batch(images)
+    whole = backbone.predict_on_batch(keras.ops.convert_to_numpy(preprocess(images.copy(), params)))
+    np.testing.assert_allclose(trainable_tail(backbone, params.unfreeze_from).predict_on_batch(at_cut), whole, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(features, whole, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("VGG16", 14_714_688), ("VGG19", 20_024_384)])
+def test_parameter_counts_are_the_published_ones(name, parameters):
+    assert build_backbone(name).count_params() == parameters
+
+
+def test_shapes_at_64_pixels_are_those_of_the_design(vgg16):
+    cut, features = with_preprocessing(vgg16, architecture(image_size=64)).output_shape
+    assert cut == (None, 4, 4, 512)
+    assert features == (None, 2, 2, 512)
+
+
+def test_the_head_with_132_units_has_the_lessons_parameters():
+    head = build_head((2, 2, 512), units=132, dropout=0.5, normalize=True, n_classes=2)
+    assert head.count_params() == 270_601
+    assert head.output_shape == (None, 1)
+
+
+def test_more_than_two_classes_get_a_logit_each():
+    assert build_head((2, 2, 512), units=8, dropout=0, normalize=False, n_classes=5).output_shape == (None, 5)
+
+
+def test_a_normalizing_head_does_not_see_the_scale_of_the_features():
+    head = build_head((2, 2, 8), units=8, dropout=0, normalize=True, n_classes=2)
+    features = np.random.default_rng(0).random((4, 2, 2, 8), dtype=np.float32)
+    np.testing.assert_allclose(head.predict_on_batch(features), head.predict_on_batch(features * 300), rtol=1e-4)
+
+
+def test_features_of_a_black_image_do_not_break_a_normalizing_head():
+    head = build_head((2, 2, 8), units=8, dropout=0, normalize=True, n_classes=2)
+    assert np.isfinite(head.predict_on_batch(np.zeros((1, 2, 2, 8), dtype=np.float32))).all()
+
+
+def test_the_summary_counts_trainable_and_frozen_parameters(vgg16, capsys):
+    params = architecture(image_size=64)
+    head = build_head((2, 2, 512), units=132, dropout=0, normalize=True, n_classes=2)
+    print_summary(vgg16, head, params, unfreeze_from=None)
+    frozen = capsys.readouterr().out
+    assert "Trainable params: 270,601" in frozen
+    assert "Non-trainable params: 14,714,688" in frozen
+    print_summary(vgg16, head, params, unfreeze_from="block5_conv1")
+    tuned = capsys.readouterr().out
+    assert "Trainable params: 7,350,025" in tuned
+    assert "Non-trainable params: 7,635,264" in tuned
+
+
+def test_freezing_below_a_layer_leaves_it_and_what_follows_trainable(vgg16):
+    freeze_below(vgg16, "block5_conv1")
+    assert [layer.name for layer in vgg16.layers if layer.trainable] == ["block5_conv1", "block5_conv2", "block5_conv3", "block5_pool"]
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "expected"),
+    [("imagenet", [30 - 103.939, 20 - 116.779, 10 - 123.68]), ("rescale", [10 / 255, 20 / 255, 30 / 255])],
+)
+def test_preprocessing_is_the_backbones_own_and_leaves_its_input_alone(preprocessing, expected):
+    params = architecture(preprocessing=preprocessing)
+    images = np.tile(np.array([10, 20, 30], dtype=np.float32), (1, 32, 32, 1))
+    before = images.copy()
+    symbolic = keras.Input((32, 32, 3))
+    pixels = keras.Model(symbolic, preprocess(symbolic, params)).predict_on_batch(images)
+    np.testing.assert_allclose(pixels[0, 0, 0], expected, rtol=1e-5)
+    assert np.array_equal(images, before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": "VGG61"}, ["backbone.name", "'VGG61'", "VGG16, VGG19"]),
+        ({"image_size": 16}, ["backbone.image_size = 16", "at least 32"]),
+        ({"preprocessing": "none"}, ["backbone.preprocessing = 'none'", "imagenet or rescale"]),
+        ({"unfreeze_from": "block6"}, ["backbone.unfreeze_from = 'block6'", "block5_conv3"]),
+    ],
+)
+def test_a_wrong_parameter_names_itself_its_value_and_what_there_is(changes, words):
+    params = architecture(**changes)
+    with pytest.raises(PipelineError) as error:
+        with_preprocessing(build_backbone(params.name, params.image_size), params)
+    assert all(word in str(error.value) for word in words)
+
+
+def test_missing_and_damaged_weights_say_so(tmp_path):
+    missing = tmp_path / "backbone.weights.h5"
+    with pytest.raises(PipelineError, match="is missing; run `dvc repro weights`"):
+        load_backbone(architecture(), missing)
+    missing.write_bytes(b"no HDF5")
+    with pytest.raises(PipelineError, match="is damaged or not of VGG16"):
+        load_backbone(architecture(), missing)
+
+
+def test_stitching_shares_the_weights(vgg16):
+    head = build_head((2, 2, 512), units=4, dropout=0, normalize=True, n_classes=2)
+    classifier = stitch(vgg16, head, architecture(image_size=64))
+    assert classifier.count_params() == vgg16.count_params() + head.count_params()
+    assert {id(v) for v in classifier.variables} == {id(v) for v in [*vgg16.variables, *head.variables]}

@@ -1,0 +1,85 @@
+"""dvc.yaml cannot lie: names, commands, code dependencies and parameters are what the stages' code says.
+
+That the data dependencies and outputs are true too is shown by running each stage in a folder that holds its
+dependencies and nothing else (test_pipeline.py).
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+
+def modules_behind(path: str) -> set[str]:
+    """The project's modules that a file imports, itself included, as paths; a package's __init__ changes no output."""
+    found, pending = set(), [path]
+    while pending:
+        module = pending.pop()
+        found.add(module)
+        paths = (name.replace(".", "/") + ".py" for name in imported_by(ROOT / module))
+        pending += [path for path in paths if (ROOT / path).exists() and path not in found]
+    return found
+
+
+def imported_by(file: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+def parameters_read(path: str) -> set[str]:
+    """Sections and keys that a stage's calls of load_params(kind, section) and load_param(kind, key) name."""
+    calls = (node for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+    return {call.args[1].value for call in calls if getattr(call.func, "id", "") in ("load_params", "load_param")}
+
+
+def test_every_stage_is_a_file_and_every_file_a_stage():
+    assert {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__"} == set(STAGES)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_runs_its_file_and_says_what_it_is_for(name):
+    assert STAGES[name]["cmd"] == f"python -m stages.{name}"
+    assert STAGES[name]["desc"]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_code_dependencies_are_what_the_stage_imports(name):
+    listed = {path for path in STAGES[name]["deps"] if path.endswith(".py")}
+    assert listed == modules_behind(f"stages/{name}.py")
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_parameters_are_what_the_stage_reads(name):
+    assert set(STAGES[name]["params"]) == parameters_read(f"stages/{name}.py")
+
+
+def test_every_section_of_params_is_read_by_some_stage():
+    read = {key.split(".")[0] for stage in STAGES.values() for key in stage["params"]}
+    assert read == set(PARAMS)
+
+
+def test_only_evaluate_reads_what_scores_the_test_split():
+    scoring = {"data/features/test.npy", "data/features/test_cut.npy"}
+    assert [name for name, stage in STAGES.items() if scoring & set(stage["deps"])] == ["evaluate"]
+
+
+def test_only_evaluate_has_outputs_outside_the_cache():
+    """Uncached outputs keep a stage out of the shared run-cache, so expensive stages must have none."""
+    uncached = {
+        name
+        for name, stage in STAGES.items()
+        for key in ("outs", "metrics", "plots")
+        for out in stage.get(key, [])
+        if isinstance(out, dict)
+    }
+    assert uncached == {"evaluate"}
