@@ -1,5 +1,5 @@
-import gzip
-import io
+"""Reading a folder or an archive: every kind alike, and each file that cannot be taken with its reason."""
+
 import os
 import struct
 import tarfile
@@ -11,8 +11,7 @@ import pytest
 
 from tests.worlds import add_to_tar, build
 from transfer import sources
-from transfer.errors import PipelineError
-from transfer.sources import Entry, find_layout, read_source
+from transfer.sources import Entry, read_source
 
 ARCHIVES = ["set.zip", "set.tar", "set.tar.gz"]
 KINDS = ["folder", *ARCHIVES, "set.tar.bz2", "set.tar.xz"]
@@ -25,12 +24,6 @@ def contents(source: Path) -> dict[str, bytes]:
 
 def problems(source: Path) -> dict[str, str]:
     return {entry.path: entry.problem for entry in read_source(source) if entry.problem}
-
-
-def refusal(source: Path) -> str:
-    with pytest.raises(PipelineError) as error:
-        list(read_source(source))
-    return str(error.value)
 
 
 # What is read
@@ -261,130 +254,3 @@ def test_a_zip_member_that_lies_about_its_size_is_not_unpacked_beyond_it(tmp_pat
     assert "Bad CRC-32" in problems(source)["a.png"]
     assert tracemalloc.get_traced_memory()[1] < 2_000_000
     tracemalloc.stop()
-
-
-# What is refused as a whole
-
-
-def test_a_missing_source_is_named(tmp_path):
-    words = refusal(tmp_path / "nowhere.zip")
-    assert "split.source = " in words
-    assert "nowhere.zip'" in words
-    assert "give a path that exists" in words
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("notes.txt", b"just text\n" * 100),
-        ("empty.zip", b""),
-        ("web.zip", b"<!DOCTYPE html><html>not found</html>"),
-        ("start.tar.gz", gzip.compress(bytes(5000))[:15]),
-        ("photo.jpg", b"\xff\xd8\xff\xe0" + bytes(600)),
-    ],
-)
-def test_a_source_of_another_kind_is_named(tmp_path, name, content):
-    (tmp_path / name).write_bytes(content)
-    words = refusal(tmp_path / name)
-    assert f"{name}': neither a folder nor a .zip, .tar or .tar.gz" in words
-    assert "is the download complete?" in words
-
-
-@pytest.mark.parametrize("kind", [*ARCHIVES, "set.tar.bz2", "set.tar.xz"])
-@pytest.mark.parametrize("keep", [0.01, 0.2, 0.5, 0.8])
-def test_a_truncated_archive_is_refused(tmp_path, kind, keep):
-    source = build(tmp_path / kind, {f"cat/{i}.png": os.urandom(2000) for i in range(10)})
-    whole = source.read_bytes()
-    source.write_bytes(whole[: int(len(whole) * keep)])
-    words = refusal(source)
-    assert kind in words
-    assert "is the download complete?" in words
-
-
-def tar_of(count: int) -> bytearray:
-    """A tar of `count` members, each of a block of header and one of data; then the two blocks that end it."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for i in range(count):
-            add_to_tar(archive, f"cat/{i}.png", bytes([i + 1]) * 512)
-    return bytearray(buffer.getvalue())
-
-
-@pytest.mark.parametrize("end", [2 * 1024, 2 * 1024 + 100, 2 * 1024 + 512, 2 * 1024 + 700, 5 * 1024])
-def test_a_tar_that_breaks_off_anywhere_is_refused(tmp_path, end):
-    (tmp_path / "set.tar").write_bytes(tar_of(5)[:end])
-    assert "damaged tar archive" in refusal(tmp_path / "set.tar")
-
-
-def test_a_damaged_header_inside_a_tar_is_no_end_of_it(tmp_path):
-    content = tar_of(5)
-    content[2 * 1024 + 150] ^= 0xFF
-    (tmp_path / "set.tar").write_bytes(content)
-    assert "breaks off at byte 2,048" in refusal(tmp_path / "set.tar")
-
-
-def test_a_changed_byte_in_a_tar_gz_is_noticed(tmp_path):
-    packed = bytearray(gzip.compress(tar_of(5), compresslevel=0))
-    packed[len(packed) // 10] ^= 0x01
-    (tmp_path / "set.tar.gz").write_bytes(packed)
-    assert "damaged tar archive (CRC check failed" in refusal(tmp_path / "set.tar.gz")
-
-
-def test_a_damaged_zip_directory_is_refused(tmp_path):
-    source = build(tmp_path / "set.zip", FILES)
-    content = source.read_bytes()
-    source.write_bytes(content.replace(b"PK\x01\x02", b"XXXX", 1))
-    assert "damaged zip archive (Bad magic number for central directory); is the download complete?" in refusal(source)
-
-
-# Where the classes are
-
-
-@pytest.mark.parametrize(
-    ("paths", "path", "expected"),
-    [
-        (["cat/1", "dog/1"], "cat/1", (None, "cat")),
-        (["cat/1", "dog/1"], "cat/deeper/1", (None, "cat")),
-        (["cat/1", "dog/1"], "readme.txt", None),
-        (["set/cat/1", "set/dog/1"], "set/cat/1", (None, "cat")),
-        (["set/cat/1", "set/dog/1", "readme.txt"], "set/dog/1", (None, "dog")),
-        (["a/b/c/cat/1", "a/b/c/dog/1"], "a/b/c/dog/1", (None, "dog")),
-        (["set/", "set/cat/", "set/cat/1", "set/dog/"], "set/cat/1", (None, "cat")),
-        (["cat/1"], "cat/1", (None, "cat")),
-        (["train/cat/1", "validation/cat/1", "test/cat/1"], "validation/cat/1", ("validation", "cat")),
-        (["train/cat/1", "val/cat/1", "test/cat/1"], "val/cat/1", ("validation", "cat")),
-        (["train/cat/1", "valid/cat/1", "test/cat/1"], "valid/cat/1", ("validation", "cat")),
-        (["Train/cat/1", "Val/cat/1", "TEST/cat/1"], "TEST/cat/1", ("test", "cat")),
-        (["set/train/cat/1", "set/val/cat/1", "set/test/cat/1"], "set/train/cat/1", ("train", "cat")),
-        (["train/cat/1", "val/cat/1", "test/cat/1"], "train/1", None),
-        (["train/cat/1", "val/cat/1", "test/cat/1", "readme.txt"], "readme.txt", None),
-        (["train/cat/1", "train/dog/1"], "train/dog/1", (None, "dog")),
-        (["train/1", "bus/1"], "train/1", (None, "train")),
-        (["cat/1", "dog/1", "../evil/x", "/etc/x", "C:/x/y"], "../evil/x", None),
-        (["cat/1", "dog/1", "../evil/x", "/etc/x", "C:/x/y"], "/etc/x", None),
-        (["cat/1", "dog/1", "../evil/x", "/etc/x", "C:/x/y"], "C:/x/y", None),
-    ],
-)
-def test_the_class_and_the_split_of_a_path(paths, path, expected):
-    assert find_layout(paths, Path("set")).place(path) == expected
-
-
-@pytest.mark.parametrize("paths", [[], ["1.png", "2.png"], ["readme.txt"]])
-def test_a_source_without_folders_is_refused(paths):
-    with pytest.raises(PipelineError, match=r"split.source = 'set' holds no class folders; put each class's images in a folder"):
-        find_layout(paths, Path("set"))
-
-
-@pytest.mark.parametrize(
-    ("folders", "listed"),
-    [
-        (["train", "test"], "test, train"),
-        (["test", "val"], "test, val"),
-        (["train", "val", "valid", "test"], "test, train, val, valid"),
-        (["train", "val", "test", "annotations"], "annotations, test, train, val"),
-    ],
-)
-def test_a_split_that_is_not_in_three_is_refused(folders, listed):
-    with pytest.raises(PipelineError) as error:
-        find_layout([f"{folder}/cat/1" for folder in folders], Path("set"))
-    assert f"split.source = 'set' looks already split, but into the folders {listed}; it needs train, validation" in str(error.value)
