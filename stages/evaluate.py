@@ -34,6 +34,7 @@ def main() -> None:
     manifest = read_manifest()
     test = rows_of(manifest, "test")
     labels = test["label"].to_numpy()
+    files = [path.rsplit("/", 1)[-1] for path in test["path"]]
     images = read_array(IMAGES, rows=len(test), ndim=4)
     for name in NAMES:
         classifier = load_classifier(name)
@@ -41,7 +42,8 @@ def main() -> None:
         write_json(METRICS / f"{name}.json", score(labels, predictions))
         write_table(PLOTS / "roc" / f"{name}.csv", roc(labels, predictions))
         write_table(PLOTS / "predictions" / f"{name}.csv", prediction_table(test, predictions, classifier.class_names))
-        draw_mistakes(PLOTS / "mistakes" / f"{name}.png", name, images, labels, predictions, classifier.class_names, params.mistakes)
+        sheet = PLOTS / "mistakes" / f"{name}.png"
+        draw_mistakes(sheet, name, images, files, labels, predictions, classifier.class_names, params.mistakes)
 
 
 def predict(classifier: Classifier, manifest: pd.DataFrame) -> np.ndarray:

@@ -6,7 +6,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from transfer.classifier import probabilities
-from transfer.mistakes import draw_mistakes
+from transfer.mistakes import draw_mistakes, shorten
 from transfer.scores import roc, score
 
 BINARY = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]])
@@ -60,7 +60,8 @@ def draw_sheet(path, n_wrong: int, most: int = 24) -> int:
     labels = np.arange(n) % 2
     predicted = np.where(np.arange(n) < n_wrong, 1 - labels, labels)
     images = np.full((n, 8, 8, 3), 128, dtype=np.uint8)
-    draw_mistakes(path, "head", images, labels, np.eye(2)[predicted] * 0.8 + 0.1, ["cat", "dog"], most)
+    names = [f"image_of_a_rather_long_name_{i}.jpg" for i in range(n)]
+    draw_mistakes(path, "head", images, names, labels, np.eye(2)[predicted] * 0.8 + 0.1, ["cat", "dog"], most)
     with Image.open(path) as image:
         return image.height
 
@@ -74,3 +75,8 @@ def test_the_sheet_repeats_byte_for_byte(tmp_path):
     draw_sheet(tmp_path / "a.png", 5)
     draw_sheet(tmp_path / "b.png", 5)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_long_names_keep_both_ends():
+    assert shorten("cat.jpg") == "cat.jpg"
+    assert shorten("a" * 20 + "b" * 20) == "a" * 13 + "…" + "b" * 13
