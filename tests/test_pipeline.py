@@ -136,9 +136,14 @@ def test_a_changed_parameter_reruns_what_depends_on_it_and_nothing_else(project,
     assert repro(project) == expected
 
 
-def test_a_new_image_reruns_everything_but_weights(project):
+def test_new_images_rerun_everything_but_weights_and_may_bring_a_class(project):
     draw_image(project / "images" / "a" / "new.png", seed=1)
+    for i in range(4):
+        draw_image(project / "images" / "c" / f"{i}.png", seed=2 + i)
     assert repro(project) == [name for name in STAGES if name != "weights"]
+    for name in ("head", "augmented", "finetuned"):
+        assert json.loads((project / "models" / f"{name}.json").read_text())["class_names"] == ["a", "b", "c"]
+        assert json.loads((project / "metrics" / f"{name}.json").read_text())["n"] == 7
 
 
 def test_each_stage_needs_its_dependencies_only_and_writes_the_same_bytes_in_another_folder(base, tmp_path):
@@ -167,6 +172,19 @@ def test_each_stage_needs_its_dependencies_only_and_writes_the_same_bytes_in_ano
 
 def files_in(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+
+
+def test_every_plot_is_drawn_for_the_workspace_and_for_the_commit(base):
+    drawn = json.loads(call("dvc", "plots", "diff", "HEAD", "--json", cwd=base).stdout)
+    assert not drawn.get("errors")
+    specifications = {name: plots[0]["content"] for name, plots in drawn["data"].items() if plots[0]["type"] == "vega"}
+    declared = yaml.safe_load((base / "dvc.yaml").read_text())["plots"]
+    assert set(specifications) == {next(iter(plot)) for plot in declared if isinstance(plot, dict)}
+    for content in specifications.values():
+        assert {row["rev"] for row in content["data"]["values"]} == {"HEAD", "workspace"}
+        assert "<DVC_METRIC" not in json.dumps(content)
+    images = {name: plots for name, plots in drawn["data"].items() if plots[0]["type"] == "image"}
+    assert set(images) == {f"plots/mistakes/{name}.png" for name in ("head", "augmented", "finetuned")}
 
 
 def test_push_clone_pull_and_repro_runs_nothing(project, tmp_path):
