@@ -7,7 +7,7 @@ import pytest
 from stages.augment import draw_views
 from transfer.augmentation import WarpRanges
 from transfer.backbone import BackboneParams, build_backbone, freeze_below, stitch, trainable_tail, with_preprocessing
-from transfer.compute import frozen_pass
+from transfer.compute import CPU_BATCH, frozen_pass
 from transfer.examples import Examples
 from transfer.head import build_head
 from transfer.training import TrainingParams, compile_classifier, fit
@@ -116,11 +116,18 @@ def test_fine_tuning_from_the_cut_equals_fine_tuning_through_the_whole_network(w
     assert all(np.array_equal(a, b) for a, b in zip(backbone.get_weights()[:n_frozen], world["weights"], strict=False))
 
 
-def test_a_row_depends_on_its_image_only(world):
-    frozen = with_preprocessing(world["backbone"], ARCHITECTURE)
-    images = world["views"]["images"][0]
-    alone = [np.concatenate(parts) for parts in zip(*frozen_pass(frozen, images, 1), strict=True)]
-    order = np.random.default_rng(5).permutation(N_TRAIN)
-    shuffled = [np.concatenate(parts) for parts in zip(*frozen_pass(frozen, images[order], 64), strict=True)]
-    for a, b in zip(alone, shuffled, strict=True):
-        assert np.array_equal(a[order], b)
+@pytest.mark.parametrize("size", [32, 64])
+def test_a_row_depends_on_its_image_only(size):
+    """Whatever the neighbours, the place in the batch, the number of images: the same bytes."""
+    keras.utils.set_random_seed(0)
+    architecture = ARCHITECTURE.model_copy(update={"image_size": size})
+    frozen = with_preprocessing(build_backbone("VGG16", size), architecture)
+    images = np.random.default_rng(1).integers(0, 256, (2 * CPU_BATCH + 5, size, size, 3), dtype=np.uint8)
+
+    def rows(chosen: np.ndarray) -> list[np.ndarray]:
+        return [np.concatenate(parts) for parts in zip(*frozen_pass(frozen, images[chosen], 64), strict=True)]
+
+    everything = rows(np.arange(len(images)))
+    for chosen in (np.random.default_rng(5).permutation(len(images)), np.arange(len(images))[::-1], np.array([3]), np.array([7, 7, 1])):
+        for whole, part in zip(everything, rows(chosen), strict=True):
+            assert np.array_equal(whole[chosen], part)

@@ -28,7 +28,7 @@ def cache_frozen_pass(
         leading: leading shape of both arrays, (N,) or (V, N).
         features_file: gets (*leading, h, w, C).
         cut_file: gets (*leading, h', w', C').
-        batch_size: images a step on an accelerator; on a CPU each goes alone.
+        batch_size: images a step on an accelerator.
         lower_with: the parameter that makes the arrays smaller, for the message when the disk cannot hold them.
     """
     cut_shape, features_shape = ((*leading, *shape[1:]) for shape in frozen.output_shape)
