@@ -3,7 +3,7 @@
 import keras
 from pydantic import PositiveInt
 
-from transfer.backbone import BackboneParams, load_backbone, print_summary, trainable_tail
+from transfer.backbone import BackboneParams, freeze_below, load_backbone, stitch, trainable_tail
 from transfer.classifier import Classifier, load_classifier, save_classifier
 from transfer.compute import set_up
 from transfer.door import run
@@ -24,7 +24,8 @@ def main() -> None:
     manifest = read_manifest()
     views, validation = read_views(manifest, "cut"), read_examples(manifest, "validation", "cut")
     backbone, augmented = load_backbone(architecture), load_classifier("augmented")
-    print_summary(backbone, augmented.model, architecture, architecture.unfreeze_from)
+    freeze_below(backbone, architecture.unfreeze_from)
+    stitch(backbone, augmented.model, architecture).summary()
     tail = trainable_tail(backbone, architecture.unfreeze_from)
     model = keras.Model(tail.input, augmented.model(tail.output), name="finetuned")
     compile_classifier(model, params.learning_rate)

@@ -2,7 +2,7 @@
 
 from pydantic import PositiveInt
 
-from transfer.backbone import BackboneParams, build_backbone, print_summary
+from transfer.backbone import BackboneParams, build_backbone, freeze_below, stitch
 from transfer.classifier import Classifier, save_classifier
 from transfer.compute import set_up
 from transfer.door import run
@@ -24,7 +24,9 @@ def main() -> None:
     manifest = read_manifest()
     views, validation = read_views(manifest, "features"), read_examples(manifest, "validation", "features")
     head = build_head(views.inputs.shape[2:], params.units, params.dropout, params.normalize, len(class_names(manifest)))
-    print_summary(build_backbone(architecture.name, architecture.image_size), head, architecture, unfreeze_from=None)
+    backbone = build_backbone(architecture.name, architecture.image_size)
+    freeze_below(backbone, None)
+    stitch(backbone, head, architecture).summary()
     compile_classifier(head, params.learning_rate)
     fitted = fit(head, lambda epoch: views.inputs[epoch % len(views.inputs)], views.labels, validation, params)
     save_classifier("augmented", Classifier(head, "features", class_names(manifest), fitted.epoch), fitted.history)

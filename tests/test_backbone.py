@@ -1,6 +1,5 @@
 """The backbone's cut, freezing and preprocessing."""
 
-import keras
 import numpy as np
 import pytest
 
@@ -8,10 +7,9 @@ from transfer.backbone import (
     ARCHITECTURES,
     BackboneParams,
     build_backbone,
+    build_preprocessing,
     freeze_below,
     load_backbone,
-    preprocess,
-    print_summary,
     stitch,
     trainable_tail,
     with_preprocessing,
@@ -36,7 +34,7 @@ def test_the_cut_stitched_is_the_whole(name):
     backbone = build_backbone(name, 32)
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.float32)
     at_cut, features = with_preprocessing(backbone, params).predict_on_batch(images)
-    whole = backbone.predict_on_batch(keras.ops.convert_to_numpy(preprocess(images.copy(), params)))
+    whole = backbone.predict_on_batch(build_preprocessing(params).predict_on_batch(images))
     np.testing.assert_allclose(trainable_tail(backbone, params.unfreeze_from).predict_on_batch(at_cut), whole, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(features, whole, rtol=1e-5, atol=1e-7)
 
@@ -76,11 +74,13 @@ def test_features_of_a_black_image_do_not_break_a_normalizing_head():
 def test_the_summary_counts_trainable_and_frozen_parameters(vgg16, capsys):
     params = architecture(image_size=64)
     head = build_head((2, 2, 512), units=132, dropout=0, normalize=True, n_classes=2)
-    print_summary(vgg16, head, params, unfreeze_from=None)
+    freeze_below(vgg16, None)
+    stitch(vgg16, head, params).summary()
     frozen = capsys.readouterr().out
     assert "Trainable params: 270,601" in frozen
     assert "Non-trainable params: 14,714,688" in frozen
-    print_summary(vgg16, head, params, unfreeze_from="block5_conv1")
+    freeze_below(vgg16, "block5_conv1")
+    stitch(vgg16, head, params).summary()
     tuned = capsys.readouterr().out
     assert "Trainable params: 7,350,025" in tuned
     assert "Non-trainable params: 7,635,264" in tuned
@@ -99,8 +99,7 @@ def test_preprocessing_is_the_backbones_own_and_leaves_its_input_alone(preproces
     params = architecture(preprocessing=preprocessing)
     images = np.tile(np.array([10, 20, 30], dtype=np.float32), (1, 32, 32, 1))
     before = images.copy()
-    symbolic = keras.Input((32, 32, 3))
-    pixels = keras.Model(symbolic, preprocess(symbolic, params)).predict_on_batch(images)
+    pixels = build_preprocessing(params).predict_on_batch(images)
     np.testing.assert_allclose(pixels[0, 0, 0], expected, rtol=1e-5)
     assert np.array_equal(images, before)
 

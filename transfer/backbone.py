@@ -73,27 +73,29 @@ def load_backbone(params: BackboneParams, weights: Path = WEIGHTS) -> keras.Mode
     return backbone
 
 
-def preprocess(images, params: BackboneParams):
-    """RGB in 0..255 (B, H, W, 3) -> what the backbone takes.
+def build_preprocessing(params: BackboneParams) -> keras.Model:
+    """RGB in 0..255 (B, image_size, image_size, 3) -> what the backbone takes, the same shape.
 
     `imagenet`: as the backbone was trained (VGG: BGR less the mean of ImageNet). `rescale`: x / 255, as the lessons do.
 
     Raises:
         PipelineError: any other name.
     """
+    images = keras.Input((params.image_size, params.image_size, 3), name="images")
     if params.preprocessing == "imagenet":
-        return ARCHITECTURES[params.name].preprocess(images)
-    if params.preprocessing == "rescale":
-        return keras.layers.Rescaling(1 / 255)(images)
-    raise PipelineError(f"backbone.preprocessing = {params.preprocessing!r}: choose imagenet or rescale")
+        pixels = ARCHITECTURES[params.name].preprocess(images)
+    elif params.preprocessing == "rescale":
+        pixels = keras.layers.Rescaling(1 / 255)(images)
+    else:
+        raise PipelineError(f"backbone.preprocessing = {params.preprocessing!r}: choose imagenet or rescale")
+    return keras.Model(images, pixels, name="preprocessing")
 
 
 def with_preprocessing(backbone: keras.Model, params: BackboneParams) -> keras.Model:
     """The frozen pass over an image: RGB 0..255 (B, H, W, 3) -> [activations at the cut, features], float32."""
-    cut = cut_tensor(backbone, params.unfreeze_from)
-    both = keras.Model(backbone.input, [cut, backbone.output])
-    images = keras.Input(backbone.input.shape[1:], name="images")
-    return keras.Model(images, both(preprocess(images, params)), name="frozen")
+    preprocessing = build_preprocessing(params)
+    both = keras.Model(backbone.input, [cut_tensor(backbone, params.unfreeze_from), backbone.output])
+    return keras.Model(preprocessing.input, both(preprocessing.output), name="frozen")
 
 
 def cut_tensor(backbone: keras.Model, unfreeze_from: str):
@@ -123,14 +125,8 @@ def trainable_tail(backbone: keras.Model, unfreeze_from: str) -> keras.Model:
 
 def stitch(backbone: keras.Model, head: keras.Model, params: BackboneParams) -> keras.Model:
     """The whole classifier, RGB 0..255 (B, H, W, 3) -> logits, sharing the weights of both parts."""
-    images = keras.Input(backbone.input.shape[1:], name="images")
-    return keras.Model(images, head(backbone(preprocess(images, params))), name="classifier")
-
-
-def print_summary(backbone: keras.Model, head: keras.Model, params: BackboneParams, unfreeze_from: str | None) -> None:
-    """Print Keras's summary of the whole classifier, trainable from `unfreeze_from` on (None: the head alone)."""
-    freeze_below(backbone, unfreeze_from)
-    stitch(backbone, head, params).summary(line_length=90)
+    images = keras.Input((params.image_size, params.image_size, 3), name="images")
+    return keras.Model(images, head(backbone(build_preprocessing(params)(images))), name="classifier")
 
 
 def freeze_below(backbone: keras.Model, unfreeze_from: str | None) -> None:
