@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -122,25 +123,45 @@ def test_nothing_changed_runs_nothing_and_leaves_git_clean(project):
     assert call("git", "status", "--porcelain", cwd=project).stdout == ""
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "expected"),
-    [
-        ("train_head.units", 5, ["train_head", "evaluate"]),
-        ("finetune.learning_rate", "5e-06", ["finetune", "evaluate"]),
-        ("augment.rotation", 10, ["augment", "train_augmented", "finetune", "evaluate"]),
-        ("split.seed", 1, [name for name in STAGES if name != "weights"]),
-    ],
-)
-def test_a_changed_parameter_reruns_what_depends_on_it_and_nothing_else(project, key, value, expected):
-    set_param(project, key, value)
-    assert repro(project) == expected
-
-
-def test_new_images_rerun_everything_but_weights_and_may_bring_a_class(project):
+def add_images_and_a_class(project: Path) -> None:
     draw_image(project / "images" / "a" / "new.png", seed=1)
     for i in range(4):
         draw_image(project / "images" / "c" / f"{i}.png", seed=2 + i)
-    assert repro(project) == [name for name in STAGES if name != "weights"]
+
+
+ALL_BUT_WEIGHTS = [name for name in STAGES if name != "weights"]
+CHANGES = {
+    "train_head.units": (lambda project: set_param(project, "train_head.units", 5), ["train_head", "evaluate"]),
+    "finetune.learning_rate": (lambda project: set_param(project, "finetune.learning_rate", "5e-06"), ["finetune", "evaluate"]),
+    "augment.rotation": (
+        lambda project: set_param(project, "augment.rotation", 10),
+        ["augment", "train_augmented", "finetune", "evaluate"],
+    ),
+    "split.seed": (lambda project: set_param(project, "split.seed", 1), ALL_BUT_WEIGHTS),
+    "new images": (add_images_and_a_class, ALL_BUT_WEIGHTS),
+}
+
+
+@pytest.fixture(scope="module")
+def reruns(base, tmp_path_factory) -> dict[str, tuple[Path, list[str]]]:
+    """Each change made in a copy of its own and reproduced, two at a time: the copy, and the stages that ran."""
+
+    def rerun(name: str) -> tuple[Path, list[str]]:
+        project = Path(shutil.copytree(base, tmp_path_factory.mktemp("change") / "project", symlinks=True))
+        CHANGES[name][0](project)
+        return project, repro(project)
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(CHANGES, pool.map(rerun, CHANGES), strict=True))
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_reruns_what_depends_on_it_and_nothing_else(reruns, name):
+    assert reruns[name][1] == CHANGES[name][1]
+
+
+def test_new_images_may_bring_a_class(reruns):
+    project = reruns["new images"][0]
     for name in ("head", "augmented", "finetuned"):
         assert json.loads((project / "models" / f"{name}.json").read_text())["class_names"] == ["a", "b", "c"]
         assert json.loads((project / "metrics" / f"{name}.json").read_text())["n"] == 7
@@ -149,25 +170,30 @@ def test_new_images_rerun_everything_but_weights_and_may_bring_a_class(project):
 def test_each_stage_needs_its_dependencies_only_and_writes_the_same_bytes_in_another_folder(base, tmp_path):
     """Proves the data half of dvc.yaml, and that every output repeats bit for bit."""
     lock = yaml.safe_load((base / "dvc.lock").read_text())["stages"]
-    for name in STAGES:
-        sandbox = tmp_path / name
-        for dependency in lock[name]["deps"]:
-            source, target = base / dependency["path"], sandbox / dependency["path"]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
-        for package in ("stages", "transfer"):
-            (sandbox / package).mkdir(exist_ok=True)
-            shutil.copy(base / package / "__init__.py", sandbox / package)
-        for file in ("params.yaml", "dvc.yaml"):
-            shutil.copy(base / file, sandbox)
-        before = files_in(sandbox)
-        call("python", "-m", f"stages.{name}", cwd=sandbox)
-        written = files_in(sandbox) - before - {f"logs/{name}.json"}
+    with ThreadPoolExecutor(2) as pool:
+        written = dict(zip(STAGES, pool.map(lambda name: run_alone(base, tmp_path / name, name, lock[name]), STAGES), strict=True))
+    for name, files in written.items():
         outputs = [out["path"] for out in lock[name]["outs"]]
         expected = {file for out in outputs for file in ([out] if (base / out).is_file() else [f"{out}/{f}" for f in files_in(base / out)])}
-        assert written == expected
-        for file in written:
-            assert (sandbox / file).read_bytes() == (base / file).read_bytes(), f"{file} differs"
+        assert files == expected
+        for file in files:
+            assert (tmp_path / name / file).read_bytes() == (base / file).read_bytes(), f"{file} differs"
+
+
+def run_alone(base: Path, sandbox: Path, name: str, lock: dict) -> set[str]:
+    """Run a stage in a folder that holds its dependencies and nothing else; the files that it wrote, but for its log."""
+    for dependency in lock["deps"]:
+        source, target = base / dependency["path"], sandbox / dependency["path"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    for package in ("stages", "transfer"):
+        (sandbox / package).mkdir(exist_ok=True)
+        shutil.copy(base / package / "__init__.py", sandbox / package)
+    for file in ("params.yaml", "dvc.yaml"):
+        shutil.copy(base / file, sandbox)
+    before = files_in(sandbox)
+    call("python", "-m", f"stages.{name}", cwd=sandbox)
+    return files_in(sandbox) - before - {f"logs/{name}.json"}
 
 
 def files_in(folder: Path) -> set[str]:
