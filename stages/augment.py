@@ -1,19 +1,19 @@
 """Draw augmented views of every training image and run each once through the frozen backbone."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from pydantic import PositiveInt
 
-from transfer.arrays import read_array
+from transfer.arrays import read_array, take
 from transfer.augmentation import WarpRanges, apply_warp, draw_warp
 from transfer.backbone import BackboneParams, load_backbone, with_preprocessing
-from transfer.compute import set_up
+from transfer.compute import ComputeParams, set_up
 from transfer.door import run
 from transfer.examples import views_file
-from transfer.frozen import cache_frozen_pass
-from transfer.params import load_param, load_params
+from transfer.frozen import ExtractParams, cache_frozen_pass
+from transfer.params import load_params
+from transfer.rows import RowsParams, content_key
 
 IMAGES = Path("data/images/train.npy")
 
@@ -25,19 +25,44 @@ class AugmentParams(WarpRanges):
 def main() -> None:
     params = load_params(AugmentParams, "augment")
     architecture = load_params(BackboneParams, "backbone")
-    batch_size = load_param(PositiveInt, "extract.batch_size")
-    set_up(seed=0)
+    extract = load_params(ExtractParams, "extract")
+    rows = load_params(RowsParams, "rows")
+    set_up(load_params(ComputeParams, "compute"), seed=0)
     frozen = with_preprocessing(load_backbone(architecture), architecture)
     images = read_array(IMAGES, ndim=4)
     files = views_file("features"), views_file("cut")
-    cache_frozen_pass(frozen, draw_views(images, params), (params.views, len(images)), *files, batch_size, lower_with="augment.views")
+    cache_frozen_pass(frozen, Views(images, params), (params.views, len(images)), files, extract, rows, lower_with="augment.views")
 
 
-def draw_views(images: np.ndarray, params: AugmentParams) -> Iterator[np.ndarray]:
-    """All images' first views, then their second, and so on: float32 (H, W, 3) in 0..255 each."""
-    for view in range(params.views):
-        for image in images:
-            yield apply_warp(image, draw_warp(image, view, params))
+class Views:
+    """All images' first views, then their second, and so on: float32 (H, W, 3) in 0..255 each.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+    """
+
+    def __init__(self, images: np.ndarray, params: AugmentParams):
+        self._images = images
+        self._params = params
+        noise = np.random.default_rng(0).integers(0, 256, images.shape[1:], dtype=np.uint8)
+        self._warps = content_key(*(draw_view(noise, view, params).tobytes() for view in range(8)))
+
+    def __len__(self) -> int:
+        return self._params.views * len(self._images)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        view, image = divmod(row, len(self._images))
+        return draw_view(take(self._images, image), view, self._params)
+
+    def key(self, row: int) -> bytes:
+        """Of image, view, parameters, and how some noise was warped: that tells apart versions of the warp itself."""
+        view, image = divmod(row, len(self._images))
+        ranges = self._params.model_dump_json(exclude={"views"})
+        return content_key(take(self._images, image).tobytes(), str(view).encode(), ranges.encode(), self._warps)
+
+
+def draw_view(image: np.ndarray, view: int, ranges: WarpRanges) -> np.ndarray:
+    return apply_warp(image, draw_warp(image, view, ranges))
 
 
 if __name__ == "__main__":

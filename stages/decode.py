@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import PositiveInt
 from tqdm import tqdm
 
-from transfer.arrays import new_array
+from transfer.arrays import let_go, new_array
 from transfer.door import run
 from transfer.errors import PipelineError
 from transfer.images import BadImageError, read_rgb, resize
@@ -61,6 +61,7 @@ def write_images(source: Path, manifest: pd.DataFrame, size: int, interpolation:
         for path, pixels in tqdm(map_in_order(decode, files), total=len(places), desc="decode", unit=" images"):
             split, row = places.pop(path)
             arrays[split][row] = pixels
+            let_go(arrays[split])
         if places:
             raise PipelineError(
                 f"{source}: {len(places)} of the manifest's images are gone or can no longer be read, the first being {min(places)!r}; "

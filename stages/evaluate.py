@@ -8,14 +8,14 @@ from pydantic import PositiveInt
 
 from transfer.arrays import read_array
 from transfer.classifier import Classifier, load_classifier, predict_logits, probabilities
-from transfer.compute import set_up
+from transfer.compute import ComputeParams, set_up
 from transfer.door import run
 from transfer.errors import PipelineError
 from transfer.examples import read_examples
 from transfer.files import replacing, write_json
 from transfer.manifest import class_names, read_manifest, rows_of
 from transfer.mistakes import draw_mistakes
-from transfer.params import Params, load_param, load_params
+from transfer.params import Params, load_params
 from transfer.scores import roc, score
 
 NAMES = ("head", "augmented", "finetuned")
@@ -30,7 +30,8 @@ class EvaluateParams(Params):
 
 def main() -> None:
     params = load_params(EvaluateParams, "evaluate")
-    set_up(seed=0, threads=load_param(PositiveInt, "compute.threads"))
+    compute = load_params(ComputeParams, "compute")
+    set_up(compute, seed=0, threads=compute.threads)
     manifest = read_manifest()
     test = rows_of(manifest, "test")
     labels = test["label"].to_numpy()

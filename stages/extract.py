@@ -2,33 +2,29 @@
 
 from pathlib import Path
 
-from pydantic import PositiveInt
-
 from transfer.arrays import read_array
 from transfer.backbone import BackboneParams, load_backbone, with_preprocessing
-from transfer.compute import set_up
+from transfer.compute import ComputeParams, set_up
 from transfer.door import run
 from transfer.examples import features_file
-from transfer.frozen import cache_frozen_pass
+from transfer.frozen import CleanImages, ExtractParams, cache_frozen_pass
 from transfer.manifest import SPLITS
-from transfer.params import Params, load_params
+from transfer.params import load_params
+from transfer.rows import RowsParams
 
 IMAGES = Path("data/images")
-
-
-class ExtractParams(Params):
-    batch_size: PositiveInt
 
 
 def main() -> None:
     params = load_params(ExtractParams, "extract")
     architecture = load_params(BackboneParams, "backbone")
-    set_up(seed=0)
+    rows = load_params(RowsParams, "rows")
+    set_up(load_params(ComputeParams, "compute"), seed=0)
     frozen = with_preprocessing(load_backbone(architecture), architecture)
     for split in SPLITS:
-        images = read_array(IMAGES / f"{split}.npy", ndim=4)
+        images = CleanImages(read_array(IMAGES / f"{split}.npy", ndim=4))
         files = features_file(split, "features"), features_file(split, "cut")
-        cache_frozen_pass(frozen, images, (len(images),), *files, params.batch_size, lower_with="backbone.image_size")
+        cache_frozen_pass(frozen, images, (len(images),), files, params, rows, lower_with="backbone.image_size")
 
 
 if __name__ == "__main__":

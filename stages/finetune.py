@@ -1,15 +1,13 @@
 """Fine-tune the top of the backbone and the augmented model's head together, from the activations at the cut."""
 
-import keras
-from pydantic import PositiveInt
-
 from transfer.backbone import BackboneParams, freeze_below, load_backbone, stitch, trainable_tail
 from transfer.classifier import Classifier, load_classifier, save_classifier
-from transfer.compute import set_up
+from transfer.compute import ComputeParams, set_up
 from transfer.door import run
 from transfer.examples import read_examples, read_views
+from transfer.lean import keras
 from transfer.manifest import read_manifest
-from transfer.params import load_param, load_params
+from transfer.params import load_params
 from transfer.training import TrainingParams, compile_classifier, fit
 
 
@@ -20,7 +18,8 @@ class FinetuneParams(TrainingParams):
 def main() -> None:
     params = load_params(FinetuneParams, "finetune")
     architecture = load_params(BackboneParams, "backbone")
-    set_up(params.seed, load_param(PositiveInt, "compute.threads"))
+    compute = load_params(ComputeParams, "compute")
+    set_up(compute, params.seed, compute.threads)
     manifest = read_manifest()
     views, validation = read_views(manifest, "cut"), read_examples(manifest, "validation", "cut")
     backbone, augmented = load_backbone(architecture), load_classifier("augmented")

@@ -1,15 +1,13 @@
 """Method 2: train a head behind the frozen base on augmented views, epoch e on view e mod V."""
 
-from pydantic import PositiveInt
-
 from transfer.backbone import BackboneParams, build_backbone, freeze_below, stitch
 from transfer.classifier import Classifier, save_classifier
-from transfer.compute import set_up
+from transfer.compute import ComputeParams, set_up
 from transfer.door import run
 from transfer.examples import read_examples, read_views
 from transfer.head import build_head
 from transfer.manifest import class_names, read_manifest
-from transfer.params import load_param, load_params
+from transfer.params import load_params
 from transfer.training import HeadTrainingParams, compile_classifier, fit
 
 
@@ -20,7 +18,8 @@ class TrainAugmentedParams(HeadTrainingParams):
 def main() -> None:
     params = load_params(TrainAugmentedParams, "train_augmented")
     architecture = load_params(BackboneParams, "backbone")
-    set_up(params.seed, load_param(PositiveInt, "compute.threads"))
+    compute = load_params(ComputeParams, "compute")
+    set_up(compute, params.seed, compute.threads)
     manifest = read_manifest()
     views, validation = read_views(manifest, "features"), read_examples(manifest, "validation", "features")
     head = build_head(views.inputs.shape[2:], params.units, params.dropout, params.normalize, len(class_names(manifest)))

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
-import keras
 from pydantic import NonNegativeInt, model_validator
 
 from transfer.backbone import WEIGHTS, build_backbone
 from transfer.door import run
 from transfer.errors import PipelineError
 from transfer.files import replacing
+from transfer.lean import keras
 from transfer.params import Params, load_param, load_params
 from transfer.pretrained import DIGESTS, SOURCES, Source, SourceUnavailableError, UserFile, check_digest, differences, load_first
 

@@ -1,10 +1,14 @@
 """Arrays on disk: whole or not there, and never believed when they disagree with the manifest."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
+from worlds import REPOSITORY
 
-from transfer.arrays import new_array, read_array
+from transfer.arrays import let_go, new_array, read_array, take
 from transfer.errors import PipelineError
 from transfer.examples import read_examples, read_views
 from transfer.manifest import SPLITS
@@ -77,6 +81,69 @@ def test_wrong_dimensions_are_refused(tmp_path):
     write(tmp_path / "a.npy", np.ones((3, 2)))
     with pytest.raises(PipelineError, match=r"has shape \(3, 2\), 4 dimensions were expected"):
         read_array(tmp_path / "a.npy", ndim=4)
+
+
+def test_what_was_written_survives_letting_go(tmp_path):
+    with new_array(tmp_path / "a.npy", (1000, 300), "int32", "x") as target:
+        for row in range(1000):
+            target[row] = row
+            let_go(target)
+        assert np.array_equal(target[:, 7], np.arange(1000))
+    assert np.array_equal(read_array(tmp_path / "a.npy")[:, -1], np.arange(1000))
+
+
+def test_take_copies_rows_in_their_order(tmp_path):
+    array = np.arange(24, dtype=np.float32).reshape(4, 2, 3)
+    write(tmp_path / "a.npy", array)
+    found = read_array(tmp_path / "a.npy")
+    for rows in (slice(1, 3), np.array([3, 0, 0]), 2, slice(None)):
+        taken = take(found, rows)
+        assert np.array_equal(taken, array[rows])
+        assert type(taken) is np.ndarray
+        taken[...] = -1
+    assert np.array_equal(found, array)
+
+
+def test_arrays_in_memory_are_taken_from_and_left_alone(tmp_path):
+    array = np.arange(6).reshape(3, 2)
+    let_go(array)
+    taken = take(array, slice(0, 2))
+    taken[:] = -1
+    assert array.tolist() == [[0, 1], [2, 3], [4, 5]]
+
+
+READ_IN_SLICES = """
+import re, sys
+from pathlib import Path
+import numpy as np
+from transfer.arrays import read_array, take
+
+def peak():  # not getrusage's: that begins with the peak of the process that started this one
+    return int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
+array = read_array(sys.argv[1])
+before, total = peak(), 0
+for start in range(0, len(array), 10):
+    rows = take(array, slice(start, start + 10)) if sys.argv[2] == "take" else np.array(array[start : start + 10])
+    total += int(rows[:, ::512].sum())
+assert total == array.size // 512
+print((peak() - before) // 1000)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems may keep the pages, or count them otherwise")
+def test_taking_slices_of_a_large_array_keeps_memory_flat(tmp_path):
+    with new_array(tmp_path / "large.npy", (1000, 200_192), "uint8", "x") as target:
+        for start in range(0, 1000, 100):
+            target[start : start + 100] = 1
+            let_go(target)
+
+    def megabytes(how: str) -> int:
+        words = [sys.executable, "-c", READ_IN_SLICES, str(tmp_path / "large.npy"), how]
+        return int(subprocess.run(words, capture_output=True, text=True, check=True, cwd=REPOSITORY).stdout)
+
+    assert megabytes("take") < 60
+    assert megabytes("index") > 150, "the measure must see what is kept otherwise"
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from stages.augment import draw_views
-from transfer.augmentation import WarpRanges
+from stages.augment import AugmentParams, Views
 from transfer.backbone import BackboneParams, build_backbone, freeze_below, stitch, trainable_tail, with_preprocessing
 from transfer.compute import CPU_BATCH, frozen_pass
 from transfer.examples import Examples
@@ -14,19 +13,20 @@ from transfer.training import TrainingParams, compile_classifier, fit
 
 ARCHITECTURE = BackboneParams(name="VGG16", image_size=32, preprocessing="imagenet", unfreeze_from="block5_conv1")
 N_TRAIN, N_VALIDATION, VIEWS, EPOCHS = 10, 6, 2, 3
-
-
-class ViewParams(WarpRanges):
-    views: int
-
-
-RANGES = ViewParams(views=VIEWS, rotation=40, width_shift=0.2, height_shift=0.2, shear=11.5, zoom=0.2, horizontal_flip=True, seed=0)
+RANGES = AugmentParams(views=VIEWS, rotation=40, width_shift=0.2, height_shift=0.2, shear=11.5, zoom=0.2, horizontal_flip=True, seed=0)
 
 
 def training_params(learning_rate: float) -> TrainingParams:
     return TrainingParams(
         epochs=EPOCHS, batch_size=4, learning_rate=learning_rate, patience=None, keep="last", class_weight="balanced", seed=3
     )
+
+
+def pass_all(frozen: keras.Model, images) -> list[np.ndarray]:
+    """The frozen model's outputs for all images, in their order."""
+    rows, outputs = zip(*frozen_pass(frozen, images, np.arange(len(images)), 1), strict=True)
+    assert np.concatenate(rows).tolist() == list(range(len(images)))
+    return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +41,10 @@ def world():
     validation_images = rng.integers(0, 256, (N_VALIDATION, 32, 32, 3), dtype=np.uint8)
     backbone = build_backbone(ARCHITECTURE.name, ARCHITECTURE.image_size)
     frozen = with_preprocessing(backbone, ARCHITECTURE)
-    views = np.stack(list(draw_views(images, RANGES)))
-    cut, features = (np.concatenate(parts) for parts in zip(*frozen_pass(frozen, views, 1), strict=True))
-    validation_cut, validation_features = (np.concatenate(parts) for parts in zip(*frozen_pass(frozen, validation_images, 1), strict=True))
+    drawn = Views(images, RANGES)
+    views = np.stack([drawn[row] for row in range(len(drawn))])
+    cut, features = pass_all(frozen, drawn)
+    validation_cut, validation_features = pass_all(frozen, validation_images)
     by_view = [array.reshape(VIEWS, N_TRAIN, *array.shape[1:]) for array in (views, cut, features)]
     return {
         "backbone": backbone,
@@ -124,10 +125,12 @@ def test_a_row_depends_on_its_image_only(size):
     frozen = with_preprocessing(build_backbone("VGG16", size), architecture)
     images = np.random.default_rng(1).integers(0, 256, (2 * CPU_BATCH + 5, size, size, 3), dtype=np.uint8)
 
-    def rows(chosen: np.ndarray) -> list[np.ndarray]:
-        return [np.concatenate(parts) for parts in zip(*frozen_pass(frozen, images[chosen], 64), strict=True)]
-
-    everything = rows(np.arange(len(images)))
+    everything = pass_all(frozen, images)
     for chosen in (np.random.default_rng(5).permutation(len(images)), np.arange(len(images))[::-1], np.array([3]), np.array([7, 7, 1])):
-        for whole, part in zip(everything, rows(chosen), strict=True):
-            assert np.array_equal(whole[chosen], part)
+        (passed, picked) = zip(*frozen_pass(frozen, images, chosen, 64), strict=True)
+        assert np.concatenate(passed).tolist() == chosen.tolist()
+        for whole, part, place in zip(
+            everything, map(np.concatenate, zip(*picked, strict=True)), pass_all(frozen, images[chosen]), strict=True
+        ):
+            assert np.array_equal(whole[chosen], part), "other rows of the same images"
+            assert np.array_equal(whole[chosen], place), "the same images in other places"

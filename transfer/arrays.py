@@ -1,6 +1,8 @@
 """Arrays on disk: `.npy`, written and read as memory maps, so that size is bounded by the disk and not by memory."""
 
 import math
+import mmap
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +30,33 @@ def new_array(path: Path, shape: tuple[int, ...], dtype: str, lower_with: str) -
         raise PipelineError(f"{path} needs {needed:,} bytes and the disk has {free:,}; free some, or lower {lower_with}")
     with replacing(path) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
+        _reserve(temporary)
         yield array
         array.flush()
+
+
+def _reserve(path: Path) -> None:
+    """Have the file's blocks allocated where the system can: a map's write to a disk that is full meanwhile would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def take(array: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
+    """Copy rows into memory, in their order, and let the map's pages go (see `let_go`)."""
+    copied = np.array(array[rows])
+    let_go(array)
+    return copied
+
+
+def let_go(array: np.ndarray) -> None:
+    """Release the resident pages of a memory map, which otherwise become as many as the file is large.
+
+    What was written stays written: the pages live on in the system's cache. Other arrays are left alone.
+    """
+    mapped = getattr(array, "_mmap", None)  # None in a copy of a map, which is of the same class
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def read_array(path: Path, *, rows: int | None = None, axis: int = 0, ndim: int | None = None) -> np.ndarray:

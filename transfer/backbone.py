@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 from pydantic import PositiveInt
 
 from transfer.errors import PipelineError
+from transfer.lean import keras
 from transfer.params import Params
 
 WEIGHTS = Path("data/weights/backbone.weights.h5")
@@ -92,7 +92,7 @@ def build_preprocessing(params: BackboneParams) -> keras.Model:
 
 
 def with_preprocessing(backbone: keras.Model, params: BackboneParams) -> keras.Model:
-    """The frozen pass over an image: RGB 0..255 (B, H, W, 3) -> [activations at the cut, features], float32."""
+    """The frozen pass over an image: RGB 0..255 (B, H, W, 3) -> [activations at the cut, features], in the precision of the set-up."""
     preprocessing = build_preprocessing(params)
     both = keras.Model(backbone.input, [cut_tensor(backbone, params.unfreeze_from), backbone.output])
     return keras.Model(preprocessing.input, both(preprocessing.output), name="frozen")

@@ -7,13 +7,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 from scipy.special import expit, softmax
 
+from transfer.arrays import take
 from transfer.errors import PipelineError
 from transfer.files import replacing, write_json
+from transfer.lean import keras
 
 MODELS = Path("models")
 BATCH = 256
@@ -70,7 +71,8 @@ def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
 
 def predict_logits(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
     """Logits float32 (N, L) of cached inputs (N, ...)."""
-    return np.concatenate([model.predict_on_batch(inputs[start : start + BATCH]) for start in range(0, len(inputs), BATCH)])
+    batches = (take(inputs, slice(start, start + BATCH)).astype(np.float32, copy=False) for start in range(0, len(inputs), BATCH))
+    return np.concatenate([keras.ops.convert_to_numpy(model.predict_on_batch(batch)) for batch in batches])
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

@@ -1,67 +1,122 @@
-"""The machine: threads, determinism, and the pass of images through a frozen network.
+"""The machine: its device, threads, precision and determinism, and the pass of images through a frozen network.
 
-The only module that knows of TensorFlow; on another Keras backend its set-up is left to that backend.
+The only module that knows the backends apart. What is chosen here is said in docs/performance.md.
 """
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
-import keras
 import numpy as np
+from pydantic import PositiveInt
 
+from transfer.errors import PipelineError
+from transfer.lean import keras
 from transfer.parallel import available_cores, map_in_order
+from transfer.params import Params
 
 # On one thread a CPU is twice as fast with 12 images as with one, and more gain little.
 CPU_BATCH = 12
 
 
-def set_up(seed: int, threads: int = 1) -> None:
-    """Seed every generator and, on TensorFlow, fix the threads of an operation and make each deterministic.
+class ComputeParams(Params):
+    threads: PositiveInt
+    device: Literal["auto", "cpu", "gpu"]
+    precision: Literal["float32", "bfloat16"]
 
-    Must come before the first operation. Another number of threads divides sums otherwise and changes their last
-    bits, which is why it is an argument and not the number of cores. How many operations run at once changes no bit,
-    and that is the number of cores.
+
+def set_up(params: ComputeParams, seed: int, threads: int = 1) -> None:
+    """Seed every generator, choose device and precision, and make the backend repeat itself.
+
+    Must come before the first operation.
+
+    Args:
+        threads: CPU threads of one operation (TensorFlow and PyTorch). Another number divides sums otherwise and changes their
+            last bits, which is why it is not the number of cores. How many operations run at once changes no bit.
+
+    Raises:
+        PipelineError: a GPU is asked for and the backend sees none.
     """
-    if keras.config.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(available_cores())
-        tf.config.experimental.enable_op_determinism()
+    prepare = {"tensorflow": _set_up_tensorflow, "jax": _set_up_jax, "torch": _set_up_torch}
+    backend = keras.config.backend()
+    if backend not in prepare:
+        raise PipelineError(f"KERAS_BACKEND={backend}: it cannot train; choose {', '.join(prepare)}")
+    prepare[backend](params, threads)
+    if params.device == "gpu" and not has_accelerator():
+        raise PipelineError(
+            f"compute.device = 'gpu': {backend} sees no GPU; set auto or cpu, or install a driver and a {backend} that has GPU support"
+        )
+    keras.config.set_dtype_policy("float32" if params.precision == "float32" else f"mixed_{params.precision}")
     keras.utils.set_random_seed(seed)
 
 
+def _set_up_tensorflow(params: ComputeParams, threads: int) -> None:
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(available_cores())
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    if params.device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+    tf.config.experimental.enable_op_determinism()
+
+
+def _set_up_jax(params: ComputeParams, threads: int) -> None:
+    import jax
+
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+    jax.config.update("jax_default_matmul_precision", "highest")
+    if params.device == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+
+
+def _set_up_torch(params: ComputeParams, threads: int) -> None:
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads if params.device == "cpu" or not has_accelerator() else available_cores())
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.allow_tf32 = False
+    if params.device == "cpu":
+        keras.device("cpu").__enter__()  # for the rest of the process
+
+
 def has_accelerator() -> bool:
-    """Whether the backend sees a GPU or TPU."""
-    return any(not device.startswith("cpu") for device in keras.distribution.list_devices())
+    """Whether the backend sees a GPU or TPU and was not told to leave it alone."""
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.get_visible_devices("GPU"))
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend() != "cpu"
+    from keras.src.backend.torch.core import get_device
+
+    return get_device() != "cpu"
 
 
-def frozen_pass(model: keras.Model, images: Iterable[np.ndarray], batch_size: int) -> Iterator[list[np.ndarray]]:
-    """Send images (H, W, 3) through a frozen model, in order: per batch the model's outputs, each (b, ...).
+def frozen_pass(
+    model: keras.Model, images: Sequence[np.ndarray], rows: np.ndarray, batch_size: int
+) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """Send `images[row]`, each (H, W, 3), through a frozen model: per batch the rows (b,) and the model's outputs, each (b, ...).
 
-    On a CPU each batch of CPU_BATCH images is computed by one thread (see `set_up`), and batches are spread over the
-    cores. The last one is filled up, so that all have one shape and are computed alike: a row then depends on its
-    image only, not on its neighbours, their number or the number of cores (a test holds this). An accelerator takes
-    `batch_size` images at a time; there the same batches give the same bytes.
+    On TensorFlow and a CPU each batch of CPU_BATCH images is drawn and computed by one thread (see `set_up`), and batches are
+    spread over the cores. The last one is filled up, so that all have one shape and are computed alike: a row then depends on
+    its image only, not on its neighbours, their number or the number of cores (a test holds this). Other backends use the cores
+    themselves. An accelerator takes `batch_size` images at a time; there the same batches give the same bytes.
     """
-    if has_accelerator():
-        return map(model.predict_on_batch, _batches(images, batch_size))
+    size = batch_size if has_accelerator() else CPU_BATCH
 
-    def predict(batch: np.ndarray) -> list[np.ndarray]:
-        filled = np.zeros((CPU_BATCH, *batch.shape[1:]), dtype=batch.dtype)
-        filled[: len(batch)] = batch
-        return [output[: len(batch)] for output in model.predict_on_batch(filled)]
+    def compute(chosen: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+        batch = np.zeros((size, *model.input_shape[1:]), dtype=np.float32)
+        for place, row in enumerate(chosen):
+            batch[place] = images[row]
+        return chosen, [keras.ops.convert_to_numpy(output)[: len(chosen)] for output in model.predict_on_batch(batch)]
 
-    predict(np.zeros((1, *model.input_shape[1:]), dtype=np.float32))  # traced once, before threads share it
-    return map_in_order(predict, _batches(images, CPU_BATCH))
-
-
-def _batches(images: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """Stack images to float32 (b, H, W, 3); the last batch may be smaller."""
-    pending = []
-    for image in images:
-        pending.append(image)
-        if len(pending) == size:
-            yield np.stack(pending).astype(np.float32)
-            pending = []
-    if pending:
-        yield np.stack(pending).astype(np.float32)
+    batches = (rows[start : start + size] for start in range(0, len(rows), size))
+    if keras.config.backend() != "tensorflow" or has_accelerator():
+        return map(compute, batches)
+    compute(rows[:0])  # traced once, before threads share it
+    return map_in_order(compute, batches)

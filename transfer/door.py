@@ -1,6 +1,7 @@
 """The door of every stage: `--help`, errors for people, and the time it took."""
 
 import argparse
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -18,8 +19,8 @@ def run(main: Callable[[], None]) -> None:
     """Run a stage's `main` as a program: `python -m stages.NAME [--help]`.
 
     A user's mistake (PipelineError) or the machine's refusal (OSError, a full disk say) is printed without a
-    traceback and exits with 1; anything else is a bug and keeps its traceback. The duration goes to logs/, which is
-    not tracked: a tracked file with a duration in it would differ from run to run.
+    traceback and exits with 1; anything else is a bug and keeps its traceback. The duration and the peak of memory go to logs/, which is
+    not tracked: a tracked file with them in it would differ from run to run.
     """
     name = Path(sys.argv[0]).stem
     argparse.ArgumentParser(
@@ -37,8 +38,16 @@ def run(main: Callable[[], None]) -> None:
         named = f"{place}: " if place else ""
         sys.exit(f"{name}: {named}{error.strerror or error}; nothing is half-written: mend that and run the stage again")
     seconds = time.time() - started
-    write_json(LOGS / f"{name}.json", {"started": started, "seconds": seconds})
+    write_json(LOGS / f"{name}.json", {"started": started, "seconds": seconds, "peak_bytes": peak_memory()})
     print(f"{name}: {seconds:.1f} s")
+
+
+def peak_memory() -> int:
+    """The most resident memory that this process has had, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux: there getrusage begins with what the parent had
+        return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS, in bytes
 
 
 def _describe(name: str, pipeline: Path = Path("dvc.yaml")) -> str:

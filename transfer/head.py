@@ -1,6 +1,6 @@
 """The dense head behind the backbone."""
 
-import keras
+from transfer.lean import keras
 
 
 def build_head(input_shape: tuple[int, ...], units: int, dropout: float, normalize: bool, n_classes: int) -> keras.Model:
@@ -19,5 +19,5 @@ def build_head(input_shape: tuple[int, ...], units: int, dropout: float, normali
     hidden = keras.layers.Dense(units, activation="relu", name="hidden")(flat)
     if dropout:
         hidden = keras.layers.Dropout(dropout, name="dropout")(hidden)
-    logits = keras.layers.Dense(1 if n_classes == 2 else n_classes, name="logits")(hidden)
+    logits = keras.layers.Dense(1 if n_classes == 2 else n_classes, dtype="float32", name="logits")(hidden)  # whatever the precision before
     return keras.Model(features, logits, name="head")

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError
 
-import keras
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
 from transfer.errors import PipelineError
+from transfer.lean import keras
 
 TIMEOUT_SECONDS = 60  # without a byte, then a source counts as out of reach; a whole download may take longer
 

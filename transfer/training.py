@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import keras
 import numpy as np
 import pandas as pd
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
-from sklearn.utils.class_weight import compute_sample_weight
 from tqdm import tqdm
 
+from transfer.arrays import take
 from transfer.errors import PipelineError
 from transfer.examples import Examples
+from transfer.lean import keras
 from transfer.params import Params
 
 VALIDATION_BATCH = 256  # fixed, since another number would change the last bits of the validation loss
@@ -70,14 +70,14 @@ def fit(
         PipelineError: the loss is no longer finite.
     """
     targets = _targets(labels)
-    weights = compute_sample_weight(params.class_weight, labels).astype(np.float32)
+    weights = sample_weights(labels, params.class_weight)
     rows, best_loss, best_epoch, best_weights = [], np.inf, 0, None
     with tqdm(range(params.epochs), desc=f"{model.name}: epochs", unit="epoch") as progress:
         for epoch in progress:
             inputs = inputs_of(epoch)
             batches = epoch_batches(len(labels), params.batch_size, params.seed, epoch)
             trained = _average(
-                (len(batch), model.train_on_batch(inputs[batch], targets[batch], sample_weight=weights[batch], return_dict=True))
+                (len(batch), model.train_on_batch(_inputs(inputs, batch), targets[batch], sample_weight=weights[batch], return_dict=True))
                 for batch in batches
             )
             check = validate(model, validation)
@@ -95,6 +95,15 @@ def fit(
     return Fitted(pd.DataFrame(rows), best_epoch + 1 if params.keep == "best" else len(rows))
 
 
+def sample_weights(labels: np.ndarray, class_weight: str | None) -> np.ndarray:
+    """How much each example counts, float32 (N,): all the same, or `balanced` by scikit-learn's definition."""
+    if class_weight is None:
+        return np.ones(len(labels), dtype=np.float32)
+    from sklearn.utils.class_weight import compute_sample_weight  # a second to import, so only for who wants it
+
+    return compute_sample_weight(class_weight, labels).astype(np.float32)
+
+
 def epoch_batches(n: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
     """The rows of each step of an epoch: a shuffle of 0..n-1 drawn from (seed, epoch), the last batch maybe smaller."""
     order = np.random.default_rng([seed, epoch]).permutation(n)
@@ -107,7 +116,7 @@ def validate(model: keras.Model, examples: Examples) -> dict[str, float]:
     targets = _targets(examples.labels)
     batches = (slice(start, start + VALIDATION_BATCH) for start in range(0, len(targets), VALIDATION_BATCH))
     return _average(
-        (len(targets[batch]), model.test_on_batch(examples.inputs[batch], targets[batch], return_dict=True)) for batch in batches
+        (len(targets[batch]), model.test_on_batch(_inputs(examples.inputs, batch), targets[batch], return_dict=True)) for batch in batches
     )
 
 
@@ -115,6 +124,11 @@ def _average(batches: Iterable[tuple[int, dict[str, float]]]) -> dict[str, float
     """Mean over examples of what Keras reports a batch, from (number of examples, report)."""
     sizes, reports = zip(*batches, strict=True)
     return {name: float(np.average([report[name] for report in reports], weights=sizes)) for name in ("loss", "accuracy")}
+
+
+def _inputs(array: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
+    """Rows as the models take them, whatever they are stored as: float32 (b, ...)."""
+    return take(array, rows).astype(np.float32, copy=False)
 
 
 def _targets(labels: np.ndarray) -> np.ndarray:

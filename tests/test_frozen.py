@@ -1,0 +1,249 @@
+"""Rows from the store are the rows that would be computed, and only what is missing is computed."""
+
+import keras
+import numpy as np
+import pytest
+
+from stages.augment import AugmentParams, Views, draw_view
+from transfer.compute import CPU_BATCH, frozen_pass
+from transfer.errors import PipelineError
+from transfer.frozen import CleanImages, ExtractParams, cache_frozen_pass, identify
+from transfer.rows import RowsParams
+
+N = 2 * CPU_BATCH + 6
+FLOAT32, FLOAT16 = ExtractParams(batch_size=64, storage="float32"), ExtractParams(batch_size=64, storage="float16")
+RANGES = AugmentParams(views=3, rotation=40, width_shift=0.2, height_shift=0.2, shear=11.5, zoom=0.2, horizontal_flip=True, seed=0)
+
+
+class Counted:
+    """Pictures that note which rows are drawn to be computed, and fail at one of them if told to."""
+
+    def __init__(self, pictures, fails_at: int | None = None):
+        self._pictures, self._fails_at = pictures, fails_at
+        self.drawn = []
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        if row == self._fails_at:
+            raise RuntimeError("the power went out")
+        self.drawn.append(int(row))
+        return self._pictures[row]
+
+    def key(self, row: int) -> bytes:
+        return self._pictures.key(row)
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (N + 10, 8, 8, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def frozen() -> keras.Model:
+    return tiny_network(seed=0)
+
+
+@pytest.fixture(autouse=True)
+def _in_a_project(project, monkeypatch):
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+
+
+def tiny_network(seed: int) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    image = keras.Input((8, 8, 3))
+    cut = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(image)
+    return keras.Model(image, [cut, keras.layers.AveragePooling2D(3)(cut)])
+
+
+def cache(project, frozen, pictures, params=FLOAT32, gigabytes=1.0, leading=None) -> tuple[bytes, bytes]:
+    """The two files' bytes: features, activations at the cut."""
+    files = project / "data/features.npy", project / "data/cut.npy"
+    for file in files:
+        file.unlink(missing_ok=True)
+    cache_frozen_pass(frozen, pictures, leading or (len(pictures),), files, params, RowsParams(gigabytes=gigabytes), "augment.views")
+    return tuple(file.read_bytes() for file in files)
+
+
+def features_and_cut(project) -> tuple[np.ndarray, np.ndarray]:
+    return np.load(project / "data/features.npy"), np.load(project / "data/cut.npy")
+
+
+def assert_said(capsys, known: int, computed: int) -> None:
+    assert f"features.npy: {known} rows were known (.rows), {computed} were computed" in capsys.readouterr().out
+
+
+def test_the_files_hold_what_the_network_computes(project, frozen, images):
+    cache(project, frozen, CleanImages(images), gigabytes=0)
+    (cut, features) = frozen.predict(images, verbose=0)
+    for found, expected in zip(features_and_cut(project), (features, cut), strict=True):
+        assert found.dtype == np.float32
+        assert found.shape == expected.shape
+        assert len(np.unique(found, axis=0)) == len(images), "rows must differ, or a mixed-up order would not be seen"
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3)
+    assert not (project / ".rows").exists()
+
+
+def test_files_put_together_from_the_store_are_those_computed_without_it(project, frozen, images, capsys):
+    without = cache(project, frozen, CleanImages(images), gigabytes=0)
+    assert_said(capsys, 0, len(images))
+    assert cache(project, frozen, CleanImages(images)) == without
+    assert_said(capsys, 0, len(images))
+    pictures = Counted(CleanImages(images))
+    assert cache(project, frozen, pictures) == without
+    assert_said(capsys, len(images), 0)
+    assert pictures.drawn == []
+
+
+def test_new_images_only_are_computed(project, frozen, images, capsys):
+    without = cache(project, frozen, CleanImages(images), gigabytes=0)
+    cache(project, frozen, CleanImages(images[:N]))
+    capsys.readouterr()
+    pictures = Counted(CleanImages(images))
+    assert cache(project, frozen, pictures) == without
+    assert_said(capsys, N, 10)
+    assert sorted(pictures.drawn) == list(range(N, N + 10))
+
+
+def test_new_images_in_between_are_computed_and_come_where_they_belong(project, frozen, images, capsys):
+    without = cache(project, frozen, CleanImages(images), gigabytes=0)
+    new = np.arange(1, len(images), 4)
+    cache(project, frozen, CleanImages(np.delete(images, new, axis=0)))
+    capsys.readouterr()
+    pictures = Counted(CleanImages(images))
+    assert cache(project, frozen, pictures) == without
+    assert sorted(pictures.drawn) == new.tolist()
+
+
+@pytest.mark.parametrize("order", [np.arange(N)[::-1], np.random.default_rng(1).permutation(N)[:17], np.array([5, 5, 2])])
+def test_another_order_or_choice_of_images_computes_nothing(project, frozen, images, capsys, order):
+    without = cache(project, frozen, CleanImages(images[order]), gigabytes=0)
+    cache(project, frozen, CleanImages(images[:N]))
+    capsys.readouterr()
+    assert cache(project, frozen, CleanImages(images[order])) == without
+    assert_said(capsys, len(order), 0)
+
+
+def test_an_array_by_views_is_filled_view_after_view(project, frozen, images):
+    views = Views(images[:5], RANGES)
+    cache(project, frozen, views, leading=(3, 5))
+    for found in features_and_cut(project):
+        assert found.shape[:2] == (3, 5)
+    features, cut = features_and_cut(project)
+    one = np.stack([draw_view(images[4], 2, RANGES)])
+    ((_, expected),) = frozen_pass(frozen, one, np.arange(1), 64)
+    assert np.array_equal(cut[2, 4], expected[0][0])
+    assert np.array_equal(features[2, 4], expected[1][0])
+
+
+def test_other_weights_compute_everything_again(project, images, capsys):
+    cache(project, tiny_network(seed=0), CleanImages(images))
+    capsys.readouterr()
+    cache(project, tiny_network(seed=1), CleanImages(images))
+    assert_said(capsys, 0, len(images))
+    cache(project, tiny_network(seed=0), CleanImages(images))
+    assert_said(capsys, len(images), 0)
+
+
+def test_another_storage_computes_everything_again(project, frozen, images, capsys):
+    cache(project, frozen, CleanImages(images))
+    capsys.readouterr()
+    half = cache(project, frozen, CleanImages(images), FLOAT16)
+    assert_said(capsys, 0, len(images))
+    assert cache(project, frozen, CleanImages(images), FLOAT16) == half
+    assert_said(capsys, len(images), 0)
+
+
+def test_a_network_is_known_by_every_weight_and_by_what_it_computes():
+    one, same, other = tiny_network(seed=0), tiny_network(seed=0), tiny_network(seed=0)
+    kernel, bias = other.get_weights()
+    bias[-1] = np.nextafter(bias[-1], np.float32(1))
+    other.set_weights([kernel, bias])
+    image = keras.Input((8, 8, 3))
+    preprocessed = keras.Model(image, one(image / 255.0))
+    networks = (one, other, preprocessed)
+    assert identify(one, FLOAT32) == identify(same, FLOAT32)
+    assert len({identify(network, params) for network in networks for params in (FLOAT32, FLOAT16)}) == 6
+
+
+def test_a_damaged_row_is_computed_again_and_shows_nowhere(project, frozen, images, capsys):
+    without = cache(project, frozen, CleanImages(images))
+    (rows,) = (project / ".rows").glob("*/*.rows")
+    damaged = bytearray(rows.read_bytes())
+    size = len(damaged) // len(images)
+    damaged[7 * size + 3] ^= 1
+    rows.write_bytes(damaged)
+    capsys.readouterr()
+    pictures = Counted(CleanImages(images))
+    assert cache(project, frozen, pictures) == without
+    assert pictures.drawn == [7]
+    assert_said(capsys, len(images) - 1, 1)
+    assert cache(project, frozen, CleanImages(images)) == without
+    assert_said(capsys, len(images), 0)
+
+
+def test_float16_halves_the_files_and_is_float32_rounded(project, frozen, images):
+    whole = cache(project, frozen, CleanImages(images))
+    rounded = [array.astype(np.float16) for array in features_and_cut(project)]
+    half = cache(project, frozen, CleanImages(images), FLOAT16)
+    header = 128
+    assert [2 * (len(file) - header) for file in half] == [len(file) - header for file in whole]
+    for found, expected in zip(features_and_cut(project), rounded, strict=True):
+        assert found.dtype == np.float16
+        assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("stored", [1.0, 0.0])
+def test_an_activation_that_float16_cannot_hold_is_refused(project, images, stored):
+    network = tiny_network(seed=0)
+    network.set_weights([1000 * weight for weight in network.get_weights()])
+    with pytest.raises(PipelineError, match=r"an activation is \S+, which float16 cannot hold; set extract\.storage to float32"):
+        cache(project, network, CleanImages(images), FLOAT16, gigabytes=stored)
+    assert list((project / "data").iterdir()) == []
+    cache(project, network, CleanImages(images))
+    assert features_and_cut(project)[1].max() > 65504
+
+
+def test_a_run_that_was_killed_leaves_its_rows_and_no_array(project, frozen, images, capsys):
+    without = cache(project, frozen, CleanImages(images), gigabytes=0)
+    for file in (project / "data").iterdir():
+        file.unlink()
+    with pytest.raises(RuntimeError, match="the power went out"):
+        cache(project, frozen, Counted(CleanImages(images), fails_at=CPU_BATCH + 3))
+    assert list((project / "data").iterdir()) == []
+    capsys.readouterr()
+    pictures = Counted(CleanImages(images))
+    assert cache(project, frozen, pictures) == without
+    assert_said(capsys, CPU_BATCH, len(images) - CPU_BATCH)
+    assert sorted(pictures.drawn) == list(range(CPU_BATCH, len(images)))
+
+
+def test_views_come_in_order_and_are_drawn_alike_alone(images):
+    views = Views(images[:4], RANGES)
+    assert len(views) == 12
+    for row in range(12):
+        assert np.array_equal(views[row], draw_view(images[row % 4], row // 4, RANGES))
+
+
+def test_keys_of_views_differ_by_image_view_and_parameter(images):
+    others = {"rotation": 10, "width_shift": 0.1, "height_shift": 0.1, "shear": 1, "zoom": 0.1, "horizontal_flip": False, "seed": 1}
+    assert {*others, "views"} == set(AugmentParams.model_fields)
+    ranges = [RANGES, *(RANGES.model_copy(update={name: value}) for name, value in others.items())]
+    keys = [Views(images[:2], each).key(row) for each in ranges for row in range(6)]
+    keys += [CleanImages(images[:2]).key(row) for row in range(2)]
+    assert len(set(keys)) == len(keys)
+
+
+def test_keys_of_views_depend_on_neither_place_nor_number(images):
+    few = Views(images[:3], RANGES)
+    many = Views(images[2::-1], RANGES.model_copy(update={"views": 7}))
+    for view in range(3):
+        for image in range(3):
+            assert few.key(view * 3 + image) == many.key(view * 3 + 2 - image)
+
+
+def test_keys_of_views_change_with_the_warp_itself(images, monkeypatch):
+    before = Views(images[:1], RANGES).key(0)
+    monkeypatch.setattr("stages.augment.apply_warp", lambda image, warp: image.astype(np.float32))
+    assert Views(images[:1], RANGES).key(0) != before
