@@ -1,9 +1,10 @@
 # Two commands do everything: `make run` and `make test`.
 PYTHON ?= python3
 VENV := .venv
+BACKENDS := .venv-backends
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run test test-slow lesson seeds lint lock clean
+.PHONY: run test test-slow test-backends engines bench lesson seeds lint lock clean
 .DEFAULT_GOAL := run
 
 # A marker newer than the lock stands for an environment that holds exactly the lock.
@@ -11,6 +12,13 @@ $(VENV)/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; name one with: make PYTHON=python3.12")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --require-hashes --requirement requirements.txt
+	touch $@
+
+# A second environment, since JAX, PyTorch and the other engines are gigabytes that nothing else here needs.
+$(BACKENDS)/installed: requirements.txt tests/backends.txt
+	$(PYTHON) -m venv --clear $(BACKENDS)
+	$(BACKENDS)/bin/python -m pip install --quiet --require-hashes --requirement requirements.txt
+	$(BACKENDS)/bin/python -m pip install --quiet --requirement tests/backends.txt
 	touch $@
 
 run: $(VENV)/installed  ## set up, run what changed, print the models' table
@@ -21,6 +29,15 @@ test: $(VENV)/installed  ## set up, run the tests (under 10 minutes on 2 cores)
 
 test-slow: $(VENV)/installed  ## the tests that take longer, or fetch the real weights
 	python -m pytest -m slow
+
+test-backends: $(BACKENDS)/installed  ## all stages under JAX and PyTorch, in an environment of their own (gigabytes)
+	$(BACKENDS)/bin/python -m pytest -m slow tests/test_backends.py
+
+engines: $(BACKENDS)/installed  ## the frozen pass on this CPU beside ONNX Runtime, OpenVINO and PyTorch
+	$(BACKENDS)/bin/python -m benchmarks.engines
+
+bench: $(VENV)/installed  ## the pipeline beside the lesson's notebook: seconds, memory, accuracy (half an hour)
+	python -m benchmarks.compare
 
 lesson: $(VENV)/installed  ## the lesson's values (docs/lesson.yaml) as an experiment beside the workspace
 	python -m benchmarks.seeds --preset docs/lesson.yaml --seeds 0
@@ -39,4 +56,4 @@ lock:
 		--custom-compile-command 'make lock' --quiet requirements.in --output-file requirements.txt
 
 clean:  ## remove the environment and the logs; data and models stay
-	rm -rf $(VENV) logs .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BACKENDS) logs .pytest_cache .ruff_cache
