@@ -83,7 +83,7 @@ def describe_machine() -> str:
 def clone(folder: Path) -> Path:
     """A clone of the last commit that has the weights and nothing else."""
     subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
-    subprocess.run([*DVC, "repro", "--quiet", "weights"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*DVC, "repro", "--quiet", "weights"], cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return folder
 
 
