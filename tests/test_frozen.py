@@ -198,11 +198,19 @@ def test_float16_halves_the_files_and_is_float32_rounded(project, frozen, images
 def test_an_activation_that_float16_cannot_hold_is_refused(project, images, stored):
     network = tiny_network(seed=0)
     network.set_weights([1000 * weight for weight in network.get_weights()])
-    with pytest.raises(PipelineError, match=r"an activation is \S+, which float16 cannot hold; set extract\.storage to float32"):
+    with pytest.raises(PipelineError, match=r"an activation is \S+, beyond extract\.storage = float16; use float32"):
         cache(project, network, CleanImages(images), FLOAT16, gigabytes=stored)
     assert list((project / "data").iterdir()) == []
     cache(project, network, CleanImages(images))
     assert features_and_cut(project)[1].max() > 65504
+
+
+def test_a_network_that_overflows_is_not_blamed_on_the_storage(project, images):
+    network = tiny_network(seed=0)
+    network.set_weights([1e38 * weight for weight in network.get_weights()])
+    with pytest.raises(PipelineError, match=r"computes infinite or undefined activations .*check the weights and compute\.precision"):
+        cache(project, network, CleanImages(images))
+    assert list((project / "data").iterdir()) == []
 
 
 def test_a_run_that_was_killed_leaves_its_rows_and_no_array(project, frozen, images, capsys):
