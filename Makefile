@@ -21,13 +21,18 @@ $(BACKENDS)/installed: requirements.txt tests/backends.txt
 	$(BACKENDS)/bin/python -m pip install --quiet --requirement tests/backends.txt
 	touch $@
 
+# What only the tests need: the S3 server, Hypothesis, DVC's parts for S3 and SSH.
+$(VENV)/tested: $(VENV)/installed tests/requirements.txt remotes/s3.txt remotes/ssh.txt
+	for lock in $(filter %.txt,$^); do $(VENV)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $$lock || exit 1; done
+	touch $@
+
 run: $(VENV)/installed  ## set up, run what changed, print the models' table
 	python -m transfer.run
 
-test: $(VENV)/installed  ## set up, run the tests (under 10 minutes on 2 cores)
+test: $(VENV)/tested  ## set up, run the tests (under 10 minutes on 2 cores)
 	python -m pytest -m 'not slow'
 
-test-slow: $(VENV)/installed  ## the tests that take longer, or fetch the real weights
+test-slow: $(VENV)/tested  ## the tests that take longer, or fetch the real weights
 	python -m pytest -m slow
 
 test-backends: $(BACKENDS)/installed  ## all stages under JAX and PyTorch, in an environment of their own (gigabytes)
@@ -50,10 +55,15 @@ lint: $(VENV)/installed
 	ruff check .
 	ruff format --check .
 
-# The lock is made by uv, which is not part of it: one file for Linux and macOS, Python 3.11 to 3.13.
-lock:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-		--custom-compile-command 'make lock' --quiet requirements.in --output-file requirements.txt
+# The locks are made by uv, which is not part of them: for Linux and macOS, Python 3.11 to 3.13. Those of the remotes and of
+# the tests hold only what requirements.txt does not.
+UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	--custom-compile-command 'make lock' --quiet
+BEYOND_BASE = $(UV_COMPILE) --constraint requirements.txt $$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.txt)
+lock:  ## make all locks again from requirements.in and tests/requirements.in (needs uv)
+	$(UV_COMPILE) requirements.in --output-file requirements.txt
+	for remote in s3 gs azure ssh; do echo "dvc[$$remote]" | $(BEYOND_BASE) - --output-file remotes/$$remote.txt || exit 1; done
+	$(BEYOND_BASE) tests/requirements.in --output-file tests/requirements.txt
 
 clean:  ## remove the environment and the logs; data and models stay
 	rm -rf $(VENV) $(BACKENDS) logs .pytest_cache .ruff_cache
