@@ -8,6 +8,7 @@ from pydantic import PositiveInt
 from transfer.arrays import read_array, take
 from transfer.augmentation import WarpRanges, apply_warp, draw_warp
 from transfer.backbone import BackboneParams, load_backbone, with_preprocessing
+from transfer.checkpoints import resumable
 from transfer.compute import ComputeParams, set_up
 from transfer.door import run
 from transfer.examples import views_file
@@ -31,7 +32,9 @@ def main() -> None:
     frozen = with_preprocessing(load_backbone(architecture), architecture)
     images = read_array(IMAGES, ndim=4)
     files = views_file("features"), views_file("cut")
-    cache_frozen_pass(frozen, Views(images, params), (params.views, len(images)), files, extract, rows, lower_with="augment.views")
+    views, leading = Views(images, params), (params.views, len(images))
+    with resumable("augment") as checkpoint:
+        cache_frozen_pass(frozen, views, leading, files, extract, rows, checkpoint.folder, lower_with="augment.views")
 
 
 class Views:

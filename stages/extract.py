@@ -4,6 +4,7 @@ from pathlib import Path
 
 from transfer.arrays import read_array
 from transfer.backbone import BackboneParams, load_backbone, with_preprocessing
+from transfer.checkpoints import resumable
 from transfer.compute import ComputeParams, set_up
 from transfer.door import run
 from transfer.examples import features_file
@@ -21,10 +22,11 @@ def main() -> None:
     rows = load_params(RowsParams, "rows")
     set_up(load_params(ComputeParams, "compute"), seed=0)
     frozen = with_preprocessing(load_backbone(architecture), architecture)
-    for split in SPLITS:
-        images = CleanImages(read_array(IMAGES / f"{split}.npy", ndim=4))
-        files = features_file(split, "features"), features_file(split, "cut")
-        cache_frozen_pass(frozen, images, (len(images),), files, params, rows, lower_with="backbone.image_size")
+    with resumable("extract") as checkpoint:
+        for split in SPLITS:
+            images = CleanImages(read_array(IMAGES / f"{split}.npy", ndim=4))
+            files = features_file(split, "features"), features_file(split, "cut")
+            cache_frozen_pass(frozen, images, (len(images),), files, params, rows, checkpoint.folder, lower_with="backbone.image_size")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Fine-tune the top of the backbone and the augmented model's head together, from the activations at the cut."""
 
 from transfer.backbone import BackboneParams, freeze_below, load_backbone, stitch, trainable_tail
+from transfer.checkpoints import resumable
 from transfer.classifier import Classifier, load_classifier, save_classifier
 from transfer.compute import ComputeParams, set_up
 from transfer.door import run
@@ -28,8 +29,9 @@ def main() -> None:
     tail = trainable_tail(backbone, architecture.unfreeze_from)
     model = keras.Model(tail.input, augmented.model(tail.output), name="finetuned")
     compile_classifier(model, params.learning_rate)
-    fitted = fit(model, lambda epoch: views.inputs[epoch % len(views.inputs)], views.labels, validation, params)
-    save_classifier("finetuned", Classifier(model, "cut", augmented.class_names, fitted.epoch), fitted.history)
+    with resumable("finetune") as checkpoint:
+        fitted = fit(model, lambda epoch: views.inputs[epoch % len(views.inputs)], views.labels, validation, params, checkpoint)
+        save_classifier("finetuned", Classifier(model, "cut", augmented.class_names, fitted.epoch), fitted.history)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Method 2: train a head behind the frozen base on augmented views, epoch e on view e mod V."""
 
 from transfer.backbone import BackboneParams, build_backbone, freeze_below, stitch
+from transfer.checkpoints import resumable
 from transfer.classifier import Classifier, save_classifier
 from transfer.compute import ComputeParams, set_up
 from transfer.door import run
@@ -27,8 +28,9 @@ def main() -> None:
     freeze_below(backbone, None)
     stitch(backbone, head, architecture).summary()
     compile_classifier(head, params.learning_rate)
-    fitted = fit(head, lambda epoch: views.inputs[epoch % len(views.inputs)], views.labels, validation, params)
-    save_classifier("augmented", Classifier(head, "features", class_names(manifest), fitted.epoch), fitted.history)
+    with resumable("train_augmented") as checkpoint:
+        fitted = fit(head, lambda epoch: views.inputs[epoch % len(views.inputs)], views.labels, validation, params, checkpoint)
+        save_classifier("augmented", Classifier(head, "features", class_names(manifest), fitted.epoch), fitted.history)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Method 1: train a dense head on clean bottleneck features."""
 
 from transfer.backbone import BackboneParams, build_backbone, freeze_below, stitch
+from transfer.checkpoints import resumable
 from transfer.classifier import Classifier, save_classifier
 from transfer.compute import ComputeParams, set_up
 from transfer.door import run
@@ -27,8 +28,9 @@ def main() -> None:
     freeze_below(backbone, None)
     stitch(backbone, head, architecture).summary()
     compile_classifier(head, params.learning_rate)
-    fitted = fit(head, lambda epoch: train.inputs, train.labels, validation, params)
-    save_classifier("head", Classifier(head, "features", class_names(manifest), fitted.epoch), fitted.history)
+    with resumable("train_head") as checkpoint:
+        fitted = fit(head, lambda epoch: train.inputs, train.labels, validation, params, checkpoint)
+        save_classifier("head", Classifier(head, "features", class_names(manifest), fitted.epoch), fitted.history)
 
 
 if __name__ == "__main__":

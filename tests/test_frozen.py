@@ -62,7 +62,8 @@ def cache(project, frozen, pictures, params=FLOAT32, gigabytes=1.0, leading=None
     files = project / "data/features.npy", project / "data/cut.npy"
     for file in files:
         file.unlink(missing_ok=True)
-    cache_frozen_pass(frozen, pictures, leading or (len(pictures),), files, params, RowsParams(gigabytes=gigabytes), "augment.views")
+    rows, checkpoint = RowsParams(gigabytes=gigabytes), project / ".checkpoints/augment/key"
+    cache_frozen_pass(frozen, pictures, leading or (len(pictures),), files, params, rows, checkpoint, "augment.views")
     return tuple(file.read_bytes() for file in files)
 
 
@@ -70,8 +71,8 @@ def features_and_cut(project) -> tuple[np.ndarray, np.ndarray]:
     return np.load(project / "data/features.npy"), np.load(project / "data/cut.npy")
 
 
-def assert_said(capsys, known: int, computed: int) -> None:
-    assert f"features.npy: {known} rows were known (.rows), {computed} were computed" in capsys.readouterr().out
+def assert_said(capsys, known: int, computed: int, source: str = ".rows") -> None:
+    assert f"features.npy: {known} rows were known ({source}), {computed} were computed" in capsys.readouterr().out
 
 
 def test_the_files_hold_what_the_network_computes(project, frozen, images):
@@ -87,7 +88,7 @@ def test_the_files_hold_what_the_network_computes(project, frozen, images):
 
 def test_files_put_together_from_the_store_are_those_computed_without_it(project, frozen, images, capsys):
     without = cache(project, frozen, CleanImages(images), gigabytes=0)
-    assert_said(capsys, 0, len(images))
+    assert_said(capsys, 0, len(images), ".checkpoints")
     assert cache(project, frozen, CleanImages(images)) == without
     assert_said(capsys, 0, len(images))
     pictures = Counted(CleanImages(images))

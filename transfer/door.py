@@ -1,26 +1,32 @@
-"""The door of every stage: `--help`, errors for people, and the time it took."""
+"""The door of every stage: `--help`, one process at a time, sound inputs, errors for people, and a log of the run."""
 
 import argparse
+import fcntl
+import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
 
+from transfer.environment import describe_environment
 from transfer.errors import PipelineError
 from transfer.files import write_json
+from transfer.inputs import check_inputs
 
 LOGS = Path("logs")
+PATIENCE = 10  # seconds for another process of the same stage to end: an orphan needs a tenth of one (transfer/lifeline.py)
 
 
 def run(main: Callable[[], None]) -> None:
     """Run a stage's `main` as a program: `python -m stages.NAME [--help]`.
 
     A user's mistake (PipelineError) or the machine's refusal (OSError, a full disk say) is printed without a
-    traceback and exits with 1; anything else is a bug and keeps its traceback. The duration and the peak of memory go to logs/, which is
-    not tracked: a tracked file with them in it would differ from run to run.
+    traceback and exits with 1; anything else is a bug and keeps its traceback. The duration, the peak of memory and the
+    environment go to logs/, which is not tracked: a tracked file with them in it would differ from run to run.
     """
     name = Path(sys.argv[0]).stem
     argparse.ArgumentParser(
@@ -30,7 +36,9 @@ def run(main: Callable[[], None]) -> None:
     ).parse_args()
     started = time.time()
     try:
-        main()
+        with only_one(name):
+            check_inputs(name)
+            main()
     except PipelineError as error:
         sys.exit(f"{name}: {error}")
     except OSError as error:
@@ -38,8 +46,39 @@ def run(main: Callable[[], None]) -> None:
         named = f"{place}: " if place else ""
         sys.exit(f"{name}: {named}{error.strerror or error}; nothing is half-written: mend that and run the stage again")
     seconds = time.time() - started
-    write_json(LOGS / f"{name}.json", {"started": started, "seconds": seconds, "peak_bytes": peak_memory()})
+    log = {"started": started, "seconds": seconds, "peak_bytes": peak_memory(), "environment": describe_environment()}
+    write_json(LOGS / f"{name}.json", log)
     print(f"{name}: {seconds:.1f} s")
+
+
+@contextmanager
+def only_one(name: str) -> Iterator[None]:
+    """Hold the stage's lock in this folder, logs/NAME.lock; the system lets go of it however the process ends.
+
+    Raises:
+        PipelineError: another process holds it and does not end within PATIENCE.
+    """
+    LOGS.mkdir(exist_ok=True)
+    with (LOGS / f"{name}.lock").open("a+") as file:
+        deadline = time.monotonic() + PATIENCE
+        while not _locked(file.fileno()):
+            if time.monotonic() > deadline:
+                file.seek(0)
+                holder = file.read() or "unknown"
+                raise PipelineError(f"process {holder} runs this stage in {Path.cwd()} too; wait until it ends, or stop it, and run again")
+            time.sleep(0.1)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def peak_memory() -> int:

@@ -1,5 +1,6 @@
 """The frozen part of the network, computed once an image and kept on disk."""
 
+import sys
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -8,6 +9,7 @@ from pydantic import PositiveInt
 from tqdm import tqdm
 
 from transfer.arrays import let_go, new_array, take
+from transfer.checkpoints import FOLDER as CHECKPOINTS
 from transfer.compute import frozen_pass
 from transfer.errors import PipelineError
 from transfer.lean import keras
@@ -51,6 +53,7 @@ def cache_frozen_pass(
     files: tuple[Path, Path],
     params: ExtractParams,
     rows: RowsParams,
+    checkpoint: Path,
     lower_with: str,
 ) -> None:
     """Send images through the frozen network and write what comes out, taking the rows that are known from the store.
@@ -60,6 +63,7 @@ def cache_frozen_pass(
         pictures: as many as the product of `leading`, the last index fastest.
         leading: leading shape of both arrays, (N,) or (V, N).
         files: get the features (*leading, h, w, C) and the activations at the cut (*leading, h', w', C').
+        checkpoint: folder that keeps the rows until the stage ends, where `rows` keeps none.
         lower_with: the parameter that makes the arrays smaller, for the message when the disk cannot hold them.
 
     Raises:
@@ -68,10 +72,12 @@ def cache_frozen_pass(
     cut_shape, features_shape = (shape[1:] for shape in frozen.output_shape)
     layout = np.dtype([("cut", params.storage, cut_shape), ("features", params.storage, features_shape)])
     features_file, cut_file = files
+    folder, limit = (store_folder(), int(rows.gigabytes * 1e9)) if rows.gigabytes else (checkpoint, sys.maxsize)
+    source = FOLDER if rows.gigabytes else CHECKPOINTS
     with (
         new_array(features_file, (*leading, *features_shape), params.storage, lower_with) as features,
         new_array(cut_file, (*leading, *cut_shape), params.storage, lower_with) as cut,
-        RowStore(store_folder(), identify(frozen, params), layout, int(rows.gigabytes * 1e9)) as store,
+        RowStore(folder, identify(frozen, params), layout, limit) as store,
         tqdm(total=len(pictures), desc=str(features_file), unit=" images") as progress,
     ):
         flat_cut, flat_features = cut.reshape(-1, *cut_shape), features.reshape(-1, *features_shape)
@@ -93,7 +99,7 @@ def cache_frozen_pass(
                 content = _pack(layout, *computed)
                 write(row, content)
                 store.put(pictures.key(row), content)
-    print(f"{features_file}: {n_known:,} rows were known ({FOLDER}), {len(pictures) - n_known:,} were computed")
+    print(f"{features_file}: {n_known:,} rows were known ({source}), {len(pictures) - n_known:,} were computed")
 
 
 def identify(frozen: keras.Model, params: ExtractParams) -> bytes:

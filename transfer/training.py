@@ -1,7 +1,7 @@
 """Training from cached arrays: every step a pure function of (seed, epoch, step)."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from tqdm import tqdm
 
 from transfer.arrays import take
+from transfer.checkpoints import Checkpoint, State
 from transfer.errors import PipelineError
 from transfer.examples import Examples
 from transfer.lean import keras
@@ -52,12 +53,23 @@ def compile_classifier(model: keras.Model, learning_rate: float) -> None:
     model.compile(optimizer=keras.optimizers.RMSprop(learning_rate), loss=loss, weighted_metrics=[], metrics=[accuracy])
 
 
+@dataclass
+class _Progress:
+    """What changes from epoch to epoch beside the model: losses, and which epoch's weights are to be kept."""
+
+    rows: list[dict] = field(default_factory=list)
+    best_loss: float = np.inf
+    best_epoch: int = 0
+    best_weights: list[np.ndarray] | None = None
+
+
 def fit(
     model: keras.Model,
     inputs_of: Callable[[int], np.ndarray],
     labels: np.ndarray,
     validation: Examples,
     params: TrainingParams,
+    checkpoint: Checkpoint | None = None,
 ) -> Fitted:
     """Train a compiled classifier in place and leave it with the weights to keep.
 
@@ -65,15 +77,19 @@ def fit(
         inputs_of: the training inputs (N, ...) of an epoch, counted from 0; views change by epoch.
         labels: int (N,).
         validation: what early stopping and `keep: best` look at (the validation loss).
+        checkpoint: of an earlier process that was stopped in between; training goes on from there to the same end, bit for bit.
 
     Raises:
         PipelineError: the loss is no longer finite.
     """
     targets = _targets(labels)
     weights = sample_weights(labels, params.class_weight)
-    rows, best_loss, best_epoch, best_weights = [], np.inf, 0, None
-    with tqdm(range(params.epochs), desc=f"{model.name}: epochs", unit="epoch") as progress:
-        for epoch in progress:
+    progress = _resume(model, checkpoint)
+    epochs = range(len(progress.rows), params.epochs)
+    with tqdm(epochs, desc=f"{model.name}: epochs", unit="epoch", initial=len(progress.rows), total=params.epochs) as bar:
+        for epoch in bar:
+            if params.patience is not None and epoch - 1 - progress.best_epoch >= params.patience:
+                break
             inputs = inputs_of(epoch)
             batches = epoch_batches(len(labels), params.batch_size, params.seed, epoch)
             trained = _average(
@@ -81,18 +97,41 @@ def fit(
                 for batch in batches
             )
             check = validate(model, validation)
-            rows.append({"epoch": epoch + 1, **trained, **{f"val_{name}": value for name, value in check.items()}})
-            progress.set_postfix_str(f"loss {trained['loss']:.3f}, validation loss {check['loss']:.3f}, accuracy {check['accuracy']:.3f}")
+            progress.rows.append({"epoch": epoch + 1, **trained, **{f"val_{name}": value for name, value in check.items()}})
+            bar.set_postfix_str(f"loss {trained['loss']:.3f}, validation loss {check['loss']:.3f}, accuracy {check['accuracy']:.3f}")
             if not np.isfinite([trained["loss"], check["loss"]]).all():
                 raise PipelineError(f"the loss is not finite in epoch {epoch + 1}; lower learning_rate = {params.learning_rate:g}")
-            if check["loss"] < best_loss:
-                best_loss, best_epoch = check["loss"], epoch
-                best_weights = model.get_weights() if params.keep == "best" else None
-            if params.patience is not None and epoch - best_epoch >= params.patience:
-                break
-    if best_weights is not None:
-        model.set_weights(best_weights)
-    return Fitted(pd.DataFrame(rows), best_epoch + 1 if params.keep == "best" else len(rows))
+            if check["loss"] < progress.best_loss:
+                progress.best_loss, progress.best_epoch = check["loss"], epoch
+                progress.best_weights = model.get_weights() if params.keep == "best" else None
+            if checkpoint is not None and checkpoint.is_due():
+                checkpoint.save(_state(model, progress))
+    if progress.best_weights is not None:
+        model.set_weights(progress.best_weights)
+    return Fitted(pd.DataFrame(progress.rows), progress.best_epoch + 1 if params.keep == "best" else len(progress.rows))
+
+
+def _state(model: keras.Model, progress: _Progress) -> State:
+    """All that the next epoch depends on; the model's variables hold the state of dropout too."""
+    arrays = {
+        "model": [keras.ops.convert_to_numpy(variable) for variable in model.variables],
+        "optimizer": [keras.ops.convert_to_numpy(variable) for variable in model.optimizer.variables],
+        "best": progress.best_weights or [],
+    }
+    return State({"rows": progress.rows, "best_loss": progress.best_loss, "best_epoch": progress.best_epoch}, arrays)
+
+
+def _resume(model: keras.Model, checkpoint: Checkpoint | None) -> _Progress:
+    """Bring the model to where an earlier process left it, and say so; a fresh start where none did."""
+    state = checkpoint.load() if checkpoint is not None else None
+    if state is None:
+        return _Progress()
+    model.optimizer.build(model.trainable_variables)
+    for variable, array in zip(model.variables + model.optimizer.variables, state.arrays["model"] + state.arrays["optimizer"], strict=True):
+        variable.assign(array)
+    numbers = state.numbers
+    print(f"{model.name}: goes on after epoch {len(numbers['rows'])}, where an earlier run was stopped")
+    return _Progress(numbers["rows"], numbers["best_loss"], numbers["best_epoch"], state.arrays["best"] or None)
 
 
 def sample_weights(labels: np.ndarray, class_weight: str | None) -> np.ndarray:

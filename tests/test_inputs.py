@@ -1,0 +1,98 @@
+"""What a stage reads is what dvc.lock says, and whatever decides its bytes is in its name."""
+
+import os
+
+import pytest
+import yaml
+from worlds import write_params
+
+from transfer.errors import PipelineError
+from transfer.inputs import check_inputs, checksum, inputs_key
+
+MD5_OF_DATA = "8d777f385d3dfec8815d20f7496026dc"
+
+
+@pytest.fixture
+def stage(project, monkeypatch):
+    """The stage `train` reads data.npy, which the stage `extract` wrote, and images, which the user brought."""
+    monkeypatch.setenv("DVC_STAGE", "train")
+    checksum.cache_clear()
+    deps = ["data.npy", "images", "train.py"]
+    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": {"deps": deps, "params": ["train_head", "backbone.name"]}}}))
+    outs = [{"path": "data.npy", "md5": MD5_OF_DATA, "size": 4}]
+    (project / "dvc.lock").write_text(yaml.safe_dump({"stages": {"extract": {"outs": outs}, "split": {}}}))
+    for name in deps:
+        (project / name).write_bytes(b"data")
+    write_params(project)
+    return project
+
+
+def test_sound_inputs_pass(stage):
+    check_inputs("train")
+
+
+def test_a_flipped_bit_that_dvc_cannot_see_is_named_with_what_to_do(stage):
+    before = (stage / "data.npy").stat()
+    (stage / "data.npy").write_bytes(b"dataX"[1:])
+    os.utime(stage / "data.npy", ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(PipelineError) as error:
+        check_inputs("train")
+    assert str(error.value).startswith("data.npy is not what dvc.lock says (md5 ")
+    assert f"instead of {MD5_OF_DATA})" in str(error.value)
+    assert "`make verify` says how to get it back" in str(error.value)
+
+
+def test_what_no_stage_wrote_may_be_anything(stage):
+    (stage / "images").write_bytes(b"other")
+    check_inputs("train")
+
+
+def test_by_hand_a_stage_runs_in_any_state(stage, monkeypatch):
+    (stage / "data.npy").write_bytes(b"other")
+    monkeypatch.delenv("DVC_STAGE")
+    check_inputs("train")
+
+
+def test_the_first_run_has_no_lock_yet(stage):
+    (stage / "dvc.lock").unlink()
+    check_inputs("train")
+
+
+def other_code(project):
+    (project / "train.py").write_bytes(b"other code")
+
+
+def other_data(project):
+    (project / "data.npy").write_bytes(b"other")
+
+
+def other_backbone(project):
+    write_params(project, backbone={"name": "VGG19"})
+
+
+def other_units(project):
+    write_params(project, train_head={"units": 7})
+
+
+@pytest.mark.parametrize("change", [other_code, other_data, other_backbone, other_units])
+def test_whatever_decides_the_bytes_changes_the_key(stage, change):
+    before = inputs_key("train")
+    change(stage)
+    checksum.cache_clear()
+    assert inputs_key("train") != before
+
+
+def test_another_backend_has_other_checkpoints(stage, monkeypatch):
+    before = inputs_key("train")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert inputs_key("train") != before
+
+
+def test_another_stages_parameters_and_another_folder_do_not_change_the_key(stage, tmp_path, monkeypatch):
+    before = inputs_key("train")
+    write_params(stage, finetune={"epochs": 3}, backbone={"image_size": 96})
+    assert inputs_key("train") == before
+    elsewhere = stage.rename(tmp_path / "elsewhere")
+    monkeypatch.chdir(elsewhere)
+    checksum.cache_clear()
+    assert inputs_key("train") == before

@@ -1,0 +1,80 @@
+"""What a stage is about to read: whether it is what dvc.lock says, and one name for all of it.
+
+DVC trusts a file whose time and size are as it left them, so a bit that flipped on the disk, in the cache or in a remote goes
+unnoticed. A stage reads its inputs anyway; it hashes them first.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+
+from transfer.errors import PipelineError
+
+PIPELINE = Path("dvc.yaml")
+LOCK = Path("dvc.lock")
+PARAMS = Path("params.yaml")
+_DECIDE_BITS = ("keras", "tensorflow", "numpy", "scipy")
+
+
+def check_inputs(stage: str) -> None:
+    """Hold the files that a stage reads against what dvc.lock says the stages before it wrote.
+
+    Only where DVC runs the stage: by hand, stages may be run in any state.
+
+    Raises:
+        PipelineError: a file is damaged, or was changed by hand without `dvc commit`.
+    """
+    if "DVC_STAGE" not in os.environ or not LOCK.exists():
+        return
+    written = dict(_outputs_in_lock())
+    for dependency in map(Path, _description(stage).get("deps", [])):
+        expected = written.get(dependency.as_posix())
+        if expected is not None and dependency.is_file() and checksum(dependency) != expected:
+            raise PipelineError(
+                f"{dependency} is not what dvc.lock says (md5 {checksum(dependency)} instead of {expected}): it was damaged, or changed by "
+                "hand. `make verify` says how to get it back; `dvc commit` keeps it where you meant the change"
+            )
+
+
+def inputs_key(stage: str) -> str:
+    """A name that is other whenever the stage would compute other bytes: of its files, parameters, backend and libraries."""
+    description = _description(stage)
+    params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    content = {
+        "files": {name: checksum(Path(name)) for name in description.get("deps", [])},
+        "params": {name: _value(params, name) for name in description.get("params", [])},
+        "backend": os.environ.get("KERAS_BACKEND"),
+        "versions": {name: version(name) for name in _DECIDE_BITS},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@cache
+def checksum(path: Path) -> str:
+    """MD5 of a file as DVC has it in dvc.lock; taken once a process, since a stage's inputs do not change while it runs."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _description(stage: str) -> dict:
+    return yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["stages"][stage]
+
+
+def _outputs_in_lock() -> Iterator[tuple[str, str]]:
+    """Path and MD5 of each file that dvc.lock has as an output; a folder has the MD5 of its list, which no file can have."""
+    for stage in yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"].values():
+        for output in stage.get("outs", []):
+            yield output["path"], output["md5"]
+
+
+def _value(params: dict, name: str) -> object:
+    """A section, or `section.key`."""
+    for part in name.split("."):
+        params = params[part]
+    return params

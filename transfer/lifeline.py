@@ -1,0 +1,57 @@
+"""A stage does not outlive the DVC that runs it.
+
+DVC that is killed leaves its stage running, and that would go on writing files which the next `dvc repro` deletes, restores or
+writes itself. Used by `stages/__init__.py`, so that it holds from the stage's first moment on.
+"""
+
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+
+import psutil
+
+_SHELLS = {"sh", "ash", "bash", "dash", "fish", "ksh", "zsh"}
+_SECONDS = 0.1
+
+
+def end_with_dvc() -> None:
+    """Where DVC runs this process, have it stop as soon as that DVC is gone."""
+    if "DVC_STAGE" in os.environ:
+        threading.Thread(target=_watch, args=(_ancestors(),), daemon=True).start()
+
+
+def _ancestors() -> list[int]:
+    """The parent, and its parent where the first is the shell in which DVC runs commands: the last is DVC.
+
+    They are compared by kinship, not looked for: a process whose parent ends gets another one at once, while the one
+    that has ended may be seen for some time.
+    """
+    parent = os.getppid()
+    with suppress(psutil.Error):
+        process = psutil.Process(parent)
+        if process.name() in _SHELLS:
+            return [parent, process.ppid()]
+    return [parent]
+
+
+def _watch(ancestors: list[int]) -> None:
+    orphaned = ancestors[-1] == 1 and not _is_dvc(1)
+    while not orphaned:
+        time.sleep(_SECONDS)
+        orphaned = _ancestors() != ancestors
+    with suppress(OSError):
+        print(
+            f"{os.environ['DVC_STAGE']}: the DVC that ran this stage is gone, so it stops; nothing is half-written",
+            file=sys.stderr,
+            flush=True,
+        )
+    os._exit(1)  # the main thread may be deep in the network; what it was writing has a temporary name
+
+
+def _is_dvc(pid: int) -> bool:
+    """In a container DVC may be process 1 itself."""
+    with suppress(psutil.Error):
+        return any("dvc" in word for word in psutil.Process(pid).cmdline())
+    return False
