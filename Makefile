@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BACKENDS := .venv-backends
+AUDIT := .venv-audit
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run test test-slow test-backends engines bench lesson seeds lint lock clean
+.PHONY: run test test-slow test-backends reproduce reproduce-jax chaos audit engines bench lesson seeds lint lock clean
 .DEFAULT_GOAL := run
 
 # A marker newer than the lock stands for an environment that holds exactly the lock.
@@ -26,6 +27,11 @@ $(VENV)/tested: $(VENV)/installed tests/requirements.txt remotes/s3.txt remotes/
 	for lock in $(filter %.txt,$^); do $(VENV)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $$lock || exit 1; done
 	touch $@
 
+$(AUDIT)/installed: tests/audit.txt
+	$(PYTHON) -m venv --clear $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --require-hashes --requirement tests/audit.txt
+	touch $@
+
 run: $(VENV)/installed  ## set up, run what changed, print the models' table
 	python -m transfer.run
 
@@ -37,6 +43,18 @@ test-slow: $(VENV)/tested  ## the tests that take longer, or fetch the real weig
 
 test-backends: $(BACKENDS)/installed  ## all stages under JAX and PyTorch, in an environment of their own (gigabytes)
 	$(BACKENDS)/bin/python -m pytest -m slow tests/test_backends.py
+
+reproduce: $(VENV)/installed  ## two fresh clones, one on a single core: are all outputs the same bytes? (ten minutes)
+	python -m transfer.reproduce
+
+reproduce-jax: $(BACKENDS)/installed  ## the same under JAX
+	KERAS_BACKEND=jax $(BACKENDS)/bin/python -m transfer.reproduce
+
+chaos: $(VENV)/tested  ## kill the pipeline at 20 random moments, and see that nothing is lost (half an hour)
+	python -m pytest -m 'slow or not slow' tests/test_chaos.py
+
+audit: $(AUDIT)/installed  ## known vulnerabilities of all that is pinned, where pip-audit's data can be reached
+	$(AUDIT)/bin/python -m transfer.audit
 
 engines: $(BACKENDS)/installed  ## the frozen pass on this CPU beside ONNX Runtime, OpenVINO and PyTorch
 	$(BACKENDS)/bin/python -m benchmarks.engines
@@ -64,6 +82,7 @@ lock:  ## make all locks again from requirements.in and tests/requirements.in (n
 	$(UV_COMPILE) requirements.in --output-file requirements.txt
 	for remote in s3 gs azure ssh; do echo "dvc[$$remote]" | $(BEYOND_BASE) - --output-file remotes/$$remote.txt || exit 1; done
 	$(BEYOND_BASE) tests/requirements.in --output-file tests/requirements.txt
+	echo pip-audit | $(UV_COMPILE) - --output-file tests/audit.txt
 
 clean:  ## remove the environment and the logs; data and models stay
-	rm -rf $(VENV) $(BACKENDS) logs .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(BACKENDS) $(AUDIT) logs .pytest_cache .ruff_cache

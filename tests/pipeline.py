@@ -26,11 +26,15 @@ TINY = {
 }
 
 
+def environment() -> dict[str, str]:
+    """Of a person who has activated the environment, outside of any DVC run."""
+    variables = {name: value for name, value in os.environ.items() if name not in ("DVC_ROOT", "DVC_STAGE")}
+    variables |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    return variables | {f"GIT_{who}_{what}": "tester@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+
 def call(*words: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess:
-    environment = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
-    environment |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    environment |= {f"GIT_{who}_{what}": "tester@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    finished = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    finished = subprocess.run(words, cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
     if check and finished.returncode:
         pytest.fail(f"{' '.join(words)} exited with {finished.returncode}:\n{finished.stdout[-3000:]}\n{finished.stderr[-3000:]}")
     return finished
