@@ -9,7 +9,7 @@ from pydantic import NonNegativeInt, model_validator
 from transfer.backbone import WEIGHTS, build_backbone
 from transfer.door import run
 from transfer.errors import PipelineError
-from transfer.files import replacing
+from transfer.files import write_weights
 from transfer.lean import keras
 from transfer.params import Params, load_param, load_params
 from transfer.pretrained import DIGESTS, SOURCES, Source, SourceUnavailableError, UserFile, check_digest, differences, load_first
@@ -38,8 +38,7 @@ def main() -> None:
     backbone = build_backbone(name)
     if params.source == "imagenet":
         obtain(backbone, name, params)
-    with replacing(WEIGHTS) as temporary:
-        backbone.save_weights(temporary)
+    write_weights(WEIGHTS, backbone)
 
 
 def obtain(backbone: keras.Model, name: str, params: WeightsParams) -> None:

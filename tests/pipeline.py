@@ -103,6 +103,19 @@ CHANGES = {  # how to make it, and the stages that it runs
 }
 
 
+def forget(project: Path, stage: str) -> None:
+    """As if the pipeline had come to the start of `stage` and had never gone further."""
+    later = STAGES[STAGES.index(stage) :]
+    lock = yaml.safe_load((project / "dvc.lock").read_text())
+    for name in later:
+        for out in lock["stages"].pop(name)["outs"]:
+            path = project / out["path"]
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (project / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
+    for kept in (".dvc/cache/runs", ".rows"):
+        shutil.rmtree(project / kept)
+
+
 def run_alone(base: Path, sandbox: Path, name: str, lock: dict) -> set[str]:
     """Run a stage in a folder that holds its dependencies and nothing else; the files that it wrote, but for its log and store."""
     for dependency in lock["deps"]:

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 import yaml
-from pipeline import STAGES, call, environment, repro, set_param
+from pipeline import STAGES, call, environment, forget, repro, set_param
 
 VICTIMS = ("stage", "dvc", "group")
 EPOCHS = 400
@@ -73,19 +73,6 @@ def kill(victim: str, run: Running) -> None:
         for member in run.members():
             if any(word.startswith("stages.") for word in member.cmdline()):
                 member.kill()
-
-
-def forget(project: Path, stage: str) -> None:
-    """As if the pipeline had come to the start of `stage` and had never gone further."""
-    later = STAGES[STAGES.index(stage) :]
-    lock = yaml.safe_load((project / "dvc.lock").read_text())
-    for name in later:
-        for out in lock["stages"].pop(name)["outs"]:
-            path = project / out["path"]
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (project / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
-    for kept in (".dvc/cache/runs", ".rows"):
-        shutil.rmtree(project / kept)
 
 
 KILLS = [

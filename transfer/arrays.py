@@ -2,7 +2,6 @@
 
 import math
 import mmap
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from transfer.errors import PipelineError
-from transfer.files import replacing
+from transfer.files import allocate, replacing
 
 
 @contextmanager
@@ -30,16 +29,9 @@ def new_array(path: Path, shape: tuple[int, ...], dtype: str, lower_with: str) -
         raise PipelineError(f"{path} needs {needed:,} bytes and the disk has {free:,}; free some, or lower {lower_with}")
     with replacing(path) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
-        _reserve(temporary)
+        allocate(temporary, temporary.stat().st_size)  # a map's write to a disk that is full meanwhile would kill the process
         yield array
         array.flush()
-
-
-def _reserve(path: Path) -> None:
-    """Have the file's blocks allocated where the system can: a map's write to a disk that is full meanwhile would kill the process."""
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def take(array: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:

@@ -13,7 +13,7 @@ from scipy.special import expit, softmax
 
 from transfer.arrays import take
 from transfer.errors import PipelineError
-from transfer.files import replacing, write_json
+from transfer.files import replacing, write_json, write_weights
 from transfer.lean import keras
 
 MODELS = Path("models")
@@ -44,8 +44,7 @@ def save_classifier(name: str, classifier: Classifier, history: pd.DataFrame, fo
         "model": json.loads(model.to_json()),
     }
     write_json(folder / f"{name}.json", description)
-    with replacing(folder / f"{name}.weights.h5") as temporary:
-        model.save_weights(temporary)
+    write_weights(folder / f"{name}.weights.h5", model)
     with replacing(folder / f"{name}_history.csv") as temporary:
         history.to_csv(temporary, index=False, lineterminator="\n")
 

@@ -39,16 +39,20 @@ def run(main: Callable[[], None]) -> None:
         with only_one(name):
             check_inputs(name)
             main()
+            _log(name, started)
     except PipelineError as error:
         sys.exit(f"{name}: {error}")
     except OSError as error:
         place = error.filename2 or error.filename  # of a rename the second is the file that was meant
         named = f"{place}: " if place else ""
         sys.exit(f"{name}: {named}{error.strerror or error}; nothing is half-written: mend that and run the stage again")
-    seconds = time.time() - started
-    log = {"started": started, "seconds": seconds, "peak_bytes": peak_memory(), "environment": describe_environment()}
+    print(f"{name}: {time.time() - started:.1f} s")
+
+
+def _log(name: str, started: float) -> None:
+    """logs/NAME.json: when, how long, how much memory, where."""
+    log = {"started": started, "seconds": time.time() - started, "peak_bytes": peak_memory(), "environment": describe_environment()}
     write_json(LOGS / f"{name}.json", log)
-    print(f"{name}: {seconds:.1f} s")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,15 +12,34 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` if the block succeeds, delete it if not.
 
-    The suffix is kept, since Keras and others choose the format by it.
+    The suffix is kept, since Keras and others choose the format by it. An OSError that names no file gets this one's name:
+    a full disk is found out in writing, and only opening says where.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".tmp-{path.name}")
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def allocate(path: Path, size: int) -> None:
+    """Have the blocks of a file allocated where the system can, so that a full disk is an OSError now and not in the midst of writing."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("ab") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+
+
+def write_weights(path: Path, model) -> None:
+    """Write a Keras model's weights as `NAME.weights.h5`; equal weights give equal bytes."""
+    with replacing(path) as temporary:
+        # HDF5 that meets a full disk prints pages and fails again as it is closed.
+        allocate(temporary, 4 * model.count_params())  # float32 in every precision
+        model.save_weights(temporary)
 
 
 def write_json(path: Path, content: dict) -> None:
