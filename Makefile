@@ -5,7 +5,7 @@ BACKENDS := .venv-backends
 AUDIT := .venv-audit
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run test test-slow test-backends reproduce reproduce-jax chaos audit engines bench lesson seeds lint lock clean
+.PHONY: run verify test test-slow test-backends reproduce reproduce-jax chaos audit engines bench lesson seeds lint lock clean
 .DEFAULT_GOAL := run
 
 # A marker newer than the lock stands for an environment that holds exactly the lock.
@@ -34,6 +34,9 @@ $(AUDIT)/installed: tests/audit.txt
 
 run: $(VENV)/installed  ## set up, run what changed, print the models' table
 	python -m transfer.run
+
+verify: $(VENV)/installed  ## re-hash all that dvc.lock names, in the workspace and the cache; print what repairs it
+	python -m transfer.verify
 
 test: $(VENV)/tested  ## set up, run the tests (under 10 minutes on 2 cores)
 	python -m pytest -m 'not slow'

@@ -47,7 +47,7 @@ def test_pip_refuses_a_package_that_is_not_the_locked_one(tmp_path):
         "-r",
         str(tmp_path / "lock.txt"),
     ]
-    install = [sys.executable, "-m", "pip", "install", "--require-hashes", *words]
+    install = [sys.executable, "-m", "pip", "install", "--require-hashes", *words, "-r", str(tmp_path / "lock.txt")]
     finished = subprocess.run(install, capture_output=True, text=True, check=False)
     assert finished.returncode != 0
     assert "DO NOT MATCH THE HASHES" in finished.stderr

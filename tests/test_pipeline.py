@@ -95,18 +95,6 @@ def test_every_plot_is_drawn_for_the_workspace_and_for_the_commit(base):
     assert set(images) == {f"plots/mistakes/{name}.png" for name in ("head", "augmented", "finetuned")}
 
 
-def test_push_clone_pull_and_repro_runs_nothing(project, tmp_path):
-    call("dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage"), cwd=project)
-    call("git", "commit", "--quiet", "--all", "--message", "remote", cwd=project)
-    call("dvc", "push", cwd=project)
-    clone = tmp_path / "clone"
-    call("git", "clone", "--quiet", str(project), str(clone), cwd=tmp_path)
-    call("dvc", "pull", cwd=clone)
-    assert repro(clone).stages == []
-    assert call("git", "status", "--porcelain", cwd=clone).stdout == ""
-    assert (clone / "models/finetuned.weights.h5").read_bytes() == (project / "models/finetuned.weights.h5").read_bytes()
-
-
 def test_a_users_mistake_in_params_ends_in_one_message_without_a_traceback(project):
     set_param(project, "train_head.epochs", "abc")
     finished = call("dvc", "repro", cwd=project, check=False)
