@@ -1,5 +1,7 @@
 """Rows from the store are the rows that would be computed, and only what is missing is computed."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -214,17 +216,21 @@ def test_a_network_that_overflows_is_not_blamed_on_the_storage(project, images):
     assert list((project / "data").iterdir()) == []
 
 
-def test_a_run_that_was_killed_leaves_its_rows_and_no_array(project, frozen, images, capsys):
+@pytest.mark.parametrize(("gigabytes", "source"), [(1.0, ".rows"), (0, ".checkpoints")])
+def test_a_run_that_was_killed_leaves_its_rows_and_no_array(project, frozen, images, capsys, gigabytes, source):
+    """Where no rows are kept for later runs, a checkpoint keeps them until this one has ended."""
     without = cache(project, frozen, CleanImages(images), gigabytes=0)
+    shutil.rmtree(project / ".checkpoints")
     for file in (project / "data").iterdir():
         file.unlink()
     with pytest.raises(RuntimeError, match="the power went out"):
-        cache(project, frozen, Counted(CleanImages(images), fails_at=CPU_BATCH + 3))
+        cache(project, frozen, Counted(CleanImages(images), fails_at=CPU_BATCH + 3), gigabytes=gigabytes)
     assert list((project / "data").iterdir()) == []
+    assert {path.name for path in project.iterdir()} == {"data", source}
     capsys.readouterr()
     pictures = Counted(CleanImages(images))
-    assert cache(project, frozen, pictures) == without
-    assert_said(capsys, CPU_BATCH, len(images) - CPU_BATCH)
+    assert cache(project, frozen, pictures, gigabytes=gigabytes) == without
+    assert_said(capsys, CPU_BATCH, len(images) - CPU_BATCH, source)
     assert sorted(pictures.drawn) == list(range(CPU_BATCH, len(images)))
 
 
