@@ -5,14 +5,17 @@ BACKENDS := .venv-backends
 AUDIT := .venv-audit
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run verify test test-slow test-backends reproduce reproduce-jax chaos audit engines bench lesson seeds lint lock clean
+.PHONY: run verify test test-slow test-backends reproduce reproduce-jax chaos fuzz audit engines bench lesson seeds lint lock clean
 .DEFAULT_GOAL := run
 
 # A marker newer than the lock stands for an environment that holds exactly the lock.
+# DVC unpickles what lies in its site_cache_dir, and by default that is a folder where anyone may write (CVE-2025-69872).
 $(VENV)/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; name one with: make PYTHON=python3.12")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --require-hashes --requirement requirements.txt
+	install -d -m 700 "$(CURDIR)/.dvc/tmp/site"
+	$(VENV)/bin/dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site"
 	touch $@
 
 # A second environment, since JAX, PyTorch and the other engines are gigabytes that nothing else here needs.
@@ -43,6 +46,11 @@ test: $(VENV)/tested  ## set up, run the tests (under 10 minutes on 2 cores)
 
 test-slow: $(VENV)/tested  ## the tests that take longer, or fetch the real weights
 	python -m pytest -m slow
+
+# Other inputs each time; FUZZ_SEED=N throws those of an earlier run again.
+FUZZ_SEED ?= $(shell date +%s)
+fuzz: $(VENV)/tested  ## some 20,000 damaged images, archives, tables, arrays and models, thrown at their readers
+	python -m pytest tests/fuzz --hypothesis-profile=fuzz --hypothesis-seed=$(FUZZ_SEED)
 
 test-backends: $(BACKENDS)/installed  ## all stages under JAX and PyTorch, in an environment of their own (gigabytes)
 	$(BACKENDS)/bin/python -m pytest -m slow tests/test_backends.py

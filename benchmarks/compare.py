@@ -104,7 +104,7 @@ def timed(command: list[str], folder: Path) -> tuple[float, int]:
     print(f"running: {' '.join(command[1:])}", flush=True)
     started = time.time()
     with (folder / "logs.txt").open("ab") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+        process = subprocess.Popen([*command], cwd=folder, stdout=log, stderr=log)
         _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"{' '.join(command)} failed:\n{(folder / 'logs.txt').read_text()[-3000:]}")

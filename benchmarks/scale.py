@@ -147,7 +147,7 @@ def measure_added(world: Path, n: int, alone: Path) -> dict[str, float]:
     shutil.copytree(world / "data" / "weights", alone / "data" / "weights", dirs_exist_ok=True)
     (alone / "data" / "images").mkdir(exist_ok=True)
     for split, n_images in zip(SPLITS, (ADDED - 4, 2, 2), strict=True):
-        images = np.load(world / "data" / "images" / f"{split}.npy", mmap_mode="r")
+        images = np.load(world / "data" / "images" / f"{split}.npy", mmap_mode="r", allow_pickle=False)
         np.save(alone / "data" / "images" / f"{split}.npy", images[:n_images])
     return seconds | {"alone": extract(alone)}
 

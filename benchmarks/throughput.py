@@ -94,7 +94,7 @@ def measure(precision: str, batch: int, images: int, folder: Path) -> dict:
     backbone = build_backbone("VGG16", VGG16.image_size)
     backbone.load_weights(folder / "backbone.weights.h5")
     frozen = with_preprocessing(backbone, VGG16)
-    reference = np.load(folder / "features.npy")
+    reference = np.load(folder / "features.npy", allow_pickle=False)
     difference = float(np.abs(features_of(frozen, batch) - reference).max() / reference.max())
     extraction = extraction_speed(frozen, batch, images)
     ceiling = matrix_ceiling(precision)

@@ -1,5 +1,6 @@
 """Arrays on disk: whole or not there, and never believed when they disagree with the manifest."""
 
+import io
 import subprocess
 import sys
 
@@ -110,6 +111,40 @@ def test_arrays_in_memory_are_taken_from_and_left_alone(tmp_path):
     taken = take(array, slice(0, 2))
     taken[:] = -1
     assert array.tolist() == [[0, 1], [2, 3], [4, 5]]
+
+
+def with_header(kind: str, shape: str) -> bytes:
+    header = f"{{'descr': {kind}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64)
+
+
+def archived(*arrays: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, *arrays)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (with_header("'|O'", "(2,)"), "Python objects in dtype"),
+        (with_header("[('a', '|O')]", "(2,)"), "Python objects in dtype"),
+        (with_header("'<U4'", "(2,)"), "holds <U4, numbers were expected"),
+        (with_header("'|u1'", f"({2**70},)"), "is damaged"),
+        (with_header("'|u1'", f"({2**32}, {2**32})"), "is damaged"),
+        (with_header("'|u1'", "(2L,)"), "is damaged"),
+        (with_header("'|u1'", "(" * 500), "is damaged"),
+        (with_header("'|u1'", "()"), "has shape (), 1 dimensions were expected"),
+        (archived(np.arange(2)), "is damaged"),
+        (b"PK\x03\x04", "is damaged"),
+    ],
+)
+def test_a_file_that_is_no_map_of_numbers_is_refused(tmp_path, content, words):
+    (tmp_path / "array.npy").write_bytes(content)
+    with pytest.raises(PipelineError) as error:
+        read_array(tmp_path / "array.npy", rows=2)
+    assert words in str(error.value)
+    assert str(error.value).startswith(f"{tmp_path / 'array.npy'} ")
 
 
 READ_IN_SLICES = """

@@ -285,3 +285,18 @@ def test_resizing_is_pillows_own(interpolation, shape):
     assert result.shape == (16, 16, 3)
     assert result.dtype == np.uint8
     assert (result == np.asarray(image.resize((16, 16), Image.Resampling[interpolation.upper()]))).all()
+
+
+def test_a_tile_of_too_many_pixels_is_refused_however_small_the_image():
+    tags = {256: 10, 257: 10, 258: 8, 259: 8, 262: 1, 277: 1, 322: 40_000, 323: 40_000, 324: 134, 325: 10}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    content = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(50)
+    assert refusal(content) == "40000 x 40000 pixels, more than the 100,000,000 that are allowed"
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
+def test_a_png_whose_metadata_would_unpack_to_gigabytes_is_refused(kind):
+    body = b"a\0\0" + zlib.compress(bytes(2**27), 9)
+    content = encode(picture(0))
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    assert "Decompressed data too large" in refusal(content[:33] + chunk + content[33:])

@@ -88,6 +88,8 @@ def edited(old: str, new: str):
         (edited("cat,0,1", "cat,1,1"), "label 1 of 'cat/1.png' does not fit its class 'cat'"),
         (edited("cat,0,1", "cow,0,1"), "does not fit its class"),
         (edited("cat,0,1", "cat,x,1"), "is damaged"),
+        (edited("cat,0,1", f"cat,{'9' * 30},1"), "is damaged"),
+        (edited("cat,0,1", "cat,1e20,1"), "is damaged"),
         (edited("cat,0,1", "cat,,1"), "is damaged"),
         (edited("cat/9.png", "cat/1.png"), "'cat/1.png' is listed twice"),
         (edited(SHA, "abc"), "no sha256 for 'cat/1.png'"),

@@ -64,6 +64,14 @@ def test_params_are_frozen(params):
         ("train: [1,\n", "params.yaml is not valid YAML: "),
         ("train:\n\tepochs: 3\n", "params.yaml is not valid YAML: "),
         (b"train: \xff\xfe\n", "params.yaml is not valid YAML: "),
+        (GOOD.replace("3", "2020-99-99"), "params.yaml is not valid YAML: month must be in 1..12"),
+        (GOOD.replace("3", "!!int ''"), "params.yaml is not valid YAML: "),
+        (GOOD.replace("3", "!!timestamp x"), "params.yaml is not valid YAML: "),
+        (GOOD.replace("3", "!!bool x"), "params.yaml is not valid YAML: "),
+        (GOOD.replace("3", "9" * 5000), "params.yaml is not valid YAML: "),
+        (GOOD.replace("3", "-0x" + "f" * 5000), "train.epochs = a number of thousands of digits: Input should be"),
+        (GOOD.replace("3", "[" * 3000), "params.yaml is not valid YAML: "),
+        (GOOD.replace("3", "!!python/object/apply:os.mkdir [made]"), "params.yaml is not valid YAML: could not determine a constructor"),
     ],
 )
 def test_a_mistake_is_named_with_its_key_and_value(params, text, words):
@@ -109,3 +117,11 @@ def test_a_single_value_that_does_not_fit_is_named(params, kind, key, words):
     with pytest.raises(PipelineError) as error:
         load_param(kind, key)
     assert words in str(error.value)
+
+
+def test_a_page_of_aliases_that_stand_for_gigabytes_is_named_in_a_line(params):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    message = refusal(params, "\n".join(lines) + "\n" + GOOD.replace("3", "*a11"))
+    assert message.startswith("params.yaml: train.epochs = [[[...], ")
+    assert len(message) < 1000

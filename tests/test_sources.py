@@ -2,9 +2,12 @@
 
 import os
 import struct
+import subprocess
 import tarfile
 import tracemalloc
 import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -254,3 +257,32 @@ def test_a_zip_member_that_lies_about_its_size_is_not_unpacked_beyond_it(tmp_pat
     assert "Bad CRC-32" in problems(source)["a.png"]
     assert tracemalloc.get_traced_memory()[1] < 2_000_000
     tracemalloc.stop()
+
+
+def test_a_zip_name_in_an_extra_field_is_taken_or_left(tmp_path):
+    member = zipfile.ZipInfo("cat/x.png")
+    name = b"\x01" + zlib.crc32(b"cat/x.png").to_bytes(4, "little") + "cat/日.png".encode()
+    member.extra = struct.pack("<HH", 0x7075, len(name)) + name
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr(member, b"one")
+    (entry,) = read_source(tmp_path / "set.zip")
+    assert (entry.path in ("cat/x.png", "cat/日.png"), entry.content, entry.problem) == (True, b"one", None)
+
+
+@pytest.fixture
+def deep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of 1,100 folders, one in the other; removed by `rm`, since the cleaning of tmp_path by Python would recurse."""
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1100):
+        Path("a").mkdir()
+        os.chdir("a")
+    Path("1.png").write_bytes(b"one")
+    os.chdir(tmp_path)
+    yield tmp_path
+    subprocess.run(["rm", "-r", "a"], cwd=tmp_path, check=True)
+
+
+def test_folders_nested_deeper_than_functions_may_be_are_read(deep):
+    *folders, file = read_source(deep)
+    assert len(folders) == 1100
+    assert (file.path, file.content) == ("a/" * 1100 + "1.png", b"one")

@@ -3,12 +3,16 @@
 import gzip
 import io
 import os
+import struct
 import tarfile
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from tests.worlds import add_to_tar, build
+from transfer import sources
 from transfer.errors import PipelineError
 from transfer.sources import find_layout, read_source
 
@@ -92,6 +96,83 @@ def test_a_damaged_zip_directory_is_refused(tmp_path):
     content = source.read_bytes()
     source.write_bytes(content.replace(b"PK\x01\x02", b"XXXX", 1))
     assert "damaged zip archive (Bad magic number for central directory); is the download complete?" in refusal(source)
+
+
+# Archives made to do harm
+
+
+def header(kind: bytes = tarfile.REGTYPE, length: int = 0, content: bytes = b"", **records: str) -> bytes:
+    """A member whose header says what it likes, then `content` in whole blocks."""
+    member = tarfile.TarInfo("cat/1.png")
+    member.type, member.size, member.pax_headers = kind, length, records
+    return member.tobuf(tarfile.PAX_FORMAT if records else tarfile.GNU_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+
+
+END = bytes(2 * tarfile.BLOCKSIZE)
+
+
+@pytest.mark.parametrize("content", [header() + header(length=-512), header() + header(length=-1024), header() + header(size="-1536")])
+def test_a_tar_that_leads_back_into_itself_ends(tmp_path, content):
+    (tmp_path / "set.tar").write_bytes(content + END)
+    assert "damaged tar archive" in refusal(tmp_path / "set.tar")
+
+
+@pytest.mark.parametrize("kind", [b"L", b"K", b"x", b"g"])
+@pytest.mark.parametrize("before", [b"", header()], ids=["first", "later"])
+def test_a_tar_header_that_would_fill_the_memory_is_refused(tmp_path, kind, before):
+    (tmp_path / "set.tar").write_bytes(before + header(kind, 2**40) + END)
+    assert "a header of 1,099,511,627,776 bytes, more than the 1,048,576 that are allowed" in refusal(tmp_path / "set.tar")
+
+
+def test_many_global_headers_do_not_add_up(tmp_path):
+    records = [f"{key:03}={'x' * 99_991}\n".encode() for key in range(20)]
+    content = b"".join(header(b"g", 100_003, b"100003 " + record) for record in records)
+    (tmp_path / "set.tar").write_bytes(content + header() + END)
+    assert "more than the 1,048,576 that are allowed" in refusal(tmp_path / "set.tar")
+
+
+@pytest.mark.parametrize("link", [header(b"L", 4, b"abc"), header(b"x")])
+def test_a_chain_of_tar_headers_is_refused(tmp_path, link):
+    (tmp_path / "set.tar").write_bytes(link * 2000 + header() + END)
+    assert "set.tar" in refusal(tmp_path / "set.tar")
+
+
+@pytest.mark.parametrize("content", [header(b"S"), header(**{"GNU.sparse.major": "1", "GNU.sparse.minor": "0"})])
+def test_a_tar_of_sparse_files_is_refused_since_their_maps_have_no_bound(tmp_path, content):
+    (tmp_path / "set.tar").write_bytes(content + END)
+    assert refusal(tmp_path / "set.tar").endswith("a tar archive with sparse files; make it again without --sparse")
+
+
+def test_an_archive_of_too_many_members_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MAX_ENTRIES", 4)
+    (tmp_path / "set.tar").write_bytes(tar_of(5))
+    assert "more than 4 files and folders; divide it" in refusal(tmp_path / "set.tar")
+
+
+@pytest.mark.parametrize(
+    ("method", "reason"), [(zipfile.ZIP_LZMA, "a damaged member"), (zipfile.ZIP_BZIP2, "packed with bzip2; archive it again")]
+)
+def test_a_zip_member_that_lies_about_its_size_stays_small(tmp_path, method, reason):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w", method) as archive, archive.open("cat/1.png", "w") as member:
+        for _ in range(256):
+            member.write(bytes(2**20))
+    content = bytearray((tmp_path / "set.zip").read_bytes())
+    for place in (22, content.rindex(b"PK\x01\x02") + 24):
+        content[place : place + 4] = (2**20).to_bytes(4, "little")
+    (tmp_path / "set.zip").write_bytes(content)
+    tracemalloc.start()
+    (entry,) = read_source(tmp_path / "set.zip")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert entry.problem.startswith(reason)
+    assert peak < 100 * 2**20
+
+
+def test_a_zip_said_to_span_disks_is_refused(tmp_path):
+    content = build(tmp_path / "set.zip", FILES).read_bytes()
+    end = content.rindex(b"PK\x05\x06")
+    (tmp_path / "set.zip").write_bytes(content[:end] + struct.pack("<4sLQL", b"PK\x06\x07", 1, 0, 3) + content[end:])
+    assert "damaged zip archive (zipfiles that span multiple disks are not supported)" in refusal(tmp_path / "set.zip")
 
 
 # Where the classes are

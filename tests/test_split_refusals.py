@@ -154,6 +154,8 @@ def params_of(**changes) -> SplitParams:
         ({"source": ""}, "split.source = '': String should have at least 1 character"),
         ({"source": None}, "split.source = None: Input should be a valid string"),
         ({"group_by": "(p"}, "split.group_by = '(p': not a regular expression: missing ), unterminated subpattern at position 0"),
+        ({"group_by": "a{99999999999}"}, "split.group_by = 'a{99999999999}': not a regular expression: the repetition number is too large"),
+        ({"group_by": "(" * 3000}, "not a regular expression: maximum recursion depth exceeded"),
         ({"group_by": 5}, "split.group_by = 5: Input should be a valid string"),
         (
             {"group_by": "patient"},

@@ -3,6 +3,8 @@
 import math
 import mmap
 import shutil
+import tokenize
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,20 @@ import numpy as np
 
 from transfer.errors import PipelineError
 from transfer.files import allocate, replacing
+
+# What numpy raises on a damaged header. No file of ours makes it warn (of a size that overflows, of one from Python 2).
+_DAMAGE = (
+    ValueError,
+    EOFError,
+    IsADirectoryError,
+    OverflowError,
+    TypeError,
+    KeyError,
+    RecursionError,
+    MemoryError,
+    tokenize.TokenError,
+    Warning,
+)
 
 
 @contextmanager
@@ -59,15 +75,20 @@ def read_array(path: Path, *, rows: int | None = None, axis: int = 0, ndim: int 
         ndim: how many dimensions there must be.
 
     Raises:
-        PipelineError: missing, damaged, or in disagreement with `rows` or `ndim`.
+        PipelineError: missing, damaged, not of plain numbers, or in disagreement with `rows` or `ndim`.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with warnings.catch_warnings(action="error"):
+            array = np.lib.format.open_memmap(path, mode="r")  # unlike np.load it knows no archives and no pickles
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing; run `dvc repro` or `dvc pull`") from None
-    except (ValueError, EOFError, IsADirectoryError) as error:
+    except _DAMAGE as error:
         raise PipelineError(f"{path} is damaged ({error}); delete it and run `dvc repro`, or `dvc pull` it again") from None
-    if ndim is not None and array.ndim != ndim:
+    if array.dtype.kind not in "biuf":
+        raise PipelineError(f"{path} holds {array.dtype}, numbers were expected; delete it and run `dvc repro`")
+    if ndim is None:
+        ndim = max(array.ndim, axis + 1)
+    if array.ndim != ndim:
         raise PipelineError(f"{path} has shape {array.shape}, {ndim} dimensions were expected; delete it and run `dvc repro`")
     if rows is not None and array.shape[axis] != rows:
         raise PipelineError(f"{path} has {array.shape[axis]} rows, the manifest has {rows}; delete it and run `dvc repro`")

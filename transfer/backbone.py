@@ -68,7 +68,7 @@ def load_backbone(params: BackboneParams, weights: Path = WEIGHTS) -> keras.Mode
         raise PipelineError(f"{weights} is missing; run `dvc repro weights` or `dvc pull`")
     try:
         backbone.load_weights(weights)
-    except (ValueError, OSError, KeyError) as error:
+    except Exception as error:  # h5py raises RuntimeError, TypeError and more on a damaged file
         raise PipelineError(f"{weights} is damaged or not of {params.name} ({error}); delete it and run `dvc repro weights`") from None
     return backbone
 

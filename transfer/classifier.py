@@ -4,6 +4,8 @@ Weights and configuration are apart because a `.keras` archive carries the date 
 """
 
 import json
+import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +55,7 @@ def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
     """Read a classifier back.
 
     Raises:
-        PipelineError: missing, damaged, or weights that do not fit the configuration.
+        PipelineError: missing, damaged, weights that do not fit the configuration, or one that `save_classifier` would not have written.
     """
     description_file, weights_file = folder / f"{name}.json", folder / f"{name}.weights.h5"
     for file in (description_file, weights_file):
@@ -61,11 +63,36 @@ def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
             raise PipelineError(f"{file} is missing; run `dvc repro` or `dvc pull`")
     try:
         description = json.loads(description_file.read_text(encoding="utf-8"))
-        model = keras.models.model_from_json(json.dumps(description["model"]))
-        model.load_weights(weights_file)
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        model = _build(json.dumps(description["model"]), weights_file.stat().st_size)
+        with warnings.catch_warnings(action="ignore"):  # of groups that are not there: the error that follows says it better
+            model.load_weights(weights_file)
+        classifier = Classifier(model, description["takes"], description["class_names"], description["epoch"])
+        _check(classifier)
+    except Exception as error:  # Keras and h5py raise whatever a value makes them run into
         raise PipelineError(f"{description_file} and {weights_file.name} are damaged or do not belong together: {error}") from None
-    return Classifier(model, description["takes"], description["class_names"], description["epoch"])
+    return classifier
+
+
+def _build(description: str, most: int) -> keras.Model:
+    """The model of a description: of Keras's own layers only, and none that needs more bytes than its weights file has.
+
+    Raises:
+        ValueError: it needs more; said before memory is taken.
+    """
+    with keras.StatelessScope(initialize_variables=False):
+        plan = keras.models.model_from_json(description)
+    needed = sum(math.prod(variable.shape) for variable in plan.weights)
+    if needed > most:
+        raise ValueError(f"a model of {needed:,} numbers, and {most:,} bytes of weights")
+    return keras.models.model_from_json(description)
+
+
+def _check(classifier: Classifier) -> None:
+    names = classifier.class_names
+    if classifier.takes not in ("features", "cut") or type(classifier.epoch) is not int:
+        raise ValueError(f"takes = {classifier.takes!r}, epoch = {classifier.epoch!r}")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"class_names = {names!r}")
 
 
 def predict_logits(model: keras.Model, inputs: np.ndarray) -> np.ndarray:

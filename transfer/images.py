@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")  # JPEG opens MPO too, which many phones write as .jpg
-_PHOTOMETRIC = 262  # the TIFF tag that says whether zero is black or white
+# TIFF tags: whether zero is black or white, and the sides of a tile, which is decoded whole however small the image is.
+_PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH = 262, 322, 323
 MAX_PIXELS = 100_000_000  # 300 MB as RGB: above any camera that classifies well, below what stops a machine
 
 # Our own limit stands in `read_rgb`, before a pixel is decoded; Pillow's is global and only warns at first.
@@ -34,11 +35,12 @@ def read_rgb(content: bytes) -> Image.Image:
         raise BadImageError("the file is empty")
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
-        width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise BadImageError(f"{width} x {height} pixels, more than the {MAX_PIXELS:,} that are allowed")
+        tags = getattr(image, "tag_v2", {})
+        for width, height in (image.size, (tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0))):
+            if width * height > MAX_PIXELS:
+                raise BadImageError(f"{width} x {height} pixels, more than the {MAX_PIXELS:,} that are allowed")
         image.load()
-        return _to_rgb(_upright(image), white_is_zero=getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0)
+        return _to_rgb(_upright(image), white_is_zero=tags.get(_PHOTOMETRIC) == 0)
     except BadImageError:
         raise
     except Image.UnidentifiedImageError:

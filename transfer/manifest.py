@@ -1,5 +1,6 @@
 """The manifest: which image is where. Row i of every array of a split is row i of that split here."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +37,11 @@ def read_manifest(path: Path = MANIFEST) -> pd.DataFrame:
     """
     try:
         text = {"split": str, "path": str, "class_name": str, "sha256": str}
-        manifest = pd.read_csv(path, dtype=text | {"label": int, "group": int}, keep_default_na=False)
+        with warnings.catch_warnings(action="error"):  # numbers such as 1e20 only make pandas warn, at first
+            manifest = pd.read_csv(path, dtype=text | {"label": int, "group": int}, keep_default_na=False)
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing; run `dvc repro split` or `dvc pull`") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OverflowError, TypeError, OSError, Warning) as error:
         raise PipelineError(f"{path} is damaged ({error}); delete it and run `dvc repro split`") from None
     if problem := _problem(manifest):
         raise PipelineError(f"{path} is damaged: {problem}; delete it and run `dvc repro split`")

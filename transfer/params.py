@@ -1,5 +1,6 @@
 """Typed parameters: one pydantic class a section of params.yaml, checked at the stage's door."""
 
+import reprlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,6 +10,10 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from transfer.errors import PipelineError
 
 PARAMS_FILE = Path("params.yaml")
+
+# A few lines of YAML aliases stand for more text than fits in memory.
+_brief = reprlib.Repr()
+_brief.maxlevel, _brief.maxstring, _brief.maxother = 2, 200, 200
 
 
 class Params(BaseModel):
@@ -61,7 +66,7 @@ def _read_section(section: str, path: Path) -> dict:
         raise PipelineError(f"{path} is not in {Path.cwd()}; run from the project's folder") from None
     except OSError as error:
         raise PipelineError(f"{path} cannot be read: {error.strerror}; restore it from git") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except Exception as error:  # besides its own errors, PyYAML lets through what a value such as 2020-99-99 makes Python raise
         raise PipelineError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get(section), dict):
         raise PipelineError(f"{path}: section '{section}' is missing; restore it from params.yaml in git")
@@ -72,10 +77,17 @@ def _explain(problem: dict, section: str, path: Path) -> str:
     """Say one of pydantic's findings in a line: file, key, value, what is wrong."""
     key = ".".join([section, *map(str, problem["loc"])])
     if problem["type"] == "extra_forbidden":
-        return f"{path}: unknown parameter {key} = {problem['input']!r}; check the spelling against params.yaml in git"
+        return f"{path}: unknown parameter {key} = {_shown(problem['input'])}; check the spelling against params.yaml in git"
     if problem["type"] == "missing":
         return f"{path}: {key} is missing; restore it from params.yaml in git"
     message = problem["msg"].removeprefix("Value error, ")
     if isinstance(problem["input"], dict):
         return f"{path}: {key}: {message}"
-    return f"{path}: {key} = {problem['input']!r}: {message}"
+    return f"{path}: {key} = {_shown(problem['input'])}: {message}"
+
+
+def _shown(value: object) -> str:
+    try:
+        return _brief.repr(value)
+    except ValueError:  # Python writes out no integer of more than some thousand digits
+        return "a number of thousands of digits"

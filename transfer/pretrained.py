@@ -143,7 +143,7 @@ class UserFile:
         try:
             with warnings.catch_warnings(action="ignore"):  # of groups that are not there: the error that follows says it better
                 backbone.load_weights(self.path)
-        except (ValueError, OSError, KeyError) as error:
+        except Exception as error:  # h5py raises RuntimeError, TypeError and more on a damaged file
             raise PipelineError(f"{named}: not weights of {backbone.name} without its top: {error}") from None
 
     def __str__(self) -> str:

@@ -38,6 +38,7 @@ def main() -> None:
 def run_from_nothing(clone: Path, cores: int | None) -> None:
     """Clone the commit into a new folder and reproduce it, on the first `cores` of the cores that there are."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+    environment["DVC_SITE_CACHE_DIR"] = str(clone / ".dvc/tmp/site")  # its own, not the one that all users of the machine share
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"  # where dvc.yaml's `python` is to be found
     clone.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(["git", "clone", "--quiet", str(Path.cwd()), str(clone)], check=True)  # noqa: S603, S607, no shell

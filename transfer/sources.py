@@ -19,14 +19,18 @@ from pathlib import Path, PurePosixPath
 from transfer.errors import PipelineError
 
 MAX_FILE_BYTES = 256 * 2**20
+MAX_ENTRIES = 5_000_000  # an archive of kilobytes can list more than fit in memory
+MAX_HEADER_BYTES = 2**20  # of a tar's long names and pax records
+_PIECE = 4096  # bytes of a member read at once
 _SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
 _CLUTTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # What reading a damaged archive raises: the libraries let through what their decompressors and parsers do.
 _DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
-    *(EOFError, OSError, RuntimeError, NotImplementedError, ValueError),
+    *(EOFError, OSError, RuntimeError, NotImplementedError, ValueError, OverflowError),
 )
+_HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,15 @@ def read_source(source: Path, wanted: Container[str] | None = None) -> Iterator[
     only those paths are read and yielded.
 
     Raises:
-        PipelineError: the source is missing, or is neither a folder nor an archive that can be opened.
+        PipelineError: the source is missing, is neither a folder nor an archive that can be opened, or holds too much.
     """
     if not source.exists():
         raise PipelineError(f"split.source = {str(source)!r}: no such folder or archive; give a path that exists")
     read = _reader_of(source)
     seen = set()
-    for entry in read(source, wanted):
+    for number, entry in enumerate(read(source, wanted)):
+        if number == MAX_ENTRIES:
+            raise PipelineError(f"split.source = {str(source)!r}: more than {MAX_ENTRIES:,} files and folders; divide it")
         if entry.path in seen and not entry.path.endswith("/"):
             entry = Entry(entry.path, problem="a second file of the same name in the archive")
         seen.add(entry.path)
@@ -68,7 +74,7 @@ def _reader_of(source: Path):
         return _read_folder
     if _is_tar(source):  # first, since a tar that holds a zip passes for a zip
         return _read_tar
-    if zipfile.is_zipfile(source):
+    if _is_zip(source):
         return _read_zip
     raise PipelineError(
         f"split.source = {str(source)!r}: neither a folder nor a .zip, .tar or .tar.gz that can be opened; is the download complete?"
@@ -77,32 +83,45 @@ def _reader_of(source: Path):
 
 def _is_tar(source: Path) -> bool:
     try:
-        return tarfile.is_tarfile(source)
-    except EOFError:  # compressed, and cut off within the first header
+        with _open_tar(source):
+            return True
+    except _DAMAGE as error:
+        if getattr(error, "errno", None):  # the machine's refusal, not the file's content
+            raise
         return False
+
+
+def _is_zip(source: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(source)
+    except _DAMAGE:  # it has begun to be one; opening it says what is wrong
+        return True
 
 
 def _read_folder(root: Path, wanted: Container[str] | None) -> Iterator[Entry]:
     inside = root.resolve()
 
-    def walk(folder: Path) -> Iterator[Entry]:
-        with os.scandir(folder) as scan:
-            children = sorted(scan, key=lambda child: child.name)
-        for child in children:
-            path = Path(child.path).relative_to(root).as_posix()
-            if _is_clutter(path):
-                continue
-            if child.is_symlink() and (problem := _link_problem(Path(child.path), inside)):
-                yield Entry(_printable(path), problem=problem)
-            elif child.is_dir(follow_symlinks=False):
-                yield Entry(_printable(path) + "/")
-                yield from walk(Path(child.path))
-            elif not child.is_file():
-                yield Entry(_printable(path), problem="not a regular file")
-            elif wanted is None or path in wanted:
-                yield _read_file(Path(child.path), path)
+    waiting = _children(root)  # a list, since folders may be nested deeper than functions
+    while waiting:
+        child = waiting.pop()
+        path = Path(child.path).relative_to(root).as_posix()
+        if _is_clutter(path):
+            continue
+        if child.is_symlink() and (problem := _link_problem(Path(child.path), inside)):
+            yield Entry(_printable(path), problem=problem)
+        elif child.is_dir(follow_symlinks=False):
+            yield Entry(_printable(path) + "/")
+            waiting += _children(Path(child.path))
+        elif not child.is_file():
+            yield Entry(_printable(path), problem="not a regular file")
+        elif wanted is None or path in wanted:
+            yield _read_file(Path(child.path), path)
 
-    yield from walk(root)
+
+def _children(folder: Path) -> list[os.DirEntry]:
+    """What lies in a folder, the first by name at the end."""
+    with os.scandir(folder) as scan:
+        return sorted(scan, key=lambda child: child.name, reverse=True)
 
 
 def _link_problem(link: Path, inside: Path) -> str | None:
@@ -153,10 +172,12 @@ def _read_zip(source: Path, wanted: Container[str] | None) -> Iterator[Entry]:
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> Entry:
     if member.flag_bits & 0x1:
         return Entry(path, problem="encrypted; archive it again without a password")
+    if member.compress_type == zipfile.ZIP_BZIP2:  # a piece of it can become gigabytes, in one call
+        return Entry(path, problem="packed with bzip2; archive it again as an ordinary zip")
     try:
         with archive.open(member) as file:
-            # Without the size, a member that lies about it would be unpacked to as much as it likes.
-            return Entry(path, content=file.read(member.file_size))
+            # In pieces, since zipfile unpacks LZMA as far as the bytes of one call go, whatever size the member claims.
+            return Entry(path, content=b"".join(iter(lambda: file.read(_PIECE), b"")))
     except _DAMAGE as error:
         return Entry(path, problem=f"a damaged member of the archive: {error}")
 
@@ -171,15 +192,47 @@ def _zip_name(member: zipfile.ZipInfo) -> tuple[str, str | None]:
     if not member.flag_bits & 0x800:
         try:
             path = path.encode("cp437").decode("utf-8")
+        except UnicodeEncodeError:
+            pass  # newer Pythons take the name from an extra field, which is UTF-8
         except UnicodeDecodeError:
             problem = "the name is not UTF-8; rename it"
     return _tidy(path.replace("\\", "/")), problem
 
 
+class _Member(tarfile.TarInfo):
+    """Refuses headers that would fill the memory: `tarfile` reads names, pax records and the maps of sparse files whole."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # which tarfile's source invites to override
+        held = sum(len(key) + len(value) for key, value in archive.pax_headers.items())
+        if self.type in _HEADERS and held + self.size > MAX_HEADER_BYTES:
+            raise _damaged_tar(archive.name, f"a header of {held + self.size:,} bytes, more than the {MAX_HEADER_BYTES:,} that are allowed")
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            raise _sparse_tar(archive.name)
+        return super()._proc_member(archive)
+
+    def _proc_gnusparse_10(self, following: tarfile.TarInfo, records: dict, archive: tarfile.TarFile) -> None:
+        raise _sparse_tar(archive.name)
+
+
+def _damaged_tar(source: Path | str, problem: object) -> PipelineError:
+    return PipelineError(f"split.source = {str(source)!r}: a damaged tar archive ({problem}); is the download complete?")
+
+
+def _sparse_tar(source: str) -> PipelineError:
+    return PipelineError(f"split.source = {source!r}: a tar archive with sparse files; make it again without --sparse")
+
+
+def _open_tar(source: Path) -> tarfile.TarFile:
+    return tarfile.open(source, encoding="utf-8", errors="surrogateescape", tarinfo=_Member)
+
+
 def _read_tar(source: Path, wanted: Container[str] | None) -> Iterator[Entry]:
     try:
-        with tarfile.open(source, encoding="utf-8", errors="surrogateescape") as archive:
+        with _open_tar(source) as archive:
             for member in archive:
+                archive.members.clear()  # tarfile would keep them all
+                if member.size < 0:  # the next one would be this one again, forever
+                    raise tarfile.ReadError(f"a member of {member.size:,} bytes")
                 path = _tidy(member.name)
                 if _is_clutter(path):
                     continue
@@ -195,7 +248,7 @@ def _read_tar(source: Path, wanted: Container[str] | None) -> Iterator[Entry]:
                     yield Entry(path, content=archive.extractfile(member).read())
             _check_tar_end(archive)
     except _DAMAGE as error:
-        raise PipelineError(f"split.source = {str(source)!r}: a damaged tar archive ({error}); is the download complete?") from None
+        raise _damaged_tar(source, error) from None
 
 
 def _check_tar_end(archive: tarfile.TarFile) -> None:

@@ -105,3 +105,15 @@ def test_a_file_of_another_kind_is_refused_with_the_kinds_that_are_read(tmp_path
     tiny().save(tmp_path / "own.keras")
     message = error_of(lambda: UserFile(tmp_path / "own.keras", None).load_into(tiny()))
     assert "own.keras" in message and ".weights.h5" in message and "keras.applications" in message
+
+
+def test_a_file_whose_weights_lie_in_another_one_is_refused(world, set_params, published, tmp_path):
+    save_legacy(published, tmp_path / "other.h5")
+    with h5py.File(tmp_path / "other.h5", "r") as other, h5py.File(tmp_path / "own.h5", "w") as own:
+        own.attrs.update(other.attrs)
+        for name in other:
+            own[name] = h5py.ExternalLink(str(tmp_path / "other.h5"), f"/{name}")
+    set_params(path=str(tmp_path / "own.h5"))
+    message = error_of(main)
+    assert f"weights.path = '{tmp_path / 'own.h5'}': not weights of tiny" in message
+    assert "Not allowed: H5 file with ExternalLink" in message
