@@ -200,6 +200,7 @@ def test_the_program_splits_and_notes_its_time_outside_the_results(project):
         "data/split/manifest.csv",
         "data/split/rejected.csv",
         "logs/split.json",
+        "logs/split.lock",
         "params.yaml",
     ]
 

@@ -25,14 +25,14 @@ class ComputeParams(Params):
     precision: Literal["float32", "bfloat16"]
 
 
-def set_up(params: ComputeParams, seed: int, threads: int = 1) -> None:
+def set_up(params: ComputeParams, seed: int, threads: int | None = None) -> None:
     """Seed every generator, choose device and precision, and make the backend repeat itself.
 
     Must come before the first operation.
 
     Args:
-        threads: CPU threads of one operation (TensorFlow and PyTorch). Another number divides sums otherwise and changes their
-            last bits, which is why it is not the number of cores. How many operations run at once changes no bit.
+        threads: CPU threads of one operation, for training. Another number may divide sums otherwise and change their last
+            bits, which is why it is not the number of cores. None is for the frozen pass, whose rows do not depend on it.
 
     Raises:
         PipelineError: a GPU is asked for and the backend sees none.
@@ -50,10 +50,10 @@ def set_up(params: ComputeParams, seed: int, threads: int = 1) -> None:
     keras.utils.set_random_seed(seed)
 
 
-def _set_up_tensorflow(params: ComputeParams, threads: int) -> None:
+def _set_up_tensorflow(params: ComputeParams, threads: int | None) -> None:
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_intra_op_parallelism_threads(threads or 1)
     tf.config.threading.set_inter_op_parallelism_threads(available_cores())
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if params.device == "cpu":
@@ -61,20 +61,22 @@ def _set_up_tensorflow(params: ComputeParams, threads: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def _set_up_jax(params: ComputeParams, threads: int) -> None:
+def _set_up_jax(params: ComputeParams, threads: int | None) -> None:
     import jax
 
+    if threads is not None:
+        os.environ["PJRT_NPROC"] = str(threads)  # otherwise as many as there are cores, and gradients' last bits follow them
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
     jax.config.update("jax_default_matmul_precision", "highest")
     if params.device == "cpu":
         jax.config.update("jax_platforms", "cpu")
 
 
-def _set_up_torch(params: ComputeParams, threads: int) -> None:
+def _set_up_torch(params: ComputeParams, threads: int | None) -> None:
     import torch
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.set_num_threads(threads if params.device == "cpu" or not has_accelerator() else available_cores())
+    torch.set_num_threads(threads or 1 if params.device == "cpu" or not has_accelerator() else available_cores())
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.allow_tf32 = False
     if params.device == "cpu":
