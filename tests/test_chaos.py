@@ -80,7 +80,7 @@ KILLS = [
         STAGES[seed % len(STAGES)],
         VICTIMS[seed % len(VICTIMS)] if seed < 18 else VICTIMS[seed - 18],
         np.random.default_rng(seed).random(),
-        marks=[] if seed in (7, 8) else pytest.mark.slow,  # of two late stages, for `make test`
+        marks=[] if seed == 7 else pytest.mark.slow,  # one of a late stage, for `make test`
         id=f"{seed}-{STAGES[seed % len(STAGES)]}",
     )
     for seed in range(20)
