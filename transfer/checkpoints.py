@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,9 +77,7 @@ class Checkpoint:
             np.savez(temporary, numbers=np.array(json.dumps(numbers)), **arrays)
             temporary.replace(self._file)
         except OSError as error:
-            print(
-                f"{self.folder}: no checkpoint can be written ({error.strerror or error}); a run that is killed will start this stage again"
-            )
+            print(f"{self.folder}: no checkpoint can be written ({error.strerror or error}); if this run is killed, the stage starts again")
             shutil.rmtree(self.folder, ignore_errors=True)
             self._failed = True
         self._written = time.monotonic()
@@ -95,5 +93,6 @@ def resumable(stage: str) -> Iterator[Checkpoint]:
     yield checkpoint
     shutil.rmtree(checkpoint.folder, ignore_errors=True)
     for other in checkpoints.glob("*"):
-        if time.time() - other.stat().st_mtime > _KEPT_DAYS * 86400:
-            shutil.rmtree(other, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process has just deleted its own
+            if time.time() - other.stat().st_mtime > _KEPT_DAYS * 86400:
+                shutil.rmtree(other, ignore_errors=True)
