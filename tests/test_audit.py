@@ -8,21 +8,21 @@ BAD = {"name": "keras", "version": "3.0", "vulns": [{"id": "CVE-1", "fix_version
 
 
 def test_all_sound_is_zero():
-    assert report([SOUND, SOUND]) == (["audit: 2 of 2 packages audited, 0 known vulnerabilities"], 0)
+    assert report([SOUND, SOUND]) == (["audit: 2 of 2 packages audited, 0 known vulnerabilities in these"], 0)
 
 
 def test_each_vulnerability_is_named_with_its_remedy():
     lines, status = report([SOUND, BAD])
     assert lines[:2] == ["keras 3.0: CVE-1, fixed in 3.1", "keras 3.0: CVE-2, fixed in no version yet"]
-    assert lines[2] == "audit: 2 of 2 packages audited, 2 known vulnerabilities"
+    assert lines[2] == "audit: 2 of 2 packages audited, 2 known vulnerabilities in these"
     assert status == 1
 
 
 def test_data_that_cannot_be_reached_is_said_and_is_no_success():
     lines, status = report([SOUND, SKIPPED])
     assert lines == [
-        "audit: the data of 1 packages could not be reached, so nothing is known of these",
-        "audit: 1 of 2 packages audited, 0 known vulnerabilities",
+        "audit: 1 of 2 packages audited, 0 known vulnerabilities in these",
+        "audit: of 1 packages nothing is known, since their data could not be reached",
     ]
     assert status == 2
 

@@ -37,11 +37,10 @@ def report(dependencies: list[dict]) -> tuple[list[str], int]:
         for found in dependency["vulns"]
     ]
     status = 1 if lines else 0
-    skipped = len(dependencies) - len(audited)
-    if skipped:
-        lines.append(f"audit: the data of {skipped} packages could not be reached, so nothing is known of these")
+    lines.append(f"audit: {len(audited)} of {len(dependencies)} packages audited, {len(lines)} known vulnerabilities in these")
+    if skipped := len(dependencies) - len(audited):
+        lines.append(f"audit: of {skipped} packages nothing is known, since their data could not be reached")
         status = status or 2
-    lines.append(f"audit: {len(audited)} of {len(dependencies)} packages audited, {len(lines) - bool(skipped)} known vulnerabilities")
     return lines, status
 
 
