@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from dvc import cli
-from pipeline import ROOT, STAGES, call, repro, set_param
+from pipeline import ROOT, STAGES, call, environment, repro, set_param
 from test_verify import flip
 
 from remotes import S3, Remote, free_ports, s3_server, ssh_server
@@ -221,7 +221,9 @@ def test_a_server_that_dies_mid_push_is_noticed_and_the_next_push_completes_it(o
     folder.mkdir()
     with s3_server(folder, ports) as s3:
         s3.set_up(origin, "shared")
-        sending = subprocess.Popen(["dvc", "push"], cwd=origin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        sending = subprocess.Popen(
+            ["dvc", "push"], cwd=origin, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         while not s3.bucket.names("shared"):
             assert sending.poll() is None
         held = s3.bucket.names("shared")
