@@ -10,10 +10,12 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 # A marker newer than the lock stands for an environment that holds exactly the lock.
 # DVC unpickles what lies in its site_cache_dir, and by default that is a folder where anyone may write (CVE-2025-69872).
-$(VENV)/installed: requirements.txt
+# DVC that is killed leaves half a dvc.lock, which it then refuses; the patch says more.
+$(VENV)/installed: requirements.txt .dvc/whole-files.patch
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; name one with: make PYTHON=python3.12")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --require-hashes --requirement requirements.txt
+	git apply --directory="$$(echo $(VENV)/lib/python*/site-packages)" .dvc/whole-files.patch
 	install -d -m 700 "$(CURDIR)/.dvc/tmp/site"
 	$(VENV)/bin/dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site"
 	touch $@

@@ -136,20 +136,6 @@ def test_help_says_what_a_stage_reads_and_writes(base):
         assert words in text
 
 
-def test_a_lock_that_dvc_was_killed_in_writing_is_put_back(project):
-    """The stage that has run since the commit comes back from the run-cache."""
-    set_param(project, "train_head.units", 9)
-    repro(project, "train_head")
-    lock = project / "dvc.lock"
-    whole = lock.read_text()
-    lock.write_text(whole[: len(whole) // 2].rpartition(":")[0])
-    assert "dvc.lock'" in call("dvc", "repro", cwd=project, check=False).stderr
-    said = call("python", "-m", "transfer.run", cwd=project).stdout
-    assert "dvc.lock cannot be read, as after a kill while DVC wrote it: the committed one is put back" in said
-    assert re.findall(r"Running stage '(\w+)'", said) == ["evaluate"]
-    assert "Stage 'train_head' is cached - skipping run" in said
-
-
 def test_the_summary_names_each_model_and_what_was_reused(project):
     set_param(project, "train_head.units", 6)
     table = call("python", "-m", "transfer.run", cwd=project).stdout.split("\n\n")[-2].splitlines()

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
 
 from transfer.door import LOGS
 
@@ -18,7 +16,6 @@ METRICS = Path("metrics")
 
 def main() -> None:
     started = time.time()
-    mend_lock()
     finished = subprocess.run([sys.executable, "-m", "dvc", "repro", *sys.argv[1:]], check=False)  # noqa: S603, no shell
     if finished.returncode:
         sys.exit(finished.returncode)
@@ -26,23 +23,6 @@ def main() -> None:
     print()
     print(summarise(pipeline, seconds_since(started)).to_string(index=False))
     print(f"\nThe whole run took {time.time() - started:.0f} s. Plots: dvc plots show --open. Compare: dvc exp show.")
-
-
-def mend_lock(lock: Path = Path("dvc.lock")) -> None:
-    """Put back the committed dvc.lock where DVC cannot read the one that is there, and say so.
-
-    DVC writes it in place, which takes up to a second: one that is killed then leaves a part of it, and every later command refuses.
-    The stages that ran since the commit come back from the run-cache, so nothing is computed again.
-    """
-    try:
-        with Repo() as repo:
-            repo.index.outs  # noqa: B018, reads all that dvc.lock says
-    except DvcException as error:
-        if f"{lock}'" not in str(error):
-            return  # `dvc repro` says it better
-        print(f"{lock} cannot be read, as after a kill while DVC wrote it: the committed one is put back", flush=True)
-        lock.unlink()
-        subprocess.run(["git", "checkout", "--quiet", "--", str(lock)], check=False, stderr=subprocess.DEVNULL)  # noqa: S603, S607, no shell
 
 
 def seconds_since(started: float) -> dict[str, float]:
