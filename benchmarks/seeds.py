@@ -42,7 +42,7 @@ def run_experiment(name: str, preset: dict, seed: int) -> dict[str, float]:
     subprocess.run([*dvc, "exp", "run", "--temp", "--force", "--name", name, *settings], check=True)
     shown = subprocess.run([*dvc, "metrics", "diff", "--all", "--json", "HEAD", name], check=True, capture_output=True, text=True)
     metrics = json.loads(shown.stdout)
-    return {model: metrics[f"metrics/{model}.json"]["accuracy"]["new"] for model in MODELS}
+    return {model: metrics["metrics/accuracy.json"][model]["new"] for model in MODELS}
 
 
 if __name__ == "__main__":

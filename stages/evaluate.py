@@ -1,79 +1,165 @@
-"""Score the three models on the test split; the only stage that opens its labels."""
+"""Score the three models on the test split, and each against the others; the only stage that opens its labels."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from transfer.arrays import read_array
+from transfer.backbone import BackboneParams, load_backbone
+from transfer.calibration import Calibration, choose_threshold, class_logits, fit_temperature
 from transfer.classifier import Classifier, load_classifier, predict_logits, probabilities
+from transfer.comparison import compare
 from transfer.compute import ComputeParams, set_up
 from transfer.door import run
 from transfer.errors import PipelineError
-from transfer.examples import read_examples
-from transfer.files import replacing, write_json
+from transfer.examples import Examples, features_file, read_examples
+from transfer.files import write_csv, write_json
+from transfer.gradcam import heat_maps, overlay, split_at_maps
+from transfer.lean import keras
 from transfer.manifest import class_names, read_manifest, rows_of
-from transfer.mistakes import draw_mistakes
+from transfer.mistakes import draw_mistakes, side_by_side, surest_mistakes, write_pictures
 from transfer.params import Params, load_params
-from transfer.scores import roc, score
+from transfer.scores import class_table, precision_recall, quality, reliability, roc, score
 
 NAMES = ("head", "augmented", "finetuned")
 IMAGES = Path("data/images/test.npy")
+MISTAKES = Path("data/mistakes")
+CALIBRATION = Path("models/calibration.json")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 
 
 class EvaluateParams(Params):
     mistakes: PositiveInt
+    seed: NonNegativeInt
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model's probabilities of the test images (N, C), as trained and calibrated, and what was chosen for it on validation."""
+
+    probabilities: np.ndarray
+    calibrated: np.ndarray
+    calibration: Calibration
 
 
 def main() -> None:
     params = load_params(EvaluateParams, "evaluate")
+    architecture = load_params(BackboneParams, "backbone")
     compute = load_params(ComputeParams, "compute")
     set_up(compute, seed=0, threads=compute.threads)
     manifest = read_manifest()
-    test = rows_of(manifest, "test")
+    test, names = rows_of(manifest, "test"), class_names(manifest)
     labels = test["label"].to_numpy()
-    files = [path.rsplit("/", 1)[-1] for path in test["path"]]
-    images = read_array(IMAGES, rows=len(test), ndim=4)
-    for name in NAMES:
-        classifier = load_classifier(name)
-        predictions = predict(classifier, manifest)
-        write_json(METRICS / f"{name}.json", score(labels, predictions))
-        write_table(PLOTS / "roc" / f"{name}.csv", roc(labels, predictions))
-        write_table(PLOTS / "predictions" / f"{name}.csv", prediction_table(test, predictions, classifier.class_names))
-        sheet = PLOTS / "mistakes" / f"{name}.png"
-        draw_mistakes(sheet, name, images, files, labels, predictions, classifier.class_names, params.mistakes)
+    models = {name: load_classifier(name) for name in NAMES}
+    judged = {name: judge(model, manifest) for name, model in models.items()}
+    write_json(CALIBRATION, {name: model.calibration.to_dict() for name, model in judged.items()})
+    scores = {name: score(labels, model.probabilities, names) | calibrated_scores(labels, model) for name, model in judged.items()}
+    write_json(METRICS / "accuracy.json", {name: scores[name]["accuracy"] for name in scores})
+    write_table(PLOTS / "accuracy.csv", accuracy_table(scores))
+    for name, model in judged.items():
+        write_json(METRICS / f"{name}.json", scores[name])
+        write_curves(name, labels, model)
+        write_table(PLOTS / "classes" / f"{name}.csv", class_table(labels, model.probabilities.argmax(axis=1), names))
+        write_table(PLOTS / "predictions" / f"{name}.csv", prediction_table(test, model.calibrated, names))
+    is_right = {name: model.probabilities.argmax(axis=1) == labels for name, model in judged.items()}
+    write_table(PLOTS / "comparison.csv", compare(is_right, test["group"].to_numpy(), params.seed))
+    backbone = load_backbone(architecture)
+    for name, model in models.items():
+        explained = split_at_maps(model.model, model.takes, backbone, architecture.unfreeze_from)
+        show_mistakes(name, explained, judged[name].calibrated, test, names, params.mistakes)
 
 
-def predict(classifier: Classifier, manifest: pd.DataFrame) -> np.ndarray:
-    """Probabilities (N, C) of the test images.
+def judge(classifier: Classifier, manifest: pd.DataFrame) -> Judged:
+    """Choose temperature and threshold on validation, and predict the test images.
 
     Raises:
-        PipelineError: the model was trained on other classes than the manifest has.
+        PipelineError: the model was trained on other classes than the manifest has, or gives numbers that are not finite.
     """
     if classifier.class_names != class_names(manifest):
         raise PipelineError(f"the model knows {classifier.class_names}, the manifest {class_names(manifest)}; run `dvc repro`")
-    return probabilities(predict_logits(classifier.model, read_examples(manifest, "test", classifier.takes).inputs))
+    validation, test = (read_examples(manifest, split, classifier.takes) for split in ("validation", "test"))
+    calibration = calibrate(classifier, validation)
+    logits = logits_of(classifier, test)
+    return Judged(probabilities(logits), probabilities(logits / calibration.temperature), calibration)
+
+
+def calibrate(classifier: Classifier, validation: Examples) -> Calibration:
+    logits = logits_of(classifier, validation)
+    temperature = fit_temperature(class_logits(logits), validation.labels)
+    is_binary = logits.shape[1] == 1
+    return Calibration(temperature, choose_threshold(validation.labels, probabilities(logits / temperature)[:, 1]) if is_binary else None)
+
+
+def logits_of(classifier: Classifier, examples: Examples) -> np.ndarray:
+    """Logits float32 (N, L), all of them finite."""
+    logits = predict_logits(classifier.model, examples.inputs)
+    if not np.isfinite(logits).all():
+        raise PipelineError(
+            f"{classifier.model.name}: {(~np.isfinite(logits)).any(axis=1).sum()} of {len(logits)} images get no finite logit; "
+            "lower its learning_rate and run `dvc repro`"
+        )
+    return logits
+
+
+def calibrated_scores(labels: np.ndarray, model: Judged) -> dict[str, float]:
+    """What the temperature does to the probabilities' quality, and the threshold to the accuracy."""
+    scores = {"temperature": model.calibration.temperature}
+    scores |= {f"{name}_calibrated": value for name, value in quality(labels, model.calibrated).items()}
+    if (threshold := model.calibration.threshold) is not None:
+        right = (model.calibrated[:, 1] >= threshold) == labels
+        scores |= {"threshold": threshold, "accuracy_at_threshold": round(float(right.mean()), 6)}
+    return scores
+
+
+def write_curves(name: str, labels: np.ndarray, model: Judged) -> None:
+    write_table(PLOTS / "roc" / f"{name}.csv", roc(labels, model.probabilities))
+    write_table(PLOTS / "precision_recall" / f"{name}.csv", precision_recall(labels, model.probabilities))
+    both = {"as trained": model.probabilities, "calibrated": model.calibrated}
+    bins = [reliability(labels, each).assign(calibration=kind) for kind, each in both.items()]
+    write_table(PLOTS / "reliability" / f"{name}.csv", pd.concat(bins)[["calibration", "confidence", "accuracy", "n"]].round(6))
+
+
+def accuracy_table(scores: dict[str, dict]) -> pd.DataFrame:
+    """A row a model, as the plot of intervals takes it: model, accuracy, low, high."""
+    rows = [(name, each["accuracy"], each["accuracy_low"], each["accuracy_high"]) for name, each in scores.items()]
+    return pd.DataFrame(rows, columns=["model", "accuracy", "low", "high"])
 
 
 def prediction_table(test: pd.DataFrame, predictions: np.ndarray, names: list[str]) -> pd.DataFrame:
     """A row an image, as the confusion plot takes it: path, actual, predicted, probability of the predicted class."""
-    predicted = predictions.argmax(axis=1)
     return pd.DataFrame(
         {
             "path": test["path"],
             "actual": test["class_name"],
-            "predicted": [names[label] for label in predicted],
+            "predicted": [names[label] for label in predictions.argmax(axis=1)],
             "probability": predictions.max(axis=1).round(6),
         }
     )
 
 
+def show_mistakes(
+    name: str, explained: tuple[keras.Model, keras.Model], predictions: np.ndarray, test: pd.DataFrame, names: list[str], most: int
+) -> None:
+    """A model's surest mistakes, each image beside what spoke for the wrong class: one by one and on a sheet."""
+    images = read_array(IMAGES, rows=len(test), ndim=4)
+    cut = read_array(features_file("test", "cut"), rows=len(test), ndim=4)
+    rows = surest_mistakes(test["label"].to_numpy(), predictions, most)
+    heats = heat_maps(explained, cut, rows, predictions[rows].argmax(axis=1))
+    pairs = [side_by_side(images[row], overlay(images[row], heat)) for row, heat in zip(rows, heats, strict=True)]
+    table = prediction_table(test.iloc[rows], predictions[rows], names)
+    table.insert(0, "file", write_pictures(MISTAKES / name, pairs))
+    write_table(MISTAKES / f"{name}.csv", table)
+    n_wrong = int((predictions.argmax(axis=1) != test["label"]).sum())
+    shown = f", the {len(rows)} surest" if len(rows) < n_wrong else ""
+    draw_mistakes(PLOTS / "mistakes" / f"{name}.png", f"{name}: {n_wrong} of {len(test)} wrong{shown}", pairs, table)
+
+
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+    write_csv(path, list(table.columns), table.itertuples(index=False))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Killed at any moment, the pipeline ends with the bytes that it would have had; `make chaos` runs all the kills."""
 
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 import yaml
@@ -170,6 +172,15 @@ def training(base, tmp_path_factory) -> Iterator[tuple[Path, Running]]:
         yield project, run
 
 
+def test_a_training_can_be_watched(training):
+    project, _ = training
+    seen = pd.read_csv(project / "models/head_history.csv")
+    wait_until(lambda: len(pd.read_csv(project / "models/head_history.csv")) > len(seen), seconds=10)
+    assert seen["epoch"].tolist() == list(range(1, len(seen) + 1))
+    curves = json.loads(call("dvc", "plots", "show", "--json", cwd=project).stdout)["data"]["Training and validation loss"]
+    assert float(curves[0]["content"]["data"]["values"][0]["val_loss"]) > 0
+
+
 def test_a_second_repro_says_who_runs_and_disturbs_nothing(training):
     project, run = training
     second = call("dvc", "repro", "train_head", cwd=project, check=False)
@@ -184,5 +195,5 @@ def test_an_orphan_stops_by_itself_and_writes_nothing(training):
     kill("dvc", run)
     wait_until(lambda: not run.members(), seconds=5)
     assert "train_head: the DVC that ran this stage is gone, so it stops" in run.text()
-    assert not list((project / "models").glob("head*"))
+    assert not list((project / "models").glob("head.*"))
     assert not list((project / "models").glob(".tmp-*"))

@@ -68,9 +68,27 @@ def test_every_section_of_params_is_read_by_some_stage():
     assert read == set(PARAMS)
 
 
-def test_only_evaluate_reads_what_scores_the_test_split():
-    scoring = {"data/features/test.npy", "data/features/test_cut.npy"}
-    assert [name for name, stage in STAGES.items() if scoring & set(stage["deps"])] == ["evaluate"]
+def test_only_evaluate_reads_the_test_split():
+    """`decode` makes its pixels and `extract` its features; what they make of it nobody else may depend on."""
+    made = {"data/images/test.npy": "decode", "data/features/test.npy": "extract", "data/features/test_cut.npy": "extract"}
+    readers = {path: [name for name, stage in STAGES.items() if path in stage["deps"]] for path in made}
+    assert readers == {
+        "data/images/test.npy": ["extract", "evaluate"],
+        "data/features/test.npy": ["evaluate"],
+        "data/features/test_cut.npy": ["evaluate"],
+    }
+    tested = {path for path in made if made[path] in STAGES}
+    assert tested == {out for stage in STAGES.values() for out in stage.get("outs", []) if isinstance(out, str) and "test" in out}
+
+
+def test_only_evaluate_names_the_test_split_in_its_code():
+    """The stages that make the arrays of all splits go through SPLITS and choose none."""
+    naming = {}
+    for file in [*(ROOT / "stages").glob("*.py"), *(ROOT / "transfer").glob("*.py")]:
+        words = {node.value for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Constant)}
+        if words & {"test", "test.npy", "test_cut.npy", "data/images/test.npy"}:
+            naming[file.name] = words
+    assert set(naming) == {"evaluate.py", "manifest.py", "sources.py"}
 
 
 def test_only_evaluate_has_outputs_outside_the_cache():

@@ -47,6 +47,11 @@ def save_classifier(name: str, classifier: Classifier, history: pd.DataFrame, fo
     }
     write_json(folder / f"{name}.json", description)
     write_weights(folder / f"{name}.weights.h5", model)
+    save_history(name, history, folder)
+
+
+def save_history(name: str, history: pd.DataFrame, folder: Path = MODELS) -> None:
+    """Write a training's history, finished or so far: `dvc plots show` and DVC's extension for VS Code draw it while it grows."""
     with replacing(folder / f"{name}_history.csv") as temporary:
         history.to_csv(temporary, index=False, lineterminator="\n")
 
@@ -97,8 +102,13 @@ def _check(classifier: Classifier) -> None:
 
 def predict_logits(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
     """Logits float32 (N, L) of cached inputs (N, ...)."""
-    batches = (take(inputs, slice(start, start + BATCH)).astype(np.float32, copy=False) for start in range(0, len(inputs), BATCH))
-    return np.concatenate([keras.ops.convert_to_numpy(model.predict_on_batch(batch)) for batch in batches])
+    logits = []
+    for start in range(0, len(inputs), BATCH):
+        batch = take(inputs, slice(start, start + BATCH))
+        filled = np.zeros((BATCH, *batch.shape[1:]), dtype=np.float32)  # one shape, so that Keras traces the model once
+        filled[: len(batch)] = batch
+        logits.append(keras.ops.convert_to_numpy(model.predict_on_batch(filled))[: len(batch)])
+    return np.concatenate(logits)
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

@@ -1,52 +1,61 @@
-"""A picture of the images that a classifier got wrong."""
+"""The images that a classifier got wrong, with what it looked at: one by one for the report, and on one sheet."""
 
-from collections.abc import Sequence
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from transfer.files import replacing
 
-COLUMNS = 6
+COLUMNS = 4
 NAME_WIDTH = 27
+THUMBNAIL = 128  # pixels a side at the most: the report holds each of them
 
 
-def draw_mistakes(
-    path: Path,
-    title: str,
-    images: np.ndarray,
-    names: Sequence[str],
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    class_names: list[str],
-    most: int,
-) -> None:
-    """Draw the misclassified images as a PNG sheet, the surest mistake first, `most` at the most.
-
-    Args:
-        images: uint8 (N, H, W, 3).
-        names: what to call each image, shortened to fit.
-        labels: int (N,).
-        probabilities: (N, C).
-    """
+def surest_mistakes(labels: np.ndarray, probabilities: np.ndarray, most: int) -> np.ndarray:
+    """Rows of misclassified images, int (M,), the surest mistake first, `most` at the most; equally sure ones in the split's order."""
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
-    wrong = wrong[np.argsort(probabilities[wrong, labels[wrong]], kind="stable")]
-    shown = wrong[:most]
-    n_rows = max(1, -(-len(shown) // COLUMNS))
-    figure = Figure(figsize=(COLUMNS * 1.7, n_rows * 2.2 + 0.6), dpi=80, layout="constrained")
+    return wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:most]
+
+
+def write_pictures(folder: Path, pictures: list[np.ndarray]) -> list[str]:
+    """Replace a folder by one that holds pictures uint8 (H, W, 3) as 001.png, 002.png, ...; their names."""
+    names = [f"{number:03d}.png" for number in range(1, len(pictures) + 1)]
+    temporary = folder.with_name(f".tmp-{folder.name}")
+    for old in (temporary, folder):
+        shutil.rmtree(old, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for name, picture in zip(names, pictures, strict=True):
+        Image.fromarray(picture).save(temporary / name, optimize=True)
+    temporary.rename(folder)
+    return names
+
+
+def side_by_side(image: np.ndarray, explained: np.ndarray) -> np.ndarray:
+    """Two pictures uint8 (H, W, 3) as one (H', 2 W', 3), made smaller where they are larger than a thumbnail."""
+    both = Image.fromarray(np.hstack([image, explained]))
+    both.thumbnail((2 * THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    return np.asarray(both)
+
+
+def draw_mistakes(path: Path, title: str, pairs: list[np.ndarray], table: pd.DataFrame) -> None:
+    """Draw pictures uint8 (H, W, 3) as a PNG sheet, each under its row of the table: path, actual, predicted, probability."""
+    n_rows = max(1, -(-len(pairs) // COLUMNS))
+    figure = Figure(figsize=(COLUMNS * 2.6, n_rows * 1.95 + 0.6), dpi=80, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(f"{title}: {len(wrong)} of {len(labels)} wrong" + (f", the {len(shown)} surest" if len(shown) < len(wrong) else ""))
+    figure.suptitle(title)
     axes = figure.subplots(n_rows, COLUMNS, squeeze=False).ravel()
     for axis in axes:
         axis.axis("off")
-    for axis, row in zip(axes, shown, strict=False):
-        axis.imshow(images[row], interpolation="nearest")  # the pixels that the model saw, in half the bytes
-        sure = f"{probabilities[row, predicted[row]]:.0%}"
-        name = shorten(names[row])
-        axis.set_title(f"{name}\n{class_names[labels[row]]}\ntaken for {class_names[predicted[row]]}, {sure}", fontsize=7, parse_math=False)
+    for axis, pair, row in zip(axes, pairs, table.itertuples(), strict=False):
+        axis.imshow(pair, interpolation="nearest")  # the pixels that the model saw, in half the bytes
+        name = shorten(row.path.rsplit("/", 1)[-1])
+        axis.set_title(f"{name}\n{row.actual} taken for {row.predicted}, {row.probability:.0%}", fontsize=7, parse_math=False)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
 

@@ -1,5 +1,6 @@
 """Training from cached arrays: every step a pure function of (seed, epoch, step)."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,6 +17,7 @@ from transfer.examples import Examples
 from transfer.lean import keras
 from transfer.params import Params
 
+SHOW_EVERY = 1.0  # seconds: epochs may take a hundredth of one
 VALIDATION_BATCH = 256  # fixed, since another number would change the last bits of the validation loss
 
 
@@ -70,6 +72,7 @@ def fit(
     validation: Examples,
     params: TrainingParams,
     checkpoint: Checkpoint | None = None,
+    show: Callable[[pd.DataFrame], None] | None = None,
 ) -> Fitted:
     """Train a compiled classifier in place and leave it with the weights to keep.
 
@@ -78,6 +81,7 @@ def fit(
         labels: int (N,).
         validation: what early stopping and `keep: best` look at (the validation loss).
         checkpoint: of an earlier process that was stopped in between; training goes on from there to the same end, bit for bit.
+        show: gets the history so far about once a second, for whoever watches.
 
     Raises:
         PipelineError: the loss is no longer finite.
@@ -85,6 +89,7 @@ def fit(
     targets = _targets(labels)
     weights = sample_weights(labels, params.class_weight)
     progress = _resume(model, checkpoint)
+    shown = 0.0
     epochs = range(len(progress.rows), params.epochs)
     with tqdm(epochs, desc=f"{model.name}: epochs", unit="epoch", initial=len(progress.rows), total=params.epochs) as bar:
         for epoch in bar:
@@ -106,6 +111,9 @@ def fit(
                 progress.best_weights = model.get_weights() if params.keep == "best" else None
             if checkpoint is not None and checkpoint.is_due():
                 checkpoint.save(_state(model, progress))
+            if show is not None and time.monotonic() - shown >= SHOW_EVERY:
+                shown = time.monotonic()
+                show(pd.DataFrame(progress.rows))
     if progress.best_weights is not None:
         model.set_weights(progress.best_weights)
     return Fitted(pd.DataFrame(progress.rows), progress.best_epoch + 1 if params.keep == "best" else len(progress.rows))
