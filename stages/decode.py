@@ -1,23 +1,19 @@
 """Decode and resize each image once."""
 
-import hashlib
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 from pydantic import PositiveInt
 from tqdm import tqdm
 
 from transfer.arrays import let_go, new_array
 from transfer.door import run
-from transfer.errors import PipelineError
-from transfer.images import BadImageError, read_rgb, resize
+from transfer.images import resize
+from transfer.listed import map_listed
 from transfer.manifest import SPLITS, read_manifest, rows_of
-from transfer.parallel import map_in_order
 from transfer.params import Params, load_param, load_params
-from transfer.sources import Entry, read_source
 
 IMAGES = Path("data/images")
 
@@ -39,17 +35,8 @@ def write_images(source: Path, manifest: pd.DataFrame, size: int, interpolation:
     Raises:
         PipelineError: an image of the manifest is gone, has changed or no longer decodes.
     """
-    checksums = dict(zip(manifest["path"], manifest["sha256"], strict=True))
-
-    def decode(entry: Entry) -> tuple[str, np.ndarray]:
-        if hashlib.sha256(entry.content).hexdigest() != checksums[entry.path]:
-            raise PipelineError(f"{source}: {entry.path!r} is not the file that `split` saw; run `dvc repro` again")
-        try:
-            return entry.path, resize(read_rgb(entry.content), size, interpolation)
-        except BadImageError as problem:
-            raise PipelineError(f"{source}: {entry.path!r}: {problem}; it could be read when `split` ran: run `dvc repro` again") from None
-
     places = {path: (split, row) for split in SPLITS for row, path in enumerate(rows_of(manifest, split)["path"])}
+    listed = manifest[manifest["split"].isin(SPLITS)]
     with ExitStack() as stack:
         arrays = {
             split: stack.enter_context(
@@ -57,16 +44,11 @@ def write_images(source: Path, manifest: pd.DataFrame, size: int, interpolation:
             )
             for split in SPLITS
         }
-        files = (entry for entry in read_source(source, set(places)) if entry.content is not None)
-        for path, pixels in tqdm(map_in_order(decode, files), total=len(places), desc="decode", unit=" images"):
-            split, row = places.pop(path)
+        decoded = map_listed(lambda image: resize(image, size, interpolation), source, listed)
+        for path, pixels in tqdm(decoded, desc="decode", total=len(places), unit=" images"):
+            split, row = places[path]
             arrays[split][row] = pixels
             let_go(arrays[split])
-        if places:
-            raise PipelineError(
-                f"{source}: {len(places)} of the manifest's images are gone or can no longer be read, the first being {min(places)!r}; "
-                "run `dvc repro` again"
-            )
 
 
 if __name__ == "__main__":
