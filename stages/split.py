@@ -14,6 +14,7 @@ from tqdm import tqdm
 from transfer.door import run
 from transfer.errors import PipelineError
 from transfer.files import replacing, write_csv
+from transfer.hashes import write_hashes
 from transfer.images import BadImageError, read_rgb
 from transfer.manifest import SPLITS, UNUSED, class_names, write_manifest
 from transfer.parallel import map_in_order
@@ -90,6 +91,7 @@ def main() -> None:
     duplicates = list_duplicates(manifest)
     with replacing(DUPLICATES) as temporary:
         duplicates.to_csv(temporary, index=False, lineterminator="\n")
+    write_hashes({image.path: image.perceptual for image in images})
     write_manifest(manifest)
     report(manifest, duplicates, rejected, params)
 

@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import imagehash
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,7 +28,7 @@ def test_the_same_images_give_the_same_manifest_from_every_kind_of_source(projec
     found = set()
     for kind in KINDS:
         run_split(build(project / kind, files), max_rejected=0)
-        found.add(Path("data/split/manifest.csv").read_bytes() + Path("data/split/duplicates.csv").read_bytes())
+        found.add(tuple(Path(f"data/split/{name}.csv").read_bytes() for name in ("manifest", "duplicates", "hashes")))
     assert len(found) == 1
 
 
@@ -76,6 +77,14 @@ def test_class_names_that_trip_tables_are_kept(project, capsys):
     names = ["All", "NA", "001", 'a "b", c', "all classes"]
     manifest = run_split(build(project / "set", class_folders(**dict.fromkeys(names, 3))))
     assert sorted(set(manifest["class_name"])) == sorted(names)
+
+
+def test_every_image_has_its_perceptual_hash_listed(project):
+    manifest = run_split(build(project / "set", CATS_AND_DOGS), train=6, validation=4, test=4)
+    hashes = pd.read_csv("data/split/hashes.csv")
+    assert hashes["path"].tolist() == sorted(manifest["path"])
+    opened = (Image.open(project / "set" / path) for path in hashes["path"])
+    assert hashes["phash"].tolist() == [str(imagehash.phash(image)) for image in opened]
 
 
 # Images that belong together
