@@ -234,8 +234,9 @@ def count_sizes(params: SplitParams, n: int) -> np.ndarray:
 
 
 def check_every_class_everywhere(manifest: pd.DataFrame, *, is_split: bool) -> None:
-    table = pd.crosstab(manifest["class_name"], manifest["split"]).reindex(columns=SPLITS, fill_value=0)
-    lacking = [f"{name!r} has none in {split}" for name in table.index for split in SPLITS if not table.loc[name, split]]
+    """A source's own splits may lack a class but for training, which could not learn it; `report` names those."""
+    needed = ("train",) if is_split else SPLITS
+    lacking = [f"{name!r} has none in {split}" for name, split in absent(manifest) if split in needed]
     if lacking:
         remedy = (
             "the source is already split: add images there, or give plain class folders to have them divided"
@@ -244,6 +245,12 @@ def check_every_class_everywhere(manifest: pd.DataFrame, *, is_split: bool) -> N
             "three groups of its own: add images, ask for larger splits or let split.group_by tell more groups apart"
         )
         raise PipelineError(f"class {first_ten(lacking)}; {remedy}")
+
+
+def absent(manifest: pd.DataFrame) -> list[tuple[str, str]]:
+    """Classes and the splits in which they have no image."""
+    table = pd.crosstab(manifest["class_name"], manifest["split"]).reindex(columns=SPLITS, fill_value=0)
+    return [(name, split) for name in table.index for split in SPLITS if not table.loc[name, split]]
 
 
 def list_duplicates(manifest: pd.DataFrame) -> pd.DataFrame:
@@ -274,6 +281,8 @@ def report(manifest: pd.DataFrame, duplicates: pd.DataFrame, rejected: list[Exam
     if twice := int(duplicates["same_file_in_two_classes"].sum()):
         paths = duplicates.loc[duplicates["same_file_in_two_classes"], "path"]
         print(f"split: WARNING: {twice} images are the same file in two classes, one label is wrong: {', '.join(paths[:6])}")
+    if lacking := [f"{name!r} has no image in {split}" for name, split in absent(manifest)]:
+        print(f"split: WARNING: the source's own splits lack classes: {first_ten(lacking)}; scores that need them will say so")
     leaks = duplicates.groupby("group")["split"].nunique()
     if leaking := int((leaks > 1).sum()):
         print(f"split: WARNING: groups of duplicates that lie across the source's own splits: {leaking}; test scores are flattered")

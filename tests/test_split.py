@@ -160,7 +160,12 @@ def test_duplicates_across_the_sources_own_splits_are_reported(project, capsys):
     assert "groups of duplicates that lie across the source's own splits: 1;" in capsys.readouterr().out
 
 
-def test_a_class_missing_from_a_split_of_the_source_is_named(project):
-    files = {path: content for path, content in ALREADY_SPLIT.items() if not path.startswith("test/cat")}
+def test_a_class_missing_from_training_is_refused(project):
+    files = {path: content for path, content in ALREADY_SPLIT.items() if not path.startswith("train/cat")}
     words = refusal(build(project / "set", files))
-    assert words.startswith("class 'cat' has none in test; the source is already split: add images there")
+    assert words.startswith("class 'cat' has none in train; the source is already split: add images there")
+
+
+def test_a_class_missing_from_another_split_of_the_source_is_named(project, capsys):
+    run_split(build(project / "set", {path: content for path, content in ALREADY_SPLIT.items() if not path.startswith("test/cat")}))
+    assert "WARNING: the source's own splits lack classes: 'cat' has no image in test; scores" in capsys.readouterr().out

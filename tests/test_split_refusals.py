@@ -197,6 +197,7 @@ def test_the_program_splits_and_notes_its_time_outside_the_results(project):
     assert "split: 2 classes, 25 images, 0 files rejected" in finished.stdout
     assert sorted(path.relative_to(project).as_posix() for path in project.rglob("*") if path.is_file() and "set" not in path.parts) == [
         "data/split/duplicates.csv",
+        "data/split/hashes.csv",
         "data/split/manifest.csv",
         "data/split/rejected.csv",
         "logs/split.json",
