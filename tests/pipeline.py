@@ -98,6 +98,7 @@ CHANGES = {  # how to make it, and the stages that it runs
         lambda project: set_param(project, "augment.rotation", 10),
         ["augment", "train_augmented", "finetune", "evaluate"],
     ),
+    "audit.folds": (lambda project: set_param(project, "audit.folds", 4), ["audit"]),
     "split.seed": (lambda project: set_param(project, "split.seed", 1), ALL_BUT_WEIGHTS),
     "new images": (add_images_and_a_class, ALL_BUT_WEIGHTS),
 }

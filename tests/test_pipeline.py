@@ -64,6 +64,14 @@ def test_metrics_are_flat_and_hold_the_promised_scores(base):
         assert scores["accuracy_low"] <= scores["accuracy"] <= scores["accuracy_high"]
 
 
+def test_the_audit_counts_what_it_lists(base):
+    counts = json.loads((base / "metrics/audit.json").read_text())
+    issues = pd.read_csv(base / "data/audit/issues.csv")
+    assert counts["images"] == len(pd.read_csv(base / "data/audit/feature_map.csv")) == 18
+    assert {kind: counts[kind] for kind in issues["issue"].unique()} == issues["issue"].value_counts().to_dict()
+    assert counts["images_with_issues"] == issues["path"].nunique()
+
+
 def test_predictions_and_metrics_agree(base):
     for name in ("head", "augmented", "finetuned"):
         table = pd.read_csv(base / "plots" / "predictions" / f"{name}.csv")

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutations import mutated
 
+from stages.audit import AuditParams
 from stages.augment import AugmentParams
 from stages.decode import DecodeParams
 from stages.split import SplitParams
@@ -23,6 +24,7 @@ from transfer.arrays import read_array
 from transfer.backbone import BackboneParams
 from transfer.classifier import Classifier, load_classifier, save_classifier
 from transfer.compute import ComputeParams
+from transfer.hashes import read_hashes, write_hashes
 from transfer.lean import keras
 from transfer.manifest import COLUMNS, SPLITS, UNUSED, class_names, read_manifest, rows_of, write_manifest
 from transfer.params import load_param, load_params
@@ -33,6 +35,7 @@ SECTIONS = {
     "decode": DecodeParams,
     "weights": WeightsParams,
     "augment": AugmentParams,
+    "audit": AuditParams,
     "backbone": BackboneParams,
     "compute": ComputeParams,
     "rows": RowsParams,
@@ -99,6 +102,21 @@ def test_a_manifest_of_other_cells_is_a_manifest_or_refused(guard, manifest, tmp
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="\n").writerows(table)
         check_manifest(guard, "manifest, cells", buffer.getvalue().encode("utf-8", "replace"), tmp_path / "manifest.csv")
+
+    throw()
+
+
+def test_damaged_hashes_are_hashes_or_refused(guard, tmp_path):
+    path = tmp_path / "hashes.csv"
+    images = pd.Series(["cat/1.png", 'd"ö"g/2.png', "NA"])
+    write_hashes({name: f"{2**64 - 1 - i:016x}" for i, name in enumerate(images)}, path)
+    original = path.read_bytes()
+
+    @given(mutated([original]))
+    def throw(content: bytes):
+        path.write_bytes(content)
+        found = guard("hashes", content, lambda: read_hashes(images, path), names=path)
+        assert found is None or (found.dtype == np.uint64 and found.shape == (3,))
 
     throw()
 

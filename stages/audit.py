@@ -1,0 +1,112 @@
+"""Look for what is wrong with the training and validation images: labels, near-copies, outliers, pictures that show nothing.
+
+The test split is left alone: no pixel, feature or label of it is read. Of its images only the perceptual hashes are compared,
+since a near-copy of a test image among the others flatters the scores.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from transfer.door import run
+from transfer.feature_map import draw_rows, map_features
+from transfer.files import write_csv, write_json
+from transfer.hashes import read_hashes
+from transfer.image_problems import find_image_problems, measure
+from transfer.issues import ISSUES, Issue, count_issues, write_issues
+from transfer.label_errors import find_label_errors, predict_out_of_fold
+from transfer.listed import map_listed
+from transfer.manifest import read_manifest, rows_of
+from transfer.near_duplicates import find_near_duplicates
+from transfer.outliers import find_outliers
+from transfer.params import Params, load_param, load_params
+from transfer.pooled import read_pooled
+
+AUDITED = ("train", "validation")
+FEATURE_MAP = Path("data/audit/feature_map.csv")
+METRICS = Path("metrics/audit.json")
+Score = Field(ge=0, le=1)
+
+
+class Thresholds(Params):
+    dark: float = Score
+    light: float = Score
+    blurry: float = Score
+    low_information: float = Score
+    odd_aspect_ratio: float = Score
+    odd_size: float = Score
+
+
+class AuditParams(Params):
+    near_duplicate_bits: int = Field(ge=0, le=16)
+    folds: int = Field(ge=2)
+    neighbours: PositiveInt
+    outlier_fence: NonNegativeFloat
+    below: Thresholds
+    map_images: PositiveInt
+    seed: NonNegativeInt
+
+
+def main() -> None:
+    params = load_params(AuditParams, "audit")
+    source = Path(load_param(str, "split.source"))
+    manifest = read_manifest()
+    images = pd.concat([rows_of(manifest, split) for split in AUDITED], ignore_index=True)
+    test = rows_of(manifest, "test")[["path", "split"]]
+    hashes = read_hashes(pd.concat([images["path"], test["path"]]))
+    with threadpool_limits(1):  # partial sums of more threads would have other last bits
+        features = read_pooled(manifest, AUDITED)
+        labels, groups = (images[name].to_numpy() for name in ("class_name", "group"))
+        predicted = predict_out_of_fold(features, labels, groups, params.folds, params.seed)
+        issues = [
+            *find_near_duplicates(images, test, hashes, params.near_duplicate_bits),
+            *find_label_errors(predicted, labels),
+            *find_outliers(features, images["path"], params.neighbours, params.outlier_fence, params.seed),
+            *find_image_problems(measure_images(source, images), params.below.model_dump()),
+        ]
+        write_issues(issues, images)
+        write_feature_map(features, images, issues, params)
+    write_json(METRICS, summarise(issues, len(images), len(predicted)))
+    report(issues, len(images), len(predicted))
+
+
+def measure_images(source: Path, images: pd.DataFrame) -> pd.DataFrame:
+    """What `measure` says of each image, in their order; PipelineError where the source is no longer what `split` saw."""
+    measured = dict(tqdm(map_listed(measure, source, images), desc="audit: images", total=len(images), unit=" images"))
+    return pd.DataFrame([measured[path] for path in images["path"]])
+
+
+def write_feature_map(features: np.ndarray, images: pd.DataFrame, issues: list[Issue], params: AuditParams) -> None:
+    """Write a row a point: x, y, class_name, split, path, and the names of its issues, separated by spaces."""
+    strata = np.unique(images["class_name"] + "/" + images["split"], return_inverse=True)[1]
+    rows = draw_rows(strata, params.map_images, np.random.default_rng(params.seed))
+    points = map_features(features[rows], params.seed)
+    kinds = pd.Series([issue.kind for issue in issues], index=[issue.row for issue in issues], dtype=str).groupby(level=0).agg(" ".join)
+    about = images.assign(issues=kinds).fillna({"issues": ""})[["class_name", "split", "path", "issues"]].iloc[rows]
+    table = [(f"{x:.6f}", f"{y:.6f}", *row) for (x, y), row in zip(points.tolist(), about.itertuples(index=False, name=None), strict=True)]
+    write_csv(FEATURE_MAP, ["x", "y", "class_name", "split", "path", "issues"], table)
+
+
+def summarise(issues: list[Issue], n: int, n_judged: int) -> dict[str, int]:
+    """The metrics: images looked at, how many of their labels could be judged, images with any issue, and with each kind."""
+    with_issues = len({issue.row for issue in issues})
+    return {"images": n, "labels_judged": n_judged, "images_with_issues": with_issues} | count_issues(issues)
+
+
+def report(issues: list[Issue], n: int, n_judged: int) -> None:
+    """Say in two lines what was found and what could not be looked at."""
+    counts = [f"{count} {kind.replace('_', ' ')}" for kind, count in count_issues(issues).items() if count]
+    print(f"audit: {n:,} images: {', '.join(counts) or 'no issue'}; {ISSUES}")
+    if n_judged < n:
+        print(
+            f"audit: labels that could not be judged: {n - n_judged:,}; their classes have images of one group only, or the features "
+            "tell the classes apart no better than their frequencies do"
+        )
+
+
+if __name__ == "__main__":
+    run(main)
