@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from pydantic import PositiveInt
 
 from transfer.arrays import read_array, take
-from transfer.augmentation import WarpRanges, apply_warp, draw_warp
+from transfer.augmentation import AugmentParams, draw_view
 from transfer.backbone import BackboneParams, load_backbone, with_preprocessing
 from transfer.checkpoints import resumable
 from transfer.compute import ComputeParams, set_up
@@ -17,10 +16,6 @@ from transfer.params import load_params
 from transfer.rows import RowsParams, content_key
 
 IMAGES = Path("data/images/train.npy")
-
-
-class AugmentParams(WarpRanges):
-    views: PositiveInt
 
 
 def main() -> None:
@@ -62,10 +57,6 @@ class Views:
         view, image = divmod(row, len(self._images))
         ranges = self._params.model_dump_json(exclude={"views"})
         return content_key(take(self._images, image).tobytes(), str(view).encode(), ranges.encode(), self._warps)
-
-
-def draw_view(image: np.ndarray, view: int, ranges: WarpRanges) -> np.ndarray:
-    return apply_warp(image, draw_warp(image, view, ranges))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ dependencies and nothing else (test_pipeline.py).
 """
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+TEMPLATES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "transfer/templates").iterdir()}
 
 
 def modules_behind(path: str) -> set[str]:
@@ -36,9 +38,31 @@ def imported_by(file: Path) -> set[str]:
     return names
 
 
+def templates_behind(path: str) -> set[str]:
+    """The templates that those modules name, and what the templates include, as paths."""
+    found, pending = set(), sorted(modules_behind(path))
+    while pending:
+        named = named_in(pending.pop()) & TEMPLATES
+        pending += named - found
+        found |= named
+    return found
+
+
+def named_in(path: str) -> set[str]:
+    """The texts in a module or a template, each as the path of a template that may have it as its name."""
+    source = (ROOT / path).read_text(encoding="utf-8")
+    if path.endswith(".py"):
+        texts = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    else:
+        texts = set(re.findall(r"{%-? *(?:include|import|from|extends) *[\"']([^\"']+)", source))
+    return {f"transfer/templates/{text}" for text in texts}
+
+
 def parameters_read(path: str) -> set[str]:
-    """Sections and keys that a stage's calls of load_params(kind, section) and load_param(kind, key) name."""
-    calls = (node for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+    """Sections and keys that a stage's calls of load_params(kind, section) and load_param(kind, key) name; all for read_params()."""
+    calls = [node for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    if any(getattr(call.func, "id", "") == "read_params" for call in calls):
+        return set(PARAMS)
     return {call.args[1].value for call in calls if getattr(call.func, "id", "") in ("load_params", "load_param")}
 
 
@@ -59,6 +83,16 @@ def test_code_dependencies_are_what_the_stage_imports(name):
 
 
 @pytest.mark.parametrize("name", STAGES)
+def test_templates_are_dependencies_as_code_is(name):
+    listed = {path for path in STAGES[name]["deps"] if path.startswith("transfer/") and not path.endswith(".py")}
+    assert listed == templates_behind(f"stages/{name}.py")
+
+
+def test_every_template_is_used_by_some_stage():
+    assert set().union(*(templates_behind(f"stages/{name}.py") for name in STAGES)) == TEMPLATES
+
+
+@pytest.mark.parametrize("name", STAGES)
 def test_parameters_are_what_the_stage_reads(name):
     assert set(STAGES[name]["params"]) == parameters_read(f"stages/{name}.py")
 
@@ -69,16 +103,15 @@ def test_every_section_of_params_is_read_by_some_stage():
 
 
 def test_only_evaluate_reads_the_test_split():
-    """`decode` makes its pixels and `extract` its features; what they make of it nobody else may depend on."""
-    made = {"data/images/test.npy": "decode", "data/features/test.npy": "extract", "data/features/test_cut.npy": "extract"}
+    """`decode` makes its pixels and `extract` its features; nothing else may depend on them."""
+    outs = [out for stage in STAGES.values() for out in stage.get("outs", []) if isinstance(out, str)]
+    made = [out for out in outs if Path(out).stem.startswith("test")]
     readers = {path: [name for name, stage in STAGES.items() if path in stage["deps"]] for path in made}
     assert readers == {
         "data/images/test.npy": ["extract", "evaluate"],
         "data/features/test.npy": ["evaluate"],
         "data/features/test_cut.npy": ["evaluate"],
     }
-    tested = {path for path in made if made[path] in STAGES}
-    assert tested == {out for stage in STAGES.values() for out in stage.get("outs", []) if isinstance(out, str) and "test" in out}
 
 
 def test_only_evaluate_names_the_test_split_in_its_code():
@@ -100,4 +133,4 @@ def test_only_what_takes_seconds_has_outputs_outside_the_cache():
         for out in stage.get(key, [])
         if isinstance(out, dict)
     }
-    assert uncached == {"evaluate", "audit"}
+    assert uncached == {"evaluate", "audit", "report"}

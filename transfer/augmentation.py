@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from scipy.ndimage import affine_transform
 
 from transfer.params import Params
@@ -20,6 +20,12 @@ class WarpRanges(Params):
     zoom: float = Field(ge=0, lt=1)
     horizontal_flip: bool
     seed: NonNegativeInt
+
+
+class AugmentParams(WarpRanges):
+    """views: how many of each training image."""
+
+    views: PositiveInt
 
 
 @dataclass(frozen=True)
@@ -81,3 +87,8 @@ def apply_warp(image: np.ndarray, warp: Warp) -> np.ndarray:
     channels = [affine_transform(source[..., c], matrix[:2, :2], matrix[:2, 2], order=1, mode="nearest") for c in range(3)]
     warped = np.stack(channels, axis=-1)
     return warped[:, ::-1] if warp.flip else warped
+
+
+def draw_view(image: np.ndarray, view: int, ranges: WarpRanges) -> np.ndarray:
+    """One view of an image uint8 (H, W, 3): float32 (H, W, 3), 0..255."""
+    return apply_warp(image, draw_warp(image, view, ranges))

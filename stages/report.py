@@ -1,0 +1,40 @@
+"""Put all results on one page that can be sent to a colleague, and into a model card."""
+
+from pathlib import Path
+
+from transfer.arrays import read_array
+from transfer.augmentation import AugmentParams
+from transfer.card import write_card
+from transfer.door import run
+from transfer.manifest import rows_of
+from transfer.page import fingerprint, write_page
+from transfer.params import load_params
+from transfer.prose import ReportParams, describe
+from transfer.results import MODEL_NAMES, read_params, read_results
+from transfer.sheet import draw_sheet
+
+IMAGES = Path("data/images/train.npy")
+PAGE = Path("plots/report.html")
+SHEET = Path("plots/augmentation.png")
+CARD = Path("models/MODEL_CARD.md")
+FILES = {
+    "data/split/manifest.csv": "which image is where",
+    "data/weights/backbone.weights.h5": "the pretrained backbone",
+    **{f"models/{name}.json": f"the layers of {name}" for name in MODEL_NAMES},
+    **{f"models/{name}.weights.h5": f"the weights of {name}" for name in MODEL_NAMES},
+}
+
+
+def main() -> None:
+    told, augment, params = load_params(ReportParams, "report"), load_params(AugmentParams, "augment"), read_params()
+    results = read_results()
+    train = rows_of(results.manifest, "train")
+    draw_sheet(SHEET, read_array(IMAGES, rows=len(train), ndim=4), augment)
+    prose = describe(results, told, params)
+    files = [fingerprint(Path(name), what) for name, what in FILES.items()]
+    write_page(PAGE, results, prose, params, SHEET, files)
+    write_card(CARD, results, prose, params, told.license, files)
+
+
+if __name__ == "__main__":
+    run(main)
