@@ -58,31 +58,37 @@ def write_card(path: Path, results: Results, prose: Prose, params: dict[str, dic
 
 def front_matter(prose: Prose, license_id: str | None, models: Sequence[ModelResults]) -> str:
     """What a hub reads, as YAML, without metrics that are words: https://huggingface.co/docs/hub/model-cards."""
+    found = {model.name: _hub_metrics(model) for model in models}
     content = {
         "license": license_id or "unknown",
         "library_name": "keras",
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "transfer-learning", "keras", "dvc"],
-        "metrics": sorted({HUB_NAMES[key][0] for key in HUB_NAMES if any(is_number(model.metrics.get(key)) for model in models)}),
-        "model-index": [
-            {
-                "name": f"{visible(prose.title)}, {model.name}",
-                "results": [
-                    {
-                        "task": {"type": "image-classification", "name": "Image Classification"},
-                        "dataset": {"type": "imagefolder", "name": visible(prose.source), "split": "test"},
-                        "metrics": [
-                            {"type": kind, "value": model.metrics[key], "name": f"{name} on the test split"}
-                            for key, (kind, name) in HUB_NAMES.items()
-                            if is_number(model.metrics.get(key))
-                        ],
-                    }
-                ],
-            }
-            for model in models
-        ],
+        "metrics": sorted({metric["type"] for metrics in found.values() for metric in metrics}),
     }
-    return yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=140)
+    task = {"type": "image-classification", "name": "Image Classification"}
+    dataset = {"type": "imagefolder", "name": visible(prose.source), "split": "test"}
+    index = [
+        {"name": f"{visible(prose.title)}, {name}", "results": [{"task": task, "dataset": dataset, "metrics": metrics}]}
+        for name, metrics in found.items()
+        if metrics
+    ]
+    return yaml.dump(content | ({"model-index": index} if index else {}), Dumper=_Plain, allow_unicode=True, sort_keys=False, width=140)
+
+
+def _hub_metrics(model: ModelResults) -> list[dict]:
+    return [
+        {"type": kind, "value": model.metrics[key], "name": f"{name} on the test split"}
+        for key, (kind, name) in HUB_NAMES.items()
+        if is_number(model.metrics.get(key))
+    ]
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes what appears twice twice: hubs' readers know no anchors."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
 
 
 def escaped(value: object) -> object:

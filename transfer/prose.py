@@ -158,7 +158,8 @@ def _copies(results: Results) -> str:
     groups = table.groupby("group")["split"].nunique()
     text = f"{plural(len(table), 'image')} in {plural(len(groups), 'group')} of copies and near-copies; "
     apart = int((groups > 1).sum())
-    text += f"{plural(apart, 'group')} lie on more than one side of the split." if apart else "each group is on one side of the split."
+    on = f"{plural(apart, 'group')} {'lies' if apart == 1 else 'lie'} on more than one side" if apart else "each group is on one side"
+    text += f"{on} of the split."
     if both := int((table["same_file_in_two_classes"] == "True").sum()):
         text += f" {both:,} of these images are the same file in two classes, so that some of those labels must be wrong."
     return text
