@@ -48,8 +48,8 @@ def accuracy_chart(results: Results) -> Chart:
 
 def learning_curves(models: list[ModelResults]) -> list[Chart]:
     """Loss and accuracy by epoch, all models in each."""
-    worst = min((model.history[["accuracy", "val_accuracy"]].to_numpy().min() for model in models if len(model.history)), default=0)
-    limits = np.floor(10 * worst) / 10 - 0.02, UNIT[1]
+    values = np.concatenate([model.history[["accuracy", "val_accuracy"]].to_numpy().ravel() for model in models])
+    limits = np.floor(10 * values[np.isfinite(values)].min(initial=1)) / 10 - 0.02, UNIT[1]
     return [_learning("loss", "Loss", " (nats)", None, models), _learning("accuracy", "Accuracy", "", limits, models)]
 
 

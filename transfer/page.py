@@ -23,6 +23,8 @@ from transfer.prose import Prose, mistakes_summary, sheet_says
 from transfer.results import ModelResults, Results
 from transfer.sheet import shown_rows
 from transfer.tables import (
+    MOST_CLASSES_IN_MATRIX,
+    MOST_NAMED_COLUMNS,
     audit_counts,
     class_counts,
     class_scores,
@@ -92,6 +94,8 @@ def write_page(path: Path, results: Results, prose: Prose, params: dict[str, dic
         "learning_curves": learning_curves(models),
         "by_class": [{"name": model.name, "confusion": confusion(model), "scores": class_scores(model)} for model in models],
         "curves": [roc_chart(models), precision_recall_chart(models), reliability_chart(models)],
+        "few_classes": len(models[0].class_names) <= MOST_NAMED_COLUMNS,
+        "few_rows": lambda table: len(table.rows) <= MOST_CLASSES_IN_MATRIX + 1,
         "mistakes": mistakes,
         "mistakes_summary": mistakes_summary(models, len(mistakes)),
         "mistake_models": list(dict.fromkeys(one.model for one in mistakes)),

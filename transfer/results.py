@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -87,8 +88,8 @@ def read_results() -> Results:
         rejected=read_table(split / "rejected.csv", dict.fromkeys(("path", "reason"), "text")),
         duplicates=read_table(split / "duplicates.csv", dict.fromkeys(("group", "split", "path", "same_file_in_two_classes"), "text")),
         models=[read_model(name) for name in MODEL_NAMES],
-        accuracy=read_table(Path("plots/accuracy.csv"), ACCURACY),
-        comparison=read_table(Path("plots/comparison.csv"), COMPARISON),
+        accuracy=_of_models(Path("plots/accuracy.csv"), ACCURACY, ["model"]),
+        comparison=_of_models(Path("plots/comparison.csv"), COMPARISON, ["model", "against"]),
         issues=read_table(audit / "issues.csv", ISSUES),
         audit=_flat(read_json(Path("metrics/audit.json"))),
         feature_map=read_table(audit / "feature_map.csv", FEATURE_MAP),
@@ -142,10 +143,10 @@ def read_params(path: Path = PARAMS_FILE) -> dict[str, dict]:
 def read_table(path: Path, columns: Mapping[str, Kind]) -> pd.DataFrame:
     """Read the named columns of a CSV file, in that order; others are left out.
 
-    Text stays text (`NA` too). A number is a float64, NaN where the cell is empty; "number or words" is a float or else a str.
+    Text stays text (`NA` too). A number is a finite float64, or NaN where the cell is empty; "number or words" is a float or else a str.
 
     Raises:
-        PipelineError: missing, not a table, a column is missing, or a number is none.
+        PipelineError: missing, not a table, a column is missing, or a number is none or infinite.
     """
     try:
         with warnings.catch_warnings(action="error"):
@@ -159,10 +160,20 @@ def read_table(path: Path, columns: Mapping[str, Kind]) -> pd.DataFrame:
         raise damaged(path, str(error)) from None
 
 
+def _of_models(path: Path, columns: Mapping[str, Kind], names: list[str]) -> pd.DataFrame:
+    """A table whose columns `names` hold names of models."""
+    table = read_table(path, columns)
+    if unknown := sorted({*table[names].to_numpy().ravel()} - {*MODEL_NAMES}):
+        raise damaged(path, f"there is no model {unknown[0]!r}")
+    return table
+
+
 def _converted(column: pd.Series, kind: Kind) -> pd.Series:
     if kind == "text":
         return column
     numbers = pd.to_numeric(column.replace("", None), errors="raise" if kind == "number" else "coerce").astype("float64")
+    if np.isinf(numbers).any():
+        raise ValueError(f"{column.name} is infinite")
     return numbers if kind == "number" else numbers.astype(object).where(numbers.notna(), column)
 
 

@@ -22,7 +22,7 @@ def main() -> None:
     pipeline = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     print()
     print(summarise(pipeline, seconds_since(started)).to_string(index=False))
-    print(f"\nThe whole run took {time.time() - started:.0f} s. Plots: dvc plots show --open. Compare: dvc exp show.")
+    print(f"\nThe whole run took {time.time() - started:.0f} s. All of it: plots/report.html. Compare: dvc exp show.")
 
 
 def seconds_since(started: float) -> dict[str, float]:

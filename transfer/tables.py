@@ -12,6 +12,7 @@ from transfer.words import count, interval, is_number, number, percent, plural, 
 
 MOST_ROWS = 40
 MOST_CLASSES_IN_MATRIX = 12
+MOST_NAMED_COLUMNS = 3
 METRICS = {  # what is shown of metrics/NAME.json, in this order
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy (mean recall of the classes)",
@@ -46,12 +47,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Images by actual class (row) and predicted class (column): counts int (C, C), the share of its row of each."""
+    """Images by actual class (row) and predicted class (column): counts int (C, C), the share of its row of each.
+
+    numbered: columns are headed by numbers, since so many names would not fit.
+    """
 
     caption: str
     names: list[str]
     counts: list[list[int]]
     shares: list[list[float]]
+    numbered: bool
 
 
 def model_table(results: Results) -> Table:
@@ -143,7 +148,9 @@ def confusion(model: ModelResults) -> Confusion | Table:
     if len(model.class_names) <= MOST_CLASSES_IN_MATRIX:
         counts = pd.crosstab(table["actual"], table["predicted"]).reindex(index=model.class_names, columns=model.class_names, fill_value=0)
         shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
-        return Confusion("Images by actual and predicted class", model.class_names, counts.to_numpy().tolist(), shares.to_numpy().tolist())
+        names = [shorten(name) for name in model.class_names]
+        many = len(names) > MOST_NAMED_COLUMNS
+        return Confusion("Images by actual and predicted class", names, counts.to_numpy().tolist(), shares.to_numpy().tolist(), many)
     wrong = table[table["actual"] != table["predicted"]]
     pairs = wrong.groupby(["actual", "predicted"]).size().sort_values(ascending=False, kind="stable")
     rows = [[actual, predicted, count(n)] for (actual, predicted), n in pairs.head(MOST_ROWS // 2).items()]

@@ -9,7 +9,12 @@ import pandas as pd
 
 from transfer.results import ModelResults, Results, Value
 
+UNSHOWABLE = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 NO_DIFFERENCE = "no difference"  # how the verdict of such a pair begins
+ONE_SEED = (
+    "Each model was trained once, from one seed. The intervals say how far other test images of the same kind could move a number, "
+    "not what another seed would do, nor how the models fare on pictures of another kind."
+)
 FEW = 30  # test images; with fewer the interval is some 35 points wide or more, whatever the accuracy
 
 
@@ -44,8 +49,11 @@ def is_number(value: object) -> bool:
 
 
 def visible(text: str) -> str:
-    """Text on one line, with what a reader cannot see or a file cannot hold (control characters, halves of characters) made visible."""
-    return re.sub("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", re.sub(r"[\t\n\r\u2028\u2029]+", " ", text))
+    """Text on one line; what no file can hold, or what turns the text around it, becomes U+FFFD.
+
+    That is control characters, halves of characters, and the controls that embed or override a direction of writing.
+    """
+    return re.sub(UNSHOWABLE, "\ufffd", re.sub(r"[\t\n\r\u2028\u2029]+", " ", text))
 
 
 def shorten(text: str, most: int = 24) -> str:
@@ -69,7 +77,7 @@ def interval(low: Value, high: Value) -> str:
 
 def claims(results: Results) -> list[str]:
     """What may be said of the models, a sentence each, the most important first."""
-    return [_best(results.models), *_against_guessing(results), *_differences(results.comparison), *_limits(results.models)]
+    return [_best(results.models), *_too_few(results.models), *_against_guessing(results), *_differences(results.comparison), ONE_SEED]
 
 
 def most_frequent(predictions: pd.DataFrame) -> tuple[str, float]:
@@ -90,11 +98,14 @@ def _best(models: list[ModelResults]) -> str:
     best = [model for model in scored if model.metrics["accuracy"] == most]
     n, right = int(best[0].metrics["n"]), round(most * best[0].metrics["n"])
     scores = best[0].metrics
-    each = " each" if len(best) > 1 else ""
+    names = listed([model.name for model in best])
+    did = f"{names} did best: {count(right)} right" if len(best) == 1 else f"{names} each got {count(right)} right"
+    if 1 < len(best) < len(scored):
+        did += ", the most of all"
+    sure = interval(scores["accuracy_low"], scores["accuracy_high"])
     return (
-        f"On {plural(n, 'test image')} that took no part in training or in any choice, {listed([model.name for model in best])} "
-        f"did best{': ' if not each else ', with '}{count(right)} right{each} ({percent(most)}; 95\N{NO-BREAK SPACE}% interval "
-        f"{interval(scores['accuracy_low'], scores['accuracy_high'])})."
+        f"On {plural(n, 'test image')} that took no part in training or in any choice, {did} ({percent(most)}; "
+        f"95\N{NO-BREAK SPACE}% interval {sure})."
     )
 
 
@@ -127,14 +138,9 @@ def _differences(comparison: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _limits(models: list[ModelResults]) -> list[str]:
-    sentences = [
-        "Each model was trained once, from one seed. The intervals say how far other test images of the same kind could move a number, "
-        "not what another seed would do, nor how the models fare on pictures of another kind."
-    ]
-    if is_number(models[0].metrics["n"]) and models[0].metrics["n"] < FEW:
-        sentences.insert(0, f"{plural(int(models[0].metrics['n']), 'test image')} cannot carry a conclusion, whatever the numbers say.")
-    return sentences
+def _too_few(models: list[ModelResults]) -> list[str]:
+    n = models[0].metrics["n"]
+    return [f"{plural(int(n), 'test image')} cannot carry a conclusion, whatever the numbers say."] if is_number(n) and n < FEW else []
 
 
 def verdicts(comparison: pd.DataFrame, name: str) -> list[str]:
