@@ -91,10 +91,12 @@ lint: $(VENV)/installed
 UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	--custom-compile-command 'make lock' --quiet
 BEYOND_BASE = $(UV_COMPILE) --constraint requirements.txt $$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.txt)
+# The wheel that has axe-core asks for a second browser driver, 130 MB, which nothing here runs.
+NOT_PLAYWRIGHT := --no-emit-package playwright --no-emit-package greenlet --no-emit-package pyee
 lock:  ## make all locks again from requirements.in and tests/requirements.in (needs uv)
 	$(UV_COMPILE) requirements.in --output-file requirements.txt
 	for remote in s3 gs azure ssh; do echo "dvc[$$remote]" | $(BEYOND_BASE) - --output-file remotes/$$remote.txt || exit 1; done
-	$(BEYOND_BASE) tests/requirements.in --output-file tests/requirements.txt
+	$(BEYOND_BASE) $(NOT_PLAYWRIGHT) tests/requirements.in --output-file tests/requirements.txt
 	echo pip-audit | $(UV_COMPILE) - --output-file tests/audit.txt
 
 clean:  ## remove the environment and the logs; data and models stay
