@@ -24,12 +24,12 @@ from sklearn.metrics import average_precision_score
 from threadpoolctl import threadpool_limits
 
 from stages.audit import AUDITED, AuditParams
-from transfer.image_problems import find_image_problems, measure
-from transfer.label_errors import find_label_errors, predict_out_of_fold
+from transfer.auditing.image_problems import find_image_problems, measure
+from transfer.auditing.label_errors import find_label_errors, predict_out_of_fold
+from transfer.auditing.pooled import read_pooled
 from transfer.listed import map_listed
 from transfer.manifest import read_manifest, rows_of
 from transfer.params import load_param, load_params
-from transfer.pooled import read_pooled
 
 SHARE = 0.05
 

@@ -12,19 +12,19 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from transfer.auditing.feature_map import draw_rows, map_features
+from transfer.auditing.image_problems import find_image_problems, measure
+from transfer.auditing.issues import ISSUES, Issue, count_issues, write_issues
+from transfer.auditing.label_errors import find_label_errors, predict_out_of_fold
+from transfer.auditing.near_duplicates import find_near_duplicates
+from transfer.auditing.outliers import find_outliers
+from transfer.auditing.pooled import read_pooled
 from transfer.door import run
-from transfer.feature_map import draw_rows, map_features
 from transfer.files import write_csv, write_json
 from transfer.hashes import read_hashes
-from transfer.image_problems import find_image_problems, measure
-from transfer.issues import ISSUES, Issue, count_issues, write_issues
-from transfer.label_errors import find_label_errors, predict_out_of_fold
 from transfer.listed import map_listed
 from transfer.manifest import read_manifest, rows_of
-from transfer.near_duplicates import find_near_duplicates
-from transfer.outliers import find_outliers
 from transfer.params import Params, load_param, load_params
-from transfer.pooled import read_pooled
 
 AUDITED = ("train", "validation")
 FEATURE_MAP = Path("data/audit/feature_map.csv")

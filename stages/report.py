@@ -4,14 +4,14 @@ from pathlib import Path
 
 from transfer.arrays import read_array
 from transfer.augmentation import AugmentParams
-from transfer.card import write_card
 from transfer.door import run
 from transfer.manifest import rows_of
-from transfer.page import fingerprint, write_page
 from transfer.params import load_params
-from transfer.prose import ReportParams, describe
-from transfer.results import MODEL_NAMES, read_params, read_results
-from transfer.sheet import draw_sheet
+from transfer.reporting.card import write_card
+from transfer.reporting.page import fingerprint, write_page
+from transfer.reporting.prose import ReportParams, describe
+from transfer.reporting.results import MODEL_NAMES, read_params, read_results
+from transfer.reporting.sheet import draw_sheet
 
 IMAGES = Path("data/images/train.npy")
 PAGE = Path("plots/report.html")

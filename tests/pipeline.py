@@ -92,13 +92,13 @@ def add_images_and_a_class(project: Path) -> None:
 
 ALL_BUT_WEIGHTS = [name for name in STAGES if name != "weights"]
 CHANGES = {  # how to make it, and the stages that it runs
-    "train_head.units": (lambda project: set_param(project, "train_head.units", 5), ["train_head", "evaluate"]),
-    "finetune.learning_rate": (lambda project: set_param(project, "finetune.learning_rate", "5e-06"), ["finetune", "evaluate"]),
+    "train_head.units": (lambda project: set_param(project, "train_head.units", 5), ["train_head", "evaluate", "report"]),
+    "finetune.learning_rate": (lambda project: set_param(project, "finetune.learning_rate", "5e-06"), ["finetune", "evaluate", "report"]),
     "augment.rotation": (
         lambda project: set_param(project, "augment.rotation", 10),
-        ["augment", "train_augmented", "finetune", "evaluate"],
+        ["augment", "train_augmented", "finetune", "evaluate", "report"],
     ),
-    "audit.folds": (lambda project: set_param(project, "audit.folds", 4), ["audit"]),
+    "audit.folds": (lambda project: set_param(project, "audit.folds", 4), ["audit", "report"]),
     "split.seed": (lambda project: set_param(project, "split.seed", 1), ALL_BUT_WEIGHTS),
     "new images": (add_images_and_a_class, ALL_BUT_WEIGHTS),
 }
@@ -123,7 +123,7 @@ def run_alone(base: Path, sandbox: Path, name: str, lock: dict) -> set[str]:
         source, target = base / dependency["path"], sandbox / dependency["path"]
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
-    for package in ("stages", "transfer"):
+    for package in ("stages", "transfer", "transfer/auditing", "transfer/reporting"):
         (sandbox / package).mkdir(exist_ok=True)
         shutil.copy(base / package / "__init__.py", sandbox / package)
     shutil.copy(base / "transfer/lifeline.py", sandbox / "transfer")  # of `stages/__init__.py`; it changes no output

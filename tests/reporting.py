@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from transfer.manifest import write_manifest
-from transfer.results import MODEL_NAMES
+from transfer.reporting.results import MODEL_NAMES
 
 ROOT = Path(__file__).parent.parent
 WORDS = "not defined: no test image of dog"
@@ -145,6 +145,7 @@ def write_comparison(project: Path, verdicts: Sequence[str]) -> None:
         difference_high=0.08,
         only_model_right=12,
         only_against_right=6,
+        method="exact McNemar",
         p=0.2379,
         p_holm=0.7137,
         verdict=verdicts,

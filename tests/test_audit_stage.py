@@ -16,16 +16,16 @@ from threadpoolctl import threadpool_limits
 from stages import audit
 from tests.splitting import run_split
 from tests.worlds import REPOSITORY, build, encode, picture, write_params
+from transfer.auditing.feature_map import draw_rows, map_features
+from transfer.auditing.image_problems import measure
+from transfer.auditing.issues import KINDS
+from transfer.auditing.label_errors import find_label_errors, predict_out_of_fold
+from transfer.auditing.near_duplicates import near_pairs, nearest_elsewhere
+from transfer.auditing.outliers import MOST_NEIGHBOURS, find_outliers, neighbour_distances
+from transfer.auditing.pooled import unit_length
 from transfer.errors import PipelineError
-from transfer.feature_map import draw_rows, map_features
 from transfer.hashes import read_hashes, write_hashes
-from transfer.image_problems import measure
-from transfer.issues import KINDS
-from transfer.label_errors import find_label_errors, predict_out_of_fold
 from transfer.manifest import class_names, read_manifest, rows_of
-from transfer.near_duplicates import near_pairs, nearest_elsewhere
-from transfer.outliers import MOST_NEIGHBOURS, find_outliers, neighbour_distances
-from transfer.pooled import unit_length
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ["path", "split", "class_name", "issue", "score", "detail"]
@@ -492,7 +492,7 @@ def test_neighbour_distances_are_those_of_comparing_all():
 
 
 def test_of_many_images_some_are_drawn_to_be_neighbours(monkeypatch):
-    monkeypatch.setattr("transfer.outliers.MOST_NEIGHBOURS", 6)
+    monkeypatch.setattr("transfer.auditing.outliers.MOST_NEIGHBOURS", 6)
     distances, nearest = neighbour_distances(np.random.default_rng(2).normal(size=(50, 5)), 10, np.random.default_rng(0))
     assert distances.shape == (50,)
     assert len(set(nearest.tolist())) <= 6 < MOST_NEIGHBOURS

@@ -14,7 +14,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-TEMPLATES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "transfer/templates").iterdir()}
+TEMPLATES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "transfer/reporting/templates").iterdir()}
 
 
 def modules_behind(path: str) -> set[str]:
@@ -55,7 +55,7 @@ def named_in(path: str) -> set[str]:
         texts = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     else:
         texts = set(re.findall(r"{%-? *(?:include|import|from|extends) *[\"']([^\"']+)", source))
-    return {f"transfer/templates/{text}" for text in texts}
+    return {f"transfer/reporting/templates/{text}" for text in texts}
 
 
 def parameters_read(path: str) -> set[str]:

@@ -17,10 +17,10 @@ from reporting import ROOT, WORDS, table, write_comparison, write_world
 
 from stages.report import CARD, PAGE, SHEET, main
 from transfer.errors import PipelineError
-from transfer.page import PICTURE_BYTES
-from transfer.prose import Prose, ReportParams, describe, value
-from transfer.results import read_params, read_results, read_table
-from transfer.words import listed, number, plural, points, shorten, visible
+from transfer.reporting.page import PICTURE_BYTES
+from transfer.reporting.prose import Prose, ReportParams, describe, value
+from transfer.reporting.results import read_params, read_results, read_table
+from transfer.reporting.words import listed, number, plural, points, shorten, visible
 
 HOSTILE = [
     "<script>alert(1)</script>",

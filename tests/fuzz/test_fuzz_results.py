@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from mutations import mutated
 from reporting import write_world
 
-from transfer.page import read_mistakes
-from transfer.prose import ReportParams, describe
-from transfer.results import read_params, read_results
-from transfer.tables import class_counts, class_scores, comparison_table, confusion, issue_table, metric_table, model_table
+from transfer.reporting.page import read_mistakes
+from transfer.reporting.prose import ReportParams, describe
+from transfer.reporting.results import read_params, read_results
+from transfer.reporting.tables import class_counts, class_scores, comparison_table, confusion, issue_table, metric_table, model_table
 
 
 @pytest.fixture(scope="module")

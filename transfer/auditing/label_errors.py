@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
-from transfer.issues import Issue
+from transfer.auditing.issues import Issue
 
 C = 5.0  # of 1, 2.5, 5, 10 and 20 it finds planted errors best on the sample (docs/data-audit.md)
 MOST_ITERATIONS = 300

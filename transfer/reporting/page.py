@@ -16,13 +16,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from transfer.errors import PipelineError
-from transfer.figures import accuracy_chart, feature_map, learning_curves, precision_recall_chart, reliability_chart, roc_chart
 from transfer.files import replacing
 from transfer.manifest import rows_of
-from transfer.prose import Prose, mistakes_summary, sheet_says
-from transfer.results import ModelResults, Results
-from transfer.sheet import shown_rows
-from transfer.tables import (
+from transfer.reporting.figures import accuracy_chart, feature_map, learning_curves, precision_recall_chart, reliability_chart, roc_chart
+from transfer.reporting.prose import Prose, mistakes_summary, sheet_says
+from transfer.reporting.results import ModelResults, Results
+from transfer.reporting.sheet import shown_rows
+from transfer.reporting.tables import (
     MOST_CLASSES_IN_MATRIX,
     MOST_NAMED_COLUMNS,
     audit_counts,
@@ -36,7 +36,7 @@ from transfer.tables import (
     parameter_tables,
     rejected_table,
 )
-from transfer.words import visible
+from transfer.reporting.words import visible
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from transfer.manifest import SPLITS, UNUSED
-from transfer.results import ModelResults, Results, Value
-from transfer.words import count, interval, is_number, number, percent, plural, points, shorten, verdicts
+from transfer.reporting.results import ModelResults, Results, Value
+from transfer.reporting.words import count, interval, is_number, number, percent, plural, points, shorten, verdicts
 
 MOST_ROWS = 40
 MOST_CLASSES_IN_MATRIX = 12
@@ -101,13 +101,15 @@ def comparison_table(comparison: pd.DataFrame) -> Table:
             f"{points(row.difference_low)} to {points(row.difference_high)}" if is_number(row.difference_low) else "–",
             count(row.only_model_right),
             count(row.only_against_right),
+            row.method,
             number(row.p),
             number(row.p_holm),
         ]
         for row in comparison.itertuples()
     ]
-    columns = ("Pair", "In words", "Difference, points", "95 % interval", "Only the first right", "Only the second right", "p", "p, Holm")
-    return Table("Each pair of models on the same images", columns, rows, text=frozenset({0, 1}))
+    right = ("Only the first right", "Only the second right")
+    columns = ("Pair", "In words", "Difference, points", "95 % interval", *right, "Test", "p", "p, Holm")
+    return Table("Each pair of models on the same images", columns, rows, text=frozenset({0, 1, 6}))
 
 
 def class_counts(manifest: pd.DataFrame) -> Table:
@@ -194,9 +196,17 @@ def point_table(caption: str, columns: Sequence[str], parts: dict[str, pd.DataFr
 def parameter_tables(params: dict[str, dict]) -> list[Table]:
     """A table a section of params.yaml."""
     return [
-        Table(section, ("Parameter", "Value"), [[key, parameter(value)] for key, value in values.items()], text=frozenset({0, 1}))
+        Table(section, ("Parameter", "Value"), [[key, parameter(value)] for key, value in _flat(values).items()], text=frozenset({0, 1}))
         for section, values in params.items()
     ]
+
+
+def _flat(values: dict) -> dict[str, object]:
+    """Nested sections by dotted names, as `-S` takes them."""
+    flat = {}
+    for key, value in values.items():
+        flat |= {f"{key}.{name}": each for name, each in _flat(value).items()} if isinstance(value, dict) else {key: value}
+    return flat
 
 
 def parameter(value: object) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from transfer.auditing.issues import Issue
 from transfer.hashes import BITS
-from transfer.issues import Issue
 
 _BLOCK = 2**22  # hashes compared at once; 32 MB of them
 

@@ -9,11 +9,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from transfer.files import replacing
-from transfer.page import TEMPLATES, File
-from transfer.prose import Prose, value
-from transfer.results import ModelResults, Results
-from transfer.tables import class_counts, comparison_table, metric_table, model_table, parameter
-from transfer.words import is_number, visible
+from transfer.reporting.page import TEMPLATES, File
+from transfer.reporting.prose import Prose, value
+from transfer.reporting.results import ModelResults, Results
+from transfer.reporting.tables import class_counts, comparison_table, metric_table, model_table, parameter
+from transfer.reporting.words import is_number, visible
 
 CARD = "MODEL_CARD.md.j2"
 PROCEDURE = ("backbone", "augment", "train_head", "train_augmented", "finetune")

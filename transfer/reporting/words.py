@@ -7,7 +7,7 @@ from numbers import Real
 
 import pandas as pd
 
-from transfer.results import ModelResults, Results, Value
+from transfer.reporting.results import ModelResults, Results, Value
 
 UNSHOWABLE = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 NO_DIFFERENCE = "no difference"  # how the verdict of such a pair begins
@@ -148,4 +148,4 @@ def verdicts(comparison: pd.DataFrame, name: str) -> list[str]:
     rows = [row for row in comparison.itertuples() if name in (row.model, row.against)]
     same = [row.against if row.model == name else row.model for row in rows if row.verdict.startswith(NO_DIFFERENCE)]
     other = [f"{row.model} against {row.against}: {row.verdict}" for row in rows if not row.verdict.startswith(NO_DIFFERENCE)]
-    return [*other, *([f"no difference to {listed(same)} can be shown"] if same else [])]
+    return [*other, *([f"no difference from {listed(same)} can be shown"] if same else [])]

@@ -14,7 +14,7 @@ from cleanvision.issue_managers.image_property_issue_manager import ImagePropert
 from PIL import Image
 from scipy.ndimage import uniform_filter1d
 
-from transfer.issues import Issue
+from transfer.auditing.issues import Issue
 
 _MANAGER = ImagePropertyIssueManager()
 _BRIGHTNESS_SIDE = 512  # pixels; cleanvision needs some 100 bytes a pixel for it

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn.neighbors import NearestNeighbors
 
-from transfer.issues import Issue
+from transfer.auditing.issues import Issue
 
 MOST_NEIGHBOURS = 10_000  # images that neighbours are looked for among; with all of 100,000 it would be hours
 

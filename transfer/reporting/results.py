@@ -27,7 +27,7 @@ COMPARISON = {
     **dict.fromkeys(("model", "against"), "text"),
     **dict.fromkeys(("difference", "difference_low", "difference_high", "only_model_right", "only_against_right"), "number or words"),
     **dict.fromkeys(("p", "p_holm"), "number or words"),
-    "verdict": "text",
+    **dict.fromkeys(("method", "verdict"), "text"),
 }
 ISSUES = dict.fromkeys(("path", "split", "class_name", "issue"), "text") | {"score": "number or words", "detail": "text"}
 FEATURE_MAP = dict.fromkeys(("x", "y"), "number") | dict.fromkeys(("class_name", "split", "path"), "text")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from transfer.charts import MARKERS, Axis, Series, intervals, lines, scatter, thinned
-from transfer.results import ModelResults, Results
-from transfer.tables import Table, point_table
-from transfer.words import is_number, listed, most_frequent, number, percent, plural, shorten
+from transfer.reporting.charts import MARKERS, Axis, Series, intervals, lines, scatter, thinned
+from transfer.reporting.results import ModelResults, Results
+from transfer.reporting.tables import Table, point_table
+from transfer.reporting.words import is_number, listed, most_frequent, number, percent, plural, shorten
 
 UNIT = (-0.02, 1.02)
 MOST_PLACES = 1500

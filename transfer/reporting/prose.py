@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from transfer.errors import PipelineError
 from transfer.params import Params
-from transfer.results import ModelResults, Results
-from transfer.sheet import VIEWS
-from transfer.words import claims, count, listed, plural, shorten
+from transfer.reporting.results import ModelResults, Results
+from transfer.reporting.sheet import VIEWS
+from transfer.reporting.words import claims, count, listed, plural, shorten
 
 MOST_NAMES = 20
 VGG_LICENSE = (

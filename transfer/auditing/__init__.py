@@ -1,0 +1,1 @@
+"""What the stage `audit` is made of."""

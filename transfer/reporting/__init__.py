@@ -1,0 +1,1 @@
+"""What the stage `report` is made of."""
