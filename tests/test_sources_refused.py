@@ -40,7 +40,7 @@ def test_a_missing_source_is_named(tmp_path):
         ("notes.txt", b"just text\n" * 100),
         ("empty.zip", b""),
         ("web.zip", b"<!DOCTYPE html><html>not found</html>"),
-        ("start.tar.gz", gzip.compress(bytes(5000))[:15]),
+        ("start.tar.gz", gzip.compress(bytes(5000), mtime=0)[:15]),
         ("photo.jpg", b"\xff\xd8\xff\xe0" + bytes(600)),
     ],
 )
