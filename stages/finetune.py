@@ -1,10 +1,8 @@
 """Fine-tune the top of the backbone and the augmented model's head together, from the activations at the cut."""
 
-from functools import partial
-
 from transfer.backbone import BackboneParams, freeze_below, load_backbone, stitch, trainable_tail
 from transfer.checkpoints import resumable
-from transfer.classifier import Classifier, load_classifier, save_classifier, save_history
+from transfer.classifier import Classifier, growing_history, load_classifier, save_classifier
 from transfer.compute import ComputeParams, set_up
 from transfer.door import run
 from transfer.examples import read_examples, read_views
@@ -31,8 +29,7 @@ def main() -> None:
     tail = trainable_tail(backbone, architecture.unfreeze_from)
     model = keras.Model(tail.input, augmented.model(tail.output), name="finetuned")
     compile_classifier(model, params.learning_rate)
-    show = partial(save_history, "finetuned")
-    with resumable("finetune") as checkpoint:
+    with resumable("finetune") as checkpoint, growing_history("finetuned") as show:
         fitted = fit(model, lambda epoch: views.inputs[epoch % len(views.inputs)], views.labels, validation, params, checkpoint, show)
         save_classifier("finetuned", Classifier(model, "cut", augmented.class_names, fitted.epoch), fitted.history)
 

@@ -1,10 +1,8 @@
 """Method 1: train a dense head on clean bottleneck features."""
 
-from functools import partial
-
 from transfer.backbone import BackboneParams, build_backbone, freeze_below, stitch
 from transfer.checkpoints import resumable
-from transfer.classifier import Classifier, save_classifier, save_history
+from transfer.classifier import Classifier, growing_history, save_classifier
 from transfer.compute import ComputeParams, set_up
 from transfer.door import run
 from transfer.examples import read_examples
@@ -30,8 +28,7 @@ def main() -> None:
     freeze_below(backbone, None)
     stitch(backbone, head, architecture).summary()
     compile_classifier(head, params.learning_rate)
-    show = partial(save_history, "head")
-    with resumable("train_head") as checkpoint:
+    with resumable("train_head") as checkpoint, growing_history("head") as show:
         fitted = fit(head, lambda epoch: train.inputs, train.labels, validation, params, checkpoint, show)
         save_classifier("head", Classifier(head, "features", class_names(manifest), fitted.epoch), fitted.history)
 

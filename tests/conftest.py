@@ -1,11 +1,9 @@
 """Fixtures that several test modules share; the builders of tiny worlds are in `worlds` and `pipeline`."""
 
-import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from pipeline import CHANGES, STAGES, Reproduced, build_world, call, repro
+from pipeline import STAGES, build_world, call, repro
 
 
 @pytest.fixture
@@ -28,14 +26,7 @@ def base(tmp_path_factory) -> Path:
     return project
 
 
-@pytest.fixture(scope="session")
-def reruns(base, tmp_path_factory) -> dict[str, tuple[Path, Reproduced]]:
-    """Each change made in a copy of its own and reproduced, two at a time: the copy, what ran, what was said."""
-
-    def rerun(name: str) -> tuple[Path, Reproduced]:
-        project = Path(shutil.copytree(base, tmp_path_factory.mktemp("change") / "project", symlinks=True))
-        CHANGES[name][0](project)
-        return project, repro(project)
-
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(CHANGES, pool.map(rerun, CHANGES), strict=True))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that run the whole pipeline come first, so that no process is left with a long one at the end."""
+    long = {item.path for item in items if {"base", "little"} & {*item.fixturenames}}
+    items.sort(key=lambda item: item.path not in long)

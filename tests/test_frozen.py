@@ -260,5 +260,5 @@ def test_keys_of_views_depend_on_neither_place_nor_number(images):
 
 def test_keys_of_views_change_with_the_warp_itself(images, monkeypatch):
     before = Views(images[:1], RANGES).key(0)
-    monkeypatch.setattr("stages.augment.apply_warp", lambda image, warp: image.astype(np.float32))
+    monkeypatch.setattr("transfer.augmentation.apply_warp", lambda image, warp: image.astype(np.float32))
     assert Views(images[:1], RANGES).key(0) != before

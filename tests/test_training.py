@@ -2,10 +2,11 @@
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from transfer.classifier import Classifier, load_classifier, predict_logits, probabilities, save_classifier
+from transfer.classifier import Classifier, growing_history, load_classifier, predict_logits, probabilities, save_classifier
 from transfer.errors import PipelineError
 from transfer.examples import Examples
 from transfer.head import build_head
@@ -182,3 +183,22 @@ def test_a_damaged_classifier_is_named(saved, name, content):
 def test_a_missing_classifier_says_how_to_get_it(tmp_path):
     with pytest.raises(PipelineError, match=r"head\.json is missing; run `dvc repro` or `dvc pull`"):
         load_classifier("head", tmp_path)
+
+
+def test_a_history_grows_while_a_training_runs_and_is_gone_when_it_fails(tmp_path):
+    file = tmp_path / "head_history.csv"
+    row = pd.DataFrame({"epoch": [1], "loss": [0.5]})
+    with pytest.raises(KeyboardInterrupt), growing_history("head", tmp_path) as show:
+        show(row)
+        assert file.read_text() == "epoch,loss\n1,0.5\n"
+        raise KeyboardInterrupt
+    assert not file.exists()
+
+
+def test_an_earlier_history_stays_until_the_new_model_is_whole(tmp_path):
+    file = tmp_path / "head_history.csv"
+    file.write_text("of an earlier run")
+    with pytest.raises(KeyboardInterrupt), growing_history("head", tmp_path) as show:
+        show(pd.DataFrame({"epoch": [1], "loss": [0.5]}))
+        raise KeyboardInterrupt
+    assert file.read_text() == "of an earlier run"

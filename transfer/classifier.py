@@ -6,6 +6,8 @@ Weights and configuration are apart because a `.keras` archive carries the date 
 import json
 import math
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,12 +49,29 @@ def save_classifier(name: str, classifier: Classifier, history: pd.DataFrame, fo
     }
     write_json(folder / f"{name}.json", description)
     write_weights(folder / f"{name}.weights.h5", model)
-    save_history(name, history, folder)
+    _write_history(folder / f"{name}_history.csv", history)
 
 
-def save_history(name: str, history: pd.DataFrame, folder: Path = MODELS) -> None:
-    """Write a training's history, finished or so far: `dvc plots show` and DVC's extension for VS Code draw it while it grows."""
-    with replacing(folder / f"{name}_history.csv") as temporary:
+@contextmanager
+def growing_history(name: str, folder: Path = MODELS) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Yield what writes the history so far while a training runs: `dvc plots show` and DVC's extension for VS Code draw it as it grows.
+
+    A training that fails leaves none. Where an earlier run's history lies (DVC deletes it first, a person who runs the stage does
+    not), that one stays until the new model is whole.
+    """
+    path = folder / f"{name}_history.csv"
+    if path.exists():
+        yield lambda history: None
+        return
+    try:
+        yield lambda history: _write_history(path, history)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _write_history(path: Path, history: pd.DataFrame) -> None:
+    with replacing(path) as temporary:
         history.to_csv(temporary, index=False, lineterminator="\n")
 
 

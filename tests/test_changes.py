@@ -1,0 +1,111 @@
+"""What a change makes the pipeline run again, and what it makes it compute again.
+
+Rows that are known are not computed again, and nothing that comes out shows which ones were.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from pipeline import CHANGES, Reproduced, call, repro, run_alone
+
+SPLITS = ("train", "validation", "test")
+FEATURES = [f"data/features/{split}.npy" for split in SPLITS]
+LOCKED = {
+    "extract": {f"data/features/{split}{takes}.npy" for split in SPLITS for takes in ("", "_cut")},
+    "augment": {"data/views/train.npy", "data/views/train_cut.npy"},
+}
+
+
+SLOW = dict.fromkeys(("finetune.learning_rate", "split.seed"), pytest.mark.slow)  # like "train_head.units" and "new images"
+
+
+@pytest.fixture(scope="module")
+def rerun(base, tmp_path_factory) -> Callable[[str], tuple[Path, Reproduced]]:
+    """Makes a change, once, in a copy of its own and reproduces it: the copy, what ran, what was said."""
+
+    @cache
+    def rerun(name: str) -> tuple[Path, Reproduced]:
+        project = Path(shutil.copytree(base, tmp_path_factory.mktemp("change") / "project", symlinks=True))
+        CHANGES[name][0](project)
+        return project, repro(project)
+
+    return rerun
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, [])) for name in CHANGES])
+def test_a_change_reruns_what_depends_on_it_and_nothing_else(rerun, name):
+    assert rerun(name)[1].stages == CHANGES[name][1]
+
+
+def test_new_images_may_bring_a_class(rerun):
+    project = rerun("new images")[0]
+    for name in ("head", "augmented", "finetuned"):
+        assert json.loads((project / "models" / f"{name}.json").read_text())["class_names"] == ["a", "b", "c"]
+        assert json.loads((project / "metrics" / f"{name}.json").read_text())["n"] == 7
+
+
+def computed(text: str) -> dict[str, tuple[int, int]]:
+    """By file how many rows were known and how many were computed, as the stages said."""
+    lines = re.findall(r"^(\S+\.npy): ([\d,]+) rows were known \(\.rows\), ([\d,]+) were computed$", text, re.MULTILINE)
+    return {file: (int(known.replace(",", "")), int(new.replace(",", ""))) for file, known, new in lines}
+
+
+def images_in(project: Path, *splits: str) -> set[bytes]:
+    return {image.tobytes() for split in splits for image in np.load(project / "data/images" / f"{split}.npy")}
+
+
+def store(project: Path) -> dict[Path, int]:
+    return {path.relative_to(project): path.stat().st_size for path in project.rglob(".rows/**/*") if path.is_file()}
+
+
+@pytest.mark.parametrize(("change", "n_new"), [("new images", 5), pytest.param("split.seed", 0, marks=pytest.mark.slow)])
+def test_only_images_that_were_never_seen_are_computed(base, rerun, change, n_new):
+    project, reproduced = rerun(change)
+    counts = computed(reproduced.text)
+    assert sum(counts[file][1] for file in FEATURES) == n_new
+    assert sum(counts[file][0] for file in FEATURES) == 24
+    assert len(images_in(project, *SPLITS) - images_in(base, *SPLITS)) == n_new
+    train, seen = images_in(project, "train"), images_in(base, "train")
+    assert train != seen
+    assert counts["data/views/train.npy"] == (2 * len(train & seen), 2 * len(train - seen))
+
+
+@pytest.mark.parametrize("change", ["new images", pytest.param("split.seed", marks=pytest.mark.slow)])
+def test_arrays_from_the_store_are_byte_for_byte_those_computed_without_it(rerun, tmp_path, change):
+    """In a folder that has no `.rows`, the two stages write what `dvc repro` put together from it."""
+    project = rerun(change)[0]
+
+    def alone(stage: str) -> set[str]:
+        lock = yaml.safe_load((project / "dvc.lock").read_text())["stages"][stage]
+        return run_alone(project, tmp_path / stage, stage, lock)
+
+    with ThreadPoolExecutor(2) as pool:
+        written = list(pool.map(alone, LOCKED))
+    for stage, files in zip(LOCKED, written, strict=True):
+        assert files == LOCKED[stage]
+        for file in files:
+            assert (tmp_path / stage / file).read_bytes() == (project / file).read_bytes(), f"{file} differs"
+
+
+def test_an_experiment_in_a_temporary_folder_shares_the_store(base, tmp_path):
+    project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
+    before = store(project)
+    said = call("dvc", "exp", "run", "--temp", "--set-param", "extract.batch_size=32", "extract", cwd=project).stdout
+    assert computed(said) == {file: (12 if "train" in file else 6, 0) for file in FEATURES}
+    assert store(project) == before
+    assert {path.parts[0] for path in before} == {".rows"}
+
+
+def test_the_store_is_no_part_of_the_commit_and_of_no_clone(base, tmp_path):
+    assert store(base)
+    assert call("git", "status", "--porcelain", cwd=base).stdout == ""
+    assert call("git", "ls-files", ".rows", cwd=base).stdout == ""
+    assert ".rows" not in (base / "dvc.lock").read_text()
