@@ -40,12 +40,22 @@ class Running(NamedTuple):
         """All processes of the session that still run, orphans included."""
         return [process for process in psutil.process_iter() if _session(process) == self.process.pid]
 
+    def stages(self) -> list[psutil.Process]:
+        return [member for member in self.members() if any(word.startswith("stages.") for word in _command(member))]
+
 
 def _session(process: psutil.Process) -> int | None:
     try:
         return None if process.status() == psutil.STATUS_ZOMBIE else os.getsid(process.pid)
     except (psutil.NoSuchProcess, ProcessLookupError):
         return None
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 @contextmanager
@@ -76,9 +86,7 @@ def kill(victim: str, run: Running) -> None:
     elif victim == "dvc":
         run.process.kill()
     else:
-        for member in run.members():
-            if any(word.startswith("stages.") for word in member.cmdline()):
-                member.kill()
+        wait_until(lambda: [stage.kill() for stage in run.stages()] or not run.members())  # between two stages there is none
 
 
 KILLS = [
