@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from transfer.backbone import BackboneParams, build_backbone, trainable_tail, with_preprocessing
+from transfer.backbone import build_backbone, trainable_tail, with_preprocessing
+from transfer.backbones import BackboneParams
 from transfer.compute import ComputeParams, frozen_pass, has_accelerator, set_up
 from transfer.head import build_head
 from transfer.lean import keras

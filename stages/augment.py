@@ -6,7 +6,8 @@ import numpy as np
 
 from transfer.arrays import read_array, take
 from transfer.augmentation import AugmentParams, draw_view
-from transfer.backbone import BackboneParams, load_backbone, with_preprocessing
+from transfer.backbone import load_backbone, with_preprocessing
+from transfer.backbones import BackboneParams
 from transfer.checkpoints import resumable
 from transfer.compute import ComputeParams, set_up
 from transfer.door import run

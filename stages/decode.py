@@ -9,6 +9,7 @@ from pydantic import PositiveInt
 from tqdm import tqdm
 
 from transfer.arrays import let_go, new_array
+from transfer.backbones import image_side
 from transfer.door import run
 from transfer.images import resize
 from transfer.listed import map_listed
@@ -25,7 +26,7 @@ class DecodeParams(Params):
 def main() -> None:
     params = load_params(DecodeParams, "decode")
     source = load_param(str, "split.source")
-    size = load_param(PositiveInt, "backbone.image_size")
+    size = image_side(load_param(str, "backbone.name"), load_param(PositiveInt | None, "backbone.image_size"))
     write_images(Path(source), read_manifest(), size, params.interpolation)
 
 

@@ -8,7 +8,8 @@ import pandas as pd
 from pydantic import NonNegativeInt, PositiveInt
 
 from transfer.arrays import read_array
-from transfer.backbone import BackboneParams, load_backbone
+from transfer.backbone import load_backbone
+from transfer.backbones import BackboneParams
 from transfer.calibration import Calibration, choose_threshold, class_logits, fit_temperature
 from transfer.classifier import Classifier, load_classifier, predict_logits, probabilities
 from transfer.comparison import compare

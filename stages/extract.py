@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from transfer.arrays import read_array
-from transfer.backbone import BackboneParams, load_backbone, with_preprocessing
+from transfer.backbone import load_backbone, with_preprocessing
+from transfer.backbones import BackboneParams
 from transfer.checkpoints import resumable
 from transfer.compute import ComputeParams, set_up
 from transfer.door import run

@@ -1,6 +1,7 @@
 """Fine-tune the top of the backbone and the augmented model's head together, from the activations at the cut."""
 
-from transfer.backbone import BackboneParams, freeze_below, load_backbone, stitch, trainable_tail
+from transfer.backbone import freeze_below, load_backbone, stitch, trainable_tail
+from transfer.backbones import BackboneParams
 from transfer.checkpoints import resumable
 from transfer.classifier import Classifier, growing_history, load_classifier, save_classifier
 from transfer.compute import ComputeParams, set_up

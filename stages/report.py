@@ -4,6 +4,7 @@ from pathlib import Path
 
 from transfer.arrays import read_array
 from transfer.augmentation import AugmentParams
+from transfer.backbones import BackboneParams
 from transfer.door import run
 from transfer.manifest import rows_of
 from transfer.params import load_params
@@ -26,7 +27,8 @@ FILES = {
 
 
 def main() -> None:
-    told, augment, params = load_params(ReportParams, "report"), load_params(AugmentParams, "augment"), read_params()
+    told, augment = load_params(ReportParams, "report"), load_params(AugmentParams, "augment")
+    params = read_params() | {"backbone": load_params(BackboneParams, "backbone").model_dump()}
     results = read_results()
     train = rows_of(results.manifest, "train")
     draw_sheet(SHEET, read_array(IMAGES, rows=len(train), ndim=4), augment)

@@ -1,6 +1,7 @@
 """Method 2: train a head behind the frozen base on augmented views, epoch e on view e mod V."""
 
-from transfer.backbone import BackboneParams, build_backbone, freeze_below, stitch
+from transfer.backbone import build_backbone, freeze_below, stitch
+from transfer.backbones import BackboneParams
 from transfer.checkpoints import resumable
 from transfer.classifier import Classifier, growing_history, save_classifier
 from transfer.compute import ComputeParams, set_up

@@ -1,6 +1,7 @@
 """Method 1: train a dense head on clean bottleneck features."""
 
-from transfer.backbone import BackboneParams, build_backbone, freeze_below, stitch
+from transfer.backbone import build_backbone, freeze_below, stitch
+from transfer.backbones import BackboneParams
 from transfer.checkpoints import resumable
 from transfer.classifier import Classifier, growing_history, save_classifier
 from transfer.compute import ComputeParams, set_up

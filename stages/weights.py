@@ -6,11 +6,13 @@ from typing import Literal, Self
 
 from pydantic import NonNegativeInt, model_validator
 
-from transfer.backbone import WEIGHTS, build_backbone
+from transfer.backbone import LAYERS, WEIGHTS, build_backbone
+from transfer.backbones import find_architecture, is_own_model
 from transfer.door import run
 from transfer.errors import PipelineError
-from transfer.files import write_weights
+from transfer.files import write_json, write_weights
 from transfer.lean import keras
+from transfer.own_model import read_own_model
 from transfer.params import Params, load_param, load_params
 from transfer.pretrained import DIGESTS, SOURCES, Source, SourceUnavailableError, UserFile, check_digest, differences, load_first
 
@@ -26,8 +28,6 @@ class WeightsParams(Params):
     def _nothing_is_ignored(self) -> Self:
         if self.source == "random" and (self.path is not None or self.compare):
             raise ValueError("source: random takes no file and compares nothing; set path: null and compare: false")
-        if self.sha256 is not None and self.path is None:
-            raise ValueError("sha256 is the checksum of the file in path, and path is null; name the file or set sha256: null")
         return self
 
 
@@ -35,10 +35,41 @@ def main() -> None:
     params = load_params(WeightsParams, "weights")
     name = load_param(str, "backbone.name")
     keras.utils.set_random_seed(params.seed)
-    backbone = build_backbone(name)
+    backbone = own_backbone(Path(name), params) if is_own_model(name) else published_backbone(name, params)
+    write_json(LAYERS, {"name": name, "model": backbone.get_config() if is_own_model(name) else None})
+    write_weights(WEIGHTS, backbone)
+
+
+def own_backbone(path: Path, params: WeightsParams) -> keras.Model:
+    """A model of the user's up to its features, with its weights or with random ones.
+
+    Raises:
+        PipelineError: it cannot be used, or other weights are named beside it.
+    """
+    if params.path is not None or params.compare:
+        raise PipelineError(f"backbone.name = '{path}' brings its own weights; set weights.path: null and weights.compare: false")
+    backbone = read_own_model(path.expanduser(), params.sha256)
+    if params.source == "random":
+        return keras.Model.from_config(backbone.get_config())
+    print(f"weights: those in {path}")
+    return backbone
+
+
+def published_backbone(name: str, params: WeightsParams) -> keras.Model:
+    """A network of the table, with its published weights, those of a file, or random ones.
+
+    Raises:
+        PipelineError: no such network, or its weights cannot be had.
+    """
+    if params.sha256 is not None and params.path is None:
+        raise PipelineError(
+            "weights.sha256 is the checksum of the file in weights.path, or of a model file in backbone.name, and neither is a file; "
+            "name the file or set weights.sha256: null"
+        )
+    backbone = build_backbone(name, find_architecture(name).smallest)  # convolutions do not depend on the image size
     if params.source == "imagenet":
         obtain(backbone, name, params)
-    write_weights(WEIGHTS, backbone)
+    return backbone
 
 
 def obtain(backbone: keras.Model, name: str, params: WeightsParams) -> None:
@@ -91,7 +122,7 @@ def compare_sources(backbone: keras.Model, name: str, used: Source, others: Sequ
     """
     compared = 0
     for source in others:
-        other = build_backbone(name)
+        other = build_backbone(name, backbone.input_shape[1])
         try:
             source.load_into(other)
         except SourceUnavailableError as reason:

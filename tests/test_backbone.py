@@ -3,17 +3,8 @@
 import numpy as np
 import pytest
 
-from transfer.backbone import (
-    ARCHITECTURES,
-    BackboneParams,
-    build_backbone,
-    build_preprocessing,
-    freeze_below,
-    load_backbone,
-    stitch,
-    trainable_tail,
-    with_preprocessing,
-)
+from transfer.backbone import build_backbone, build_preprocessing, freeze_below, load_backbone, stitch, with_preprocessing
+from transfer.backbones import BackboneParams
 from transfer.errors import PipelineError
 from transfer.head import build_head
 
@@ -26,22 +17,6 @@ def architecture(**changes) -> BackboneParams:
 @pytest.fixture(scope="module")
 def vgg16():
     return build_backbone("VGG16", 64)
-
-
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_the_cut_stitched_is_the_whole(name):
-    params = architecture(name=name)
-    backbone = build_backbone(name, 32)
-    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.float32)
-    at_cut, features = with_preprocessing(backbone, params).predict_on_batch(images)
-    whole = backbone.predict_on_batch(build_preprocessing(params).predict_on_batch(images))
-    np.testing.assert_allclose(trainable_tail(backbone, params.unfreeze_from).predict_on_batch(at_cut), whole, rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(features, whole, rtol=1e-5, atol=1e-7)
-
-
-@pytest.mark.parametrize(("name", "parameters"), [("VGG16", 14_714_688), ("VGG19", 20_024_384)])
-def test_parameter_counts_are_the_published_ones(name, parameters):
-    assert build_backbone(name).count_params() == parameters
 
 
 def test_shapes_at_64_pixels_are_those_of_the_design(vgg16):
@@ -93,7 +68,11 @@ def test_freezing_below_a_layer_leaves_it_and_what_follows_trainable(vgg16):
 
 @pytest.mark.parametrize(
     ("preprocessing", "expected"),
-    [("imagenet", [30 - 103.939, 20 - 116.779, 10 - 123.68]), ("rescale", [10 / 255, 20 / 255, 30 / 255])],
+    [
+        ("imagenet", [30 - 103.939, 20 - 116.779, 10 - 123.68]),
+        ("rescale", [10 / 255, 20 / 255, 30 / 255]),
+        ("none", [10, 20, 30]),
+    ],
 )
 def test_preprocessing_is_the_backbones_own_and_leaves_its_input_alone(preprocessing, expected):
     params = architecture(preprocessing=preprocessing)
@@ -102,22 +81,6 @@ def test_preprocessing_is_the_backbones_own_and_leaves_its_input_alone(preproces
     pixels = build_preprocessing(params).predict_on_batch(images)
     np.testing.assert_allclose(pixels[0, 0, 0], expected, rtol=1e-5)
     assert np.array_equal(images, before)
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"name": "VGG61"}, ["backbone.name", "'VGG61'", "VGG16, VGG19"]),
-        ({"image_size": 16}, ["backbone.image_size = 16", "at least 32"]),
-        ({"preprocessing": "none"}, ["backbone.preprocessing = 'none'", "imagenet or rescale"]),
-        ({"unfreeze_from": "block6"}, ["backbone.unfreeze_from = 'block6'", "block5_conv3"]),
-    ],
-)
-def test_a_wrong_parameter_names_itself_its_value_and_what_there_is(changes, words):
-    params = architecture(**changes)
-    with pytest.raises(PipelineError) as error:
-        with_preprocessing(build_backbone(params.name, params.image_size), params)
-    assert all(word in str(error.value) for word in words)
 
 
 def test_missing_and_damaged_weights_say_so(tmp_path):

@@ -14,7 +14,7 @@ from transfer.manifest import SPLITS, read_manifest, rows_of
 FILES = class_folders(cat=6, dog=8)
 
 
-def run_split(source: Path, *, size: int = 16, interpolation: str = "bilinear") -> None:
+def run_split(source: Path, *, size: int = 32, interpolation: str = "bilinear") -> None:
     write_params(
         Path(),
         split={"source": str(source), "train": 6, "validation": 4, "test": 3, "max_rejected": 1},
@@ -32,7 +32,7 @@ def refusal() -> str:
 
 
 @pytest.mark.parametrize("kind", ["folder", "set.zip", "set.tar.gz"])
-@pytest.mark.parametrize(("size", "interpolation"), [(16, "bilinear"), (7, "nearest"), (40, "bicubic"), (16, "lanczos")])
+@pytest.mark.parametrize(("size", "interpolation"), [(32, "bilinear"), (33, "nearest"), (40, "bicubic"), (32, "lanczos")])
 def test_rows_are_the_manifests_images_resized_by_pillow(project, kind, size, interpolation):
     run_split(build(project / kind, dict(reversed(FILES.items()))), size=size, interpolation=interpolation)
     decode.main()

