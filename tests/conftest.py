@@ -26,6 +26,16 @@ def base(tmp_path_factory) -> Path:
     return project
 
 
+@pytest.fixture
+def world(base: Path, project: Path) -> Path:
+    """The reproduced world, by links, in a working directory of its own."""
+    for name in ("data", "models", "images", "stages", "transfer"):
+        (project / name).symlink_to(base / name)
+    for name in ("params.yaml", "dvc.lock"):
+        (project / name).write_bytes((base / name).read_bytes())
+    return project
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that run the whole pipeline come first, so that no process is left with a long one at the end."""
     long = {item.path for item in items if {"base", "little"} & {*item.fixturenames}}

@@ -99,6 +99,11 @@ def has_accelerator() -> bool:
     return get_device() != "cpu"
 
 
+def takes_one_core() -> bool:
+    """Whether a frozen pass takes one core a batch, so that batches are to be spread over the cores: TensorFlow on a CPU."""
+    return keras.config.backend() == "tensorflow" and not has_accelerator()
+
+
 def frozen_pass(
     model: keras.Model, images: Sequence[np.ndarray], rows: np.ndarray, batch_size: int
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
@@ -118,7 +123,7 @@ def frozen_pass(
         return chosen, [keras.ops.convert_to_numpy(output)[: len(chosen)] for output in model.predict_on_batch(batch)]
 
     batches = (rows[start : start + size] for start in range(0, len(rows), size))
-    if keras.config.backend() != "tensorflow" or has_accelerator():
+    if not takes_one_core():
         return map(compute, batches)
     compute(rows[:0])  # traced once, before threads share it
     return map_in_order(compute, batches)

@@ -1,0 +1,126 @@
+"""Seconds of `predict` beside those of extraction, on the same images and both from files.
+
+    python -m benchmarks.predict --images 2000 --repeats 5
+
+The source's images, copied until there are as many, in a folder. Extraction is what the stages `decode` and `extract` do with them:
+decoding into an array, the frozen pass, features and rows written, with no row known. `bare` is decoding and the frozen pass alone, and
+nothing kept. Each round runs all of them in one process, one after the other, since the speed of a shared machine changes; loading is
+not counted. Seconds are those of the clock and those that the cores worked, which others on the machine change less.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from stages.decode import DecodeParams
+from transfer.arrays import let_go, new_array, read_array
+from transfer.backbone import BackboneParams, load_backbone, with_preprocessing
+from transfer.compute import ComputeParams, frozen_pass, set_up
+from transfer.frozen import CleanImages, ExtractParams, cache_frozen_pass
+from transfer.images import read_rgb, resize
+from transfer.lean import keras
+from transfer.parallel import map_in_order
+from transfer.params import load_param, load_params
+from transfer.predicting.paths import read_given
+from transfer.predicting.predictor import Predictor, load_predictor
+from transfer.predicting.writers import csv_writer
+from transfer.rows import RowsParams
+from transfer.sources import read_source
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--models", nargs="+", default=["head", "finetuned"])
+    arguments = parser.parse_args()
+    source, architecture = Path(load_param(str, "split.source")), load_params(BackboneParams, "backbone")
+    interpolation = load_params(DecodeParams, "decode").interpolation
+    set_up(load_params(ComputeParams, "compute"), seed=0)
+    frozen = with_preprocessing(load_backbone(architecture), architecture)
+    predictors = {name: load_predictor(name, interpolation, with_novelty=True) for name in arguments.models}
+    with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
+        images = copy_images(source, Path(folder) / "images", arguments.images)
+        rounds = [time_round(frozen, predictors, images, interpolation) for _ in range(arguments.repeats)]
+    for place, clock in enumerate(("the clock", "the cores")):
+        show(clock, pd.DataFrame([{way: seconds[place] for way, seconds in each.items()} for each in rounds]), arguments.images)
+
+
+def copy_images(source: Path, folder: Path, n: int) -> Path:
+    """The first `n` of the source's images, again and again, as files."""
+    folder.mkdir()
+    contents = [entry.content for entry in read_source(source) if entry.content is not None]
+    for number, content in enumerate(islice(cycle(contents), n)):
+        (folder / f"{number:06}.image").write_bytes(content)
+    return folder
+
+
+def time_round(frozen: keras.Model, predictors: dict[str, Predictor], images: Path, interpolation: str) -> dict[str, tuple[float, float]]:
+    """Seconds of each way, one after the other."""
+    seconds = {
+        "extraction": timed(lambda folder: extract(frozen, images, interpolation, folder)),
+        "bare": timed(lambda folder: pass_only(frozen, decode(frozen, images, interpolation, folder))),
+    }
+    return seconds | {
+        f"predict {name}": timed(lambda folder, each=each: predict(each, images, folder)) for name, each in predictors.items()
+    }
+
+
+def timed(run: Callable[[Path], object]) -> tuple[float, float]:
+    """Seconds by the clock, and by the cores: of all threads of this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        started, worked = time.perf_counter(), time.process_time()
+        run(Path(folder))
+        return time.perf_counter() - started, time.process_time() - worked
+
+
+def decode(frozen: keras.Model, images: Path, interpolation: str, folder: Path) -> np.ndarray:
+    size = frozen.input_shape[1]
+    with new_array(folder / "images.npy", (len(list(images.iterdir())), size, size, 3), "uint8", "--images") as array:
+        decoded = map_in_order(lambda entry: resize(read_rgb(entry.content), size, interpolation), read_source(images))
+        for row, pixels in enumerate(decoded):
+            array[row] = pixels
+            let_go(array)
+    return read_array(folder / "images.npy", ndim=4)
+
+
+def extract(frozen: keras.Model, images: Path, interpolation: str, folder: Path) -> None:
+    pictures = CleanImages(decode(frozen, images, interpolation, folder))
+    os.environ["DVC_ROOT"] = str(folder)  # where the rows are kept
+    files = folder / "features.npy", folder / "cut.npy"
+    params, rows = load_params(ExtractParams, "extract"), load_params(RowsParams, "rows")
+    cache_frozen_pass(frozen, pictures, (len(pictures),), files, params, rows, folder / "checkpoint", "--images")
+
+
+def pass_only(frozen: keras.Model, images: np.ndarray) -> None:
+    for _ in frozen_pass(frozen, images, np.arange(len(images)), load_params(ExtractParams, "extract").batch_size):
+        pass
+
+
+def predict(predictor: Predictor, images: Path, folder: Path) -> None:
+    with (folder / "labels.csv").open("w", newline="") as file:
+        write = csv_writer(file, predictor.class_names, 1)
+        for row in predictor.stream(read_given([str(images)])):
+            write(row)
+
+
+def show(clock: str, rounds: pd.DataFrame, n: int) -> None:
+    """Seconds a round, and how many times extraction's they are: the median of the rounds' ratios, and all of these."""
+    print(f"\nSeconds of {clock}, {n:,} images")
+    print(rounds.round(1).to_string())
+    for way in rounds.columns.drop(["extraction", "bare"]):
+        for beside in ("extraction", "bare"):
+            ratios = rounds[way] / rounds[beside]
+            print(f"{way} / {beside}: {ratios.median():.3f} ({', '.join(f'{each:.3f}' for each in ratios)})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""A trained model with all that it needs, loaded once: image files or pixels in, predictions out.
+
+The only steps between a file and its prediction are those of the stages `decode`, `extract` and `evaluate`, in the same precision, so a
+test image gets the very probability that `plots/predictions/` has.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import yaml
+from pydantic import NonNegativeInt, PositiveInt
+
+from transfer.backbone import BackboneParams, load_backbone, with_preprocessing
+from transfer.classifier import MODELS, Classifier, load_classifier, probabilities
+from transfer.compute import CPU_BATCH, has_accelerator, takes_one_core
+from transfer.errors import PipelineError
+from transfer.frozen import ExtractParams
+from transfer.images import BadImageError, read_rgb, resize
+from transfer.inputs import LOCK, PARAMS
+from transfer.lean import keras
+from transfer.parallel import map_in_order
+from transfer.params import load_param, load_params
+from transfer.predicting.novelty import Novelty, load_novelty, pool
+from transfer.predicting.rows import Prediction, Row
+from transfer.sources import Entry
+
+OUTPUTS = ("cut", "features")  # of `with_preprocessing`, in its order
+CALIBRATION = MODELS / "calibration.json"
+# With 12 images a dense layer's rows depend on their place in the batch, with 16, 24, 48, 64 and 256 they do not and are the same
+# bits (measured for 123 heads); so the frozen pass goes twelve by twelve, and the classifier takes two of these.
+_PASSES = 2
+# What decides how images become activations: stage, key in params.yaml.
+_DECISIVE = (("decode", "decode"), ("extract", "backbone"), ("extract", "extract.storage"), ("extract", "compute.precision"))
+
+
+class Predictor:
+    """Predicts up to `batch` images at a time; safe to be called by several threads."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        frozen: keras.Model,
+        temperature: float,
+        storage: str,
+        interpolation: str,
+        novelty: Novelty | None,
+        batch: int,
+    ):
+        self.class_names = classifier.class_names
+        self.image_size = frozen.input_shape[1]
+        self.batch = batch
+        self._classifier, self._temperature, self._storage = classifier, temperature, storage
+        self._interpolation, self._novelty = interpolation, novelty
+        wanted = {classifier.takes} | ({"cut"} if novelty is not None else set())
+        outputs = dict(zip(OUTPUTS, frozen.outputs, strict=True))
+        self._frozen = keras.Model(frozen.input, {name: outputs[name] for name in wanted})  # nothing else is computed
+        self._pass = CPU_BATCH if takes_one_core() else batch
+        self.predict(np.zeros((1, self.image_size, self.image_size, 3), np.uint8))  # traced once, before threads share it
+
+    def decode(self, content: bytes) -> np.ndarray:
+        """An image file's bytes as `decode` has them, uint8 (image_size, image_size, 3); BadImageError where they are no image."""
+        return resize(read_rgb(content), self.image_size, self._interpolation)
+
+    def predict(self, images: np.ndarray) -> list[Prediction]:
+        """Predict uint8 (B, image_size, image_size, 3), B from 1 to `batch`."""
+        n = len(images)
+        activations = self._activations(images)
+        taken = np.zeros((self.batch, *self._classifier.model.input_shape[1:]), np.float32)
+        taken[:n] = activations[self._classifier.takes]
+        logits = keras.ops.convert_to_numpy(self._classifier.model.predict_on_batch(taken))[:n]
+        with np.errstate(invalid="ignore", over="ignore"):
+            chances = probabilities(logits / self._temperature)
+            for name in activations:  # a dense layer may make a number even of these
+                chances[~np.isfinite(activations[name]).all(axis=(1, 2, 3))] = np.nan
+            if self._novelty is None:
+                return [Prediction(each, None, None) for each in chances]
+            distances = self._novelty.distances(pool(activations["cut"]))
+        percentiles = self._novelty.percentiles(distances)
+        return [Prediction(*each) for each in zip(chances, distances.tolist(), percentiles.tolist(), strict=True)]
+
+    def _activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """What the frozen layers make of the images, in the precision in which `extract` keeps it: (B, h, w, C) by name."""
+        computed = []
+        for start in range(0, len(images), self._pass):
+            batch = np.zeros((self._pass, *images.shape[1:]), np.float32)
+            chosen = images[start : start + self._pass]
+            batch[: len(chosen)] = chosen
+            outputs = self._frozen.predict_on_batch(batch)
+            computed.append({name: keras.ops.convert_to_numpy(output)[: len(chosen)] for name, output in outputs.items()})
+        with np.errstate(over="ignore"):
+            return {name: np.concatenate([each[name] for each in computed]).astype(self._storage, copy=False) for name in computed[0]}
+
+    def stream(self, entries: Iterable[Entry]) -> Iterator[Row]:
+        """Predict image files as they come, in their order: a row each, whatever the file is.
+
+        Files are decoded by threads, one a core, and only as far ahead as keeps these busy: how many files there are does not
+        matter to memory. A row depends on its image alone, not on its neighbours.
+        """
+        decoded = map_in_order(self._look, entries)
+        batches = iter(lambda: list(islice(decoded, self.batch)), [])
+        rows = map_in_order(self._predict_looked_at, batches) if takes_one_core() else map(self._predict_looked_at, batches)
+        for batch in rows:
+            yield from batch
+
+    def _look(self, entry: Entry) -> tuple[str, np.ndarray | None, str | None]:
+        if entry.problem is not None:
+            return entry.path, None, entry.problem
+        try:
+            return entry.path, self.decode(entry.content), None
+        except BadImageError as problem:
+            return entry.path, None, str(problem)
+
+    def _predict_looked_at(self, looked_at: list[tuple[str, np.ndarray | None, str | None]]) -> list[Row]:
+        images = [pixels for _, pixels, _ in looked_at if pixels is not None]
+        predictions = iter(self.predict(np.stack(images)) if images else ())
+        return [Row(path, None, problem) if pixels is None else _row(path, next(predictions)) for path, pixels, problem in looked_at]
+
+
+def _row(path: str, prediction: Prediction) -> Row:
+    if np.isfinite(prediction.probabilities).all():
+        return Row(path, prediction)
+    return Row(path, None, "the network gives it no finite number; see extract.storage and compute.precision")
+
+
+def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Predictor:
+    """The model `models/NAME`, with its temperature, the backbone of params.yaml, and what novelty is measured by.
+
+    Args:
+        interpolation: `decode.interpolation`.
+
+    Raises:
+        PipelineError: a file is missing or damaged, the files do not belong together, or params.yaml is not what they were made with.
+    """
+    architecture, extract = load_params(BackboneParams, "backbone"), load_params(ExtractParams, "extract")
+    classifier, temperature = load_known(name), read_temperature(name)
+    check_params()
+    frozen = with_preprocessing(load_backbone(architecture), architecture)
+    computed = dict(zip(OUTPUTS, frozen.output_shape, strict=True))
+    if classifier.model.input_shape != (given := computed[classifier.takes]):
+        raise PipelineError(
+            f"models/{name} takes activations of shape {classifier.model.input_shape[1:]}, the backbone of params.yaml gives {given[1:]}; "
+            "run `dvc repro`"
+        )
+    novelty = load_novelty(load_param(PositiveInt, "audit.neighbours"), load_param(NonNegativeInt, "audit.seed")) if with_novelty else None
+    if novelty is not None and novelty.vectors.shape[1] != computed["cut"][-1]:
+        raise PipelineError(f"data/features are of another backbone than {architecture.name} in params.yaml; run `dvc repro`")
+    batch = extract.batch_size if has_accelerator() else _PASSES * CPU_BATCH
+    return Predictor(classifier, frozen, temperature, extract.storage, interpolation, novelty, batch)
+
+
+def load_known(name: str) -> Classifier:
+    """`load_classifier`, and for a name that there is not, a list of those that there are."""
+    known = sorted(path.stem for path in MODELS.glob("*.json") if path.with_suffix(".weights.h5").exists())
+    if known and name not in known:
+        raise PipelineError(f"no model {name!r} in {MODELS}/; there are {', '.join(known)}")
+    return load_classifier(name)
+
+
+def read_temperature(name: str, path: Path = CALIBRATION) -> float:
+    """The temperature that `evaluate` chose for a model.
+
+    Raises:
+        PipelineError: the file is missing or damaged, or does not have the model.
+    """
+    if not path.exists():
+        raise PipelineError(f"{path} is missing: it calibrates the probabilities; run `dvc repro evaluate` or `dvc pull evaluate`")
+    try:
+        temperature = float(json.loads(path.read_text(encoding="utf-8"))[name]["temperature"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise PipelineError(f"{path} has no temperature for {name} ({error}); run `dvc repro evaluate` or `dvc pull evaluate`") from None
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise PipelineError(f"{path}: temperature of {name} = {temperature:g}, must be above 0; run `dvc repro evaluate`")
+    return temperature
+
+
+def check_params(params: Path = PARAMS, lock: Path = LOCK) -> None:
+    """See that params.yaml makes activations of images as it did when the models were trained; passed over without a dvc.lock.
+
+    Raises:
+        PipelineError: a parameter has changed since. The model would answer all the same, and wrongly.
+    """
+    if not lock.exists() or not params.exists():
+        return
+    try:
+        stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+        made = {key: stages.get(stage, {}).get("params", {}).get(PARAMS.name, {}) for stage, key in _DECISIVE}
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise PipelineError(f"{lock} is damaged ({type(error).__name__}); restore it from git") from None
+    now = yaml.safe_load(params.read_text(encoding="utf-8"))
+    for key, sections in made.items():
+        section, _, only = key.partition(".")
+        then = sections.get(section, {})
+        for name in {only} & {*then} if only else then:
+            if then[name] != now[section].get(name):
+                raise PipelineError(
+                    f"{params}: {section}.{name} = {now[section].get(name)!r}, and the models were made with {then[name]!r} (dvc.lock); "
+                    "run `dvc repro`, or set it back"
+                )
