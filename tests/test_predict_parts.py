@@ -11,10 +11,13 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 from worlds import build, class_folders, encode, picture
 
+from transfer.classifier import predict_logits
 from transfer.errors import PipelineError
+from transfer.head import build_head
 from transfer.predicting import novelty
 from transfer.predicting.novelty import Novelty, load_novelty, nearest, pool
 from transfer.predicting.paths import check_given, read_given, read_list
+from transfer.predicting.predictor import CLASSIFIED
 from transfer.predicting.writers import columns_of, fit
 from transfer.sources import Entry
 
@@ -232,6 +235,15 @@ def test_features_that_are_not_finite_are_refused(project):
     cached(project / "data/features", train=broken, validation=activations)
     with pytest.raises(PipelineError, match=r"train_cut.npy: row 1 holds NaN or infinity; delete the file and run `dvc repro extract`"):
         load_novelty(1, seed=0)
+
+
+@pytest.mark.parametrize("n_classes", [2, 7])
+def test_a_classifiers_rows_depend_neither_on_their_place_nor_on_the_size_of_evaluates_batch(n_classes):
+    head = build_head((2, 2, 512), 256, 0, normalize=True, n_classes=n_classes)
+    features = np.random.default_rng(0).random((CLASSIFIED, 2, 2, 512), dtype=np.float32)
+    logits = head.predict_on_batch(features)
+    assert (logits == predict_logits(head, features)).all()
+    assert (logits[::-1] == head.predict_on_batch(features[::-1])).all()
 
 
 def test_texts_are_fitted_by_the_columns_that_they_take():

@@ -32,7 +32,7 @@ OUTPUTS = ("cut", "features")  # of `with_preprocessing`, in its order
 CALIBRATION = MODELS / "calibration.json"
 # With 12 images a dense layer's rows depend on their place in the batch, with 16, 24, 48, 64 and 256 they do not and are the same
 # bits (measured for 123 heads); so the frozen pass goes twelve by twelve, and the classifier takes two of these.
-_PASSES = 2
+CLASSIFIED = 2 * CPU_BATCH
 # What decides how images become activations: stage, key in params.yaml.
 _DECISIVE = (("decode", "decode"), ("extract", "backbone"), ("extract", "extract.storage"), ("extract", "compute.precision"))
 
@@ -148,7 +148,7 @@ def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Pred
     novelty = load_novelty(load_param(PositiveInt, "audit.neighbours"), load_param(NonNegativeInt, "audit.seed")) if with_novelty else None
     if novelty is not None and novelty.vectors.shape[1] != computed["cut"][-1]:
         raise PipelineError(f"data/features are of another backbone than {architecture.name} in params.yaml; run `dvc repro`")
-    batch = extract.batch_size if has_accelerator() else _PASSES * CPU_BATCH
+    batch = extract.batch_size if has_accelerator() else CLASSIFIED
     return Predictor(classifier, frozen, temperature, extract.storage, interpolation, novelty, batch)
 
 
