@@ -83,7 +83,8 @@ def random_weights() -> list[np.ndarray]:
 
 def ours(kernels: list[np.ndarray]) -> Callable[[np.ndarray], object]:
     """What the stage `extract` does, without reading and writing."""
-    from transfer.backbone import BackboneParams, build_backbone, with_preprocessing
+    from transfer.backbone import build_backbone, with_preprocessing
+    from transfer.backbones import BackboneParams
     from transfer.compute import ComputeParams, frozen_pass, set_up
 
     set_up(ComputeParams(threads=1, device="cpu", precision="float32"), seed=0)

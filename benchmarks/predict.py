@@ -22,7 +22,8 @@ from threadpoolctl import threadpool_limits
 
 from stages.decode import DecodeParams
 from transfer.arrays import let_go, new_array, read_array
-from transfer.backbone import BackboneParams, load_backbone, with_preprocessing
+from transfer.backbone import load_backbone, with_preprocessing
+from transfer.backbones import BackboneParams
 from transfer.compute import ComputeParams, frozen_pass, set_up
 from transfer.frozen import CleanImages, ExtractParams, cache_frozen_pass
 from transfer.images import read_rgb, resize

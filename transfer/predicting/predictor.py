@@ -14,7 +14,8 @@ import numpy as np
 import yaml
 from pydantic import NonNegativeInt, PositiveInt
 
-from transfer.backbone import BackboneParams, load_backbone, with_preprocessing
+from transfer.backbone import load_backbone, with_preprocessing
+from transfer.backbones import BackboneParams
 from transfer.classifier import MODELS, Classifier, load_classifier, probabilities
 from transfer.compute import CPU_BATCH, has_accelerator, takes_one_core
 from transfer.errors import PipelineError
