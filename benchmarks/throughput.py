@@ -3,10 +3,10 @@
     python -m benchmarks.throughput --batch 64 256 --images 2048
     KERAS_BACKEND=jax python -m benchmarks.throughput
 
-VGG16 with random weights on random 64 x 64 images, in float32 and in bfloat16. Policy and set-up are a process's own, so each
-row is measured in a process of its own. `ceiling` is the best rate of a large matrix product in that precision, `share` what
-extraction reaches of it; `difference` is the largest distance of the features from those of a float32 CPU, divided by the largest
-of these.
+VGG16 with random weights on random 64 x 64 images, in float32 and in bfloat16; the optimizer is that of `finetune` in params.yaml.
+Policy and set-up are a process's own, so each row is measured in a process of its own. `ceiling` is the best rate of a large matrix
+product in that precision, `share` what extraction reaches of it; `difference` is the largest distance of the features from those of a
+float32 CPU, divided by the largest of these.
 """
 
 import argparse
@@ -22,11 +22,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from stages.finetune import FinetuneParams
 from transfer.backbone import build_backbone, trainable_tail, with_preprocessing
 from transfer.backbones import BackboneParams
 from transfer.compute import ComputeParams, frozen_pass, has_accelerator, set_up
 from transfer.head import build_head
 from transfer.lean import keras
+from transfer.params import load_params
 from transfer.training import compile_classifier
 
 VGG16 = BackboneParams(name="VGG16", image_size=64, preprocessing="imagenet", unfreeze_from="block5_conv1")
@@ -126,7 +128,7 @@ def finetuning_speed(backbone: keras.Model, batch: int, n: int) -> float:
     tail = trainable_tail(backbone, VGG16.unfreeze_from)
     head = build_head(tail.output_shape[1:], units=132, dropout=0, normalize=True, n_classes=2)
     model = keras.Model(tail.input, head(tail.output))
-    compile_classifier(model, 3e-5)
+    compile_classifier(model, load_params(FinetuneParams, "finetune"))
     rng = np.random.default_rng(0)
     inputs, targets = rng.random((batch, *tail.input_shape[1:]), dtype=np.float32), rng.integers(0, 2, (batch, 1)).astype(np.float32)
 

@@ -1,5 +1,9 @@
 """Fine-tune the top of the backbone and the augmented model's head together, from the activations at the cut."""
 
+from typing import Self
+
+from pydantic import model_validator
+
 from transfer.backbone import freeze_below, load_backbone, stitch, trainable_tail
 from transfer.backbones import BackboneParams
 from transfer.checkpoints import resumable
@@ -11,10 +15,16 @@ from transfer.lean import keras
 from transfer.manifest import read_manifest
 from transfer.params import load_params
 from transfer.training import TrainingParams, compile_classifier, fit
+from transfer.unfreezing import UnfreezingParams, rates_by_epoch
 
 
-class FinetuneParams(TrainingParams):
-    pass
+class FinetuneParams(TrainingParams, UnfreezingParams):
+    @model_validator(mode="after")
+    def _opens_before_the_end(self) -> Self:
+        if self.unfreeze and self.unfreeze[-1].epoch > self.epochs:
+            last = self.unfreeze[-1]
+            raise ValueError(f"unfreeze opens {last.from_layer} in epoch {last.epoch}, and epochs = {self.epochs}; open it earlier")
+        return self
 
 
 def main() -> None:
@@ -29,9 +39,12 @@ def main() -> None:
     stitch(backbone, augmented.model, architecture).summary()
     tail = trainable_tail(backbone, architecture.unfreeze_from)
     model = keras.Model(tail.input, augmented.model(tail.output), name="finetuned")
-    compile_classifier(model, params.learning_rate)
+    rates = rates_by_epoch(model, tail, params)
+    compile_classifier(model, params, by_layer=rates is not None)
     with resumable("finetune") as checkpoint, growing_history("finetuned") as show:
-        fitted = fit(model, lambda epoch: views.inputs[epoch % len(views.inputs)], views.labels, validation, params, checkpoint, show)
+        fitted = fit(
+            model, lambda epoch: views.inputs[epoch % len(views.inputs)], views.labels, validation, params, checkpoint, show, rates
+        )
         save_classifier("finetuned", Classifier(model, "cut", augmented.class_names, fitted.epoch), fitted.history)
 
 

@@ -28,7 +28,7 @@ def main() -> None:
     backbone = build_backbone(architecture.name, architecture.image_size)
     freeze_below(backbone, None)
     stitch(backbone, head, architecture).summary()
-    compile_classifier(head, params.learning_rate)
+    compile_classifier(head, params)
     with resumable("train_augmented") as checkpoint, growing_history("augmented") as show:
         fitted = fit(head, lambda epoch: views.inputs[epoch % len(views.inputs)], views.labels, validation, params, checkpoint, show)
         save_classifier("augmented", Classifier(head, "features", class_names(manifest), fitted.epoch), fitted.history)

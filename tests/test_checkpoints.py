@@ -15,6 +15,18 @@ from transfer.head import build_head
 from transfer.training import Fitted, compile_classifier, fit
 
 EPOCHS = 6
+OPTIONS = {  # every option at once, but that one optimizer and one schedule shut out the others
+    "class_weight": "balanced",
+    "optimizer": "adamw",
+    "weight_decay": 0.1,
+    "l2": 0.01,
+    "label_smoothing": 0.1,
+    "mixup": 0.4,
+    "schedule": "plateau",
+    "warm_up": 1,
+    "plateau_patience": 1,
+    "ema": 0.9,
+}
 
 
 class StoppedError(Exception):
@@ -28,7 +40,7 @@ def _after_each_epoch(monkeypatch):
 
 
 def train(
-    checkpoint: Checkpoint | None, stops_before: int | None = None, overfits: bool = False, **changes
+    checkpoint: Checkpoint | None, stops_before: int | None = None, overfits: bool = False, by_layer: bool = False, **changes
 ) -> tuple[list[np.ndarray], Fitted]:
     """Train on views that change by epoch, with dropout; the model's variables afterwards, random states included."""
     keras.utils.set_random_seed(1)
@@ -36,14 +48,17 @@ def train(
     validation = Examples(data.inputs, 1 - data.labels) if overfits else examples(12, seed=1, signal=0.1)
     head = build_head((1, 1, 6), units=8, dropout=0.5, normalize=False, n_classes=2)
     chosen = params(epochs=EPOCHS, **changes)
-    compile_classifier(head, chosen.learning_rate)
+    compile_classifier(head, chosen, by_layer)
 
     def view(epoch: int) -> np.ndarray:
         if epoch == stops_before:
             raise StoppedError
         return data.inputs + np.float32(0.1 * epoch)
 
-    fitted = fit(head, view, data.labels, validation, chosen, checkpoint)
+    def rates(epoch: int) -> np.ndarray:
+        return np.float32([0.5 * (epoch >= 2), 0.5 * (epoch >= 2), 1, 1])
+
+    fitted = fit(head, view, data.labels, validation, chosen, checkpoint, rates=rates if by_layer else None)
     return [keras.ops.convert_to_numpy(variable) for variable in head.variables + head.optimizer.variables], fitted
 
 
@@ -62,6 +77,21 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path,
         train(Checkpoint(tmp_path), stops_before, keep=keep)
     assert_same(train(Checkpoint(tmp_path), keep=keep), whole)
     assert f"head: goes on after epoch {stops_before}, where an earlier run was stopped" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"overfits": True, "by_layer": True, "keep": "last", **OPTIONS},
+        {"by_layer": True, "keep": "best", **OPTIONS, "schedule": "cosine", "optimizer": "sgd", "weight_decay": 0},
+    ],
+    ids=["plateau", "cosine"],
+)
+def test_every_option_goes_on_where_it_was(tmp_path, changes):
+    whole = train(None, **changes)
+    with pytest.raises(StoppedError):
+        train(Checkpoint(tmp_path), 4, **changes)
+    assert_same(train(Checkpoint(tmp_path), **changes), whole)
 
 
 def test_a_training_may_be_stopped_again_and_again(tmp_path):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from worlds import TRAINING
 
 from stages.augment import AugmentParams, Views
 from transfer.backbone import build_backbone, build_preprocessing, cut_tensor, freeze_below, trainable_tail, with_preprocessing
@@ -18,9 +19,7 @@ RANGES = AugmentParams(views=VIEWS, rotation=40, width_shift=0.2, height_shift=0
 
 
 def training_params(learning_rate: float) -> TrainingParams:
-    return TrainingParams(
-        epochs=EPOCHS, batch_size=4, learning_rate=learning_rate, patience=None, keep="last", class_weight="balanced", seed=3
-    )
+    return TrainingParams(**TRAINING | {"epochs": EPOCHS, "learning_rate": learning_rate, "class_weight": "balanced", "seed": 3})
 
 
 def pass_all(frozen: keras.Model, images) -> list[np.ndarray]:
@@ -80,9 +79,10 @@ def scale_of(shape):
 
 
 def train(model, world, takes, learning_rate):
-    compile_classifier(model, learning_rate)
+    params = training_params(learning_rate)
+    compile_classifier(model, params)
     views = world["views"][takes]
-    return fit(model, lambda epoch: views[epoch % VIEWS], world["labels"], world["validation"][takes], training_params(learning_rate))
+    return fit(model, lambda epoch: views[epoch % VIEWS], world["labels"], world["validation"][takes], params)
 
 
 def new_head(shape):

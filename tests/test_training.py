@@ -5,18 +5,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from pydantic import ValidationError
+from worlds import TRAINING
 
+from transfer.batches import epoch_batches
 from transfer.classifier import Classifier, growing_history, load_classifier, predict_logits, probabilities, save_classifier
 from transfer.errors import PipelineError
 from transfer.examples import Examples
 from transfer.head import build_head
-from transfer.training import HeadTrainingParams, TrainingParams, compile_classifier, epoch_batches, fit, validate
-
-DEFAULTS = {"epochs": 3, "batch_size": 4, "learning_rate": 0.01, "patience": None, "keep": "last", "class_weight": None, "seed": 0}
+from transfer.training import HeadTrainingParams, TrainingParams, compile_classifier, fit, validate
 
 
 def params(**changes) -> TrainingParams:
-    return TrainingParams(**DEFAULTS | changes)
+    return TrainingParams(**TRAINING | changes)
 
 
 def examples(n: int, n_classes: int = 2, seed: int = 0, signal: float = 2.0) -> Examples:
@@ -31,7 +31,7 @@ def train(train_on: Examples, validation: Examples, n_classes: int = 2, dropout:
     keras.utils.set_random_seed(1)
     head = build_head((1, 1, 6), units=8, dropout=dropout, normalize=False, n_classes=n_classes)
     chosen = params(**changes)
-    compile_classifier(head, chosen.learning_rate)
+    compile_classifier(head, chosen)
     return head, fit(head, lambda epoch: train_on.inputs, train_on.labels, validation, chosen)
 
 
@@ -123,8 +123,9 @@ def test_an_epochs_view_is_the_one_that_was_asked_for():
     data = examples(8)
     keras.utils.set_random_seed(0)
     head = build_head((1, 1, 6), 4, 0, False, 2)
-    compile_classifier(head, 0.01)
-    fit(head, lambda epoch: (seen.append(epoch), data.inputs)[1], data.labels, data, params(epochs=4))
+    chosen = params(epochs=4)
+    compile_classifier(head, chosen)
+    fit(head, lambda epoch: (seen.append(epoch), data.inputs)[1], data.labels, data, chosen)
     assert seen == [0, 1, 2, 3]
 
 
@@ -145,7 +146,7 @@ def test_a_learning_rate_as_dvc_writes_it_is_a_number():
 
 
 def test_dropout_belongs_to_heads():
-    assert HeadTrainingParams(**DEFAULTS, units=4, dropout=0.5, normalize=True).dropout == 0.5
+    assert HeadTrainingParams(**TRAINING, units=4, dropout=0.5, normalize=True).dropout == 0.5
 
 
 @pytest.fixture

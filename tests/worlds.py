@@ -10,6 +10,25 @@ import yaml
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
+TRAINING = {  # every training parameter, with no option switched on
+    "epochs": 3,
+    "batch_size": 4,
+    "learning_rate": 0.01,
+    "patience": None,
+    "keep": "last",
+    "class_weight": None,
+    "optimizer": "rmsprop",
+    "weight_decay": 0,
+    "l2": 0,
+    "label_smoothing": 0,
+    "mixup": 0,
+    "schedule": "constant",
+    "warm_up": 0,
+    "plateau_factor": 0.5,
+    "plateau_patience": 3,
+    "ema": None,
+    "seed": 0,
+}
 
 
 def picture(seed: int, width: int = 12, height: int = 8) -> Image.Image:

@@ -3,32 +3,36 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from tqdm import tqdm
 
-from transfer.arrays import take
+from transfer.batches import Batch, BatchParams, read_rows, sample_weights, training_batches
 from transfer.checkpoints import Checkpoint, State
 from transfer.errors import PipelineError
 from transfer.examples import Examples
 from transfer.lean import keras
-from transfer.params import Params
+from transfer.optimizers import OptimizerParams, averaged, build_optimizer, use_averages
+from transfer.schedules import ScheduleParams, rate_share
 
 SHOW_EVERY = 1.0  # seconds: epochs may take a hundredth of one
 VALIDATION_BATCH = 256  # fixed, since another number would change the last bits of the validation loss
 
 
-class TrainingParams(Params):
-    epochs: PositiveInt
-    batch_size: PositiveInt
-    learning_rate: PositiveFloat
+class TrainingParams(OptimizerParams, ScheduleParams, BatchParams):
     patience: PositiveInt | None
     keep: Literal["best", "last"]
-    class_weight: Literal["balanced"] | None
-    seed: NonNegativeInt
+
+    @model_validator(mode="after")
+    def _waits_for_the_plateau(self) -> Self:
+        if self.schedule == "plateau" and self.patience is not None and self.patience <= self.plateau_patience:
+            raise ValueError(
+                f"patience = {self.patience} ends a training before plateau_patience = {self.plateau_patience} lowers its rate; choose more"
+            )
+        return self
 
 
 class HeadTrainingParams(TrainingParams):
@@ -45,14 +49,26 @@ class Fitted:
     epoch: int
 
 
-def compile_classifier(model: keras.Model, learning_rate: float) -> None:
-    """Compile for training from logits (B, L): binary cross-entropy for one logit, categorical for more; RMSprop."""
+def compile_classifier(model: keras.Model, params: TrainingParams, by_layer: bool = False) -> None:
+    """Compile for training from logits (B, L): binary cross-entropy for one logit, categorical for more.
+
+    Args:
+        by_layer: whether `fit` gets `rates`.
+    """
     if model.output_shape[-1] == 1:
-        loss, accuracy = keras.losses.BinaryCrossentropy(from_logits=True), keras.metrics.BinaryAccuracy(threshold=0.0)
+        loss = keras.losses.BinaryCrossentropy(from_logits=True)
+        accuracy = keras.metrics.MeanMetricWrapper(_majority_accuracy) if params.softens else keras.metrics.BinaryAccuracy(threshold=0.0)
+    elif params.softens:
+        loss, accuracy = keras.losses.CategoricalCrossentropy(from_logits=True), keras.metrics.CategoricalAccuracy()
     else:
         loss, accuracy = keras.losses.SparseCategoricalCrossentropy(from_logits=True), keras.metrics.SparseCategoricalAccuracy()
     accuracy.name = "accuracy"
-    model.compile(optimizer=keras.optimizers.RMSprop(learning_rate), loss=loss, weighted_metrics=[], metrics=[accuracy])
+    model.compile(optimizer=build_optimizer(params, by_layer), loss=loss, weighted_metrics=[], metrics=[accuracy])
+
+
+def _majority_accuracy(targets, logits):
+    """Whether each logit (B, 1) is on the side where most of its target is: a mixed image counts as the larger part of it."""
+    return keras.ops.cast(keras.ops.equal(targets > 0.5, logits > 0), "float32")
 
 
 @dataclass
@@ -64,6 +80,10 @@ class _Progress:
     best_epoch: int = 0
     best_weights: list[np.ndarray] | None = None
 
+    @property
+    def losses(self) -> list[float]:
+        return [row["val_loss"] for row in self.rows]
+
 
 def fit(
     model: keras.Model,
@@ -73,6 +93,7 @@ def fit(
     params: TrainingParams,
     checkpoint: Checkpoint | None = None,
     show: Callable[[pd.DataFrame], None] | None = None,
+    rates: Callable[[int], np.ndarray] | None = None,
 ) -> Fitted:
     """Train a compiled classifier in place and leave it with the weights to keep.
 
@@ -82,12 +103,17 @@ def fit(
         validation: what early stopping and `keep: best` look at (the validation loss).
         checkpoint: of an earlier process that was stopped in between; training goes on from there to the same end, bit for bit.
         show: gets the history so far about once a second, for whoever watches.
+        rates: what share of the learning rate each trainable variable has in an epoch, counted from 0: float32 (variables,).
+
+    The history's training loss is of what was trained on, smoothed and mixed; its validation loss is always the plain one, of the
+    averaged weights under `ema`, so that runs compare. Neither has the L2 penalty in it.
 
     Raises:
         PipelineError: the loss is no longer finite.
     """
-    targets = _targets(labels)
+    targets = _targets(model, labels)
     weights = sample_weights(labels, params.class_weight)
+    model.optimizer.build(model.trainable_variables)
     progress = _resume(model, checkpoint)
     shown = 0.0
     epochs = range(len(progress.rows), params.epochs)
@@ -95,28 +121,37 @@ def fit(
         for epoch in bar:
             if params.patience is not None and epoch - 1 - progress.best_epoch >= params.patience:
                 break
-            inputs = inputs_of(epoch)
-            batches = epoch_batches(len(labels), params.batch_size, params.seed, epoch)
-            trained = _average(
-                (len(batch), model.train_on_batch(_inputs(inputs, batch), targets[batch], sample_weight=weights[batch], return_dict=True))
-                for batch in batches
-            )
-            check = validate(model, validation)
+            if rates is not None:
+                model.optimizer.factors.assign(rates(epoch))
+            batches = training_batches(inputs_of(epoch), targets, weights, params, epoch)
+            trained = _average(_steps(model, batches, params, epoch, -(-len(labels) // params.batch_size), progress.losses))
+            with averaged(model):
+                check = validate(model, validation)
+                if check["loss"] < progress.best_loss:
+                    progress.best_loss, progress.best_epoch = check["loss"], epoch
+                    progress.best_weights = model.get_weights() if params.keep == "best" else None
             progress.rows.append({"epoch": epoch + 1, **trained, **{f"val_{name}": value for name, value in check.items()}})
             bar.set_postfix_str(f"loss {trained['loss']:.3f}, validation loss {check['loss']:.3f}, accuracy {check['accuracy']:.3f}")
             if not np.isfinite([trained["loss"], check["loss"]]).all():
                 raise PipelineError(f"the loss is not finite in epoch {epoch + 1}; lower learning_rate = {params.learning_rate:g}")
-            if check["loss"] < progress.best_loss:
-                progress.best_loss, progress.best_epoch = check["loss"], epoch
-                progress.best_weights = model.get_weights() if params.keep == "best" else None
             if checkpoint is not None and checkpoint.is_due():
                 checkpoint.save(_state(model, progress))
             if show is not None and time.monotonic() - shown >= SHOW_EVERY:
                 shown = time.monotonic()
                 show(pd.DataFrame(progress.rows))
+    use_averages(model)
     if progress.best_weights is not None:
         model.set_weights(progress.best_weights)
     return Fitted(pd.DataFrame(progress.rows), progress.best_epoch + 1 if params.keep == "best" else len(progress.rows))
+
+
+def _steps(
+    model: keras.Model, batches: Iterable[Batch], params: TrainingParams, epoch: int, steps: int, losses: list[float]
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """Train on each batch at its step's rate: number of examples, and what Keras reports."""
+    for step, batch in enumerate(batches):
+        model.optimizer.learning_rate = params.learning_rate * rate_share(params, epoch, step, steps, losses)
+        yield len(batch.inputs), model.train_on_batch(batch.inputs, batch.targets, sample_weight=batch.weights, return_dict=True)
 
 
 def _state(model: keras.Model, progress: _Progress) -> State:
@@ -134,7 +169,6 @@ def _resume(model: keras.Model, checkpoint: Checkpoint | None) -> _Progress:
     state = checkpoint.load() if checkpoint is not None else None
     if state is None:
         return _Progress()
-    model.optimizer.build(model.trainable_variables)
     for variable, array in zip(model.variables + model.optimizer.variables, state.arrays["model"] + state.arrays["optimizer"], strict=True):
         variable.assign(array)
     numbers = state.numbers
@@ -142,28 +176,12 @@ def _resume(model: keras.Model, checkpoint: Checkpoint | None) -> _Progress:
     return _Progress(numbers["rows"], numbers["best_loss"], numbers["best_epoch"], state.arrays["best"] or None)
 
 
-def sample_weights(labels: np.ndarray, class_weight: str | None) -> np.ndarray:
-    """How much each example counts, float32 (N,): all the same, or `balanced` by scikit-learn's definition."""
-    if class_weight is None:
-        return np.ones(len(labels), dtype=np.float32)
-    from sklearn.utils.class_weight import compute_sample_weight  # a second to import, so only for who wants it
-
-    return compute_sample_weight(class_weight, labels).astype(np.float32)
-
-
-def epoch_batches(n: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
-    """The rows of each step of an epoch: a shuffle of 0..n-1 drawn from (seed, epoch), the last batch maybe smaller."""
-    order = np.random.default_rng([seed, epoch]).permutation(n)
-    for start in range(0, n, batch_size):
-        yield order[start : start + batch_size]
-
-
 def validate(model: keras.Model, examples: Examples) -> dict[str, float]:
     """Loss and accuracy over all examples, counted and then divided."""
-    targets = _targets(examples.labels)
+    targets = _targets(model, examples.labels)
     batches = (slice(start, start + VALIDATION_BATCH) for start in range(0, len(targets), VALIDATION_BATCH))
     return _average(
-        (len(targets[batch]), model.test_on_batch(_inputs(examples.inputs, batch), targets[batch], return_dict=True)) for batch in batches
+        (len(targets[batch]), model.test_on_batch(read_rows(examples.inputs, batch), targets[batch], return_dict=True)) for batch in batches
     )
 
 
@@ -173,11 +191,8 @@ def _average(batches: Iterable[tuple[int, dict[str, float]]]) -> dict[str, float
     return {name: float(np.average([report[name] for report in reports], weights=sizes)) for name in ("loss", "accuracy")}
 
 
-def _inputs(array: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
-    """Rows as the models take them, whatever they are stored as: float32 (b, ...)."""
-    return take(array, rows).astype(np.float32, copy=False)
-
-
-def _targets(labels: np.ndarray) -> np.ndarray:
-    """Labels as both losses take them: float32 (N, 1)."""
+def _targets(model: keras.Model, labels: np.ndarray) -> np.ndarray:
+    """Labels as the model's loss takes them: float32 (N, 1), or one-hot (N, C) where targets can be soft."""
+    if isinstance(model.loss, keras.losses.CategoricalCrossentropy):
+        return np.eye(model.output_shape[-1], dtype=np.float32)[labels]
     return labels.reshape(-1, 1).astype(np.float32)
