@@ -52,10 +52,10 @@ def test_shares_are_beta_distributed():
     assert shares.var() == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.01)
 
 
-@pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize(
-    "changes", [{"label_smoothing": 0.2}, {"mixup": 0.4}, {"label_smoothing": 0.2, "mixup": 0.4, "class_weight": "balanced"}]
-)
+ALL = {"label_smoothing": 0.2, "mixup": 0.4, "class_weight": "balanced"}
+
+
+@pytest.mark.parametrize(("n_classes", "changes"), [(2, {"label_smoothing": 0.2}), (3, {"mixup": 0.4}), (2, ALL), (3, ALL)])
 def test_a_training_learns_from_these_and_is_validated_on_plain_labels(n_classes, changes):
     """At a rate of next to nothing, so that all losses are of one network."""
     data, validation = examples(11, n_classes), examples(7, n_classes, seed=1)
