@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from PIL import Image
 from pydantic import NonNegativeInt, PositiveInt
 
 from transfer.backbone import load_backbone, with_preprocessing
@@ -34,6 +35,7 @@ CALIBRATION = MODELS / "calibration.json"
 # With 12 images a dense layer's rows depend on their place in the batch, with 16, 24, 48, 64 and 256 they do not and are the same
 # bits (measured for 123 heads); so the frozen pass goes twelve by twelve, and the classifier takes two of these.
 CLASSIFIED = 2 * CPU_BATCH
+NOT_FINITE = "the network gives it no finite number; see extract.storage and compute.precision"
 # What decides how images become activations: stage, key in params.yaml.
 _DECISIVE = (("decode", "decode"), ("extract", "backbone"), ("extract", "extract.storage"), ("extract", "compute.precision"))
 
@@ -54,8 +56,8 @@ class Predictor:
         self.class_names = classifier.class_names
         self.image_size = frozen.input_shape[1]
         self.batch = batch
-        self._classifier, self._temperature, self._storage = classifier, temperature, storage
-        self._interpolation, self._novelty = interpolation, novelty
+        self.classifier, self.novelty = classifier, novelty
+        self._temperature, self._storage, self._interpolation = temperature, storage, interpolation
         wanted = {classifier.takes} | ({"cut"} if novelty is not None else set())
         outputs = dict(zip(OUTPUTS, frozen.outputs, strict=True))
         self._frozen = keras.Model(frozen.input, {name: outputs[name] for name in wanted})  # nothing else is computed
@@ -64,26 +66,33 @@ class Predictor:
 
     def decode(self, content: bytes) -> np.ndarray:
         """An image file's bytes as `decode` has them, uint8 (image_size, image_size, 3); BadImageError where they are no image."""
-        return resize(read_rgb(content), self.image_size, self._interpolation)
+        return self.shrink(read_rgb(content))
+
+    def shrink(self, image: Image.Image) -> np.ndarray:
+        """An RGB image of any size as the network takes it, uint8 (image_size, image_size, 3)."""
+        return resize(image, self.image_size, self._interpolation)
 
     def predict(self, images: np.ndarray) -> list[Prediction]:
         """Predict uint8 (B, image_size, image_size, 3), B from 1 to `batch`."""
-        n = len(images)
-        activations = self._activations(images)
-        taken = np.zeros((self.batch, *self._classifier.model.input_shape[1:]), np.float32)
-        taken[:n] = activations[self._classifier.takes]
-        logits = keras.ops.convert_to_numpy(self._classifier.model.predict_on_batch(taken))[:n]
+        return self.judge(self.activations(images))
+
+    def judge(self, activations: dict[str, np.ndarray]) -> list[Prediction]:
+        """Predict images by what `activations` has made of them."""
+        n = len(activations[self.classifier.takes])
+        taken = np.zeros((self.batch, *self.classifier.model.input_shape[1:]), np.float32)
+        taken[:n] = activations[self.classifier.takes]
+        logits = keras.ops.convert_to_numpy(self.classifier.model.predict_on_batch(taken))[:n]
         with np.errstate(invalid="ignore", over="ignore"):
             chances = probabilities(logits / self._temperature)
             for name in activations:  # a dense layer may make a number even of these
                 chances[~np.isfinite(activations[name]).all(axis=(1, 2, 3))] = np.nan
-            if self._novelty is None:
+            if self.novelty is None:
                 return [Prediction(each, None, None) for each in chances]
-            distances = self._novelty.distances(pool(activations["cut"]))
-        percentiles = self._novelty.percentiles(distances)
+            distances = self.novelty.distances(pool(activations["cut"]))
+        percentiles = self.novelty.percentiles(distances)
         return [Prediction(*each) for each in zip(chances, distances.tolist(), percentiles.tolist(), strict=True)]
 
-    def _activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """What the frozen layers make of the images, in the precision in which `extract` keeps it: (B, h, w, C) by name."""
         computed = []
         for start in range(0, len(images), self._pass):
@@ -124,7 +133,7 @@ class Predictor:
 def _row(path: str, prediction: Prediction) -> Row:
     if np.isfinite(prediction.probabilities).all():
         return Row(path, prediction)
-    return Row(path, None, "the network gives it no finite number; see extract.storage and compute.precision")
+    return Row(path, None, NOT_FINITE)
 
 
 def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Predictor:
