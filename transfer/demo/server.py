@@ -1,0 +1,81 @@
+"""The address that the demo listens on, and the server that waits there."""
+
+import errno
+import ipaddress
+import os
+import socket
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from flask import Flask
+from waitress import create_server
+
+from transfer.errors import PipelineError
+
+_THREADS = 4  # one image is looked at at a time; the others hand out the page meanwhile
+_CONNECTIONS = 32  # each may hold an image of the largest size that is allowed
+_ANSWER = 64 * 2**20  # bytes, far above any answer: what is larger would go through a file
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; 0 is any free port.
+
+    Raises:
+        PipelineError: no such host, or the port is taken or not allowed.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family)
+    except (socket.gaierror, UnicodeError) as error:
+        raise PipelineError(f"--host {host}: no such address ({error})") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PipelineError(f"port {port} of {host} is in use; choose another with --port, or any that is free with --port 0") from None
+        raise PipelineError(f"cannot listen on port {port} of {host}: {os.strerror(error.errno)}; choose another with --port") from None
+
+
+def is_loopback(listening: socket.socket) -> bool:
+    """Whether only this machine can reach it."""
+    return ipaddress.ip_address(listening.getsockname()[0]).is_loopback
+
+
+def url(host: str, listening: socket.socket) -> str:
+    """What to open in a browser on this machine."""
+    address, port = listening.getsockname()[:2]
+    name = "localhost" if ipaddress.ip_address(address).is_unspecified else host
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+
+
+def names_of(host: str, listening: socket.socket) -> Callable[[str], bool]:
+    """Whether a Host header is one of the server's: of any port, since a tunnel may have another.
+
+    An address is nobody's to point elsewhere, unlike a name; so where other machines may come, any address will do.
+    """
+    is_private = is_loopback(listening)
+    names = {"localhost", host.lower()} | (set() if is_private else {socket.gethostname().lower()})
+
+    def is_ours(header: str) -> bool:
+        try:
+            name = urlsplit(f"//{header}").hostname or ""
+        except ValueError:
+            return False
+        try:
+            return ipaddress.ip_address(name).is_loopback or not is_private
+        except ValueError:
+            return name in names
+
+    return is_ours
+
+
+def serve(app: Flask, listening: socket.socket, most_bytes: int) -> None:
+    """Serve until Ctrl-C. Requests and answers stay in memory: no upload reaches the disk."""
+    create_server(
+        app,
+        sockets=[listening],
+        threads=_THREADS,
+        connection_limit=_CONNECTIONS,
+        max_request_body_size=most_bytes + 1,  # Waitress takes what is smaller, and refuses the rest before it is read
+        inbuf_overflow=most_bytes + 1,
+        outbuf_overflow=_ANSWER,
+        ident=None,
+    ).run()

@@ -1,0 +1,132 @@
+"""What the page asks for, an image at a time: the class, what in the image spoke for it, and the training images nearest to it."""
+
+import base64
+import io
+import threading
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from transfer.arrays import read_array
+from transfer.backbone import load_backbone
+from transfer.backbones import BackboneParams
+from transfer.errors import PipelineError
+from transfer.gradcam import heat_maps, overlay, split_at_maps
+from transfer.images import read_rgb
+from transfer.lean import keras
+from transfer.manifest import read_manifest, rows_of
+from transfer.params import load_params
+from transfer.predicting.novelty import pool
+from transfer.predicting.predictor import NOT_FINITE, Predictor, load_predictor
+from transfer.predicting.writers import UNLIKE, ranking
+
+IMAGES = Path("data/images/train.npy")
+MOST_CLASSES = 5
+MOST_NEAREST = 5
+SHOWN = 512  # pixels a side at the most of a picture on the page
+_USUAL = 90.0  # percentile of the validation images up to which an image is called like the training images
+
+
+class Service:
+    """Answers for one image at a time, whichever threads ask: so that the largest images never take memory together."""
+
+    def __init__(
+        self, name: str, predictor: Predictor, split_at: tuple[keras.Model, keras.Model], train: pd.DataFrame, train_images: np.ndarray
+    ):
+        self.name, self.class_names = name, predictor.class_names
+        self._predictor, self._split_at = predictor, split_at
+        self._train, self._train_images = train, train_images
+        self._lock = threading.Lock()
+
+    def answer(self, content: bytes) -> dict:
+        """What the page shows of an image file's bytes, ready for JSON; pictures are data URLs, numbers rounded as `predict` does.
+
+        predicted, probability; classes: the likeliest few, each with name and probability; distance, unlike: as `predict` has them;
+        likeness: the same in words; is_unlike: whether `predict` would mark it; picture; heat: the picture under its Grad-CAM, and
+        is_seen: whether anything spoke for the class; nearest: training images, each with path, class, distance, picture.
+
+        Raises:
+            BadImageError: these bytes are no image.
+            PipelineError: the network gives it no finite number.
+        """
+        with self._lock:
+            return self._answer(read_rgb(content))
+
+    def _answer(self, image: Image.Image) -> dict:
+        activations = self._predictor.activations(self._predictor.shrink(image)[None])
+        prediction = self._predictor.judge(activations)[0]
+        if not np.isfinite(prediction.probabilities).all():
+            raise PipelineError(NOT_FINITE)
+        image.thumbnail((SHOWN, SHOWN))
+        ranked = ranking(prediction.probabilities)
+        chances = [
+            {"name": self.class_names[label], "probability": round(float(prediction.probabilities[label]), 6)}
+            for label in ranked[:MOST_CLASSES]
+        ]
+        heat = heat_maps(self._split_at, activations["cut"], np.array([0]), np.array(ranked[:1]))[0]
+        return {
+            "predicted": chances[0]["name"],
+            "probability": chances[0]["probability"],
+            "classes": chances,
+            "distance": round(prediction.distance, 6),
+            "unlike": round(prediction.percentile, 2),
+            "likeness": likeness(prediction.percentile),
+            "is_unlike": prediction.percentile > UNLIKE,
+            "picture": data_url(image),
+            "heat": data_url(Image.fromarray(overlay(np.asarray(image), heat))),
+            "is_seen": bool(heat.any()),
+            "nearest": self._nearest(activations["cut"]),
+        }
+
+    def _nearest(self, cut: np.ndarray) -> list[dict]:
+        distances, rows = self._predictor.novelty.nearest(pool(cut))
+        return [
+            {
+                "path": self._train["path"][row],
+                "class": self._train["class_name"][row],
+                "distance": round(distance, 6),
+                "picture": data_url(Image.fromarray(self._train_images[row])),
+            }
+            for distance, row in list(zip(distances[0].tolist(), rows[0].tolist(), strict=True))[:MOST_NEAREST]
+        ]
+
+
+def load_service(name: str, interpolation: str) -> Service:
+    """The model `models/NAME` with all that its answers need.
+
+    Args:
+        interpolation: `decode.interpolation`.
+
+    Raises:
+        PipelineError: as `load_predictor`, and where the training images are missing or damaged.
+    """
+    predictor = load_predictor(name, interpolation, with_novelty=True)
+    architecture = load_params(BackboneParams, "backbone")
+    classifier = predictor.classifier
+    split_at = split_at_maps(classifier.model, classifier.takes, load_backbone(architecture), architecture.unfreeze_from)
+    train = rows_of(read_manifest(), "train")
+    service = Service(name, predictor, split_at, train, read_array(IMAGES, rows=len(train), ndim=4))
+    service.answer(_file(Image.new("RGB", (1, 1)), "PNG"))  # so that the first person does not wait for what is built at first use
+    return service
+
+
+def likeness(percentile: float) -> str:
+    """What the percentile of `Novelty.percentiles` means, for a person."""
+    count = f"{round(percentile, 1):g} % of the validation images are nearer to the training images than this one."
+    if percentile > UNLIKE:
+        return f"Hardly like anything it was trained on, so the answer rests on little: {count}"
+    return f"{'Like what' if percentile <= _USUAL else 'Farther than most from what'} it was trained on: {count}"
+
+
+def data_url(image: Image.Image) -> str:
+    """A picture for a page: thumbnails as they are, larger ones as JPEG, which are a tenth of the bytes."""
+    kind = "PNG" if max(image.size) <= SHOWN // 4 else "JPEG"
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(_file(image, kind)).decode()}"
+
+
+def _file(image: Image.Image, kind: str) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **({"quality": 90} if kind == "JPEG" else {}))
+    return file.getvalue()
