@@ -5,7 +5,7 @@ BACKENDS := .venv-backends
 AUDIT := .venv-audit
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run verify test test-slow test-backends reproduce reproduce-jax chaos fuzz audit engines bench lesson seeds lint lock clean
+.PHONY: run demo verify test test-slow test-backends reproduce reproduce-jax chaos fuzz audit engines bench lesson seeds lint lock clean
 .DEFAULT_GOAL := run
 
 # A marker newer than the lock stands for an environment that holds exactly the lock.
@@ -39,6 +39,9 @@ $(AUDIT)/installed: tests/audit.txt
 
 run: $(VENV)/installed  ## set up, run what changed, print the models' table
 	python -m transfer.run
+
+demo: $(VENV)/installed  ## a page on this machine where the trained models can be tried (python -m stages.demo --help)
+	python -m stages.demo
 
 verify: $(VENV)/installed  ## re-hash all that dvc.lock names, in the workspace and the cache; print what repairs it
 	python -m transfer.verify

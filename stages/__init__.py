@@ -1,4 +1,4 @@
-"""The stages of dvc.yaml, and the command `predict`: `python -m stages.NAME` runs one, `--help` says what it reads and writes."""
+"""The stages of dvc.yaml, and the commands `predict` and `demo`: `python -m stages.NAME` runs one, `--help` says what it does."""
 
 import os
 

@@ -1,45 +1,31 @@
 """The report in a real browser: what a person with a phone, a keyboard, a screen reader or a printer meets.
 
-Debian's `chromium` and `chromium-driver`; without them these tests are skipped.
+Without a browser (`browser.py`) these tests are skipped.
 """
 
 import base64
 import contextlib
-import json
-import os
-import shutil
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from browser import Chrome, chromium, forget_logs, grave_violations, needs_browser, requested, set_view
 from reporting import write_world
+from selenium.webdriver import Keys
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.select import Select
 from test_report import HOSTILE
 
 from stages.report import PAGE, main
 
-pytest.importorskip("selenium", reason="the browser's tests need selenium: tests/requirements.txt")
-from selenium.webdriver import Chrome, ChromeOptions, Keys
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
-from selenium.webdriver.support.select import Select
-
-BROWSER, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium or chromedriver is not installed")
+pytestmark = needs_browser
 WIDTHS = (390, 1440)
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    options.binary_location = BROWSER
-    arguments = ["--headless=new", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]
-    for argument in arguments + (["--no-sandbox"] if os.geteuid() == 0 else []):  # root has no sandbox to be in
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +43,8 @@ def pages(tmp_path_factory) -> dict[str, Path]:
 
 def show(browser: Chrome, page: Path, width: int = 1440, scheme: str = "light") -> None:
     """Open a page afresh; forget what earlier pages logged."""
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    for log in ("browser", "performance"):
-        browser.get_log(log)
+    set_view(browser, width, scheme)
+    forget_logs(browser)
     browser.get(page.as_uri())
 
 
@@ -80,9 +63,7 @@ def test_it_opens_without_an_error_and_without_a_network(browser, pages, name):
     show(browser, pages[name])
     assert browser.get_log("browser") == []
     assert browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)") == []
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    sent = {message["params"]["request"]["url"] for message in messages if message["method"] == "Network.requestWillBeSent"}
-    assert {url for url in sent if not url.startswith("data:")} == {pages[name].as_uri()}
+    assert requested(browser) == {pages[name].as_uri()}
     widths = browser.execute_script("return [...document.images].map(image => image.complete && image.naturalWidth)")
     assert len(widths) > 10
     assert all(widths)
@@ -114,15 +95,9 @@ def test_the_page_does_not_scroll_sideways(browser, pages, name, width):
 
 @pytest.mark.parametrize(("name", "scheme", "width"), [("plain", "light", 390), ("plain", "dark", 1440), ("hostile", "light", 1440)])
 def test_axe_finds_no_serious_violation(browser, pages, name, scheme, width):
-    found = find_spec("axe_playwright_python")  # from tests/requirements.txt, as Selenium is: without it this fails
     show(browser, pages[name], width, scheme)
     browser.execute_script("document.querySelectorAll('details').forEach(each => { each.open = true })")
-    browser.execute_script((Path(found.submodule_search_locations[0]) / "axe.min.js").read_text(encoding="utf-8"))
-    violations = browser.execute_async_script(
-        "axe.run(document, {resultTypes: ['violations']}).then(result => arguments[0](result.violations))"
-    )
-    grave = [violation for violation in violations if violation["impact"] in ("serious", "critical")]
-    assert [(violation["id"], [node["html"][:120] for node in violation["nodes"][:3]]) for violation in grave] == []
+    assert grave_violations(browser) == []
 
 
 def test_mistakes_are_filtered_by_model_class_and_text(browser, pages):
