@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, render_template, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
@@ -49,7 +48,7 @@ def create_app(service: "Service", is_ours: Callable[[str], bool], most_bytes: i
         if not is_ours(request.host):
             abort(421, "This server does not go by that name; --host says which address it listens on.")
         origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
-        is_elsewhere = origin is not None and urlsplit(origin).netloc != request.host
+        is_elsewhere = origin not in (None, f"http://{request.host}", f"https://{request.host}")
         if request.method == "POST" and (is_elsewhere or site not in ("none", "same-origin")):
             abort(403, "Another site's page has asked this.")
 

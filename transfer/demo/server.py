@@ -14,6 +14,7 @@ from transfer.errors import PipelineError
 
 _THREADS = 4  # one image is looked at at a time; the others hand out the page meanwhile
 _CONNECTIONS = 32  # each may hold an image of the largest size that is allowed
+_FRAMING = 2**16  # what sending a body in chunks may add to it; the application counts the image alone
 _ANSWER = 64 * 2**20  # bytes, far above any answer: what is larger would go through a file
 
 
@@ -74,8 +75,8 @@ def serve(app: Flask, listening: socket.socket, most_bytes: int) -> None:
         sockets=[listening],
         threads=_THREADS,
         connection_limit=_CONNECTIONS,
-        max_request_body_size=most_bytes + 1,  # Waitress takes what is smaller, and refuses the rest before it is read
-        inbuf_overflow=most_bytes + 1,
+        max_request_body_size=most_bytes + _FRAMING,  # what is larger is refused before it is read
+        inbuf_overflow=most_bytes + _FRAMING,
         outbuf_overflow=_ANSWER,
         ident=None,
     ).run()

@@ -66,7 +66,7 @@ def read_pooled(split: str, rng: np.random.Generator) -> tuple[np.ndarray, np.nd
     """The rows of a split that serve, int (N,), and their vectors, float32 (N, C)."""
     file = features_file(split, "cut")
     if not file.exists():
-        raise PipelineError(f"{file} is missing; run `dvc pull extract` or `dvc repro extract`, or do without it: --no-novelty")
+        raise PipelineError(f"{file} is missing; run `dvc pull extract` or `dvc repro extract`; `predict` can do without: --no-novelty")
     activations = read_array(file, ndim=4)
     rows = np.sort(rng.choice(len(activations), min(len(activations), MOST_NEIGHBOURS), replace=False))
     vectors = np.concatenate([pool(take(activations, rows[start : start + _ROWS])) for start in range(0, len(rows), _ROWS)])
