@@ -51,12 +51,13 @@ def pixels_of(data_url: str) -> np.ndarray:
 
 
 def test_an_answer_is_that_of_evaluate_and_of_predict(base, service):
-    for one in pd.read_csv(base / f"plots/predictions/{service.name}.csv").itertuples():
-        content = content_of(base, one.path)
+    evaluated = list(pd.read_csv(base / f"plots/predictions/{service.name}.csv").itertuples())
+    contents = [content_of(base, one.path) for one in evaluated]
+    predictions = service._predictor.predict(np.stack([service._predictor.decode(content) for content in contents]))
+    for one, content, predicted in zip(evaluated, contents, predictions, strict=True):
         answer = json.loads(json.dumps(service.answer(content)))
         assert (answer["predicted"], answer["probability"]) == (one.predicted, one.probability)
         assert [each["name"] for each in answer["classes"]] == [one.predicted, *({"a", "b"} - {one.predicted})]
-        (predicted,) = service._predictor.predict(service._predictor.decode(content)[None])
         assert (answer["distance"], answer["unlike"]) == (round(predicted.distance, 6), round(predicted.percentile, 2))
 
 
@@ -66,7 +67,7 @@ def test_the_heat_is_that_of_evaluates_pictures(base, service, manifest):
 
     test = manifest[manifest["split"] == "test"].reset_index(drop=True)
     cut = np.load(base / "data/features/test_cut.npy")
-    for row, path in enumerate(test["path"]):
+    for row, path in enumerate(test["path"][:3]):
         answer = service.answer(content_of(base, path))
         target = service.class_names.index(answer["predicted"])
         (heat,) = heat_maps(service._split_at, cut, np.array([row]), np.array([target]))
@@ -96,7 +97,7 @@ def test_a_large_picture_is_shown_smaller_and_keeps_its_shape(service):
 
 
 def test_threads_get_the_answers_of_their_own_images(base, service, manifest):
-    contents = [content_of(base, path) for path in manifest["path"][:8]]
+    contents = [content_of(base, path) for path in manifest["path"][:3]]
     alone = [service.answer(content) for content in contents]
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(service.answer, contents)) == alone
