@@ -14,7 +14,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-COMMANDS = {"predict", "demo"}  # in stages/ too, for a person to run: DVC does not, and no section of params.yaml is theirs
+COMMANDS = {"demo", "export", "predict"}  # in stages/ too, for a person to run: DVC does not, and no section of params.yaml is theirs
 TEMPLATES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "transfer/reporting/templates").iterdir()}
 
 
@@ -124,6 +124,7 @@ def test_only_evaluate_reads_the_test_split():
 NAME_THE_TEST_SPLIT = {
     "evaluate.py": "scores it",
     "audit.py": "compares its images' perceptual hashes, which split wrote, with the others'",
+    "export.py": "holds exported files against their model, a command for when everything is chosen",
     "card.py": "says that the results are of the test split",
     "manifest.py": "lists the splits",
     "sources.py": "knows folders of that name",

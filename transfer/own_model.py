@@ -29,7 +29,7 @@ def read_own_model(path: Path, sha256: str | None) -> keras.Model:
     if found != sha256.lower():
         raise PipelineError(f"{named}: its sha256 is {found}, but weights.sha256 = {sha256}; correct the one that is wrong")
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever a file makes it run into
         raise PipelineError(f"{named}: Keras cannot read it: {error}\nLayers with code of their own are not loaded, for safety") from None
     return _without_top(model, named)

@@ -1,0 +1,177 @@
+"""Exported files: what they see of an image, what they answer, what they hold, and when they are refused."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import pytest
+import tensorflow as tf
+from PIL import Image
+from pipeline import call
+
+from transfer.backbones import BackboneParams
+from transfer.classifier import Classifier, probabilities
+from transfer.errors import PipelineError
+from transfer.exporting import export
+from transfer.exporting.checks import Answers, Checked, check
+from transfer.exporting.formats import ABOUT, LABELS, About, write
+from transfer.exporting.names import FORMATS
+from transfer.exporting.resizing import ResizeAsPillow
+from transfer.exporting.runtimes import open_runtime
+from transfer.exporting.whole import build_whole
+from transfer.images import resize
+
+SIZES = [(32, 32), (64, 64), (1, 1), (1, 90), (33, 31), (20, 90), (90, 20), (65, 32), (64, 48), (65, 48), (200, 120), (121, 230), (300, 77)]
+BACKBONE = BackboneParams(name="VGG16", image_size=32, preprocessing="imagenet", unfreeze_from="second")
+ABOUT_IT = About(["cat", "Hund & Käse"], "0123456789ab", 32)
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("interpolation", "most_off"), [("nearest", 0), ("bilinear", 0.02), ("bicubic", 0.005), ("lanczos", 0.005)])
+def test_the_layer_resizes_as_pillow_does(interpolation, most_off):
+    """All but few numbers are the same, and those are off by one."""
+    layer = ResizeAsPillow(32, interpolation)
+    off = []
+    for height, width in SIZES:
+        pixels = picture(height, width)
+        ours = np.asarray(layer(pixels[None]))[0]
+        expected = resize(Image.fromarray(pixels), 32, interpolation).astype(np.float32)
+        assert np.abs(ours - expected).max() <= 1, (height, width)
+        off.append((ours != expected).mean())
+    assert np.mean(off) <= most_off
+
+
+def backbone() -> keras.Model:
+    pixels = keras.Input((32, 32, 3))
+    x = keras.layers.Conv2D(4, 3, strides=2, activation="relu", name="first")(pixels)
+    return keras.Model(pixels, keras.layers.Conv2D(6, 3, strides=2, activation="relu", name="second")(x))
+
+
+def head(takes: str, n_logits: int, network: keras.Model) -> keras.Model:
+    shape = (network.output if takes == "features" else network.get_layer("second").input).shape[1:]
+    activations = keras.Input(shape)
+    x = keras.layers.Rescaling(0.02)(keras.layers.Flatten()(activations))
+    return keras.Model(activations, keras.layers.Dense(n_logits)(x))
+
+
+@pytest.mark.parametrize(("takes", "n_logits"), [("features", 1), ("cut", 3)])
+def test_the_whole_is_its_parts_one_after_the_other(takes, n_logits):
+    keras.utils.set_random_seed(0)
+    network = backbone()
+    model = head(takes, n_logits, network)
+    pixels = picture(48, 40)
+    mean = np.array([103.939, 116.779, 123.68], np.float32)
+    seen = resize(Image.fromarray(pixels), 32, "bicubic")[None, ..., ::-1].astype(np.float32) - mean
+    activations = network(seen) if takes == "features" else network.get_layer("first")(seen)
+    expected = probabilities(np.asarray(model(activations)) / 1.7)
+    classifier = Classifier(model, takes, ["a", "b", "c"][: max(2, n_logits)], 1)
+    whole = build_whole(classifier, network, BACKBONE, "bicubic", 1.7)
+    np.testing.assert_allclose(whole.predict_on_batch(pixels[None]), expected, atol=2e-3)  # a pixel may be off by one
+
+
+@pytest.fixture(scope="module")
+def whole() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    network = backbone()
+    return build_whole(Classifier(head("cut", 1, network), "cut", ["a", "b"], 1), network, BACKBONE, "bilinear", 0.5)
+
+
+@pytest.fixture(scope="module")
+def written(whole, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("export")
+    for kind in FORMATS:
+        write(kind, folder / FORMATS[kind].file, whole, ABOUT_IT)
+    return folder
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_each_runtime_answers_as_keras_does_for_images_of_any_size(kind, whole, written):
+    run = open_runtime(written / FORMATS[kind].file)
+    tolerance = {"litert_float16": 5e-3, "litert_int8": 0.05}.get(kind, 1e-4)
+    for height, width in [(32, 32), (90, 40), (33, 120), (1, 5)]:
+        pixels = picture(height, width, seed=height)
+        np.testing.assert_allclose(run(pixels), whole.predict_on_batch(pixels[None])[0], atol=tolerance)
+
+
+def test_class_names_and_version_are_inside_each(written):
+    expected = ABOUT_IT.to_dict()
+    assert json.loads(tf.saved_model.load(written / "saved_model").about().numpy()) == expected
+    metadata = {entry.key: entry.value for entry in onnx.load(written / "classifier.onnx").metadata_props}
+    assert json.loads(metadata["class_names"]) == expected["class_names"] and metadata["version"] == expected["version"]
+    for kind in ("litert", "litert_float16", "litert_int8"):
+        with zipfile.ZipFile(written / FORMATS[kind].file) as archive:
+            assert archive.read(LABELS).decode() == "cat\nHund & Käse\n"
+            assert json.loads(archive.read(ABOUT)) == expected
+
+
+def test_a_check_counts_what_the_runtime_says(whole, written):
+    images = np.stack([picture(32, 32, seed) for seed in range(5)])
+    expected = whole.predict_on_batch(images)
+    labels = expected.argmax(axis=1)
+    right = check("onnx", written / "classifier.onnx", Answers(images, expected, labels))
+    assert (right.accuracy, right.equal_labels) == (1, 1) and right.difference < 1e-6
+    wrong = check("onnx", written / "classifier.onnx", Answers(images, expected[:, ::-1], 1 - labels))
+    assert (wrong.accuracy, wrong.equal_labels) == (0, 0) and wrong.difference > 1e-6
+
+
+ANSWERS = Answers(np.zeros((10, 1, 1, 3), np.uint8), np.eye(2)[[0] * 10], np.zeros(10, int))
+
+
+@pytest.mark.parametrize(
+    ("checked", "words"),
+    [
+        (Checked("onnx", "f", 1, 1, 1, 0.9, 0), "onnx: 90.0% of the labels are equal"),
+        (Checked("litert", "f", 1, 1, 1, 1, 2e-4), "litert: 100.0% of the labels are equal, probabilities differ by up to 0.0002"),
+        (Checked("litert_int8", "f", 1, 1, 0.9, 0.9, 0.4), "litert_int8: accuracy 0.900 instead of 1.000; leave it out"),
+    ],
+)
+def test_a_file_that_answers_otherwise_is_refused(checked, words):
+    with pytest.raises(PipelineError) as error:
+        export.refuse([checked], ANSWERS, margin=0.05)
+    assert words in str(error.value)
+
+
+def test_what_keeps_to_its_bounds_is_not():
+    export.refuse([Checked("onnx", "f", 1, 1, 1, 1, 1e-4), Checked("litert_int8", "f", 1, 1, 0.9, 0.9, 0.4)], ANSWERS, margin=0.1)
+
+
+def test_an_export_is_replaced_and_nothing_else_is(tmp_path):
+    new, output = tmp_path / "t/new", tmp_path / "output"
+    new.mkdir(parents=True)
+    (new / "export.json").touch()
+    output.mkdir()
+    (output / "diary.txt").touch()
+    with pytest.raises(PipelineError, match="holds something else than an export"):
+        export.replace(output, new)
+    assert [file.name for file in output.iterdir()] == ["diary.txt"]
+    (output / "diary.txt").rename(output / "export.json")
+    (output / "old.onnx").touch()
+    export.replace(output, new)
+    assert [file.name for file in output.iterdir()] == ["export.json"]
+
+
+def test_the_command_exports_the_reproduced_model(world):
+    finished = call("python", "-m", "stages.export", "--formats", "saved_model", "--output", "out", cwd=world)
+    exported = json.loads((world / "out/export.json").read_text())
+    assert exported["class_names"] == ["a", "b"] and exported["files"][0]["equal_labels"] == 1
+    assert "finetuned in 1 formats" in finished.stdout
+    assert open_runtime(world / "out/saved_model")(picture(40, 32)).sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--formats", "gguf"), 2, "invalid choice: 'gguf'"),
+        (("--model", "best"), 1, "export: no model 'best' in models/; there are augmented, finetuned, head"),
+    ],
+)
+def test_a_mistake_is_said_in_a_line(words, code, said, world):
+    finished = call("python", "-m", "stages.export", "--output", "out", *words, cwd=world, check=False)
+    assert finished.returncode == code and said in finished.stderr and "Traceback" not in finished.stderr
+    assert not (world / "out").exists()

@@ -1,0 +1,123 @@
+"""All of an export: the model put together, written in each format, checked, and moved to its place."""
+
+import hashlib
+import itertools
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from transfer.arrays import read_array
+from transfer.backbone import load_backbone
+from transfer.backbones import BackboneParams
+from transfer.classifier import MODELS
+from transfer.compute import ComputeParams, set_up
+from transfer.errors import PipelineError
+from transfer.exporting.checks import TOLERANCE, Answers, Checked, check
+from transfer.exporting.formats import About, write
+from transfer.exporting.names import FORMATS
+from transfer.exporting.whole import build_whole
+from transfer.files import write_json
+from transfer.lean import keras
+from transfer.manifest import read_manifest, rows_of
+from transfer.params import load_param, load_params
+from transfer.predicting.predictor import check_params, load_known, read_temperature
+
+IMAGES = Path("data/images")
+# Height and width in shares of an image's own: every fourth is as `decode` made it.
+STRETCHES = ((1, 1), (1.5, 2), (3, 1), (0.6, 1.1))
+
+
+def export(name: str, formats: Sequence[str], output: Path, margin: float) -> pd.DataFrame:
+    """Write the model `name` in each format to `output`, which is replaced as a whole once all have passed.
+
+    Args:
+        margin: share of the test images by which the accuracy of smaller weights may be lower.
+
+    Returns:
+        A row a format: file, megabytes, milliseconds an image, accuracy, labels that are the Keras model's, largest difference.
+
+    Raises:
+        PipelineError: something is missing, or a format's answers are not the Keras model's.
+    """
+    if keras.config.backend() != "tensorflow":
+        raise PipelineError(
+            f"KERAS_BACKEND={keras.config.backend()}: the converters are TensorFlow's; export without it, the weights are the same"
+        )
+    params, compute = load_params(BackboneParams, "backbone"), load_params(ComputeParams, "compute")
+    set_up(compute, seed=0, threads=compute.threads)
+    classifier = load_known(name)
+    check_params()
+    whole = build_whole(classifier, load_backbone(params), params, load_param(str, "decode.interpolation"), read_temperature(name))
+    test = rows_of(read_manifest(), "test")
+    images = stretched(read_array(IMAGES / "test.npy", rows=len(test), ndim=4))
+    expected = Answers(images, np.concatenate([whole.predict_on_batch(image[None]) for image in images]), test["label"].to_numpy())
+    about = About(classifier.class_names, version_of(name), params.image_size)
+    with tempfile.TemporaryDirectory(dir=_parent(output), prefix=".tmp-") as temporary:
+        folder = Path(temporary) / output.name
+        folder.mkdir()
+        checked = []
+        for kind in formats:
+            print(f"export: {kind}", flush=True)
+            write(kind, folder / FORMATS[kind].file, whole, about)
+            checked.append(check(kind, folder / FORMATS[kind].file, expected))
+        refuse(checked, expected, margin)
+        table = pd.DataFrame(checked)
+        write_json(folder / "export.json", {"model": name, **about.to_dict(), "files": table.drop(columns="ms").to_dict("records")})
+        replace(output, folder)
+    return table
+
+
+def version_of(name: str) -> str:
+    """Twelve hexadecimal digits that are others whenever the classifier or its temperature is."""
+    digest = hashlib.sha256()
+    for file in (MODELS / f"{name}.json", MODELS / f"{name}.weights.h5"):
+        digest.update(file.read_bytes())
+    digest.update(str(read_temperature(name)).encode())
+    return digest.hexdigest()[:12]
+
+
+def stretched(images: np.ndarray) -> list[np.ndarray]:
+    """The images uint8 (N, H, W, 3), each in another of four shapes, as people's are: a file must see of each what Keras sees."""
+    factors = itertools.cycle(STRETCHES)
+    sides = [(round(image.shape[1] * across), round(image.shape[0] * down)) for image, (down, across) in zip(images, factors, strict=False)]
+    return [np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BICUBIC)) for image, side in zip(images, sides, strict=True)]
+
+
+def refuse(checked: Sequence[Checked], expected: Answers, margin: float) -> None:
+    """Stop where a format's answers are not good enough.
+
+    Raises:
+        PipelineError: naming each, and by how much.
+    """
+    problems = []
+    for each in checked:
+        if FORMATS[each.format].is_exact and (each.equal_labels < 1 or each.difference > TOLERANCE):
+            said = f"{each.equal_labels:.1%} of the labels are equal, probabilities differ by up to {each.difference:.2g}"
+        elif each.accuracy < expected.accuracy - margin:
+            said = f"accuracy {each.accuracy:.3f} instead of {expected.accuracy:.3f}; leave it out, or allow it with --margin"
+        else:
+            continue
+        problems.append(f"{each.format}: {said}")
+    if problems:
+        raise PipelineError("not exported, since these do not answer as the Keras model does:\n" + "\n".join(problems))
+
+
+def replace(output: Path, folder: Path) -> None:
+    """Put `folder` in the place of `output`; what lay there goes only once the new one is complete."""
+    if output.exists() and not (output / "export.json").exists() and any(output.iterdir()):
+        raise PipelineError(f"--output {output}: it holds something else than an export; name an empty folder, or one that is not there")
+    old = folder.with_name("old")
+    if output.exists():
+        output.rename(old)
+    folder.rename(output)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _parent(output: Path) -> Path:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    return output.parent
