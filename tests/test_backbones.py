@@ -26,7 +26,11 @@ KNOWN = {
     "ConvNeXtTiny": (27_820_128, (4, 4, 768), (4, 4, 768)),
     "MobileNetV3Large": (2_996_352, (8, 8, 112), (4, 4, 960)),
 }
-MOST_ARE_SLOW = [name if name in ("VGG19", "MobileNetV3Large") else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES]
+
+
+def most_slow(*fast: str) -> list:
+    """All names of the table; those that are not named here are for `make test-slow`."""
+    return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES]
 
 
 def of(name: str, **changes) -> BackboneParams:
@@ -37,7 +41,7 @@ def normalizations(backbone: keras.Model) -> list[keras.layers.Layer]:
     return [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", most_slow("VGG16", "VGG19", "MobileNetV3Large"))
 def test_parameters_and_shapes_are_the_known_ones(name):
     params = of(name)
     backbone = build_backbone(name, params.image_size)
@@ -45,7 +49,7 @@ def test_parameters_and_shapes_are_the_known_ones(name):
     assert (backbone.count_params(), cut[1:], features[1:]) == KNOWN[name]
 
 
-@pytest.mark.parametrize("name", MOST_ARE_SLOW)
+@pytest.mark.parametrize("name", most_slow("MobileNetV3Large"))
 def test_the_cut_stitched_is_the_whole_network_of_keras(name):
     params = of(name, image_size=ARCHITECTURES[name].smallest)
     backbone = build_backbone(name, params.image_size)
@@ -59,7 +63,7 @@ def test_the_cut_stitched_is_the_whole_network_of_keras(name):
     np.testing.assert_allclose(trainable_tail(backbone, params.unfreeze_from).predict_on_batch(at_cut), features, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", MOST_ARE_SLOW)
+@pytest.mark.parametrize("name", most_slow("MobileNetV3Large"))
 @pytest.mark.parametrize("frozen_below", ["all", "the cut"])
 def test_batch_normalization_stays_in_inference_mode(name, frozen_below):
     params = of(name, image_size=ARCHITECTURES[name].smallest)
@@ -73,7 +77,7 @@ def test_batch_normalization_stays_in_inference_mode(name, frozen_below):
     assert bool(backbone.trainable_variables) == (frozen_below == "the cut")
 
 
-@pytest.mark.parametrize("name", ["VGG16", "MobileNetV3Large", pytest.param("InceptionV3", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["MobileNetV3Large", pytest.param("InceptionV3", marks=pytest.mark.slow)])
 def test_layers_are_named_alike_whatever_was_built_before(name):
     size = image_side(name, None)
     code = f"from transfer.backbone import build_backbone; print([o.name for o in build_backbone('{name}', {size}).operations])"
@@ -82,7 +86,7 @@ def test_layers_are_named_alike_whatever_was_built_before(name):
     assert str([operation.name for operation in build_backbone(name, size).operations]) == first.splitlines()[-1]
 
 
-@pytest.mark.parametrize("name", MOST_ARE_SLOW)
+@pytest.mark.parametrize("name", most_slow("MobileNetV3Large"))
 @pytest.mark.parametrize("preprocessing", ["imagenet", "rescale"])
 def test_weights_of_one_size_serve_any_other_and_any_preprocessing(name, preprocessing, tmp_path):
     small = build_backbone(name, ARCHITECTURES[name].smallest)
@@ -124,7 +128,7 @@ def test_a_wrong_parameter_names_itself_its_value_and_what_there_is(changes, wor
 @pytest.mark.parametrize(
     ("name", "layer", "nearest"),
     [
-        ("ResNet50", "conv5_block1_2_conv", "conv5_block1_1_conv"),
+        pytest.param("ResNet50", "conv5_block1_2_conv", "conv5_block1_1_conv", marks=pytest.mark.slow),
         ("MobileNetV3Large", "expanded_conv_12_squeeze_excite_conv", "expanded_conv_12_"),
     ],
 )

@@ -22,6 +22,7 @@ from transfer.lean import keras
 
 MODELS = Path("models")
 BATCH = 256
+_WAITING = "uninitialized_variables"  # Keras's name for its list of those
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,16 @@ def _build(description: str, most: int) -> keras.Model:
     Raises:
         ValueError: it needs more; said before memory is taken.
     """
-    with keras.StatelessScope(initialize_variables=False):
-        plan = keras.models.model_from_json(description)
+    from keras.src.backend.common import global_state  # Keras is loaded by transfer.lean
+
+    waiting = [*global_state.get_global_attribute(_WAITING, [])]
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            plan = keras.models.model_from_json(description)
+    finally:
+        global_state.set_global_attribute(
+            _WAITING, waiting
+        )  # the plan's variables would take their memory with the next model that is built
     needed = sum(math.prod(variable.shape) for variable in plan.weights)
     if needed > most:
         raise ValueError(f"a model of {needed:,} numbers, and {most:,} bytes of weights")
