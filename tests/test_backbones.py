@@ -87,7 +87,7 @@ def test_layers_are_named_alike_whatever_was_built_before(name):
 
 
 @pytest.mark.parametrize("name", most_slow("MobileNetV3Large"))
-@pytest.mark.parametrize("preprocessing", ["imagenet", "rescale"])
+@pytest.mark.parametrize("preprocessing", [pytest.param("imagenet", marks=pytest.mark.slow), "rescale"])
 def test_weights_of_one_size_serve_any_other_and_any_preprocessing(name, preprocessing, tmp_path):
     small = build_backbone(name, ARCHITECTURES[name].smallest)
     write_weights(tmp_path / "backbone.weights.h5", small)

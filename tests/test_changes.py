@@ -24,7 +24,8 @@ LOCKED = {
 }
 
 
-SLOW = dict.fromkeys(("finetune.learning_rate", "split.seed"), pytest.mark.slow)  # like "train_head.units" and "new images"
+# Like "train_head.units" and "new images".
+SLOW = dict.fromkeys(("finetune.learning_rate", "augment.rotation", "split.seed"), pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")

@@ -109,6 +109,7 @@ def test_a_clone_without_a_lock_restores_from_the_shared_run_cache_instead_of_tr
     assert call("git", "status", "--porcelain", cwd=project).stdout == ""
 
 
+@pytest.mark.slow
 def test_a_changed_evaluate_fetches_only_what_it_needs(pushed, folder, tmp_path):
     project = clone(pushed, tmp_path / "clone", folder, verify=True)
     set_param(project, "evaluate.mistakes", 3)
