@@ -3,7 +3,7 @@
     python -m benchmarks.seeds --seeds 0 1 2 3 4
     python -m benchmarks.seeds --seeds 0 1 2 --vary training --preset docs/lesson.yaml
 
-`--vary splits` (the default) gives each seed to the split and to the three trainings: other images train and test. Views keep their
+`--vary splits` (the default) gives each seed to the split and to the trainings: other images train and test. Views keep their
 seed, so rows of `.rows/` serve every split, and what one split has computed no other computes again. `--vary training` leaves the split
 alone and gives the seed to the augmentation instead. The experiments are named NAME-VARY-SEED and stay in `dvc exp show`; the workspace is
 left alone. Prints a row a model: mean, standard deviation (of a sample, n - 1), and each seed.
@@ -18,9 +18,9 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-TRAININGS = ("train_head", "train_augmented", "finetune")
+TRAININGS = ("train_scratch", "train_head", "train_augmented", "finetune")
 SEEDED = {"splits": ("split", *TRAININGS), "training": ("augment", *TRAININGS)}
-MODELS = ("head", "augmented", "finetuned")
+MODELS = ("scratch", "head", "augmented", "finetuned")
 
 
 def main() -> None:

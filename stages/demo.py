@@ -39,7 +39,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m stages.demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="finetuned", metavar="NAME", help="head, augmented or finetuned (the default)")
+    parser.add_argument("--model", default="finetuned", metavar="NAME", help="scratch, head, augmented or finetuned (the default)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1, which only this machine reaches)")
     parser.add_argument("--port", type=_port, default=8000, metavar="N", help="port to listen on (8000); 0 is any that is free")
     parser.add_argument("--max-megabytes", type=_megabytes, default=20, metavar="N", help="of an image file (20)")

@@ -1,4 +1,4 @@
-"""Score the three models on the test split, and each against the others; the only stage that opens its labels."""
+"""Score the models on the test split, and each against the others; the only stage that opens its labels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,12 @@ from transfer.arrays import read_array
 from transfer.backbone import load_backbone
 from transfer.backbones import BackboneParams
 from transfer.calibration import Calibration, choose_threshold, class_logits, fit_temperature
-from transfer.classifier import Classifier, load_classifier, predict_logits, probabilities
+from transfer.classifier import Classifier, is_skipped, load_classifier, predict_logits, probabilities
 from transfer.comparison import compare
 from transfer.compute import ComputeParams, set_up
 from transfer.door import run
 from transfer.errors import PipelineError
-from transfer.examples import Examples, features_file, read_examples
+from transfer.examples import Examples, inputs_file, read_examples
 from transfer.files import write_csv, write_json
 from transfer.gradcam import heat_maps, overlay, split_at_maps
 from transfer.lean import keras
@@ -25,12 +25,17 @@ from transfer.mistakes import draw_mistakes, side_by_side, surest_mistakes, writ
 from transfer.params import Params, load_params
 from transfer.scores import class_table, precision_recall, quality, reliability, roc, score
 
-NAMES = ("head", "augmented", "finetuned")
-IMAGES = Path("data/images/test.npy")
+NAMES = ("scratch", "head", "augmented", "finetuned")
 MISTAKES = Path("data/mistakes")
 CALIBRATION = Path("models/calibration.json")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
+CURVES = {  # what dvc.yaml draws of each model, by folder: the columns of its axes
+    "roc": ["false_positive_rate", "true_positive_rate"],
+    "precision_recall": ["recall", "precision"],
+    "reliability": ["calibration", "confidence", "accuracy"],
+    "predictions": ["actual", "predicted"],
+}
 
 
 class EvaluateParams(Params):
@@ -55,7 +60,7 @@ def main() -> None:
     manifest = read_manifest()
     test, names = rows_of(manifest, "test"), class_names(manifest)
     labels = test["label"].to_numpy()
-    models = {name: load_classifier(name) for name in NAMES}
+    models = {name: load_classifier(name) for name in NAMES if not is_skipped(name)}
     judged = {name: judge(model, manifest) for name, model in models.items()}
     write_json(CALIBRATION, {name: model.calibration.to_dict() for name, model in judged.items()})
     scores = {name: score(labels, model.probabilities, names) | calibrated_scores(labels, model) for name, model in judged.items()}
@@ -71,7 +76,9 @@ def main() -> None:
     backbone = load_backbone(architecture)
     for name, model in models.items():
         explained = split_at_maps(model.model, model.takes, backbone, architecture.unfreeze_from)
-        show_mistakes(name, explained, judged[name].calibrated, test, names, params.mistakes)
+        show_mistakes(name, model.takes, explained, judged[name].calibrated, test, names, params.mistakes)
+    for name in [name for name in NAMES if name not in models]:
+        write_nothing(name)
 
 
 def judge(classifier: Classifier, manifest: pd.DataFrame) -> Judged:
@@ -143,13 +150,19 @@ def prediction_table(test: pd.DataFrame, predictions: np.ndarray, names: list[st
 
 
 def show_mistakes(
-    name: str, explained: tuple[keras.Model, keras.Model], predictions: np.ndarray, test: pd.DataFrame, names: list[str], most: int
+    name: str,
+    takes: str,
+    explained: tuple[keras.Model, keras.Model],
+    predictions: np.ndarray,
+    test: pd.DataFrame,
+    names: list[str],
+    most: int,
 ) -> None:
     """A model's surest mistakes, each image beside what spoke for the wrong class: one by one and on a sheet."""
-    images = read_array(IMAGES, rows=len(test), ndim=4)
-    cut = read_array(features_file("test", "cut"), rows=len(test), ndim=4)
+    images = read_array(inputs_file("test", "images"), rows=len(test), ndim=4)
+    starts = images if takes == "images" else read_array(inputs_file("test", "cut"), rows=len(test), ndim=4)
     rows = surest_mistakes(test["label"].to_numpy(), predictions, most)
-    heats = heat_maps(explained, cut, rows, predictions[rows].argmax(axis=1))
+    heats = heat_maps(explained, starts, rows, predictions[rows].argmax(axis=1))
     pairs = [side_by_side(images[row], overlay(images[row], heat)) for row, heat in zip(rows, heats, strict=True)]
     table = prediction_table(test.iloc[rows], predictions[rows], names)
     table.insert(0, "file", write_pictures(MISTAKES / name, pairs))
@@ -157,6 +170,13 @@ def show_mistakes(
     n_wrong = int((predictions.argmax(axis=1) != test["label"]).sum())
     shown = f", the {len(rows)} surest" if len(rows) < n_wrong else ""
     draw_mistakes(PLOTS / "mistakes" / f"{name}.png", f"{name}: {n_wrong} of {len(test)} wrong{shown}", pairs, table)
+
+
+def write_nothing(name: str) -> None:
+    """The files of a model that was skipped: without them DVC would say at every plot that it cannot find one."""
+    write_json(METRICS / f"{name}.json", {})
+    for folder, columns in CURVES.items():
+        write_table(PLOTS / folder / f"{name}.csv", pd.DataFrame(columns=columns))
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

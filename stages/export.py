@@ -32,7 +32,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m stages.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="finetuned", metavar="NAME", help="head, augmented or finetuned (the default)")
+    parser.add_argument("--model", default="finetuned", metavar="NAME", help="scratch, head, augmented or finetuned (the default)")
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=[*FORMATS], metavar="FORMAT", help=f"some of {', '.join(FORMATS)}")
     parser.add_argument("--output", type=Path, default=Path("models/export"), metavar="FOLDER", help="replaced as a whole (models/export)")
     parser.add_argument("--margin", type=float, default=0.02, help="how much accuracy float16 and int8 may lose (0.02)")

@@ -8,7 +8,7 @@ from transfer.backbones import BackboneParams
 from transfer.checkpoints import resumable
 from transfer.compute import ComputeParams, set_up
 from transfer.door import run
-from transfer.examples import features_file
+from transfer.examples import inputs_file
 from transfer.frozen import CleanImages, ExtractParams, cache_frozen_pass
 from transfer.manifest import SPLITS
 from transfer.params import load_params
@@ -26,7 +26,7 @@ def main() -> None:
     with resumable("extract") as checkpoint:
         for split in SPLITS:
             images = CleanImages(read_array(IMAGES / f"{split}.npy", ndim=4))
-            files = features_file(split, "features"), features_file(split, "cut")
+            files = inputs_file(split, "features"), inputs_file(split, "cut")
             cache_frozen_pass(frozen, images, (len(images),), files, params, rows, checkpoint.folder, lower_with="backbone.image_size")
 
 

@@ -56,7 +56,7 @@ def parse() -> argparse.Namespace:
         prog="python -m stages.predict", description=__doc__, epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("paths", nargs="+", metavar="PATHS", help="see above")
-    parser.add_argument("--model", default="finetuned", metavar="NAME", help="head, augmented or finetuned (the default)")
+    parser.add_argument("--model", default="finetuned", metavar="NAME", help="scratch, head, augmented or finetuned (the default)")
     parser.add_argument("--top-k", type=_positive, default=1, metavar="K", help="so many classes of each image, the likeliest first (1)")
     parser.add_argument("--format", choices=list(WRITERS), help="by the suffix of --output if it has one of these; otherwise table")
     parser.add_argument("--output", type=Path, metavar="FILE", help="instead of standard output; it appears when it is whole")

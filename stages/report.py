@@ -11,19 +11,13 @@ from transfer.params import load_params
 from transfer.reporting.card import write_card
 from transfer.reporting.page import fingerprint, write_page
 from transfer.reporting.prose import ReportParams, describe
-from transfer.reporting.results import MODEL_NAMES, read_params, read_results
+from transfer.reporting.results import read_params, read_results
 from transfer.reporting.sheet import draw_sheet
 
 IMAGES = Path("data/images/train.npy")
 PAGE = Path("plots/report.html")
 SHEET = Path("plots/augmentation.png")
 CARD = Path("models/MODEL_CARD.md")
-FILES = {
-    "data/split/manifest.csv": "which image is where",
-    "data/weights/backbone.weights.h5": "the pretrained backbone",
-    **{f"models/{name}.json": f"the layers of {name}" for name in MODEL_NAMES},
-    **{f"models/{name}.weights.h5": f"the weights of {name}" for name in MODEL_NAMES},
-}
 
 
 def main() -> None:
@@ -33,9 +27,19 @@ def main() -> None:
     train = rows_of(results.manifest, "train")
     draw_sheet(SHEET, read_array(IMAGES, rows=len(train), ndim=4), augment)
     prose = describe(results, told, params)
-    files = [fingerprint(Path(name), what) for name, what in FILES.items()]
+    files = [fingerprint(Path(name), what) for name, what in files_behind([model.name for model in results.models]).items()]
     write_page(PAGE, results, prose, params, SHEET, files)
     write_card(CARD, results, prose, params, told.license, files)
+
+
+def files_behind(models: list[str]) -> dict[str, str]:
+    """What the results hang on, by path, and what each file is."""
+    return {
+        "data/split/manifest.csv": "which image is where",
+        "data/weights/backbone.weights.h5": "the pretrained backbone",
+        **{f"models/{name}.json": f"the layers of {name}" for name in models},
+        **{f"models/{name}.weights.h5": f"the weights of {name}" for name in models},
+    }
 
 
 if __name__ == "__main__":

@@ -15,11 +15,13 @@ from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+MODELS = ("scratch", "head", "augmented", "finetuned")
 TINY = {
     "split": {"source": "images", "train": 0.5, "validation": 0.25, "test": 0.25},
     "backbone": {"image_size": 32},
     "weights": {"source": "random"},
     "augment": {"views": 2},
+    "train_scratch": {"units": 4, "epochs": 2},
     "train_head": {"units": 4, "epochs": 2},
     "train_augmented": {"units": 4, "epochs": 2},
     "finetune": {"epochs": 2},
@@ -96,8 +98,9 @@ CHANGES = {  # how to make it, and the stages that it runs
     "finetune.learning_rate": (lambda project: set_param(project, "finetune.learning_rate", "5e-06"), ["finetune", "evaluate", "report"]),
     "augment.rotation": (
         lambda project: set_param(project, "augment.rotation", 10),
-        ["augment", "train_augmented", "finetune", "evaluate", "report"],
+        ["augment", "train_scratch", "train_augmented", "finetune", "evaluate", "report"],
     ),
+    "train_scratch.skip": (lambda project: set_param(project, "train_scratch.skip", True), ["train_scratch", "evaluate", "report"]),
     "audit.folds": (lambda project: set_param(project, "audit.folds", 4), ["audit", "report"]),
     "split.seed": (lambda project: set_param(project, "split.seed", 1), ALL_BUT_WEIGHTS),
     "new images": (add_images_and_a_class, ALL_BUT_WEIGHTS),

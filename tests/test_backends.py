@@ -14,7 +14,6 @@ from pipeline import STAGES, build_world, call
 
 pytestmark = pytest.mark.slow
 ACTIVATIONS = ["features/train", "features/train_cut", "features/test", "features/test_cut", "views/train", "views/train_cut"]
-MODELS = ("head", "augmented", "finetuned")
 BACKENDS = [
     pytest.param(name, marks=pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"needs {name}: make test-backends"))
     for name in ("jax", "torch")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from pipeline import CHANGES, Reproduced, call, repro, run_alone
+from pipeline import CHANGES, MODELS, Reproduced, call, repro, run_alone
 
 SPLITS = ("train", "validation", "test")
 FEATURES = [f"data/features/{split}.npy" for split in SPLITS]
@@ -24,8 +24,8 @@ LOCKED = {
 }
 
 
-# Like "train_head.units" and "new images".
-SLOW = dict.fromkeys(("finetune.learning_rate", "augment.rotation", "split.seed"), pytest.mark.slow)
+# Like "train_scratch.skip" and "new images".
+SLOW = dict.fromkeys(("train_head.units", "finetune.learning_rate", "augment.rotation", "split.seed"), pytest.mark.slow)
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,26 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(rerun, name):
 
 def test_new_images_may_bring_a_class(rerun):
     project = rerun("new images")[0]
-    for name in ("head", "augmented", "finetuned"):
+    for name in MODELS:
         assert json.loads((project / "models" / f"{name}.json").read_text())["class_names"] == ["a", "b", "c"]
         assert json.loads((project / "metrics" / f"{name}.json").read_text())["n"] == 7
+
+
+def test_a_model_that_is_skipped_is_nowhere_and_nothing_misses_it(base, rerun):
+    project = rerun("train_scratch.skip")[0]
+    accuracy = json.loads((project / "metrics/accuracy.json").read_text())
+    assert accuracy == {
+        name: value for name, value in json.loads((base / "metrics/accuracy.json").read_text()).items() if name != "scratch"
+    }
+    shown = json.loads(call("dvc", "plots", "show", "--json", cwd=project).stdout)
+    assert not shown.get("errors")
+    values = [plots[0]["content"]["data"]["values"] for plots in shown["data"].values() if "content" in plots[0]]
+    assert len(values) > 5 and "scratch" not in json.dumps(values)
+    for file in ("plots/report.html", "models/MODEL_CARD.md"):
+        assert "a small network from" in (base / file).read_text().lower() and "**scratch**" not in (project / file).read_text()
+    refused = call("python", "-m", "stages.predict", "--model", "scratch", "images", cwd=project, check=False)
+    assert refused.returncode == 1
+    assert "no model 'scratch' in models/; there are augmented, finetuned, head" in refused.stderr
 
 
 def computed(text: str) -> dict[str, tuple[int, int]]:

@@ -54,21 +54,22 @@ def backbone() -> keras.Model:
 
 
 def head(takes: str, n_logits: int, network: keras.Model) -> keras.Model:
-    shape = (network.output if takes == "features" else network.get_layer("second").input).shape[1:]
+    shape = {"images": network.input, "features": network.output, "cut": network.get_layer("second").input}[takes].shape[1:]
     activations = keras.Input(shape)
     x = keras.layers.Rescaling(0.02)(keras.layers.Flatten()(activations))
     return keras.Model(activations, keras.layers.Dense(n_logits)(x))
 
 
-@pytest.mark.parametrize(("takes", "n_logits"), [("features", 1), ("cut", 3)])
+@pytest.mark.parametrize(("takes", "n_logits"), [("images", 1), ("features", 1), ("cut", 3)])
 def test_the_whole_is_its_parts_one_after_the_other(takes, n_logits):
     keras.utils.set_random_seed(0)
     network = backbone()
     model = head(takes, n_logits, network)
     pixels = picture(48, 40)
     mean = np.array([103.939, 116.779, 123.68], np.float32)
-    seen = resize(Image.fromarray(pixels), 32, "bicubic")[None, ..., ::-1].astype(np.float32) - mean
-    activations = network(seen) if takes == "features" else network.get_layer("first")(seen)
+    small = resize(Image.fromarray(pixels), 32, "bicubic")[None].astype(np.float32)
+    seen = small[..., ::-1] - mean
+    activations = {"images": small, "features": network(seen), "cut": network.get_layer("first")(seen)}[takes]
     expected = probabilities(np.asarray(model(activations)) / 1.7)
     classifier = Classifier(model, takes, ["a", "b", "c"][: max(2, n_logits)], 1)
     whole = build_whole(classifier, network, BACKBONE, "bicubic", 1.7)
@@ -168,7 +169,7 @@ def test_the_command_exports_the_reproduced_model(world):
     ("words", "code", "said"),
     [
         (("--formats", "gguf"), 2, "invalid choice: 'gguf'"),
-        (("--model", "best"), 1, "export: no model 'best' in models/; there are augmented, finetuned, head"),
+        (("--model", "best"), 1, "export: no model 'best' in models/; there are augmented, finetuned, head, scratch"),
     ],
 )
 def test_a_mistake_is_said_in_a_line(words, code, said, world):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from pipeline import build_world, call, draw_image, repro, set_param
+from pipeline import MODELS, build_world, call, draw_image, repro, set_param
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def little(tmp_path_factory) -> Path:
 
 
 def test_scores_without_meaning_are_words(little):
-    for name in ("head", "augmented", "finetuned"):
+    for name in MODELS:
         scores = json.loads((little / "metrics" / f"{name}.json").read_text(), parse_constant=pytest.fail)
         assert scores["n"] == 2
         assert scores["roc_auc"] == scores["average_precision"] == "not defined: no test image of a"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from pipeline import STAGES, call, files_in, repro, run_alone, set_param
+from pipeline import MODELS, STAGES, call, files_in, repro, run_alone, set_param
 from test_verify import flip
 
 SHAPES = {
@@ -45,7 +45,7 @@ CALIBRATED = "temperature log_loss_calibrated brier_calibrated ece_calibrated th
 
 def test_metrics_are_flat_and_hold_the_promised_scores(base):
     accuracy = json.loads((base / "metrics/accuracy.json").read_text())
-    for name in ("head", "augmented", "finetuned"):
+    for name in MODELS:
         scores = json.loads((base / "metrics" / f"{name}.json").read_text())
         assert list(scores) == [*SCORES.split(), *CALIBRATED.split()]
         assert scores["n"] == 6
@@ -62,7 +62,7 @@ def test_the_audit_counts_what_it_lists(base):
 
 
 def test_predictions_and_metrics_agree(base):
-    for name in ("head", "augmented", "finetuned"):
+    for name in MODELS:
         table = pd.read_csv(base / "plots" / "predictions" / f"{name}.csv")
         accuracy = json.loads((base / "metrics" / f"{name}.json").read_text())["accuracy"]
         assert (table["actual"] == table["predicted"]).mean() == pytest.approx(accuracy, abs=1e-6)
@@ -96,7 +96,7 @@ def test_every_plot_is_drawn_for_the_workspace_and_for_the_commit(base):
         assert {row["rev"] for row in content["data"]["values"]} == {"HEAD", "workspace"}
         assert "<DVC_METRIC" not in json.dumps(content)
     images = {name: plots for name, plots in drawn["data"].items() if plots[0]["type"] == "image"}
-    mistakes = {f"plots/mistakes/{name}.png" for name in ("head", "augmented", "finetuned")}
+    mistakes = {f"plots/mistakes/{name}.png" for name in MODELS}
     assert set(images) == mistakes | {"plots/augmentation.png"}
 
 

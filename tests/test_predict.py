@@ -15,15 +15,13 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import yaml
-from pipeline import ROOT, call
+from pipeline import MODELS, ROOT, call
 from worlds import build, encode, picture
 
 from stages import predict
 from transfer.parallel import available_cores
 from transfer.predicting.predictor import Predictor, load_predictor
 from transfer.sources import Entry
-
-NAMES = ("head", "augmented", "finetuned")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +63,7 @@ def rows_of(text: str) -> list[dict]:
 
 # What one process of its own, set up as the stages are, makes of the world: each run's words and file.
 RUNS = {
-    **{name: ["--model", name, "images"] for name in NAMES},
+    **{name: ["--model", name, "images"] for name in MODELS},
     "alone": ["images/b/7.png"],
     "other order": [f"images/{label}/{i}.png" for label in "ba" for i in (7, 3, 11, 0, 5, 2)] * 5,
     "no novelty": ["--no-novelty", "images"],
@@ -85,7 +83,7 @@ def told(base: Path, tmp_path_factory) -> dict[str, list[dict]]:
     return {name: rows_of((folder / f"{name}.jsonl").read_text()) for name in runs}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MODELS)
 def test_a_test_image_gets_the_answer_that_evaluate_has(base, told, name):
     """The same class and the same digits of the calibrated probability."""
     rows = {row["path"]: row for row in told[name]}

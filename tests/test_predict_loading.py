@@ -20,7 +20,7 @@ def unfinished(base, world) -> Path:
 
 
 def test_an_unknown_model_is_refused_with_the_list_of_models(world):
-    with pytest.raises(PipelineError, match=r"no model 'best' in models/; there are augmented, finetuned, head$"):
+    with pytest.raises(PipelineError, match=r"no model 'best' in models/; there are augmented, finetuned, head, scratch$"):
         load_predictor("best", "bilinear", with_novelty=False)
 
 
@@ -84,5 +84,5 @@ def test_a_model_for_other_activations_is_refused(unfinished):
     params = yaml.safe_load((unfinished / "params.yaml").read_text())
     params["backbone"]["image_size"] = 64
     (unfinished / "params.yaml").write_text(yaml.safe_dump(params))
-    with pytest.raises(PipelineError, match=r"models/head takes activations of shape \(1, 1, 512\), .* gives \(2, 2, 512\)"):
+    with pytest.raises(PipelineError, match=r"models/head takes features of shape \(1, 1, 512\), .* gives \(2, 2, 512\)"):
         load_predictor("head", "bilinear", with_novelty=False)

@@ -51,7 +51,7 @@ def test_validation_is_counted_over_all_examples_not_averaged_over_batches(monke
     validation = examples(13, seed=1, signal=0.3)
     head, _ = train(examples(20), validation)
     whole = validate(head, validation)
-    monkeypatch.setattr("transfer.training.VALIDATION_BATCH", 5)
+    monkeypatch.setattr("transfer.arrays.ROWS_AT_ONCE", 5)
     assert validate(head, validation) == pytest.approx(whole, rel=1e-6)
 
 

@@ -29,6 +29,9 @@ _DAMAGE = (
 )
 
 
+ROWS_AT_ONCE, NUMBERS_AT_ONCE = 256, 2**21
+
+
 @contextmanager
 def new_array(path: Path, shape: tuple[int, ...], dtype: str, lower_with: str) -> Iterator[np.ndarray]:
     """Yield a writable memory map of the given shape; the file gets its name when the block ends well.
@@ -55,6 +58,14 @@ def take(array: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
     copied = np.array(array[rows])
     let_go(array)
     return copied
+
+
+def rows_at_once(shape: tuple[int, ...]) -> int:
+    """How many rows of a shape (h, w, C) a model is given at a time: 256, and fewer where these would be large pictures.
+
+    A function of the shape alone: another number of rows changes the last bits of what some layers give.
+    """
+    return max(1, min(ROWS_AT_ONCE, NUMBERS_AT_ONCE // math.prod(shape)))
 
 
 def let_go(array: np.ndarray) -> None:

@@ -15,21 +15,21 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, softmax
 
-from transfer.arrays import take
+from transfer.arrays import rows_at_once, take
 from transfer.errors import PipelineError
 from transfer.files import replacing, write_json, write_weights
 from transfer.lean import keras
 
 MODELS = Path("models")
-BATCH = 256
+HISTORY = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 _WAITING = "uninitialized_variables"  # Keras's name for its list of those
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model from cached activations to logits (B, L).
+    """A model from pixels or cached activations to logits (B, L).
 
-    takes: `features` or `cut`, the array that it reads. epoch: the epoch whose weights these are, from 1.
+    takes: `images`, `features` or `cut`, the array that it reads. epoch: the epoch whose weights these are, from 1.
     """
 
     model: keras.Model
@@ -51,6 +51,22 @@ def save_classifier(name: str, classifier: Classifier, history: pd.DataFrame, fo
     write_json(folder / f"{name}.json", description)
     write_weights(folder / f"{name}.weights.h5", model)
     _write_history(folder / f"{name}_history.csv", history)
+
+
+def save_skipped(name: str, why: str, folder: Path = MODELS) -> None:
+    """Write the files of a classifier that was not trained, so that those who list them find them: without weights, without epochs."""
+    write_json(folder / f"{name}.json", {"skipped": why})
+    with replacing(folder / f"{name}.weights.h5") as temporary:
+        temporary.touch()
+    _write_history(folder / f"{name}_history.csv", pd.DataFrame(columns=HISTORY))
+
+
+def is_skipped(name: str, folder: Path = MODELS) -> bool:
+    """Whether `save_skipped` wrote what is there under `name`; a file that is missing or damaged is left to `load_classifier`."""
+    try:
+        return "skipped" in json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
 
 
 @contextmanager
@@ -80,12 +96,14 @@ def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
     """Read a classifier back.
 
     Raises:
-        PipelineError: missing, damaged, weights that do not fit the configuration, or one that `save_classifier` would not have written.
+        PipelineError: missing, skipped, damaged, weights that do not fit the layers, or what `save_classifier` would not have written.
     """
     description_file, weights_file = folder / f"{name}.json", folder / f"{name}.weights.h5"
     for file in (description_file, weights_file):
         if not file.exists():
             raise PipelineError(f"{file} is missing; run `dvc repro` or `dvc pull`")
+    if is_skipped(name, folder):
+        raise PipelineError(f"{description_file}: it was skipped, so there is no such model; params.yaml says whether it is trained")
     try:
         description = json.loads(description_file.read_text(encoding="utf-8"))
         model = _build(json.dumps(description["model"]), weights_file.stat().st_size)
@@ -122,18 +140,18 @@ def _build(description: str, most: int) -> keras.Model:
 
 def _check(classifier: Classifier) -> None:
     names = classifier.class_names
-    if classifier.takes not in ("features", "cut") or type(classifier.epoch) is not int:
+    if classifier.takes not in ("images", "features", "cut") or type(classifier.epoch) is not int:
         raise ValueError(f"takes = {classifier.takes!r}, epoch = {classifier.epoch!r}")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"class_names = {names!r}")
 
 
 def predict_logits(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
-    """Logits float32 (N, L) of cached inputs (N, ...)."""
-    logits = []
-    for start in range(0, len(inputs), BATCH):
-        batch = take(inputs, slice(start, start + BATCH))
-        filled = np.zeros((BATCH, *batch.shape[1:]), dtype=np.float32)  # one shape, so that Keras traces the model once
+    """Logits float32 (N, L) of inputs (N, ...)."""
+    logits, step = [], rows_at_once(inputs.shape[1:])
+    for start in range(0, len(inputs), step):
+        batch = take(inputs, slice(start, start + step))
+        filled = np.zeros((step, *batch.shape[1:]), dtype=np.float32)  # one shape, so that Keras traces the model once
         filled[: len(batch)] = batch
         logits.append(keras.ops.convert_to_numpy(model.predict_on_batch(filled))[: len(batch)])
     return np.concatenate(logits)

@@ -1,4 +1,4 @@
-"""Cached activations with their labels."""
+"""What the classifiers take, pixels or cached activations, with the labels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ import pandas as pd
 from transfer.arrays import read_array
 from transfer.manifest import labels_of
 
+IMAGES = Path("data/images")
 FEATURES = Path("data/features")
 VIEWS = Path("data/views")
 
@@ -21,9 +22,9 @@ class Examples:
     labels: np.ndarray
 
 
-def features_file(split: str, takes: str) -> Path:
-    """Where `extract` keeps a split's `features` (N, h, w, C) or activations at the `cut` (N, h', w', C')."""
-    return FEATURES / {"features": f"{split}.npy", "cut": f"{split}_cut.npy"}[takes]
+def inputs_file(split: str, takes: str) -> Path:
+    """Where `decode` keeps a split's `images` (N, H, W, 3), `extract` its `features` (N, h, w, C) and activations at the `cut`."""
+    return {"images": IMAGES / f"{split}.npy", "features": FEATURES / f"{split}.npy", "cut": FEATURES / f"{split}_cut.npy"}[takes]
 
 
 def views_file(takes: str) -> Path:
@@ -32,9 +33,9 @@ def views_file(takes: str) -> Path:
 
 
 def read_examples(manifest: pd.DataFrame, split: str, takes: str) -> Examples:
-    """A split's cached activations with the manifest's labels; PipelineError when they disagree in number."""
+    """A split's `images`, `features` or activations at the `cut`, and the manifest's labels; PipelineError when they disagree in number."""
     labels = labels_of(manifest, split)
-    return Examples(read_array(features_file(split, takes), rows=len(labels), ndim=4), labels)
+    return Examples(read_array(inputs_file(split, takes), rows=len(labels), ndim=4), labels)
 
 
 def read_views(manifest: pd.DataFrame, takes: str) -> Examples:

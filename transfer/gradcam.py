@@ -9,12 +9,12 @@ from transfer.errors import PipelineError
 from transfer.lean import keras
 
 
-def heat_maps(split_at: tuple[keras.Model, keras.Model], cut: np.ndarray, rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def heat_maps(split_at: tuple[keras.Model, keras.Model], starts: np.ndarray, rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Grad-CAM (Selvaraju et al. 2017) of some images: where the last maps speak for a class.
 
     Args:
         split_at: what `split_at_maps` gives.
-        cut: activations at the cut, (N, h, w, C).
+        starts: what the first of the two takes of all images, (N, h, w, C): activations at the cut, or pixels.
         rows: which images, int (M,).
         targets: the class to explain of each, int (M,).
 
@@ -24,7 +24,7 @@ def heat_maps(split_at: tuple[keras.Model, keras.Model], cut: np.ndarray, rows: 
     to_maps, to_logits = split_at
     if not len(rows):
         return np.zeros((0, *to_maps.output_shape[1:3]), dtype=np.float32)
-    maps = keras.ops.convert_to_numpy(to_maps(take(cut, rows).astype(np.float32)))
+    maps = keras.ops.convert_to_numpy(to_maps(take(starts, rows).astype(np.float32)))
     gradients = gradients_of_logits(to_logits, maps, signs(targets, to_logits.output_shape[-1]))
     heat = np.maximum((maps * gradients.mean(axis=(1, 2), keepdims=True)).sum(axis=-1), 0)
     most = heat.max(axis=(1, 2), keepdims=True)
@@ -35,9 +35,9 @@ def split_at_maps(classifier: keras.Model, takes: str, backbone: keras.Model, un
     """From the cut to the last activations that are still a picture, (B, h', w', C'), and from there to the logits (B, L).
 
     Pooling layers are passed over: what is in front of them has more pixels. A classifier that takes features is seen behind the
-    backbone's layers, one that takes the cut has its own.
+    backbone's layers, one that takes the cut or images has its own, and is asked from there.
     """
-    if takes == "cut":
+    if takes != "features":
         start, logits, layers = classifier.input, classifier.output, classifier.layers
     else:
         start, logits, layers = cut_tensor(backbone, unfreeze_from), classifier(backbone.output), backbone.layers

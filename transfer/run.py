@@ -51,8 +51,9 @@ def summarise(pipeline: dict, seconds: dict[str, float]) -> pd.DataFrame:
 
 def read_metrics() -> dict[str, dict]:
     """Metrics by model, in the order in which the pipeline builds the models."""
-    order = ["head", "augmented", "finetuned"]
-    return {name: json.loads((METRICS / f"{name}.json").read_text(encoding="utf-8")) for name in order}
+    order = ["scratch", "head", "augmented", "finetuned"]
+    found = {name: json.loads((METRICS / f"{name}.json").read_text(encoding="utf-8")) for name in order}
+    return {name: scores for name, scores in found.items() if scores}  # a model that was skipped has none
 
 
 def stages_behind(pipeline: dict, output: str) -> list[str]:

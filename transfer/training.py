@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import Field, PositiveInt, model_validator
 from tqdm import tqdm
 
+from transfer.arrays import rows_at_once
 from transfer.batches import Batch, BatchParams, read_rows, sample_weights, training_batches
 from transfer.checkpoints import Checkpoint, State
 from transfer.errors import PipelineError
@@ -19,7 +20,6 @@ from transfer.optimizers import OptimizerParams, averaged, build_optimizer, use_
 from transfer.schedules import ScheduleParams, rate_share
 
 SHOW_EVERY = 1.0  # seconds: epochs may take a hundredth of one
-VALIDATION_BATCH = 256  # fixed, since another number would change the last bits of the validation loss
 
 
 class TrainingParams(OptimizerParams, ScheduleParams, BatchParams):
@@ -134,11 +134,11 @@ def fit(
             bar.set_postfix_str(f"loss {trained['loss']:.3f}, validation loss {check['loss']:.3f}, accuracy {check['accuracy']:.3f}")
             if not np.isfinite([trained["loss"], check["loss"]]).all():
                 raise PipelineError(f"the loss is not finite in epoch {epoch + 1}; lower learning_rate = {params.learning_rate:g}")
-            if checkpoint is not None and checkpoint.is_due():
-                checkpoint.save(_state(model, progress))
             if show is not None and time.monotonic() - shown >= SHOW_EVERY:
                 shown = time.monotonic()
                 show(pd.DataFrame(progress.rows))
+            if checkpoint is not None and checkpoint.is_due():
+                checkpoint.save(_state(model, progress))
     use_averages(model)
     if progress.best_weights is not None:
         model.set_weights(progress.best_weights)
@@ -179,7 +179,8 @@ def _resume(model: keras.Model, checkpoint: Checkpoint | None) -> _Progress:
 def validate(model: keras.Model, examples: Examples) -> dict[str, float]:
     """Loss and accuracy over all examples, counted and then divided."""
     targets = _targets(model, examples.labels)
-    batches = (slice(start, start + VALIDATION_BATCH) for start in range(0, len(targets), VALIDATION_BATCH))
+    step = rows_at_once(examples.inputs.shape[1:])
+    batches = (slice(start, start + step) for start in range(0, len(targets), step))
     return _average(
         (len(targets[batch]), model.test_on_batch(read_rows(examples.inputs, batch), targets[batch], return_dict=True)) for batch in batches
     )

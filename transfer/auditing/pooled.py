@@ -5,7 +5,7 @@ import pandas as pd
 
 from transfer.arrays import take
 from transfer.errors import PipelineError
-from transfer.examples import features_file, read_examples
+from transfer.examples import inputs_file, read_examples
 from transfer.manifest import rows_of
 
 _ROWS = 256  # read at once
@@ -32,7 +32,7 @@ def _pooled(manifest: pd.DataFrame, split: str, takes: str) -> np.ndarray:
     if (broken := ~np.isfinite(means).all(axis=1)).any():
         row = int(broken.argmax())
         raise PipelineError(
-            f"{features_file(split, takes)}: row {row} ({rows_of(manifest, split)['path'][row]!r}) holds NaN or infinity; "
+            f"{inputs_file(split, takes)}: row {row} ({rows_of(manifest, split)['path'][row]!r}) holds NaN or infinity; "
             "delete the file and run `dvc repro extract`"
         )
     return unit_length(means)

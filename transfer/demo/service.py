@@ -37,6 +37,7 @@ class Service:
     ):
         self.name, self.class_names = name, predictor.class_names
         self._predictor, self._split_at = predictor, split_at
+        self._starts_at = "images" if predictor.classifier.takes == "images" else "cut"
         self._train, self._train_images = train, train_images
         self._lock = threading.Lock()
 
@@ -65,7 +66,7 @@ class Service:
             {"name": self.class_names[label], "probability": round(float(prediction.probabilities[label]), 6)}
             for label in ranked[:MOST_CLASSES]
         ]
-        heat = heat_maps(self._split_at, activations["cut"], np.array([0]), np.array(ranked[:1]))[0]
+        heat = heat_maps(self._split_at, activations[self._starts_at], np.array([0]), np.array(ranked[:1]))[0]
         return {
             "predicted": chances[0]["name"],
             "probability": chances[0]["probability"],

@@ -10,7 +10,7 @@ import numpy as np
 from transfer.arrays import read_array, take
 from transfer.auditing.pooled import unit_length
 from transfer.errors import PipelineError
-from transfer.examples import features_file
+from transfer.examples import inputs_file
 
 MOST_NEIGHBOURS = 10_000  # as many as the audit compares; a product with more would take its time beside the network
 _ROWS = 256  # read or compared at once
@@ -64,7 +64,7 @@ def load_novelty(neighbours: int, seed: int) -> Novelty:
 
 def read_pooled(split: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """The rows of a split that serve, int (N,), and their vectors, float32 (N, C)."""
-    file = features_file(split, "cut")
+    file = inputs_file(split, "cut")
     if not file.exists():
         raise PipelineError(f"{file} is missing; run `dvc pull extract` or `dvc repro extract`; `predict` can do without: --no-novelty")
     activations = read_array(file, ndim=4)

@@ -17,7 +17,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from transfer.backbone import load_backbone, with_preprocessing
 from transfer.backbones import BackboneParams
-from transfer.classifier import MODELS, Classifier, load_classifier, probabilities
+from transfer.classifier import MODELS, Classifier, is_skipped, load_classifier, probabilities
 from transfer.compute import CPU_BATCH, has_accelerator, takes_one_core
 from transfer.errors import PipelineError
 from transfer.frozen import ExtractParams
@@ -60,7 +60,8 @@ class Predictor:
         self._temperature, self._storage, self._interpolation = temperature, storage, interpolation
         wanted = {classifier.takes} | ({"cut"} if novelty is not None else set())
         outputs = dict(zip(OUTPUTS, frozen.outputs, strict=True))
-        self._frozen = keras.Model(frozen.input, {name: outputs[name] for name in wanted})  # nothing else is computed
+        needed = {name: outputs[name] for name in wanted if name in outputs}
+        self._frozen = keras.Model(frozen.input, needed) if needed else None  # nothing else is computed
         self._pass = CPU_BATCH if takes_one_core() else batch
         self.predict(np.zeros((1, self.image_size, self.image_size, 3), np.uint8))  # traced once, before threads share it
 
@@ -93,7 +94,9 @@ class Predictor:
         return [Prediction(*each) for each in zip(chances, distances.tolist(), percentiles.tolist(), strict=True)]
 
     def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """What the frozen layers make of the images, in the precision in which `extract` keeps it: (B, h, w, C) by name."""
+        """The images and what the frozen layers make of them, in the precision in which `extract` keeps it: (B, h, w, C) by name."""
+        if self._frozen is None:
+            return {"images": images}
         computed = []
         for start in range(0, len(images), self._pass):
             batch = np.zeros((self._pass, *images.shape[1:]), np.float32)
@@ -102,7 +105,8 @@ class Predictor:
             outputs = self._frozen.predict_on_batch(batch)
             computed.append({name: keras.ops.convert_to_numpy(output)[: len(chosen)] for name, output in outputs.items()})
         with np.errstate(over="ignore"):
-            return {name: np.concatenate([each[name] for each in computed]).astype(self._storage, copy=False) for name in computed[0]}
+            kept = {name: np.concatenate([each[name] for each in computed]).astype(self._storage, copy=False) for name in computed[0]}
+        return {"images": images, **kept}
 
     def stream(self, entries: Iterable[Entry]) -> Iterator[Row]:
         """Predict image files as they come, in their order: a row each, whatever the file is.
@@ -149,11 +153,11 @@ def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Pred
     classifier, temperature = load_known(name), read_temperature(name)
     check_params()
     frozen = with_preprocessing(load_backbone(architecture), architecture)
-    computed = dict(zip(OUTPUTS, frozen.output_shape, strict=True))
+    computed = {"images": frozen.input_shape, **dict(zip(OUTPUTS, frozen.output_shape, strict=True))}
     if classifier.model.input_shape != (given := computed[classifier.takes]):
         raise PipelineError(
-            f"models/{name} takes activations of shape {classifier.model.input_shape[1:]}, the backbone of params.yaml gives {given[1:]}; "
-            "run `dvc repro`"
+            f"models/{name} takes {classifier.takes} of shape {classifier.model.input_shape[1:]}, the backbone of params.yaml gives "
+            f"{given[1:]}; run `dvc repro`"
         )
     novelty = load_novelty(load_param(PositiveInt, "audit.neighbours"), load_param(NonNegativeInt, "audit.seed")) if with_novelty else None
     if novelty is not None and novelty.vectors.shape[1] != computed["cut"][-1]:
@@ -164,7 +168,7 @@ def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Pred
 
 def load_known(name: str) -> Classifier:
     """`load_classifier`, and for a name that there is not, a list of those that there are."""
-    known = sorted(path.stem for path in MODELS.glob("*.json") if path.with_suffix(".weights.h5").exists())
+    known = sorted(path.stem for path in MODELS.glob("*.json") if path.with_suffix(".weights.h5").exists() and not is_skipped(path.stem))
     if known and name not in known:
         raise PipelineError(f"no model {name!r} in {MODELS}/; there are {', '.join(known)}")
     return load_classifier(name)

@@ -16,7 +16,7 @@ from transfer.reporting.tables import class_counts, comparison_table, metric_tab
 from transfer.reporting.words import is_number, visible
 
 CARD = "MODEL_CARD.md.j2"
-PROCEDURE = ("backbone", "augment", "train_head", "train_augmented", "finetune")
+PROCEDURE = ("backbone", "augment", "train_scratch", "train_head", "train_augmented", "finetune")
 HUB_NAMES = {  # the hub's names of metrics/NAME.json's entries, and what they are called
     "accuracy": ("accuracy", "Accuracy"),
     "balanced_accuracy": ("balanced_accuracy", "Balanced accuracy"),

@@ -108,7 +108,7 @@ def sheet_says(files: Sequence[str], params: dict[str, dict]) -> str:
     flip = ", mirrored or not" if value(params, "augment.horizontal_flip") else ""
     return (
         f"{plural(len(files), 'training image')}, a row each: as decoded at the left, then {min(VIEWS, views)} of the {views} views that "
-        f"augmented and finetuned trained on. Each is turned by up to {rotation}°, shifted by up to {width} of the width and {height} of "
+        f"all models but head trained on. Each is turned by up to {rotation}°, shifted by up to {width} of the width and {height} of "
         f"the height, sheared by up to {shear}°, zoomed by up to {zoom}{flip}. They are {', '.join(shorten(file, 60) for file in files)}."
     )
 
@@ -122,13 +122,20 @@ def _facts(results: Results, params: dict[str, dict]) -> str:
     size = value(params, "backbone.image_size")
     used = (results.manifest["split"] != "unused").sum()
     parts = [plural(int(used), "image"), plural(results.manifest["class_name"].nunique(), "class")]
-    return ", ".join([*parts, f"{value(params, 'backbone.name')} at {size} × {size} pixels, three ways to train on top of it"])
+    return ", ".join([*parts, f"{value(params, 'backbone.name')} at {size} × {size} pixels, {_ways(results.models)}"])
+
+
+def _ways(models: Sequence[ModelResults]) -> str:
+    behind = "three ways to train on top of it"
+    return f"{behind} and a small network from scratch beside them" if any(model.name == "scratch" for model in models) else behind
 
 
 def _descriptions(models: Sequence[ModelResults], params: dict[str, dict]) -> list[tuple[str, str]]:
     name, unfrozen, views = (value(params, key) for key in ("backbone.name", "backbone.unfreeze_from", "augment.views"))
     units, augmented_units = value(params, "train_head.units"), value(params, "train_augmented.units")
     what = {
+        "scratch": f"A small network from nothing, {value(params, 'train_scratch.units')} units behind three convolutions, on the same "
+        f"{views} augmented views of each image and without {name}: what the others are held against.",
         "head": f"A dense head of {units} units on the features that the frozen {name} gives of each training image.",
         "augmented": f"A dense head of {augmented_units} units behind the frozen {name}, on {views} augmented views of each image.",
         "finetuned": f"The head of augmented and the layers of {name} from {unfrozen} on, trained together on the same views.",
@@ -138,7 +145,7 @@ def _descriptions(models: Sequence[ModelResults], params: dict[str, dict]) -> li
 
 
 def _kept(model: ModelResults, params: dict[str, dict]) -> str:
-    stage = {"head": "train_head", "augmented": "train_augmented", "finetuned": "finetune"}[model.name]
+    stage = {"scratch": "train_scratch", "head": "train_head", "augmented": "train_augmented", "finetuned": "finetune"}[model.name]
     return "best by validation loss" if value(params, f"{stage}.keep") == "best" else "last"
 
 

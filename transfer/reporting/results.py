@@ -15,7 +15,7 @@ from transfer.errors import PipelineError
 from transfer.manifest import read_manifest
 from transfer.params import PARAMS_FILE
 
-MODEL_NAMES = ("head", "augmented", "finetuned")
+MODEL_NAMES = ("scratch", "head", "augmented", "finetuned")
 
 Kind = Literal["text", "number", "number or words"]
 Value = float | str
@@ -83,12 +83,13 @@ def read_results() -> Results:
         PipelineError: a file is missing or is not what its stage writes.
     """
     split, audit = Path("data/split"), Path("data/audit")
+    accuracy = _of_models(Path("plots/accuracy.csv"), ACCURACY, ["model"])
     return Results(
         manifest=read_manifest(),
         rejected=read_table(split / "rejected.csv", dict.fromkeys(("path", "reason"), "text")),
         duplicates=read_table(split / "duplicates.csv", dict.fromkeys(("group", "split", "path", "same_file_in_two_classes"), "text")),
-        models=[read_model(name) for name in MODEL_NAMES],
-        accuracy=_of_models(Path("plots/accuracy.csv"), ACCURACY, ["model"]),
+        models=[read_model(name) for name in accuracy["model"]],
+        accuracy=accuracy,
         comparison=_of_models(Path("plots/comparison.csv"), COMPARISON, ["model", "against"]),
         issues=read_table(audit / "issues.csv", ISSUES),
         audit=_flat(read_json(Path("metrics/audit.json"))),
@@ -165,6 +166,8 @@ def _of_models(path: Path, columns: Mapping[str, Kind], names: list[str]) -> pd.
     table = read_table(path, columns)
     if unknown := sorted({*table[names].to_numpy().ravel()} - {*MODEL_NAMES}):
         raise damaged(path, f"there is no model {unknown[0]!r}")
+    if table.empty and names == ["model"]:
+        raise damaged(path, "it names no model")
     return table
 
 

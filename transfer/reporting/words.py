@@ -119,7 +119,7 @@ def _against_guessing(results: Results) -> list[str]:
     if len(above) == len(scored):
         return [f"{always}; the whole interval of every model lies above that."]
     if above:
-        return [f"{always}; only the interval of {listed(above)} lies above that as a whole."]
+        return [f"{always}; of {listed(above)} alone the whole interval lies above that."]
     return [f"{always}: no model has been shown to do better than that."]
 
 

@@ -1,0 +1,45 @@
+"""What transfer is held against: train a small network from nothing, on the same augmented images, epoch e on view e mod V."""
+
+from pydantic import Field, PositiveInt
+
+from transfer.augmentation import AugmentParams
+from transfer.checkpoints import resumable
+from transfer.classifier import Classifier, growing_history, save_classifier, save_skipped
+from transfer.compute import ComputeParams, set_up
+from transfer.door import run
+from transfer.examples import read_examples
+from transfer.manifest import class_names, read_manifest
+from transfer.params import load_params
+from transfer.small_network import View, build_small_network
+from transfer.training import TrainingParams, compile_classifier, fit
+
+
+class TrainScratchParams(TrainingParams):
+    """skip: train nothing, for whoever knows what transfer buys them."""
+
+    skip: bool
+    units: PositiveInt
+    dropout: float = Field(ge=0, lt=1)
+
+
+def main() -> None:
+    params = load_params(TrainScratchParams, "train_scratch")
+    if params.skip:
+        save_skipped("scratch", "train_scratch.skip is true")
+        return
+    augment, compute = load_params(AugmentParams, "augment"), load_params(ComputeParams, "compute")
+    set_up(compute, params.seed, compute.threads)
+    manifest = read_manifest()
+    train, validation = (read_examples(manifest, split, "images") for split in ("train", "validation"))
+    network = build_small_network(train.inputs.shape[1], params.units, params.dropout, len(class_names(manifest)))
+    network.summary()
+    compile_classifier(network, params)
+    with resumable("train_scratch") as checkpoint, growing_history("scratch") as show:
+        fitted = fit(
+            network, lambda epoch: View(train.inputs, epoch % augment.views, augment), train.labels, validation, params, checkpoint, show
+        )
+        save_classifier("scratch", Classifier(network, "images", class_names(manifest), fitted.epoch), fitted.history)
+
+
+if __name__ == "__main__":
+    run(main)

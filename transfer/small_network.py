@@ -1,0 +1,42 @@
+"""A small network to train from scratch, and the augmented images that it sees."""
+
+import numpy as np
+
+from transfer.arrays import take
+from transfer.augmentation import AugmentParams, draw_view
+from transfer.lean import keras
+
+FILTERS = (32, 32, 64)
+
+
+def build_small_network(image_size: int, units: int, dropout: float, n_classes: int) -> keras.Model:
+    """Three times a convolution of 3 x 3 and a pooling, then Dense(units, relu), dropout, logits: pixels (B, S, S, 3) -> (B, L).
+
+    Pixels are 0..255; L is 1 for two classes and `n_classes` for more. Filters and layers are those that F. Chollet trains from
+    scratch beside VGG16 in "Building powerful image classification models using very little data" (blog.keras.io, 2016).
+    """
+    pixels = keras.Input((image_size, image_size, 3), name="images")
+    maps = keras.layers.Rescaling(1 / 255, name="rescale")(pixels)
+    for place, filters in enumerate(FILTERS, start=1):
+        maps = keras.layers.Conv2D(filters, 3, activation="relu", name=f"conv{place}")(maps)
+        maps = keras.layers.MaxPooling2D(name=f"pool{place}")(maps)
+    hidden = keras.layers.Dense(units, activation="relu", name="hidden")(keras.layers.Flatten(name="flatten")(maps))
+    if dropout:
+        hidden = keras.layers.Dropout(dropout, name="dropout")(hidden)
+    logits = keras.layers.Dense(1 if n_classes == 2 else n_classes, dtype="float32", name="logits")(hidden)
+    return keras.Model(pixels, logits, name="scratch")
+
+
+class View:
+    """One augmented view of all images, drawn as its rows are read: the pixels of which `augment` caches the activations.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+    """
+
+    def __init__(self, images: np.ndarray, view: int, params: AugmentParams):
+        self._images, self._view, self._params = images, view, params
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Rows, int (b,), as float32 (b, H, W, 3) in 0..255."""
+        return np.stack([draw_view(image, self._view, self._params) for image in take(self._images, rows)])
