@@ -32,6 +32,7 @@ from transfer.parallel import map_in_order
 from transfer.params import load_param, load_params
 from transfer.predicting.paths import read_given
 from transfer.predicting.predictor import Predictor, load_predictor
+from transfer.predicting.sheet import PredictionSheet
 from transfer.predicting.writers import csv_writer
 from transfer.rows import RowsParams
 from transfer.sources import read_source
@@ -108,7 +109,7 @@ def pass_only(frozen: keras.Model, images: np.ndarray) -> None:
 
 def predict(predictor: Predictor, images: Path, folder: Path) -> None:
     with (folder / "labels.csv").open("w", newline="") as file:
-        write = csv_writer(file, predictor.class_names, 1)
+        write = csv_writer(file, PredictionSheet(predictor.class_names, 1))
         for row in predictor.stream(read_given([str(images)])):
             write(row)
 

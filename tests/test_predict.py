@@ -284,7 +284,7 @@ def test_an_interruption_leaves_nothing_behind(say, world, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(predict, "tqdm", interrupted)
+    monkeypatch.setattr("transfer.predicting.command.tqdm", interrupted)
     assert say("images", "--output", "labels.csv") == (130, "", "")
     assert not any(path.name.endswith("labels.csv") for path in world.iterdir())
 

@@ -20,7 +20,8 @@ from transfer.manifest import read_manifest, rows_of
 from transfer.params import load_params
 from transfer.predicting.novelty import pool
 from transfer.predicting.predictor import NOT_FINITE, Predictor, load_predictor
-from transfer.predicting.writers import UNLIKE, ranking
+from transfer.predicting.rows import ranking
+from transfer.predicting.sheet import UNLIKE
 
 IMAGES = Path("data/images/train.npy")
 MOST_CLASSES = 5

@@ -88,7 +88,7 @@ class Predictor:
             for name in activations:  # a dense layer may make a number even of these
                 chances[~np.isfinite(activations[name]).all(axis=(1, 2, 3))] = np.nan
             if self.novelty is None:
-                return [Prediction(each, None, None) for each in chances]
+                return [Prediction(each) for each in chances]
             distances = self.novelty.distances(pool(activations["cut"]))
         percentiles = self.novelty.percentiles(distances)
         return [Prediction(*each) for each in zip(chances, distances.tolist(), percentiles.tolist(), strict=True)]

@@ -9,13 +9,13 @@ import numpy as np
 class Prediction:
     """What a model says of an image.
 
-    probabilities: calibrated, float64 (C,); NaN where the network gives no finite number, a float16 that overflows, say.
+    probabilities: float64 (C,); NaN where the network gives no finite number, a float16 that overflows, say.
     distance, percentile: how unlike the training images it is (`Novelty`), None if not asked for.
     """
 
     probabilities: np.ndarray
-    distance: float | None
-    percentile: float | None
+    distance: float | None = None
+    percentile: float | None = None
 
 
 @dataclass(frozen=True)
@@ -25,3 +25,8 @@ class Row:
     path: str
     prediction: Prediction | None
     problem: str | None = None
+
+
+def ranking(probabilities: np.ndarray) -> list[int]:
+    """Labels, the likeliest first; of equal ones the first, as argmax has it."""
+    return np.argsort(-probabilities, kind="stable").tolist()
