@@ -1,5 +1,6 @@
 """HTTP servers on 127.0.0.1, one a test: real downloads that leave the machine nowhere."""
 
+import io
 import os
 import socket
 import threading
@@ -17,13 +18,28 @@ import pytest
 class Loopback:
     url: str
     paths: list[str] = field(default_factory=list)  # of the requests so far, in their order
+    starts: list[int] = field(default_factory=list)  # the byte from which each file was sent
 
 
 @contextmanager
-def serve(folder: Path, drop_after: int | None = None) -> Iterator[Loopback]:
-    """Serve the files of a folder; with `drop_after` the connection breaks after so many bytes of a file."""
+def serve(folder: Path, drop_after: int | None = None, *, ranges: bool = False) -> Iterator[Loopback]:
+    """Serve the files of a folder; with `drop_after` the connection breaks after so many bytes, with `ranges` a file may be had in part."""
 
     class Handler(SimpleHTTPRequestHandler):
+        def send_head(self):
+            start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-")) if ranges else 0
+            loopback.starts.append(start)
+            if start == 0:
+                return super().send_head()
+            content = Path(self.translate_path(self.path)).read_bytes()
+            if start >= len(content):
+                return self.send_error(416)
+            self.send_response(206)
+            self.send_header("Content-Length", str(len(content) - start))
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            self.end_headers()
+            return io.BytesIO(content[start:])
+
         def copyfile(self, source, outputfile):
             outputfile.write(source.read(-1 if drop_after is None else drop_after))
 
