@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -103,7 +104,7 @@ def in_line(told: tuple[str, str, float]) -> list[str]:
 # --- known answers --------------------------------------------------------------------------------
 
 
-PICTURES = {"a.png": encode(picture(1, 300, 200)), "b/c.jpg": encode(picture(2, 40, 90), "JPEG"), "b/d.png": encode(picture(3, 224, 224))}
+PICTURES = {"a.png": encode(picture(1, 60, 40)), "b/c.jpg": encode(picture(2, 40, 90), "JPEG"), "b/d.png": encode(picture(3, 50, 50))}
 
 
 def pixels_of(content: bytes, name: str) -> np.ndarray:
@@ -122,17 +123,19 @@ def publish(name: str, path: Path) -> Path:
             layer.momentum = 0
     network(pixels, training=True)  # the means and variances of these pictures: otherwise next to nothing would reach the top
     last = [layer for layer in network.layers if layer.weights][-1]
-    kernel, bias = last.get_weights()
-    last.set_weights([kernel * (2 / np.log(network(pixels)).std(axis=1).mean()), bias])
+    while (spread := np.log(network(pixels)).std(axis=1).min()) < 1:
+        kernel, bias = last.get_weights()
+        last.set_weights([kernel * (2 / spread), bias])
     with h5py.File(path, "w") as file:
         save_weights_to_hdf5_group(file, network)
     return path
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory) -> Callable[[str], Path]:
+def published(tmp_path_factory) -> Iterator[Callable[[str], Path]]:
     folder = tmp_path_factory.mktemp("published")
-    return cache(lambda name: publish(name, folder / f"{name}.h5"))
+    yield cache(lambda name: publish(name, folder / f"{name}.h5"))
+    shutil.rmtree(folder)  # pytest keeps the folders of three runs, and VGG19 has 575 MB
 
 
 @pytest.fixture(scope="module")
@@ -406,4 +409,4 @@ def test_a_process_of_its_own_gives_the_same_labels_whichever_images_stand_besid
     assert alone == [together[1]]
     chances = labeller.probabilities(np.asarray(Image.open(io.BytesIO(PICTURES["a.png"])).resize((224, 224), Image.Resampling.BILINEAR)))
     assert together[0]["wordnet_id"] == read_classes()[chances.argmax()].wordnet_id
-    assert together[0]["probability"] == pytest.approx(chances.max(), abs=2e-6)
+    assert together[0]["probability"] == pytest.approx(chances.max(), abs=1e-4)  # here it is not compiled
