@@ -22,12 +22,12 @@ from transfer.gradcam import heat_maps, overlay, split_at_maps
 from transfer.lean import keras
 from transfer.manifest import class_names, read_manifest, rows_of
 from transfer.mistakes import draw_mistakes, side_by_side, surest_mistakes, write_pictures
+from transfer.models import MODEL_NAMES
 from transfer.params import Params, load_params
 from transfer.scores import class_table, precision_recall, quality, reliability, roc, score
+from transfer.temperatures import CALIBRATION
 
-NAMES = ("scratch", "head", "augmented", "finetuned")
 MISTAKES = Path("data/mistakes")
-CALIBRATION = Path("models/calibration.json")
 METRICS = Path("metrics")
 PLOTS = Path("plots")
 CURVES = {  # what dvc.yaml draws of each model, by folder: the columns of its axes
@@ -60,7 +60,7 @@ def main() -> None:
     manifest = read_manifest()
     test, names = rows_of(manifest, "test"), class_names(manifest)
     labels = test["label"].to_numpy()
-    models = {name: load_classifier(name) for name in NAMES if not is_skipped(name)}
+    models = {name: load_classifier(name) for name in MODEL_NAMES if not is_skipped(name)}
     judged = {name: judge(model, manifest) for name, model in models.items()}
     write_json(CALIBRATION, {name: model.calibration.to_dict() for name, model in judged.items()})
     scores = {name: score(labels, model.probabilities, names) | calibrated_scores(labels, model) for name, model in judged.items()}
@@ -77,7 +77,7 @@ def main() -> None:
     for name, model in models.items():
         explained = split_at_maps(model.model, model.takes, backbone, architecture.unfreeze_from)
         show_mistakes(name, model.takes, explained, judged[name].calibrated, test, names, params.mistakes)
-    for name in [name for name in NAMES if name not in models]:
+    for name in [name for name in MODEL_NAMES if name not in models]:
         write_nothing(name)
 
 

@@ -1,59 +1,59 @@
-"""Export a trained model for other programs: no stage of dvc.yaml but a command, for after `dvc repro` or `dvc pull`.
+"""Write the best model for other programs, as SavedModel, ONNX and LiteRT, and hold each file against the Keras model.
 
-    python -m stages.export
-    python -m stages.export --model head --formats onnx litert_int8 --output /srv/models/animals
-
-Each file takes RGB images of any size, uint8 (B, height, width, 3), and gives calibrated probabilities, float32 (B, classes): resizing,
-preprocessing, class names and a version are inside. Each is then loaded by its own runtime and held against the Keras model on the
-test images, stretched to several sizes. With weights as they are, labels must be equal and probabilities within 1e-4; with smaller
-ones, the accuracy may fall by --margin. Where one does not keep to that, nothing is written.
+Each takes RGB images of any size, uint8 (B, height, width, 3), and gives calibrated probabilities, float32 (B, classes): resizing,
+preprocessing, class names and a version are inside. Its own runtime then runs it on the test images, stretched to several sizes. With
+weights as they are, labels must be equal and probabilities within 1e-4; with smaller ones, accuracy may fall by `margin`.
 """
 
-import argparse
 import os
-import sys
+import shutil
 from pathlib import Path
+from typing import Literal
 
-from transfer.errors import PipelineError
+from pydantic import Field, field_validator
+
+from transfer.backbones import BackboneParams
+from transfer.door import run
 from transfer.exporting.names import FORMATS
+from transfer.files import write_json
+from transfer.models import MODEL_NAMES
+from transfer.params import Params, load_param, load_params
 
-FAILED, INTERRUPTED = 1, 130
+EXPORT = Path("models/export")
+
+
+class ExportParams(Params):
+    """model: a name, or the one whose kept epoch has the lowest validation loss. margin: share of the test images."""
+
+    model: Literal["best", *MODEL_NAMES]
+    formats: list[Literal[*FORMATS]]
+    margin: float = Field(ge=0, lt=1)
+
+    @field_validator("formats")
+    @classmethod
+    def _are_different(cls, formats: list[str]) -> list[str]:
+        if len({*formats}) < len(formats):
+            raise ValueError("one of them stands there twice; name each once")
+        return formats
 
 
 def main() -> None:
-    options = parse()
-    from transfer.exporting.export import export  # TensorFlow takes seconds, and neither --help nor a wrong option should wait for it
+    params = load_params(ExportParams, "export")
+    if not params.formats:
+        shutil.rmtree(EXPORT, ignore_errors=True)
+        write_json(EXPORT / "export.json", {"model": None, "files": []})
+        return
+    # The converters are TensorFlow's, whatever backend trained. Loading it takes seconds, and who wants no file should not wait for it.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    from transfer.compute import ComputeParams, set_up
+    from transfer.exporting.export import export
 
-    table = export(options.model, options.formats, options.output, options.margin)
-    print(f"\n{table.to_string(index=False)}\n\n{options.output}: {options.model} in {len(table)} formats; export.json says the same")
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m stages.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="finetuned", metavar="NAME", help="scratch, head, augmented or finetuned (the default)")
-    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=[*FORMATS], metavar="FORMAT", help=f"some of {', '.join(FORMATS)}")
-    parser.add_argument("--output", type=Path, default=Path("models/export"), metavar="FOLDER", help="replaced as a whole (models/export)")
-    parser.add_argument("--margin", type=float, default=0.02, help="how much accuracy float16 and int8 may lose (0.02)")
-    return parser.parse_args()
-
-
-def run() -> int:
-    """`main` as a program: its exit code; a user's mistake and the machine's refusal are one line each."""
-    try:
-        main()
-    except PipelineError as error:
-        print(f"export: {error}", file=sys.stderr)
-    except OSError as error:
-        place = error.filename2 or error.filename
-        print(f"export: {f'{place}: ' if place else ''}{error.strerror or error}; the earlier export is as it was", file=sys.stderr)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    else:
-        return os.EX_OK
-    return FAILED
+    compute = load_params(ComputeParams, "compute")
+    set_up(compute, seed=0, threads=compute.threads)
+    architecture, interpolation = load_params(BackboneParams, "backbone"), load_param(str, "decode.interpolation")
+    table = export(params.model, params.formats, EXPORT, params.margin, architecture, interpolation)
+    print(table.to_string(index=False))
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    run(main)

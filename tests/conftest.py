@@ -36,6 +36,16 @@ def world(base: Path, project: Path) -> Path:
     return project
 
 
+@pytest.fixture
+def own_models(base, world) -> Path:
+    """The world with its models copied, so that they can be changed."""
+    (world / "models").unlink()
+    (world / "models").mkdir()
+    for path in filter(Path.is_file, (base / "models").iterdir()):
+        (world / "models" / path.name).write_bytes(path.read_bytes())
+    return world
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that run the whole pipeline come first, so that no process is left with a long one at the end."""
     long = {item.path for item in items if {"base", "little"} & {*item.fixturenames}}

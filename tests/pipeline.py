@@ -25,6 +25,7 @@ TINY = {
     "train_head": {"units": 4, "epochs": 2},
     "train_augmented": {"units": 4, "epochs": 2},
     "finetune": {"epochs": 2},
+    "export": {"formats": []},
 }
 
 

@@ -1,21 +1,25 @@
 """Exported files: what they see of an image, what they answer, what they hold, and when they are refused."""
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 import tensorflow as tf
+import yaml
 from PIL import Image
-from pipeline import call
+from pipeline import call, set_param
 
 from transfer.backbones import BackboneParams
-from transfer.classifier import Classifier, probabilities
+from transfer.classifier import Classifier, probabilities, save_classifier, save_skipped
 from transfer.errors import PipelineError
 from transfer.exporting import export
+from transfer.exporting.best import best_on_validation
 from transfer.exporting.checks import Answers, Checked, check
 from transfer.exporting.formats import ABOUT, LABELS, About, write
 from transfer.exporting.names import FORMATS
@@ -142,37 +146,69 @@ def test_what_keeps_to_its_bounds_is_not():
     export.refuse([Checked("onnx", "f", 1, 1, 1, 1, 1e-4), Checked("litert_int8", "f", 1, 1, 0.9, 0.9, 0.4)], ANSWERS, margin=0.1)
 
 
-def test_an_export_is_replaced_and_nothing_else_is(tmp_path):
+def test_an_export_is_replaced_as_a_whole(tmp_path):
     new, output = tmp_path / "t/new", tmp_path / "output"
-    new.mkdir(parents=True)
-    (new / "export.json").touch()
-    output.mkdir()
-    (output / "diary.txt").touch()
-    with pytest.raises(PipelineError, match="holds something else than an export"):
-        export.replace(output, new)
-    assert [file.name for file in output.iterdir()] == ["diary.txt"]
-    (output / "diary.txt").rename(output / "export.json")
-    (output / "old.onnx").touch()
+    for folder, name in ((new, "export.json"), (output, "old.onnx")):
+        folder.mkdir(parents=True)
+        (folder / name).touch()
     export.replace(output, new)
     assert [file.name for file in output.iterdir()] == ["export.json"]
 
 
-def test_the_command_exports_the_reproduced_model(world):
-    finished = call("python", "-m", "stages.export", "--formats", "saved_model", "--output", "out", cwd=world)
-    exported = json.loads((world / "out/export.json").read_text())
+def test_the_best_model_is_that_of_the_lowest_validation_loss_at_the_epoch_that_was_kept(project):
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    for name, losses, epoch in (("head", [0.5, 0.3], 2), ("augmented", [0.1, 0.4], 2), ("finetuned", [0.3, 0.2], 1)):
+        history = pd.DataFrame({"epoch": [1, 2], "val_loss": losses})
+        save_classifier(name, Classifier(network, "features", ["a", "b"], epoch), history)
+    save_skipped("scratch", "it would be the best")
+    assert best_on_validation() == "head"  # as good as the fine-tuned one, and simpler
+
+
+def test_the_stage_exports_the_best_model_in_the_same_bytes_in_each_process(own_models):
+    set_param(own_models, "export.formats", [*FORMATS])
+    written = []
+    for _ in range(2):
+        finished = call("python", "-m", "stages.export", cwd=own_models)
+        written.append(
+            {path.relative_to(own_models): path.read_bytes() for path in (own_models / "models/export").rglob("*") if path.is_file()}
+        )
+    assert written[0] == written[1]
+    losses = dict(re.findall(r"(\w+) (\d+\.\d+)", finished.stdout.split("validation loss: ")[1].splitlines()[0]))
+    exported = json.loads((own_models / "models/export/export.json").read_text())
     assert exported["class_names"] == ["a", "b"] and exported["files"][0]["equal_labels"] == 1
-    assert "finetuned in 1 formats" in finished.stdout
-    assert open_runtime(world / "out/saved_model")(picture(40, 32)).sum() == pytest.approx(1)
+    assert exported["model"] == min(losses, key=lambda name: float(losses[name]))
+    assert open_runtime(own_models / "models/export/saved_model")(picture(40, 32)).sum() == pytest.approx(1)
+
+
+def test_no_format_is_an_export_of_nothing(base):
+    assert json.loads((base / "models/export/export.json").read_text()) == {"model": None, "files": []}
+
+
+def test_the_artifact_is_what_the_stage_writes(base):
+    pipeline = yaml.safe_load((base / "dvc.yaml").read_text())
+    assert pipeline["artifacts"]["classifier"]["path"] in pipeline["stages"]["export"]["outs"]
+
+
+@pytest.mark.slow
+def test_a_tagged_version_is_fetched_by_its_name(base, tmp_path):
+    call("git", "clone", "--quiet", str(base), "clone", cwd=tmp_path)
+    call("dvc", "cache", "dir", "--local", str(base / ".dvc/cache"), cwd=tmp_path / "clone")
+    call("git", "tag", "--annotate", "classifier@v1.0.0", "--message", "first", cwd=tmp_path / "clone")
+    call("dvc", "artifacts", "get", str(tmp_path / "clone"), "classifier", "--out", "got", cwd=tmp_path)
+    assert (tmp_path / "got/export.json").read_bytes() == (base / "models/export/export.json").read_bytes()
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("key", "value", "said"),
     [
-        (("--formats", "gguf"), 2, "invalid choice: 'gguf'"),
-        (("--model", "best"), 1, "export: no model 'best' in models/; there are augmented, finetuned, head, scratch"),
+        ("formats", ["gguf"], "params.yaml: export.formats.0 = 'gguf'"),
+        ("formats", ["onnx", "onnx"], "one of them stands there twice; name each once"),
+        ("model", "worst", "params.yaml: export.model = 'worst'"),
+        ("margin", 1, "params.yaml: export.margin = 1"),
     ],
 )
-def test_a_mistake_is_said_in_a_line(words, code, said, world):
-    finished = call("python", "-m", "stages.export", "--output", "out", *words, cwd=world, check=False)
-    assert finished.returncode == code and said in finished.stderr and "Traceback" not in finished.stderr
-    assert not (world / "out").exists()
+def test_a_mistake_is_said_in_a_line(key, value, said, own_models):
+    set_param(own_models, f"export.{key}", value)
+    finished = call("python", "-m", "stages.export", cwd=own_models, check=False)
+    assert finished.returncode == 1 and said in finished.stderr and "Traceback" not in finished.stderr
+    assert not (own_models / "models/export").exists()

@@ -9,23 +9,13 @@ from transfer.errors import PipelineError
 from transfer.predicting.predictor import check_params, load_predictor, read_temperature
 
 
-@pytest.fixture
-def unfinished(base, world) -> Path:
-    """The world with its models copied, so that they can be broken."""
-    (world / "models").unlink()
-    (world / "models").mkdir()
-    for path in (base / "models").iterdir():
-        (world / "models" / path.name).write_bytes(path.read_bytes())
-    return world
-
-
 def test_an_unknown_model_is_refused_with_the_list_of_models(world):
     with pytest.raises(PipelineError, match=r"no model 'best' in models/; there are augmented, finetuned, head, scratch$"):
         load_predictor("best", "bilinear", with_novelty=False)
 
 
-def test_models_that_are_not_there_have_to_be_made_or_pulled(unfinished):
-    for path in (unfinished / "models").iterdir():
+def test_models_that_are_not_there_have_to_be_made_or_pulled(own_models):
+    for path in (own_models / "models").iterdir():
         path.unlink()
     with pytest.raises(PipelineError, match=r"models/head.json is missing; run `dvc repro` or `dvc pull`"):
         load_predictor("head", "bilinear", with_novelty=False)
@@ -79,10 +69,10 @@ def test_a_lock_that_was_cut_off_is_refused(world):
         check_params()
 
 
-def test_a_model_for_other_activations_is_refused(unfinished):
-    (unfinished / "dvc.lock").unlink()
-    params = yaml.safe_load((unfinished / "params.yaml").read_text())
+def test_a_model_for_other_activations_is_refused(own_models):
+    (own_models / "dvc.lock").unlink()
+    params = yaml.safe_load((own_models / "params.yaml").read_text())
     params["backbone"]["image_size"] = 64
-    (unfinished / "params.yaml").write_text(yaml.safe_dump(params))
+    (own_models / "params.yaml").write_text(yaml.safe_dump(params))
     with pytest.raises(PipelineError, match=r"models/head takes features of shape \(1, 1, 512\), .* gives \(2, 2, 512\)"):
         load_predictor("head", "bilinear", with_novelty=False)

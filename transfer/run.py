@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from transfer.door import LOGS
+from transfer.models import MODEL_NAMES
 
 METRICS = Path("metrics")
 
@@ -51,8 +52,7 @@ def summarise(pipeline: dict, seconds: dict[str, float]) -> pd.DataFrame:
 
 def read_metrics() -> dict[str, dict]:
     """Metrics by model, in the order in which the pipeline builds the models."""
-    order = ["scratch", "head", "augmented", "finetuned"]
-    found = {name: json.loads((METRICS / f"{name}.json").read_text(encoding="utf-8")) for name in order}
+    found = {name: json.loads((METRICS / f"{name}.json").read_text(encoding="utf-8")) for name in MODEL_NAMES}
     return {name: scores for name, scores in found.items() if scores}  # a model that was skipped has none
 
 

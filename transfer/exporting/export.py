@@ -14,28 +14,29 @@ from PIL import Image
 from transfer.arrays import read_array
 from transfer.backbone import load_backbone
 from transfer.backbones import BackboneParams
-from transfer.classifier import MODELS
-from transfer.compute import ComputeParams, set_up
+from transfer.classifier import MODELS, load_classifier
 from transfer.errors import PipelineError
+from transfer.exporting.best import best_on_validation
 from transfer.exporting.checks import TOLERANCE, Answers, Checked, check
 from transfer.exporting.formats import About, write
 from transfer.exporting.names import FORMATS
 from transfer.exporting.whole import build_whole
 from transfer.files import write_json
-from transfer.lean import keras
 from transfer.manifest import read_manifest, rows_of
-from transfer.params import load_param, load_params
-from transfer.predicting.predictor import check_params, load_known, read_temperature
+from transfer.temperatures import read_temperature
 
 IMAGES = Path("data/images")
 # Height and width in shares of an image's own: every fourth is as `decode` made it.
 STRETCHES = ((1, 1), (1.5, 2), (3, 1), (0.6, 1.1))
 
 
-def export(name: str, formats: Sequence[str], output: Path, margin: float) -> pd.DataFrame:
-    """Write the model `name` in each format to `output`, which is replaced as a whole once all have passed.
+def export(
+    name: str, formats: Sequence[str], output: Path, margin: float, architecture: BackboneParams, interpolation: str
+) -> pd.DataFrame:
+    """Write a model in each format to `output`, which is replaced as a whole once all have passed.
 
     Args:
+        name: of the model, or `best`: the lowest validation loss.
         margin: share of the test images by which the accuracy of smaller weights may be lower.
 
     Returns:
@@ -44,19 +45,13 @@ def export(name: str, formats: Sequence[str], output: Path, margin: float) -> pd
     Raises:
         PipelineError: something is missing, or a format's answers are not the Keras model's.
     """
-    if keras.config.backend() != "tensorflow":
-        raise PipelineError(
-            f"KERAS_BACKEND={keras.config.backend()}: the converters are TensorFlow's; export without it, the weights are the same"
-        )
-    params, compute = load_params(BackboneParams, "backbone"), load_params(ComputeParams, "compute")
-    set_up(compute, seed=0, threads=compute.threads)
-    classifier = load_known(name)
-    check_params()
-    whole = build_whole(classifier, load_backbone(params), params, load_param(str, "decode.interpolation"), read_temperature(name))
+    name = best_on_validation() if name == "best" else name
+    classifier = load_classifier(name)
+    whole = build_whole(classifier, load_backbone(architecture), architecture, interpolation, read_temperature(name))
     test = rows_of(read_manifest(), "test")
     images = stretched(read_array(IMAGES / "test.npy", rows=len(test), ndim=4))
     expected = Answers(images, np.concatenate([whole.predict_on_batch(image[None]) for image in images]), test["label"].to_numpy())
-    about = About(classifier.class_names, version_of(name), params.image_size)
+    about = About(classifier.class_names, version_of(name), architecture.image_size)
     with tempfile.TemporaryDirectory(dir=_parent(output), prefix=".tmp-") as temporary:
         folder = Path(temporary) / output.name
         folder.mkdir()
@@ -99,7 +94,7 @@ def refuse(checked: Sequence[Checked], expected: Answers, margin: float) -> None
         if FORMATS[each.format].is_exact and (each.equal_labels < 1 or each.difference > TOLERANCE):
             said = f"{each.equal_labels:.1%} of the labels are equal, probabilities differ by up to {each.difference:.2g}"
         elif each.accuracy < expected.accuracy - margin:
-            said = f"accuracy {each.accuracy:.3f} instead of {expected.accuracy:.3f}; leave it out, or allow it with --margin"
+            said = f"accuracy {each.accuracy:.3f} instead of {expected.accuracy:.3f}; allow it with export.margin, or leave it out"
         else:
             continue
         problems.append(f"{each.format}: {said}")
@@ -109,8 +104,6 @@ def refuse(checked: Sequence[Checked], expected: Answers, margin: float) -> None
 
 def replace(output: Path, folder: Path) -> None:
     """Put `folder` in the place of `output`; what lay there goes only once the new one is complete."""
-    if output.exists() and not (output / "export.json").exists() and any(output.iterdir()):
-        raise PipelineError(f"--output {output}: it holds something else than an export; name an empty folder, or one that is not there")
     old = folder.with_name("old")
     if output.exists():
         output.rename(old)

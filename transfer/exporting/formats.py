@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
 import tensorflow as tf
 import tf2onnx
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from transfer.exporting.canonical import canonical
 from transfer.lean import keras
 
 ONNX_OPSET = 18  # of ONNX 1.13 (2022), which every runtime of the last years reads
@@ -35,6 +35,7 @@ class About:
 
 def write(kind: str, path: Path, model: keras.Model, about: About) -> None:
     """Write a model of `build_whole` in one of the formats of `names.FORMATS`."""
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of its own converters
     if kind == "saved_model":
         write_saved_model(path, model, about)
     elif kind == "onnx":
@@ -63,7 +64,7 @@ def write_onnx(path: Path, model: keras.Model, about: About) -> None:
     )
     for key, value in about.to_dict().items():
         converted.metadata_props.add(key=key, value=value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-    onnx.save(converted, path)
+    path.write_bytes(canonical(converted).SerializeToString(deterministic=True))
 
 
 def _function(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:

@@ -4,8 +4,6 @@ The only steps between a file and its prediction are those of the stages `decode
 test image gets the very probability that `plots/predictions/` has.
 """
 
-import json
-import math
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -29,9 +27,9 @@ from transfer.params import load_param, load_params
 from transfer.predicting.novelty import Novelty, load_novelty, pool
 from transfer.predicting.rows import Prediction, Row
 from transfer.sources import Entry
+from transfer.temperatures import read_temperature
 
 OUTPUTS = ("cut", "features")  # of `with_preprocessing`, in its order
-CALIBRATION = MODELS / "calibration.json"
 # With 12 images a dense layer's rows depend on their place in the batch, with 16, 24, 48, 64 and 256 they do not and are the same
 # bits (measured for 123 heads); so the frozen pass goes twelve by twelve, and the classifier takes two of these.
 CLASSIFIED = 2 * CPU_BATCH
@@ -172,23 +170,6 @@ def load_known(name: str) -> Classifier:
     if known and name not in known:
         raise PipelineError(f"no model {name!r} in {MODELS}/; there are {', '.join(known)}")
     return load_classifier(name)
-
-
-def read_temperature(name: str, path: Path = CALIBRATION) -> float:
-    """The temperature that `evaluate` chose for a model.
-
-    Raises:
-        PipelineError: the file is missing or damaged, or does not have the model.
-    """
-    if not path.exists():
-        raise PipelineError(f"{path} is missing: it calibrates the probabilities; run `dvc repro evaluate` or `dvc pull evaluate`")
-    try:
-        temperature = float(json.loads(path.read_text(encoding="utf-8"))[name]["temperature"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise PipelineError(f"{path} has no temperature for {name} ({error}); run `dvc repro evaluate` or `dvc pull evaluate`") from None
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise PipelineError(f"{path}: temperature of {name} = {temperature:g}, must be above 0; run `dvc repro evaluate`")
-    return temperature
 
 
 def check_params(params: Path = PARAMS, lock: Path = LOCK) -> None:

@@ -13,9 +13,8 @@ import yaml
 
 from transfer.errors import PipelineError
 from transfer.manifest import read_manifest
+from transfer.models import MODEL_NAMES
 from transfer.params import PARAMS_FILE
-
-MODEL_NAMES = ("scratch", "head", "augmented", "finetuned")
 
 Kind = Literal["text", "number", "number or words"]
 Value = float | str

@@ -1,0 +1,3 @@
+"""The models that the pipeline trains, in its order."""
+
+MODEL_NAMES = ("scratch", "head", "augmented", "finetuned")
