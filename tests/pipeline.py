@@ -94,14 +94,21 @@ def add_images_and_a_class(project: Path) -> None:
 
 
 ALL_BUT_WEIGHTS = [name for name in STAGES if name != "weights"]
+LAST = ["evaluate", "export", "report"]
 CHANGES = {  # how to make it, and the stages that it runs
-    "train_head.units": (lambda project: set_param(project, "train_head.units", 5), ["train_head", "evaluate", "report"]),
-    "finetune.learning_rate": (lambda project: set_param(project, "finetune.learning_rate", "5e-06"), ["finetune", "evaluate", "report"]),
+    "train_head.units": (lambda project: set_param(project, "train_head.units", 5), ["train_head", *LAST]),
+    "finetune.learning_rate": (
+        lambda project: set_param(project, "finetune.learning_rate", "5e-06"),
+        ["finetune", *LAST],
+    ),
     "augment.rotation": (
         lambda project: set_param(project, "augment.rotation", 10),
-        ["augment", "train_scratch", "train_augmented", "finetune", "evaluate", "report"],
+        ["augment", "train_scratch", "train_augmented", "finetune", *LAST],
     ),
-    "train_scratch.skip": (lambda project: set_param(project, "train_scratch.skip", True), ["train_scratch", "evaluate", "report"]),
+    "train_scratch.skip": (
+        lambda project: set_param(project, "train_scratch.skip", True),
+        ["train_scratch", *LAST],
+    ),
     "audit.folds": (lambda project: set_param(project, "audit.folds", 4), ["audit", "report"]),
     "split.seed": (lambda project: set_param(project, "split.seed", 1), ALL_BUT_WEIGHTS),
     "new images": (add_images_and_a_class, ALL_BUT_WEIGHTS),

@@ -111,7 +111,7 @@ def test_a_bit_that_flipped_unseen_is_not_trained_on(project):
     said = call("python", "-m", "transfer.verify", cwd=project, check=False).stdout
     for command in re.findall(r"^    (\w.*)", said, re.MULTILINE):
         call(*shlex.split(command), cwd=project)
-    assert repro(project).stages == ["train_head", "evaluate", "report"]
+    assert repro(project).stages == ["train_head", "evaluate", "export", "report"]
 
 
 def test_a_users_mistake_in_params_ends_in_one_message_without_a_traceback(project):
