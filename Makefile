@@ -5,7 +5,7 @@ BACKENDS := .venv-backends
 AUDIT := .venv-audit
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run demo verify test test-slow test-backends reproduce reproduce-jax chaos fuzz audit engines bench lesson seeds lint lock clean
+.PHONY: run demo verify test test-slow test-backends reproduce reproduce-jax chaos fuzz audit engines bench lesson seeds sweep lint lock clean
 .DEFAULT_GOAL := run
 
 # A marker newer than the lock stands for an environment that holds exactly the lock.
@@ -84,6 +84,10 @@ lesson: $(VENV)/installed  ## the lesson's values (docs/lesson.yaml) as an exper
 SEEDS ?= 0 1 2 3 4
 seeds: $(VENV)/installed  ## mean and standard deviation of test accuracy over other splits and trainings; SEEDS="5 6" chooses
 	python -m benchmarks.seeds --seeds $(SEEDS)
+
+TRIALS ?= 20
+sweep: $(VENV)/installed  ## better values for the trainings? what benchmarks/sweep.yaml varies, from the caches; TRIALS=40 tries more
+	python -m benchmarks.sweep --trials $(TRIALS)
 
 lint: $(VENV)/installed
 	ruff check .

@@ -14,7 +14,6 @@ columns: whoever chooses by the test columns has no test any more. `--output` ge
 
 import argparse
 import contextlib
-import io
 import tempfile
 from pathlib import Path
 
@@ -25,13 +24,11 @@ from scipy.stats import ttest_rel
 from sklearn.metrics import log_loss
 from statsmodels.stats.multitest import multipletests
 
-from stages import finetune, train_augmented, train_head
+from benchmarks.trainings import TRAININGS, prepare, train
 from transfer.classifier import load_classifier, predict_logits, probabilities
 from transfer.examples import read_examples
-from transfer.lean import keras
 from transfer.manifest import read_manifest
 
-TRAININGS = {"train_head": (train_head, "head"), "train_augmented": (train_augmented, "augmented"), "finetune": (finetune, "finetuned")}
 DEFAULTS = "defaults"
 SCORES = ("validation accuracy", "validation loss", "test accuracy")
 READ_BY_STAGES = ("data", "dvc.yaml", "stages", "transfer")
@@ -76,24 +73,16 @@ def sections_for(settings: dict[str, dict]) -> list[str]:
 def run(root: Path, name: str, changes: dict[str, dict], seed: int) -> list[dict]:
     """Train what a setting names, in a folder of its own; a row a model with its scores."""
     folder = root / f"{name.replace('/', '_')} {seed}"[-200:]
-    (folder / "models").mkdir(parents=True)
-    for part in READ_BY_STAGES:
-        (folder / part).symlink_to(Path(part).resolve())
+    prepare(folder, READ_BY_STAGES, {section: {"seed": seed} | changes.get(section, {}) for section in TRAININGS})
     if "train_augmented" not in changes:
         for file in (root / f"{DEFAULTS} {seed}" / "models").glob("augmented*"):
             (folder / "models" / file.name).symlink_to(file)
-    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    for section in TRAININGS:
-        params[section] |= {"seed": seed} | changes.get(section, {})
-    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     rows = []
     with contextlib.chdir(folder):
         for section in (section for section in TRAININGS if section in changes):
-            stage, model = TRAININGS[section]
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                stage.main()
+            train(section)
+            model = TRAININGS[section].model
             rows.append({"setting": name, "model": model, "seed": seed, **scores(model)})
-            keras.backend.clear_session()
     return rows
 
 
@@ -123,7 +112,7 @@ def compare(rows: pd.DataFrame) -> pd.DataFrame:
     compared = pd.DataFrame(table)
     tested = compared["p"].notna()
     compared.loc[tested, "p_holm"] = multipletests(compared.loc[tested, "p"], method="holm")[1]
-    order = {model: place for place, (_, model) in enumerate(TRAININGS.values())}
+    order = {training.model: place for place, training in enumerate(TRAININGS.values())}
     return compared.sort_values("model", key=lambda column: column.map(order), kind="stable", ignore_index=True)
 
 
