@@ -16,8 +16,10 @@ trials, OUTPUT/SECTION.png the picture.
 """
 
 import argparse
+import json
 import os
 import statistics
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -69,12 +71,24 @@ def main() -> None:
         parser.error("at least one trial, one seed and two further seeds")
     os.environ["DVC_ROOT"] = str(Path.cwd())  # where a training that is stopped leaves its checkpoint, and finds it again
     try:
-        for space in read_spaces(arguments.space):
+        spaces = read_spaces(arguments.space)
+        check_caches()
+        for space in spaces:
             sweep(space, arguments)
     except PipelineError as error:
         sys.exit(f"sweep: {error}")
     except KeyboardInterrupt:
         sys.exit("sweep: stopped; the same command goes on from here")
+
+
+def check_caches() -> None:
+    """Raise PipelineError where the cached arrays are not those of params.yaml: what is found on them would not be true of it."""
+    words = [sys.executable, "-m", "dvc", "status", "--json", "--with-deps", "extract", "augment"]
+    told = subprocess.run(words, capture_output=True, text=True, check=False)
+    if told.returncode:
+        raise PipelineError(f"`dvc status` says: {told.stderr.strip()}")
+    if changed := json.loads(told.stdout):
+        raise PipelineError(f"what is cached is out of date: `dvc repro` would run {', '.join(changed)}; do that first")
 
 
 def sweep(space: Space, arguments: argparse.Namespace) -> None:
@@ -92,7 +106,7 @@ def sweep(space: Space, arguments: argparse.Namespace) -> None:
     draw(picture, space, read_table(table, space))
     best, further = best_of(trials), range(arguments.seeds, arguments.seeds + arguments.further)
     try:
-        again = [[train(values, shift) for shift in further] for values in (space.defaults, best.tried)] if best.number else []
+        again = [[train(values, shift) for values in (space.defaults, best.tried)] for shift in further] if best.number else []
     except PipelineError as error:
         print(f"\n{space.section}: the best, trial {best.number}, fails with a further seed: {error}\n", flush=True)
         return
@@ -166,7 +180,7 @@ def report(space: Space, trials: list[Trial], again: list[list[Scores]], n_image
     """What the study found, in words that claim no more than it shows.
 
     Args:
-        again: the scores of params.yaml and of the best trial on further seeds, in the same order; empty where they are the same.
+        again: the scores of params.yaml and of the best trial, a pair a further seed; none where they are the same.
         n_images: of the validation split.
     """
     first, best, failed = trials[0], best_of(trials), sum(not trial.scores for trial in trials)
@@ -177,9 +191,9 @@ def report(space: Space, trials: list[Trial], again: list[list[Scores]], n_image
     if not best.number:
         return "\n".join([*lines, "  No trial was better than params.yaml."])
     lines.append(f"  the best, trial {best.number}: validation loss {_spread(best)}, accuracy {best.accuracy:.3f}")
-    lines.append(f"  On {len(again[0])} further seeds, which chose nothing, the best and its difference from params.yaml:")
+    lines.append(f"  On {len(again)} further seeds, which chose nothing, the best and its difference from params.yaml:")
     for name, unit in (("loss", "validation loss"), ("accuracy", "accuracy")):
-        ours, theirs = (pd.Series([getattr(score, name) for score in scores]) for scores in again)
+        ours, theirs = (pd.Series([getattr(score, name) for score in scores]) for scores in zip(*again, strict=True))
         mean, low, high, _ = paired(theirs, ours)
         lines.append(f"    {unit} {theirs.mean():.4f}, {mean:+.4f} (95 % interval {low:+.4f} to {high:+.4f})")
         if name == "loss":

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from benchmarks.space import Space, written
@@ -96,9 +96,9 @@ def _draw_parameter(axes: Axes, table: pd.DataFrame, space: Space, name: str, li
         if distribution.log:
             axes.set_xscale("log")
             axes.xaxis.set_minor_formatter(NullFormatter())
-            if distribution.high / distribution.low < 100:  # a power of ten or two say too little
-                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-                axes.xaxis.set_major_formatter(ScalarFormatter())
+            if distribution.high / distribution.low < 30:  # a single power of ten says too little
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if distribution.low >= 1 else (1, 3)))
+                axes.xaxis.set_major_formatter("{x:g}")
         else:
             axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.set_xlim(_with_margins(distribution))

@@ -160,8 +160,8 @@ def test_nothing_is_searched_where_the_defaults_fail(spaces):
 def test_the_report_claims_what_the_interval_shows(spaces, differences, verdict):
     (space,) = spaces(SPACE)
     trials = [Trial(0, space.defaults, [Scores(0.4, 0.8)] * 3), Trial(1, {**space.defaults, "units": 9}, [Scores(0.3, 0.9)] * 3)]
-    ours = [Scores(0.4, 0.8)] * 3
-    text = report(space, trials, [ours, [Scores(0.4 + difference, 0.8) for difference in differences]], n_images=200)
+    again = [[Scores(0.4, 0.8), Scores(0.4 + difference, 0.8)] for difference in differences]
+    text = report(space, trials, again, n_images=200)
     assert f"So its loss is {verdict} params.yaml's, on these 200 images" in " ".join(text.split())
     assert text.endswith("\n    dvc exp run -S train_head.units=9")
     assert "move its accuracy by 0.021" in text  # sqrt(0.9 * 0.1 / 200)
@@ -199,16 +199,22 @@ def caches(base, project) -> Path:
 
 def test_a_trial_is_what_dvc_trains_and_opens_nothing_of_the_test_split(caches, base, monkeypatch):
     """With params.yaml's values and seed its files are those of the pipeline, to the byte, whatever was trained before in the process."""
-    other = measure(caches / "store", "train_head", {"units": 3}, 1)
+    first, second = (measure(caches / "store", "train_head", {"units": 64}, shift) for shift in (0, 1))
+    assert first != second
     scores = measure(caches / "store", "train_head", {}, 0)
     made = [path.parent for path in (caches / "store").glob("*/head_history.csv")]
-    assert len(made) == 2
+    assert len(made) == 3
     expected = [(base / "models" / name).read_bytes() for name in ("head_history.csv", "head.json")]
     assert expected in [[(folder / name).read_bytes() for name in ("head_history.csv", "head.json")] for folder in made]
-    assert scores != other
     monkeypatch.setattr(trainings, "train", lambda section: pytest.fail("trained again"))
     assert measure(caches / "store", "train_head", {}, 0) == scores
     assert {path.name for path in caches.iterdir()} == {"data", "stages", "transfer", "params.yaml", "dvc.yaml", "store"}
+
+
+def test_no_training_has_anything_of_the_test_split_among_what_is_linked_for_it():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    assert [name for section in TRAININGS for name in stages[section]["deps"] if Path(name).name.startswith("test")] == []
+    assert "data/features/test.npy" in stages["evaluate"]["deps"]
 
 
 def test_arrays_that_are_not_there_are_named(caches):
@@ -236,8 +242,6 @@ finetune:
 def test_a_real_sweep_stopped_and_called_again(base, tmp_path):
     """Killed in the midst, it ends with the bytes of one that was not; what it prints makes the same model in DVC; git sees none of it."""
     project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
-    for test_array in (project / "data/features").glob("test*"):
-        test_array.unlink()
     (tmp_path / "tiny.yaml").write_text(TINY)
     sweep = ["python", "-m", "benchmarks.sweep", "--space", str(tmp_path / "tiny.yaml"), "--seeds", "2", "--further", "2"]
     call("timeout", "--signal=KILL", "30", *sweep, "--trials", "6", "--output", "logs/stopped", cwd=project, check=False)
@@ -253,7 +257,6 @@ def test_a_real_sweep_stopped_and_called_again(base, tmp_path):
     assert call("git", "status", "--short", cwd=project).stdout == ""
     lines = [line.strip() for line in said["whole"].splitlines() if line.startswith("    dvc exp run")]
     assert lines, said["whole"]
-    call("dvc", "checkout", cwd=project)
     for place, line in enumerate(lines):
         call(*shlex.split(line), "--temp", "--name", f"best-{place}", cwd=project)
         call("dvc", "exp", "apply", f"best-{place}", cwd=project)
@@ -261,3 +264,7 @@ def test_a_real_sweep_stopped_and_called_again(base, tmp_path):
         history = f"{TRAININGS[section].model}_history.csv"
         kept = [path.read_bytes() for path in (project / "logs/whole/trainings").glob(f"*/{history}")]
         assert (project / "models" / history).read_bytes() in kept
+    set_param(project, "augment.rotation", 10)
+    refused = call(*sweep, cwd=project, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1] == "sweep: what is cached is out of date: `dvc repro` would run augment; do that first"
