@@ -46,7 +46,7 @@ def spread(accuracies: dict[int, dict[str, float]]) -> pd.DataFrame:
 def run_experiment(name: str, preset: dict, seeded: tuple[str, ...], seed: int) -> dict[str, float]:
     """Run one experiment beside the workspace; the test accuracy of each model."""
     changes = [f"{section}.{key}={value}" for section, values in preset.items() for key, value in values.items()]
-    changes += [f"{section}.seed={seed}" for section in seeded]
+    changes += [*(f"{section}.seed={seed}" for section in seeded), "export.formats=[]"]
     dvc = [sys.executable, "-m", "dvc"]
     settings = [word for change in changes for word in ("--set-param", change)]
     subprocess.run([*dvc, "exp", "remove", name], check=False, capture_output=True)  # of an earlier call; --force would run every stage
