@@ -1,4 +1,4 @@
-"""Score the models on the test split, and each against the others; the only stage that opens its labels."""
+"""Score the models on the test split, and each against the others; nothing is chosen here."""
 
 from dataclasses import dataclass
 from pathlib import Path

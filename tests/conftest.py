@@ -1,9 +1,14 @@
 """Fixtures that several test modules share; the builders of tiny worlds are in `worlds` and `pipeline`."""
 
+import fcntl
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 from pipeline import STAGES, build_world, call, repro
+
+MEANWHILE = 8  # files
 
 
 @pytest.fixture
@@ -17,12 +22,20 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory) -> Path:
-    """A clone of the project with tiny parameters and images, reproduced once and committed."""
+    """A clone of the project with tiny parameters and images, reproduced and committed: by the first test process, copied by the others."""
     project = tmp_path_factory.mktemp("world") / "base"
-    build_world(project)
-    assert repro(project).stages == STAGES
-    call("git", "add", "--all", cwd=project)
-    call("git", "commit", "--quiet", "--message", "reproduced", cwd=project)
+    own = tmp_path_factory.getbasetemp()
+    with ((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "base.txt").open("a+") as made:
+        fcntl.flock(made, fcntl.LOCK_EX)
+        made.seek(0)
+        first = made.read()
+        if first and Path(first).exists():
+            return Path(shutil.copytree(first, project, symlinks=True))
+        build_world(project)
+        assert repro(project).stages == STAGES
+        call("git", "add", "--all", cwd=project)
+        call("git", "commit", "--quiet", "--message", "reproduced", cwd=project)
+        made.write(str(project))
     return project
 
 
@@ -47,6 +60,11 @@ def own_models(base, world) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that run the whole pipeline come first, so that no process is left with a long one at the end."""
-    long = {item.path for item in items if {"base", "little"} & {*item.fixturenames}}
-    items.sort(key=lambda item: item.path not in long)
+    """Files that need the reproduced world come first, so that no process is left with a long one at the end.
+
+    While one process makes that world, the others have a few files that do without.
+    """
+    long = dict.fromkeys(item.path for item in items if "base" in item.fixturenames)
+    short = dict.fromkeys(item.path for item in items if item.path not in long)
+    order = [*list(long)[:1], *list(short)[:MEANWHILE], *list(long)[1:], *list(short)[MEANWHILE:]]
+    items.sort(key=lambda item: order.index(item.path))

@@ -16,7 +16,7 @@ TOO_LARGE = [
     ("weights", 10, "data/weights/backbone.weights.h5"),
     ("extract", 10, "data/features/train.npy"),
     ("finetune", 1000, "models/finetuned.weights.h5"),
-    ("evaluate", 10, "plots/mistakes/head.png"),
+    ("evaluate", 10, "plots/mistakes/scratch.png"),
 ]
 
 
@@ -48,6 +48,7 @@ def test_a_file_that_does_not_fit_ends_the_stage_in_a_sentence_and_leaves_what_w
     assert contents(project) == before
 
 
+@pytest.mark.slow
 def test_after_the_disk_has_room_again_dvc_repro_ends_as_if_nothing_had_happened(base, project):
     forget(project, "finetune")
     shell = project.with_name("limited")

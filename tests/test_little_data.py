@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from pipeline import MODELS, build_world, call, draw_image, repro, set_param
 
+pytestmark = pytest.mark.slow  # a whole run of its own
+
 
 @pytest.fixture(scope="module")
 def little(tmp_path_factory) -> Path:

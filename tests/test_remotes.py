@@ -98,6 +98,7 @@ def test_a_fresh_clone_pulls_all_and_runs_nothing(request, pushed, tmp_path, kin
     assert (project / "models/finetuned.weights.h5").read_bytes() == (pushed / "models/finetuned.weights.h5").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_clone_without_a_lock_restores_from_the_shared_run_cache_instead_of_training(pushed, s3, tmp_path):
     project = clone(pushed, tmp_path / "clone", s3, verify=True)
     (project / "dvc.lock").unlink()
