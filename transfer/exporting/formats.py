@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tensorflow as tf
 import tf2onnx
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from transfer.exporting.canonical import canonical
@@ -52,6 +53,18 @@ def write_saved_model(folder: Path, model: keras.Model, about: About) -> None:
     module.about = tf.function(lambda: tf.constant(about.to_json()), input_signature=[])
     tf.saved_model.save(module, folder)
     (folder / "fingerprint.pb").unlink()  # holds a number drawn anew each time, and nothing needs it
+    (folder / "assets").rmdir()  # empty
+    _forget_machine(folder / "saved_model.pb")
+
+
+def _forget_machine(path: Path) -> None:
+    """Take out of a SavedModel's calls what they would be run with where it was made, such as the number of cores."""
+    saved = SavedModel.FromString(path.read_bytes())
+    for graph in (meta_graph.graph_def for meta_graph in saved.meta_graphs):
+        for node in (*graph.node, *(node for function in graph.library.function for node in function.node_def)):
+            if "config_proto" in node.attr:
+                node.attr["config_proto"].s = b""
+    path.write_bytes(saved.SerializeToString(deterministic=True))
 
 
 def write_onnx(path: Path, model: keras.Model, about: About) -> None:
