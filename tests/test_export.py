@@ -104,6 +104,16 @@ def test_each_runtime_answers_as_keras_does_for_images_of_any_size(kind, whole, 
         np.testing.assert_allclose(run(pixels), whole.predict_on_batch(pixels[None])[0], atol=tolerance)
 
 
+def test_a_grouped_convolution_is_one_in_onnx_too(tmp_path):
+    """As in ConvNeXt: Keras has it compiled as a function of its own."""
+    images = keras.Input((None, None, 3), dtype="uint8")
+    maps = keras.layers.Conv2D(4, 3, groups=2)(keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(images)))
+    model = keras.Model(images, keras.layers.Softmax()(keras.layers.GlobalAveragePooling2D()(maps)))
+    write("onnx", tmp_path / "model.onnx", model, ABOUT_IT)
+    pixels = picture(20, 30)
+    np.testing.assert_allclose(open_runtime(tmp_path / "model.onnx")(pixels), model.predict_on_batch(pixels[None])[0], atol=1e-6)
+
+
 def test_class_names_and_version_are_inside_each(written):
     expected = ABOUT_IT.to_dict()
     assert json.loads(tf.saved_model.load(written / "saved_model").about().numpy()) == expected

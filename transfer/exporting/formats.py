@@ -73,11 +73,21 @@ def write_onnx(path: Path, model: keras.Model, about: About) -> None:
     frozen = _frozen(model)
     (images,), (probabilities,) = frozen.inputs, frozen.outputs
     converted, _ = tf2onnx.convert.from_graph_def(
-        frozen.graph.as_graph_def(), input_names=[images.name], output_names=[probabilities.name], opset=ONNX_OPSET
+        _with_calls_opened(frozen.graph.as_graph_def()), input_names=[images.name], output_names=[probabilities.name], opset=ONNX_OPSET
     )
     for key, value in about.to_dict().items():
         converted.metadata_props.add(key=key, value=value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     path.write_bytes(canonical(converted).SerializeToString(deterministic=True))
+
+
+def _with_calls_opened(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
+    """A graph whose functions the converter puts in their places; Keras wants those with grouped convolutions compiled as they are."""
+    opened = tf.compat.v1.GraphDef.FromString(graph.SerializeToString())
+    functions = opened.library.function
+    for marked in (*functions, *opened.node, *(node for function in functions for node in function.node_def)):
+        for mark in ("_XlaMustCompile", "_noinline"):
+            marked.attr.pop(mark, None)
+    return opened
 
 
 def _function(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
