@@ -104,10 +104,10 @@ def test_each_runtime_answers_as_keras_does_for_images_of_any_size(kind, whole, 
         np.testing.assert_allclose(run(pixels), whole.predict_on_batch(pixels[None])[0], atol=tolerance)
 
 
-def test_a_grouped_convolution_is_one_in_onnx_too(tmp_path):
-    """As in ConvNeXt: Keras has it compiled as a function of its own."""
+def test_a_grouped_convolution_and_gelu_are_in_onnx_too(tmp_path):
+    """As in ConvNeXt: Keras has the one compiled as a function of its own, and TensorFlow has the other of erfc, which ONNX has not."""
     images = keras.Input((None, None, 3), dtype="uint8")
-    maps = keras.layers.Conv2D(4, 3, groups=2)(keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(images)))
+    maps = keras.layers.Conv2D(4, 3, groups=2, activation="gelu")(keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(images)))
     model = keras.Model(images, keras.layers.Softmax()(keras.layers.GlobalAveragePooling2D()(maps)))
     write("onnx", tmp_path / "model.onnx", model, ABOUT_IT)
     pixels = picture(20, 30)

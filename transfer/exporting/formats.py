@@ -73,7 +73,10 @@ def write_onnx(path: Path, model: keras.Model, about: About) -> None:
     frozen = _frozen(model)
     (images,), (probabilities,) = frozen.inputs, frozen.outputs
     converted, _ = tf2onnx.convert.from_graph_def(
-        _with_calls_opened(frozen.graph.as_graph_def()), input_names=[images.name], output_names=[probabilities.name], opset=ONNX_OPSET
+        _without_erfc(_with_calls_opened(frozen.graph.as_graph_def())),
+        input_names=[images.name],
+        output_names=[probabilities.name],
+        opset=ONNX_OPSET,
     )
     for key, value in about.to_dict().items():
         converted.metadata_props.add(key=key, value=value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
@@ -88,6 +91,22 @@ def _with_calls_opened(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
         for mark in ("_XlaMustCompile", "_noinline"):
             marked.attr.pop(mark, None)
     return opened
+
+
+def _without_erfc(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
+    """The same graph with 1 - erf for erfc, which is in TensorFlow's GELU and which ONNX has not."""
+    rewritten = tf.compat.v1.GraphDef.FromString(graph.SerializeToString())
+    for node in [node for node in rewritten.node if node.op == "Erfc"]:
+        kind = node.attr["T"]
+        one, erf = rewritten.node.add(op="Const", name=f"{node.name}/one"), rewritten.node.add(op="Erf", name=f"{node.name}/erf")
+        one.attr["dtype"].CopyFrom(kind)
+        one.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(1, kind.type, shape=()))
+        erf.attr["T"].CopyFrom(kind)
+        erf.input.extend(node.input)
+        node.op = "Sub"
+        node.ClearField("input")
+        node.input.extend([one.name, erf.name])
+    return rewritten
 
 
 def _function(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
