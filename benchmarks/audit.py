@@ -27,6 +27,7 @@ from stages.audit import AUDITED, AuditParams
 from transfer.auditing.image_problems import find_image_problems, measure
 from transfer.auditing.label_errors import find_label_errors, predict_out_of_fold
 from transfer.auditing.pooled import read_pooled
+from transfer.engines.local import LocalEngine
 from transfer.listed import map_listed
 from transfer.manifest import read_manifest, rows_of
 from transfer.params import load_param, load_params
@@ -44,7 +45,7 @@ def main() -> None:
     with threadpool_limits(1):
         features = read_pooled(manifest, AUDITED)
         show(f"label errors, {seeds} seeds", label_errors(features, images, params, seeds))
-    pictures = list(dict(map_listed(lambda image: image, Path(load_param(str, "split.source")), images)).values())
+    pictures = list(dict(map_listed(lambda image: image, Path(load_param(str, "split.source")), images, LocalEngine())).values())
     show("near-copies", near_copies(pictures, params.near_duplicate_bits))
     show("image problems", image_problems(pictures, params))
 

@@ -83,16 +83,17 @@ def random_weights() -> list[np.ndarray]:
 
 def ours(kernels: list[np.ndarray]) -> Callable[[np.ndarray], object]:
     """What the stage `extract` does, without reading and writing."""
+    from benchmarks.passing import pass_all
     from transfer.backbone import build_backbone, with_preprocessing
     from transfer.backbones import BackboneParams
-    from transfer.compute import ComputeParams, frozen_pass, set_up
+    from transfer.compute import ComputeParams, set_up
 
     set_up(ComputeParams(threads=1, device="cpu", precision="float32"), seed=0)
     backbone = build_backbone("VGG16", SIDE)
     backbone.set_weights([part for kernel in kernels for part in (kernel, np.zeros(kernel.shape[3], np.float32))])
     params = BackboneParams(name="VGG16", image_size=SIDE, preprocessing="imagenet", unfreeze_from="block5_conv1")
     frozen = with_preprocessing(backbone, params)
-    return lambda images: [outputs for _, outputs in frozen_pass(frozen, images, np.arange(len(images)), BATCH)]
+    return lambda images: list(pass_all(frozen, images, BATCH))
 
 
 def onnx_graph(kernels: list[np.ndarray]) -> bytes:

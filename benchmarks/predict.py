@@ -20,12 +20,15 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from benchmarks.passing import pass_all
 from stages.decode import DecodeParams
-from transfer.arrays import let_go, new_array, read_array
+from transfer.arrays import new_rows, read_array
 from transfer.backbone import load_backbone, with_preprocessing
 from transfer.backbones import BackboneParams
-from transfer.compute import ComputeParams, frozen_pass, set_up
-from transfer.frozen import CleanImages, ExtractParams, cache_frozen_pass
+from transfer.compute import ComputeParams, set_up
+from transfer.engines.local import LocalWorkers
+from transfer.frozen import CleanImages, as_sent, cache_frozen_pass
+from transfer.frozen_pass import ExtractParams, FrozenPass
 from transfer.images import read_rgb, resize
 from transfer.lean import keras
 from transfer.parallel import map_in_order
@@ -86,11 +89,10 @@ def timed(run: Callable[[Path], object]) -> tuple[float, float]:
 
 def decode(frozen: keras.Model, images: Path, interpolation: str, folder: Path) -> np.ndarray:
     size = frozen.input_shape[1]
-    with new_array(folder / "images.npy", (len(list(images.iterdir())), size, size, 3), "uint8", "--images") as array:
+    with new_rows(folder / "images.npy", (len(list(images.iterdir())),), (size, size, 3), "uint8", "--images") as rows:
         decoded = map_in_order(lambda entry: resize(read_rgb(entry.content), size, interpolation), read_source(images))
         for row, pixels in enumerate(decoded):
-            array[row] = pixels
-            let_go(array)
+            rows[row] = pixels
     return read_array(folder / "images.npy", ndim=4)
 
 
@@ -99,11 +101,12 @@ def extract(frozen: keras.Model, images: Path, interpolation: str, folder: Path)
     os.environ["DVC_ROOT"] = str(folder)  # where the rows are kept
     files = folder / "features.npy", folder / "cut.npy"
     params, rows = load_params(ExtractParams, "extract"), load_params(RowsParams, "rows")
-    cache_frozen_pass(frozen, pictures, (len(pictures),), files, params, rows, folder / "checkpoint", "--images")
+    workers = LocalWorkers(FrozenPass(frozen, params, as_sent))
+    cache_frozen_pass(workers, pictures, (len(pictures),), files, rows, folder / "checkpoint", "--images")
 
 
 def pass_only(frozen: keras.Model, images: np.ndarray) -> None:
-    for _ in frozen_pass(frozen, images, np.arange(len(images)), load_params(ExtractParams, "extract").batch_size):
+    for _ in pass_all(frozen, images, load_params(ExtractParams, "extract").batch_size):
         pass
 
 

@@ -22,10 +22,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.passing import pass_all
 from stages.finetune import FinetuneParams
 from transfer.backbone import build_backbone, trainable_tail, with_preprocessing
 from transfer.backbones import BackboneParams
-from transfer.compute import ComputeParams, frozen_pass, has_accelerator, set_up
+from transfer.compute import ComputeParams, has_accelerator, set_up
 from transfer.head import build_head
 from transfer.lean import keras
 from transfer.params import load_params
@@ -87,8 +88,7 @@ def write_reference(folder: Path) -> dict:
 
 def features_of(frozen: keras.Model, batch: int) -> np.ndarray:
     """Features of the images that are compared, float32 (COMPARED, h, w, C)."""
-    passes = frozen_pass(frozen, some_images(COMPARED), np.arange(COMPARED), batch)
-    return np.concatenate([features.astype(np.float32) for _, (_, features) in passes])
+    return np.concatenate([features.astype(np.float32) for _, features in pass_all(frozen, some_images(COMPARED), batch)])
 
 
 def measure(precision: str, batch: int, images: int, folder: Path) -> dict:
@@ -118,7 +118,7 @@ def extraction_speed(frozen: keras.Model, batch: int, n: int) -> float:
     """Images a second through the frozen pass, drawn from memory."""
     images = some_images(n)
     started = time.perf_counter()
-    for _ in frozen_pass(frozen, images, np.arange(n), batch):
+    for _ in pass_all(frozen, images, batch):
         pass
     return n / (time.perf_counter() - started)
 

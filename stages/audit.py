@@ -20,6 +20,7 @@ from transfer.auditing.near_duplicates import find_near_duplicates
 from transfer.auditing.outliers import find_outliers
 from transfer.auditing.pooled import read_pooled
 from transfer.door import run
+from transfer.engines.local import LocalEngine
 from transfer.files import write_csv, write_json
 from transfer.hashes import read_hashes
 from transfer.listed import map_listed
@@ -76,7 +77,7 @@ def main() -> None:
 
 def measure_images(source: Path, images: pd.DataFrame) -> pd.DataFrame:
     """What `measure` says of each image, in their order; PipelineError where the source is no longer what `split` saw."""
-    measured = dict(tqdm(map_listed(measure, source, images), desc="audit: images", total=len(images), unit=" images"))
+    measured = dict(tqdm(map_listed(measure, source, images, LocalEngine()), desc="audit: images", total=len(images), unit=" images"))
     return pd.DataFrame([measured[path] for path in images["path"]])
 
 

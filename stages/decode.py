@@ -8,10 +8,11 @@ import pandas as pd
 from pydantic import PositiveInt
 from tqdm import tqdm
 
-from transfer.arrays import let_go, new_array
+from transfer.arrays import new_rows
 from transfer.backbones import image_side
 from transfer.door import run
-from transfer.images import resize
+from transfer.engines.choose import load_engine
+from transfer.images import Resize
 from transfer.listed import map_listed
 from transfer.manifest import SPLITS, read_manifest, rows_of
 from transfer.params import Params, load_param, load_params
@@ -41,15 +42,14 @@ def write_images(source: Path, manifest: pd.DataFrame, size: int, interpolation:
     with ExitStack() as stack:
         arrays = {
             split: stack.enter_context(
-                new_array(IMAGES / f"{split}.npy", (len(rows_of(manifest, split)), size, size, 3), "uint8", "backbone.image_size")
+                new_rows(IMAGES / f"{split}.npy", (len(rows_of(manifest, split)),), (size, size, 3), "uint8", "backbone.image_size")
             )
             for split in SPLITS
         }
-        decoded = map_listed(lambda image: resize(image, size, interpolation), source, listed)
+        decoded = map_listed(Resize(size, interpolation), source, listed, load_engine())
         for path, pixels in tqdm(decoded, desc="decode", total=len(places), unit=" images"):
             split, row = places[path]
             arrays[split][row] = pixels
-            let_go(arrays[split])
 
 
 if __name__ == "__main__":

@@ -1,26 +1,23 @@
 """Decide which image is train, validation or test, and say why some were refused."""
 
-import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import imagehash
 import numpy as np
 import pandas as pd
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
-from tqdm import tqdm
 
 from transfer.door import run
+from transfer.engines.choose import load_engine
 from transfer.errors import PipelineError
+from transfer.examining import Examined, examine
 from transfer.files import replacing, write_csv
 from transfer.hashes import write_hashes
-from transfer.images import BadImageError, read_rgb
 from transfer.manifest import SPLITS, UNUSED, class_names, write_manifest
-from transfer.parallel import map_in_order
 from transfer.params import Params, load_params
 from transfer.partition import assign, connected_groups, quotas
-from transfer.sources import Entry, Layout, find_layout, read_source
+from transfer.sources import Layout, find_layout
 
 REJECTED = Path("data/split/rejected.csv")
 DUPLICATES = Path("data/split/duplicates.csv")
@@ -64,21 +61,9 @@ class SplitParams(Params):
         return self
 
 
-@dataclass(frozen=True)
-class Examined:
-    """One file, looked at: its hashes, or why it cannot be used. `split` is None unless the source is pre-split."""
-
-    path: str
-    problem: str | None = None
-    sha256: str = ""
-    perceptual: str = ""
-    class_name: str = ""
-    split: str | None = None
-
-
 def main() -> None:
     params = load_params(SplitParams, "split")
-    files, folders = examine(Path(params.source))
+    files, folders = examine(Path(params.source), load_engine())
     layout = find_layout([file.path for file in files] + folders, Path(params.source))
     files = [place(file, layout) for file in files]
     images = sorted((file for file in files if not file.problem), key=lambda file: file.path)
@@ -94,25 +79,6 @@ def main() -> None:
     write_hashes({image.path: image.perceptual for image in images})
     write_manifest(manifest)
     report(manifest, duplicates, rejected, params)
-
-
-def examine(source: Path) -> tuple[list[Examined], list[str]]:
-    """Read and decode every file of the source once: the files, and the paths of the folders."""
-    files, folders = [], []
-    entries = tqdm(read_source(source), desc="split: reading", unit=" entries")
-    for result in map_in_order(_look_at, entries):
-        (folders if result.path.endswith("/") else files).append(result)
-    return files, [folder.path for folder in folders]
-
-
-def _look_at(entry: Entry) -> Examined:
-    if entry.problem or entry.content is None:
-        return Examined(entry.path, problem=entry.problem)
-    try:
-        image = read_rgb(entry.content)
-    except BadImageError as problem:
-        return Examined(entry.path, problem=str(problem))
-    return Examined(entry.path, sha256=hashlib.sha256(entry.content).hexdigest(), perceptual=str(imagehash.phash(image)))
 
 
 def place(file: Examined, layout: Layout) -> Examined:

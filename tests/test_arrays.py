@@ -9,15 +9,16 @@ import pandas as pd
 import pytest
 from worlds import REPOSITORY
 
-from transfer.arrays import let_go, new_array, read_array, take
+from transfer.arrays import let_go, new_rows, read_array, take
 from transfer.errors import PipelineError
 from transfer.examples import read_examples, read_views
 from transfer.manifest import SPLITS
 
 
 def write(path, array):
-    with new_array(path, array.shape, str(array.dtype), "some.parameter") as target:
-        target[:] = array
+    with new_rows(path, array.shape[:1], array.shape[1:], str(array.dtype), "some.parameter") as rows:
+        for i, row in enumerate(array):
+            rows[i] = row
 
 
 def test_what_is_written_is_read_back_as_a_read_only_map(tmp_path):
@@ -29,18 +30,26 @@ def test_what_is_written_is_read_back_as_a_read_only_map(tmp_path):
     assert not found.flags.writeable
 
 
+def test_rows_are_counted_over_all_leading_axes_and_come_in_any_order(tmp_path):
+    array = np.arange(48, dtype=np.float16).reshape(2, 3, 4, 2)
+    with new_rows(tmp_path / "a.npy", (2, 3), (4, 2), "float16", "x") as rows:
+        for i in (5, 0, 3, 1, 4, 2):
+            rows[i] = array[divmod(i, 3)]
+    assert np.array_equal(read_array(tmp_path / "a.npy", rows=3, axis=1, ndim=4), array)
+
+
 def test_an_interrupted_write_leaves_the_old_array_and_no_trace(tmp_path):
     path = tmp_path / "a.npy"
     write(path, np.ones(3))
-    with pytest.raises(RuntimeError, match="interrupted"), new_array(path, (5,), "float32", "x") as target:
-        target[:2] = 7
+    with pytest.raises(RuntimeError, match="interrupted"), new_rows(path, (5,), (), "float32", "x") as rows:
+        rows[0] = 7
         raise RuntimeError("interrupted")
     assert np.array_equal(read_array(path), np.ones(3))
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_array_that_the_disk_cannot_hold_is_refused_with_bytes_and_remedy(tmp_path):
-    with pytest.raises(PipelineError) as error, new_array(tmp_path / "a.npy", (10**9, 10**9), "float32", "augment.views"):
+    with pytest.raises(PipelineError) as error, new_rows(tmp_path / "a.npy", (10**9,), (10**9,), "float32", "augment.views"):
         pass
     assert "needs 4,000,000,000,000,000,000 bytes" in str(error.value)
     assert "lower augment.views" in str(error.value)
@@ -85,11 +94,9 @@ def test_wrong_dimensions_are_refused(tmp_path):
 
 
 def test_what_was_written_survives_letting_go(tmp_path):
-    with new_array(tmp_path / "a.npy", (1000, 300), "int32", "x") as target:
+    with new_rows(tmp_path / "a.npy", (1000,), (300,), "int32", "x") as rows:
         for row in range(1000):
-            target[row] = row
-            let_go(target)
-        assert np.array_equal(target[:, 7], np.arange(1000))
+            rows[row] = row
     assert np.array_equal(read_array(tmp_path / "a.npy")[:, -1], np.arange(1000))
 
 
@@ -168,10 +175,9 @@ print((peak() - before) // 1000)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems may keep the pages, or count them otherwise")
 def test_taking_slices_of_a_large_array_keeps_memory_flat(tmp_path):
-    with new_array(tmp_path / "large.npy", (1000, 200_192), "uint8", "x") as target:
-        for start in range(0, 1000, 100):
-            target[start : start + 100] = 1
-            let_go(target)
+    with new_rows(tmp_path / "large.npy", (1000,), (200_192,), "uint8", "x") as rows:
+        for row in range(1000):
+            rows[row] = 1
 
     def megabytes(how: str) -> int:
         words = [sys.executable, "-c", READ_IN_SLICES, str(tmp_path / "large.npy"), how]

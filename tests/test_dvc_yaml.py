@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 COMMANDS = {"demo", "label", "predict"}  # in stages/ too, for a person to run: DVC does not, and no section of params.yaml is theirs
+DECIDE_BYTES = {"compute.threads", "compute.device", "compute.precision"}
 TEMPLATES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "transfer/reporting/templates").iterdir()}
 
 
@@ -60,11 +61,15 @@ def named_in(path: str) -> set[str]:
 
 
 def parameters_read(path: str) -> set[str]:
-    """Sections and keys that a stage's calls of load_params(kind, section) and load_param(kind, key) name; all for read_params()."""
+    """Sections and keys that a stage's calls of load_params(kind, section) and load_param(kind, key) name; all for read_params().
+
+    Of `compute` only what decides bytes: an engine that was changed would otherwise have everything run again, to the same end.
+    """
     calls = [node for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
     if any(getattr(call.func, "id", "") == "read_params" for call in calls):
-        return set(PARAMS)
-    return {call.args[1].value for call in calls if getattr(call.func, "id", "") in ("load_params", "load_param")}
+        return {*PARAMS} - {"compute"} | DECIDE_BYTES
+    read = {call.args[1].value for call in calls if getattr(call.func, "id", "") in ("load_params", "load_param")}
+    return read - {"compute"} | DECIDE_BYTES if "compute" in read else read
 
 
 def test_every_stage_is_a_file_and_every_file_a_stage_or_a_command():

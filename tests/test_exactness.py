@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 from worlds import TRAINING
 
-from stages.augment import AugmentParams, Views
+from transfer.augmentation import AugmentParams
 from transfer.backbone import build_backbone, build_preprocessing, cut_tensor, freeze_below, trainable_tail, with_preprocessing
 from transfer.backbones import ARCHITECTURES, BackboneParams
-from transfer.compute import CPU_BATCH, frozen_pass
+from transfer.compute import CPU_BATCH, pass_batch
 from transfer.examples import Examples
 from transfer.head import build_head
 from transfer.training import TrainingParams, compile_classifier, fit
+from transfer.views import DrawView, Views
 
 VGG16 = BackboneParams(name="VGG16", image_size=32, preprocessing="imagenet", unfreeze_from=None)
 N_TRAIN, N_VALIDATION, VIEWS, EPOCHS = 10, 6, 2, 3
@@ -23,10 +24,9 @@ def training_params(learning_rate: float) -> TrainingParams:
 
 
 def pass_all(frozen: keras.Model, images) -> list[np.ndarray]:
-    """The frozen model's outputs for all images, in their order."""
-    rows, outputs = zip(*frozen_pass(frozen, images, np.arange(len(images)), 1), strict=True)
-    assert np.concatenate(rows).tolist() == list(range(len(images)))
-    return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
+    """The frozen model's outputs for all images, in their order, in batches as the stages have them."""
+    batches = [pass_batch(frozen, images[start : start + CPU_BATCH], CPU_BATCH) for start in range(0, len(images), CPU_BATCH)]
+    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
 
 @pytest.fixture(scope="module", params=[name if name == "VGG16" else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES])
@@ -43,9 +43,9 @@ def world(request):
     images[labels == 1, :, :, 0] //= 4
     validation_images = rng.integers(0, 256, (N_VALIDATION, size, size, 3), dtype=np.uint8)
     frozen = with_preprocessing(new_backbone(architecture), architecture)
-    drawn = Views(images, RANGES)
-    views = np.stack([drawn[row] for row in range(len(drawn))])
-    cut, features = pass_all(frozen, drawn)
+    sent = Views(images, RANGES)
+    views = np.stack([DrawView(RANGES)(sent[row]) for row in range(len(sent))])
+    cut, features = pass_all(frozen, views)
     validation_cut, validation_features = pass_all(frozen, validation_images)
     by_view = [array.reshape(VIEWS, N_TRAIN, *array.shape[1:]) for array in (views, cut, features)]
     return {
@@ -168,10 +168,5 @@ def test_a_row_depends_on_its_image_only(size):
 
     everything = pass_all(frozen, images)
     for chosen in (np.random.default_rng(5).permutation(len(images)), np.arange(len(images))[::-1], np.array([3]), np.array([7, 7, 1])):
-        (passed, picked) = zip(*frozen_pass(frozen, images, chosen, 64), strict=True)
-        assert np.concatenate(passed).tolist() == chosen.tolist()
-        for whole, part, place in zip(
-            everything, map(np.concatenate, zip(*picked, strict=True)), pass_all(frozen, images[chosen]), strict=True
-        ):
-            assert np.array_equal(whole[chosen], part), "other rows of the same images"
-            assert np.array_equal(whole[chosen], place), "the same images in other places"
+        for whole, part in zip(everything, pass_all(frozen, images[chosen]), strict=True):
+            assert np.array_equal(whole[chosen], part)

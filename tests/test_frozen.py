@@ -6,11 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from stages.augment import AugmentParams, Views, draw_view
-from transfer.compute import CPU_BATCH, frozen_pass
+from transfer.augmentation import AugmentParams, draw_view
+from transfer.compute import CPU_BATCH, pass_batch
+from transfer.engines.local import LocalWorkers
 from transfer.errors import PipelineError
-from transfer.frozen import CleanImages, ExtractParams, cache_frozen_pass, identify
+from transfer.frozen import CleanImages, as_sent, cache_frozen_pass
+from transfer.frozen_pass import ExtractParams, FrozenPass, identify
 from transfer.rows import RowsParams
+from transfer.views import DrawView, Views
 
 N = 2 * CPU_BATCH + 6
 FLOAT32, FLOAT16 = ExtractParams(batch_size=64, storage="float32"), ExtractParams(batch_size=64, storage="float16")
@@ -18,23 +21,32 @@ RANGES = AugmentParams(views=3, rotation=40, width_shift=0.2, height_shift=0.2, 
 
 
 class Counted:
-    """Pictures that note which rows are drawn to be computed, and fail at one of them if told to."""
+    """Pictures that note which rows are sent to be computed."""
 
-    def __init__(self, pictures, fails_at: int | None = None):
-        self._pictures, self._fails_at = pictures, fails_at
+    def __init__(self, pictures):
+        self._pictures = pictures
         self.drawn = []
 
     def __len__(self) -> int:
         return len(self._pictures)
 
     def __getitem__(self, row: int) -> np.ndarray:
-        if row == self._fails_at:
-            raise RuntimeError("the power went out")
         self.drawn.append(int(row))
         return self._pictures[row]
 
     def key(self, row: int) -> bytes:
         return self._pictures.key(row)
+
+
+def fails_at(image: np.ndarray):
+    """Draws images as they are, but for this one."""
+
+    def draw(sent: np.ndarray) -> np.ndarray:
+        if np.array_equal(sent, image):
+            raise RuntimeError("the power went out")
+        return sent
+
+    return draw
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +71,14 @@ def tiny_network(seed: int) -> keras.Model:
     return keras.Model(image, [cut, keras.layers.AveragePooling2D(3)(cut)])
 
 
-def cache(project, frozen, pictures, params=FLOAT32, gigabytes=1.0, leading=None) -> tuple[bytes, bytes]:
+def cache(project, frozen, pictures, params=FLOAT32, gigabytes=1.0, leading=None, draw=as_sent) -> tuple[bytes, bytes]:
     """The two files' bytes: features, activations at the cut."""
     files = project / "data/features.npy", project / "data/cut.npy"
     for file in files:
         file.unlink(missing_ok=True)
     rows, checkpoint = RowsParams(gigabytes=gigabytes), project / ".checkpoints/augment/key"
-    cache_frozen_pass(frozen, pictures, leading or (len(pictures),), files, params, rows, checkpoint, "augment.views")
+    workers = LocalWorkers(FrozenPass(frozen, params, draw))
+    cache_frozen_pass(workers, pictures, leading or (len(pictures),), files, rows, checkpoint, "augment.views")
     return tuple(file.read_bytes() for file in files)
 
 
@@ -130,12 +143,12 @@ def test_another_order_or_choice_of_images_computes_nothing(project, frozen, ima
 
 def test_an_array_by_views_is_filled_view_after_view(project, frozen, images):
     views = Views(images[:5], RANGES)
-    cache(project, frozen, views, leading=(3, 5))
+    cache(project, frozen, views, leading=(3, 5), draw=DrawView(RANGES))
     for found in features_and_cut(project):
         assert found.shape[:2] == (3, 5)
     features, cut = features_and_cut(project)
     one = np.stack([draw_view(images[4], 2, RANGES)])
-    ((_, expected),) = frozen_pass(frozen, one, np.arange(1), 64)
+    expected = pass_batch(frozen, one, CPU_BATCH)
     assert np.array_equal(cut[2, 4], expected[0][0])
     assert np.array_equal(features[2, 4], expected[1][0])
 
@@ -224,7 +237,7 @@ def test_a_run_that_was_killed_leaves_its_rows_and_no_array(project, frozen, ima
     for file in (project / "data").iterdir():
         file.unlink()
     with pytest.raises(RuntimeError, match="the power went out"):
-        cache(project, frozen, Counted(CleanImages(images), fails_at=CPU_BATCH + 3), gigabytes=gigabytes)
+        cache(project, frozen, CleanImages(images), gigabytes=gigabytes, draw=fails_at(images[CPU_BATCH + 3]))
     assert list((project / "data").iterdir()) == []
     assert {path.name for path in project.iterdir()} == {"data", source}
     capsys.readouterr()
@@ -238,7 +251,7 @@ def test_views_come_in_order_and_are_drawn_alike_alone(images):
     views = Views(images[:4], RANGES)
     assert len(views) == 12
     for row in range(12):
-        assert np.array_equal(views[row], draw_view(images[row % 4], row // 4, RANGES))
+        assert np.array_equal(DrawView(RANGES)(views[row]), draw_view(images[row % 4], row // 4, RANGES))
 
 
 def test_keys_of_views_differ_by_image_view_and_parameter(images):

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.split import Examined, SplitParams, check_classes, count_sizes, divide
+from stages.split import SplitParams, check_classes, count_sizes, divide
 from tests.splitting import CATS_AND_DOGS, FRACTIONS, KINDS, refusal, rejected, run_split
 from tests.worlds import REPOSITORY, add_to_tar, build, class_folders, encode, picture, write_params
 from transfer.errors import PipelineError
+from transfer.examining import Examined
 from transfer.sources import Layout
 
 

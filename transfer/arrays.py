@@ -32,9 +32,20 @@ _DAMAGE = (
 ROWS_AT_ONCE, NUMBERS_AT_ONCE = 256, 2**21
 
 
+class NewRows:
+    """Rows that are written to a memory map, in any order: `rows[i] = content`, i counted over all leading axes, the last one fastest."""
+
+    def __init__(self, array: np.ndarray, row_axes: int):
+        self._flat = array.reshape(-1, *array.shape[array.ndim - row_axes :])
+
+    def __setitem__(self, row: int, content: np.ndarray) -> None:
+        self._flat[row] = content
+        let_go(self._flat)
+
+
 @contextmanager
-def new_array(path: Path, shape: tuple[int, ...], dtype: str, lower_with: str) -> Iterator[np.ndarray]:
-    """Yield a writable memory map of the given shape; the file gets its name when the block ends well.
+def new_rows(path: Path, leading: tuple[int, ...], row_shape: tuple[int, ...], dtype: str, lower_with: str) -> Iterator[NewRows]:
+    """Yield the rows of a new array of shape (*leading, *row_shape) to write to; the file gets its name when the block ends well.
 
     Args:
         lower_with: the parameter that makes the array smaller, for the message.
@@ -43,13 +54,14 @@ def new_array(path: Path, shape: tuple[int, ...], dtype: str, lower_with: str) -
         PipelineError: the disk has no room for it; said before hours are spent.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    shape = (*leading, *row_shape)
     needed, free = math.prod(shape) * np.dtype(dtype).itemsize, shutil.disk_usage(path.parent).free
     if needed > free:
         raise PipelineError(f"{path} needs {needed:,} bytes and the disk has {free:,}; free some, or lower {lower_with}")
     with replacing(path) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
         allocate(temporary, temporary.stat().st_size)  # a map's write to a disk that is full meanwhile would kill the process
-        yield array
+        yield NewRows(array, len(row_shape))
         array.flush()
 
 

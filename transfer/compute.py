@@ -4,25 +4,17 @@ The only module that knows the backends apart. What is chosen here is said in do
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
-from pydantic import PositiveInt
 
+from transfer.compute_params import ComputeParams
 from transfer.errors import PipelineError
 from transfer.lean import keras
-from transfer.parallel import available_cores, map_in_order
-from transfer.params import Params
+from transfer.parallel import available_cores
 
 # On one thread a CPU is twice as fast with 12 images as with one, and more gain little.
 CPU_BATCH = 12
-
-
-class ComputeParams(Params):
-    threads: PositiveInt
-    device: Literal["auto", "cpu", "gpu"]
-    precision: Literal["float32", "bfloat16"]
 
 
 def set_up(params: ComputeParams, seed: int, threads: int | None = None) -> None:
@@ -104,26 +96,19 @@ def takes_one_core() -> bool:
     return keras.config.backend() == "tensorflow" and not has_accelerator()
 
 
-def frozen_pass(
-    model: keras.Model, images: Sequence[np.ndarray], rows: np.ndarray, batch_size: int
-) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """Send `images[row]`, each (H, W, 3), through a frozen model: per batch the rows (b,) and the model's outputs, each (b, ...).
+def images_at_once(batch_size: int) -> int:
+    """How many images a frozen model is given at a time: CPU_BATCH, and `batch_size` on an accelerator."""
+    return batch_size if has_accelerator() else CPU_BATCH
 
-    On TensorFlow and a CPU each batch of CPU_BATCH images is drawn and computed by one thread (see `set_up`), and batches are
-    spread over the cores. The last one is filled up, so that all have one shape and are computed alike: a row then depends on
-    its image only, not on its neighbours, their number or the number of cores (a test holds this). Other backends use the cores
-    themselves. An accelerator takes `batch_size` images at a time; there the same batches give the same bytes.
+
+def pass_batch(model: keras.Model, images: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
+    """The outputs of a frozen model for at most `size` images, each (H, W, 3): arrays (b, ...).
+
+    The batch is filled up, so that all have one shape and are computed alike: on TensorFlow and a CPU, where one thread computes it
+    (see `set_up`), a row then depends on its image only, not on its neighbours, their number or the number of cores (a test holds
+    this). On an accelerator the same batches give the same bytes.
     """
-    size = batch_size if has_accelerator() else CPU_BATCH
-
-    def compute(chosen: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-        batch = np.zeros((size, *model.input_shape[1:]), dtype=np.float32)
-        for place, row in enumerate(chosen):
-            batch[place] = images[row]
-        return chosen, [keras.ops.convert_to_numpy(output)[: len(chosen)] for output in model.predict_on_batch(batch)]
-
-    batches = (rows[start : start + size] for start in range(0, len(rows), size))
-    if not takes_one_core():
-        return map(compute, batches)
-    compute(rows[:0])  # traced once, before threads share it
-    return map_in_order(compute, batches)
+    batch = np.zeros((size, *model.input_shape[1:]), dtype=np.float32)
+    for place, image in enumerate(images):
+        batch[place] = image
+    return [keras.ops.convert_to_numpy(output)[: len(images)] for output in model.predict_on_batch(batch)]

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -83,3 +84,14 @@ def resize(image: Image.Image, size: int, interpolation: str) -> np.ndarray:
     interpolation: a Pillow name in lower case; all but `nearest` average over the source pixels when shrinking.
     """
     return np.asarray(image.resize((size, size), Image.Resampling[interpolation.upper()]))
+
+
+@dataclass(frozen=True)
+class Resize:
+    """`resize` to a size, as a value that can be sent to another process."""
+
+    size: int
+    interpolation: str
+
+    def __call__(self, image: Image.Image) -> np.ndarray:
+        return resize(image, self.size, self.interpolation)

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from mutations import mutated
 
 from stages.audit import AuditParams
-from stages.augment import AugmentParams
 from stages.decode import DecodeParams
 from stages.split import SplitParams
 from stages.weights import WeightsParams
 from tests.worlds import REPOSITORY
 from transfer.arrays import read_array
+from transfer.augmentation import AugmentParams
 from transfer.backbones import BackboneParams
 from transfer.classifier import Classifier, load_classifier, save_classifier
-from transfer.compute import ComputeParams
+from transfer.compute_params import ComputeParams
 from transfer.hashes import read_hashes, write_hashes
 from transfer.lean import keras
 from transfer.manifest import COLUMNS, SPLITS, UNUSED, class_names, read_manifest, rows_of, write_manifest

@@ -18,7 +18,7 @@ from transfer.backbones import BackboneParams
 from transfer.classifier import MODELS, Classifier, is_skipped, load_classifier, probabilities
 from transfer.compute import CPU_BATCH, has_accelerator, takes_one_core
 from transfer.errors import PipelineError
-from transfer.frozen import ExtractParams
+from transfer.frozen_pass import ExtractParams
 from transfer.images import BadImageError, read_rgb, resize
 from transfer.inputs import LOCK, PARAMS
 from transfer.lean import keras
@@ -188,7 +188,7 @@ def check_params(params: Path = PARAMS, lock: Path = LOCK) -> None:
     now = yaml.safe_load(params.read_text(encoding="utf-8"))
     for key, sections in made.items():
         section, _, only = key.partition(".")
-        then = sections.get(section, {})
+        then = {only: sections[key]} if key in sections else sections.get(section, {})
         for name in {only} & {*then} if only else then:
             if then[name] != now[section].get(name):
                 raise PipelineError(

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from transfer.compute_params import PLACE
 from transfer.errors import PipelineError
 from transfer.manifest import read_manifest
 from transfer.models import MODEL_NAMES
@@ -30,6 +31,7 @@ COMPARISON = {
 }
 ISSUES = dict.fromkeys(("path", "split", "class_name", "issue"), "text") | {"score": "number or words", "detail": "text"}
 FEATURE_MAP = dict.fromkeys(("x", "y"), "number") | dict.fromkeys(("class_name", "split", "path"), "text")
+_OF_NO_BYTES = {("compute", name) for name in PLACE}
 REQUIRED_METRICS = ("n", "accuracy", "accuracy_low", "accuracy_high")
 
 
@@ -124,7 +126,7 @@ def read_model(name: str) -> ModelResults:
 
 
 def read_params(path: Path = PARAMS_FILE) -> dict[str, dict]:
-    """All sections of params.yaml, to be shown: unlike `load_params` it does not know what belongs in them.
+    """All sections of params.yaml that decide something, to be shown: unlike `load_params` it does not know what belongs in them.
 
     Raises:
         PipelineError: missing, no YAML, or a section is none.
@@ -137,7 +139,7 @@ def read_params(path: Path = PARAMS_FILE) -> dict[str, dict]:
         raise PipelineError(f"{path} cannot be read: {error}; restore it from git") from None
     if not isinstance(document, dict) or not all(isinstance(section, dict) for section in document.values()):
         raise PipelineError(f"{path}: sections of parameters were expected; restore it from git")
-    return document
+    return {name: {key: value for key, value in values.items() if (name, key) not in _OF_NO_BYTES} for name, values in document.items()}
 
 
 def read_table(path: Path, columns: Mapping[str, Kind]) -> pd.DataFrame:

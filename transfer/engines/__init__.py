@@ -1,0 +1,1 @@
+"""Where the maps over images run: in this process, or on a cluster."""

@@ -1,0 +1,95 @@
+"""A Ray cluster: how it is joined, which nodes it has, and what is said where something is wrong with it."""
+
+import atexit
+import os
+import socket
+import time
+from typing import Any
+
+from transfer.compute_params import ComputeParams
+from transfer.engines import node
+from transfer.errors import PipelineError
+
+HEAD_PATIENCE = 5.0  # seconds: a head that answers nobody does not come back with the same workers
+
+
+class Cluster:
+    """The connection: which nodes there are, and whether the head still answers."""
+
+    def __init__(self, params: ComputeParams):
+        self.ray = _import_ray()
+        given = params.address or os.environ.get("RAY_ADDRESS") or "auto"
+        if ":" in given:
+            _check_answers(given)
+        try:
+            # Ray would print what befalls its nodes into the midst of the stage's progress.
+            self.ray.init(address=given, log_to_driver=False, logging_level="CRITICAL", configure_logging=True)
+        except ConnectionError:
+            raise PipelineError(_no_cluster(given)) from None
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise PipelineError(f"the Ray cluster at {given} cannot be joined: {error}") from None
+        self.address = self.ray.get_runtime_context().gcs_address
+        self._silent_since: float | None = None
+        self._is_gone = False
+
+    def nodes(self) -> dict[str, dict]:
+        """The living nodes' resources by their IDs; none while the head does not answer.
+
+        Raises:
+            PipelineError: it has not answered for HEAD_PATIENCE.
+        """
+        if _answers(self.address):
+            self._silent_since = None
+            return {each["NodeID"]: each["Resources"] for each in self.ray.nodes() if each["Alive"]}
+        self._silent_since = self._silent_since or time.monotonic()
+        if time.monotonic() - self._silent_since > HEAD_PATIENCE:
+            self._is_gone = True
+            raise PipelineError(
+                f"the head of the Ray cluster at {self.address} is gone, and with it the cluster; what was computed is kept: start it "
+                "again and run `dvc repro`"
+            )
+        return {}
+
+    def leave(self) -> None:
+        if self._is_gone:  # to say goodbye Ray would wait for the head, and then end the process with a message of its own
+            atexit.unregister(self.ray.shutdown)
+        else:
+            self.ray.shutdown()
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+        import ray.util.scheduling_strategies
+    except ImportError:
+        raise PipelineError(
+            "compute.engine = 'ray': Ray is not installed; pip install --no-deps --require-hashes -r requirements-ray.txt, or set local"
+        ) from None
+    ray.cloudpickle.register_pickle_by_value(node)  # a node has no package to import it from
+    return ray
+
+
+def _check_answers(address: str) -> None:
+    if not _answers(address):
+        raise PipelineError(
+            f"compute.address = {address!r}: nothing answers there; is the head up (`ray start --head`), and may this machine reach it?"
+        )
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=2):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def _no_cluster(given: str) -> str:
+    if given == "auto":
+        return (
+            "compute.address = null: no Ray cluster runs on this machine; start one with `ray start --head`, or give its head as host:port"
+        )
+    return (
+        f"compute.address = {given!r}: this machine is no node of that cluster; make it one with `ray start --address={given} --num-cpus=0`"
+    )
