@@ -27,8 +27,8 @@ $(BACKENDS)/installed: requirements.txt tests/backends.txt
 	$(BACKENDS)/bin/python -m pip install --quiet --requirement tests/backends.txt
 	touch $@
 
-# What only the tests need: the S3 server, Hypothesis, DVC's parts for S3 and SSH.
-$(VENV)/tested: $(VENV)/installed tests/requirements.txt remotes/s3.txt remotes/ssh.txt
+# What only the tests and `make scale` need: the S3 server, Hypothesis, DVC's parts for S3 and SSH, Ray, SimPy.
+$(VENV)/tested: $(VENV)/installed tests/requirements.txt remotes/s3.txt remotes/ssh.txt requirements-ray.txt
 	for lock in $(filter %.txt,$^); do $(VENV)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $$lock || exit 1; done
 	touch $@
 
@@ -103,6 +103,7 @@ NOT_PLAYWRIGHT := --no-emit-package playwright --no-emit-package greenlet --no-e
 lock:  ## make all locks again from requirements.in and tests/requirements.in (needs uv)
 	$(UV_COMPILE) requirements.in --output-file requirements.txt
 	for remote in s3 gs azure ssh; do echo "dvc[$$remote]" | $(BEYOND_BASE) - --output-file remotes/$$remote.txt || exit 1; done
+	echo ray | $(BEYOND_BASE) - --output-file requirements-ray.txt
 	$(BEYOND_BASE) $(NOT_PLAYWRIGHT) tests/requirements.in --output-file tests/requirements.txt
 	echo pip-audit | $(UV_COMPILE) - --output-file tests/audit.txt
 

@@ -22,7 +22,7 @@ def main() -> None:
     params, architecture = load_params(ExtractParams, "extract"), load_params(BackboneParams, "backbone")
     compute, rows = load_params(ComputeParams, "compute"), load_params(RowsParams, "rows")
     work = FrozenWork(architecture, params, compute, as_sent)
-    with resumable("extract") as checkpoint, load_engine().start(work) as workers:
+    with load_engine().start(work) as workers, resumable("extract") as checkpoint:
         for split in SPLITS:
             images = CleanImages(read_array(IMAGES / f"{split}.npy", ndim=4))
             files = inputs_file(split, "features"), inputs_file(split, "cut")

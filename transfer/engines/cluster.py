@@ -6,6 +6,8 @@ import socket
 import time
 from typing import Any
 
+import psutil
+
 from transfer.compute_params import ComputeParams
 from transfer.engines import node
 from transfer.errors import PipelineError
@@ -21,14 +23,17 @@ class Cluster:
         given = params.address or os.environ.get("RAY_ADDRESS") or "auto"
         if ":" in given:
             _check_answers(given)
+            _check_is_node(given)
         try:
             # Ray would print what befalls its nodes into the midst of the stage's progress.
             self.ray.init(address=given, log_to_driver=False, logging_level="CRITICAL", configure_logging=True)
         except ConnectionError:
-            raise PipelineError(_no_cluster(given)) from None
+            raise PipelineError(
+                "compute.address = null: no Ray cluster runs on this machine; start one with `ray start --head`, or give host:port"
+            ) from None
         except (RuntimeError, ValueError, AssertionError) as error:
             raise PipelineError(f"the Ray cluster at {given} cannot be joined: {error}") from None
-        self.address = self.ray.get_runtime_context().gcs_address
+        self.address = given if ":" in given else self.ray.get_runtime_context().gcs_address
         self._silent_since: float | None = None
         self._is_gone = False
 
@@ -85,11 +90,10 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _no_cluster(given: str) -> str:
-    if given == "auto":
-        return (
-            "compute.address = null: no Ray cluster runs on this machine; start one with `ray start --head`, or give its head as host:port"
+def _check_is_node(address: str) -> None:
+    """Ray itself would look for a minute."""
+    if not any(process.info["name"] == "raylet" for process in psutil.process_iter(["name"])):
+        raise PipelineError(
+            f"compute.address = {address!r}: this machine is no node of that cluster; make it one that does no work itself: "
+            f"`ray start --address={address} --num-cpus=0`"
         )
-    return (
-        f"compute.address = {given!r}: this machine is no node of that cluster; make it one with `ray start --address={given} --num-cpus=0`"
-    )

@@ -13,7 +13,7 @@ import zipfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,8 @@ class RayWorkers:
         while not self._is_served() or (not all(actor.ready for actor in self._actors) and time.monotonic() < deadline):
             self._take_done(LOOK_EVERY)
             self._look()
+        ready = [actor for actor in self._actors if actor.ready]
+        print(f"ray: {len(ready)} workers on {len({actor.node_id for actor in ready})} nodes of {self._cluster.address}")
 
     def _is_served(self) -> bool:
         return any(actor.ready for actor in self._actors)
@@ -136,10 +138,11 @@ class RayWorkers:
                 yield whole.tag, whole.results
 
     def _free(self) -> _Actor | None:
-        """The worker that has least to do, if it can take more."""
-        ready = [actor for actor in self._actors if actor.ready]
+        """The worker that has least to do, if it can take more. What has ended a worker before goes to an idle one, and alone."""
+        ready = [actor for actor in self._actors if actor.ready and not any(batch.attempts for batch in actor.under_way.values())]
         least = min(ready, key=lambda actor: len(actor.under_way), default=None)
-        return least if least is not None and len(least.under_way) < IN_FLIGHT * self._threads else None
+        most = 1 if self._again else IN_FLIGHT * self._threads
+        return least if least is not None and len(least.under_way) < most else None
 
     @property
     def _threads(self) -> int:
@@ -197,19 +200,25 @@ class RayWorkers:
         return [] if batch.whole.open else [batch.whole]
 
     def _lose(self, actor: _Actor) -> list[_Whole]:
-        """A process or its node has ended. What it had under way is done again, image by image, since one of them may have ended it."""
+        """A process or its node has ended, and any image that it had may be why.
+
+        What it had is done again, each batch alone on a worker; where that one ends too, each of its images alone. So no image is
+        blamed for another, and none for its node.
+        """
         self._actors.remove(actor)
         if self._cluster.nodes():  # its process may live on, out of reach
             self._ray.kill(actor.handle)
         finished = []
         for batch in actor.under_way.values():
             attempts = batch.attempts + 1
-            if len(batch.items) == 1 and attempts > self._params.retries and self._is_alive(actor.node_id):
+            is_alone = batch.attempts > 0 and len(batch.items) == 1
+            if is_alone and attempts > self._params.retries and self._is_alive(actor.node_id):
                 finished += self._fill(batch, [Crashed(attempts)])
+            elif batch.attempts:
+                each = zip(batch.items, batch.places, strict=True)
+                self._again.extend(_Batch([item], [place], batch.whole, attempts) for item, place in each)
             else:
-                self._again.extend(
-                    _Batch([item], [place], batch.whole, attempts) for item, place in zip(batch.items, batch.places, strict=True)
-                )
+                self._again.append(replace(batch, attempts=attempts))
         return finished
 
     def _is_alive(self, node_id: str | None) -> bool:
