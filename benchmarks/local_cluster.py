@@ -63,7 +63,8 @@ class Cluster:
             check=False,
         )
         self.nodes.append(Node(mark))
-        assert finished.returncode == 0, finished.stdout + finished.stderr
+        if finished.returncode:
+            raise RuntimeError(finished.stdout + finished.stderr)
         return self.nodes[-1]
 
 

@@ -103,11 +103,11 @@ def test_a_node_that_dies_costs_nothing_but_time_and_one_that_joins_works():
 def test_a_cluster_without_nodes_ends_in_a_sentence_after_patience():
     with cluster(path=str(ROOT / "tests")) as nodes:
         node = nodes.add()
-        counting = Counting(nodes.address, patience=5)
+        counting = Counting(nodes.address, patience=9)
         counting.wait_for(10)
         node.kill()
         assert "no node was left to work on the cluster" in (said := counting.refusal())
-        assert "compute.patience = 5 s; what was computed is kept: start nodes and run `dvc repro`" in said
+        assert "compute.patience = 9 s; what was computed is kept: start nodes and run `dvc repro`" in said
         assert nodes.head.processes()
 
 

@@ -3,6 +3,7 @@
 import atexit
 import os
 import socket
+import sys
 import time
 from typing import Any
 
@@ -45,7 +46,7 @@ class Cluster:
         """
         if _answers(self.address):
             self._silent_since = None
-            return {each["NodeID"]: each["Resources"] for each in self.ray.nodes() if each["Alive"]}
+            return {each["NodeID"]: each["Resources"] for each in self._known()}
         self._silent_since = self._silent_since or time.monotonic()
         if time.monotonic() - self._silent_since > HEAD_PATIENCE:
             self._is_gone = True
@@ -55,11 +56,27 @@ class Cluster:
             )
         return {}
 
+    def answers(self, node_id: str | None) -> bool:
+        """Whether a node is up at this moment. Until Ray knows that one has ended, it may count it among the living for half a minute."""
+        here = [each for each in self._known() if each["NodeID"] == node_id]
+        return any(_answers(f"{each['NodeManagerAddress']}:{each['NodeManagerPort']}") for each in here)
+
+    def _known(self) -> list[dict]:
+        return [each for each in self.ray.nodes() if each["Alive"]]
+
     def leave(self) -> None:
-        if self._is_gone:  # to say goodbye Ray would wait for the head, and then end the process with a message of its own
+        if self._is_gone:  # Ray's own goodbye would wait for the head for a minute, and its threads do not outlive the interpreter's end
             atexit.unregister(self.ray.shutdown)
+            atexit.register(_end)
         else:
             self.ray.shutdown()
+
+
+def _end() -> None:
+    """The end of a process that has said its error."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _import_ray() -> Any:

@@ -26,7 +26,6 @@ from transfer.errors import PipelineError
 
 IN_FLIGHT = 2  # batches a worker's thread has: one that it does, and one that waits there, so that it need not
 LOOK_EVERY = 1.0  # seconds between two looks at the cluster
-NODE_PATIENCE = 3.0  # seconds until Ray knows that a node has ended
 _PASSED_ON = ("KERAS_BACKEND", "XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA")
 
 
@@ -212,7 +211,7 @@ class RayWorkers:
         for batch in actor.under_way.values():
             attempts = batch.attempts + 1
             is_alone = batch.attempts > 0 and len(batch.items) == 1
-            if is_alone and attempts > self._params.retries and self._is_alive(actor.node_id):
+            if is_alone and attempts > self._params.retries and self._cluster.nodes() and self._cluster.answers(actor.node_id):
                 finished += self._fill(batch, [Crashed(attempts)])
             elif batch.attempts:
                 each = zip(batch.items, batch.places, strict=True)
@@ -220,11 +219,6 @@ class RayWorkers:
             else:
                 self._again.append(replace(batch, attempts=attempts))
         return finished
-
-    def _is_alive(self, node_id: str | None) -> bool:
-        """Whether an image may be blamed: the node that it was on has outlived it. Ray takes some seconds to know."""
-        time.sleep(NODE_PATIENCE)
-        return node_id in self._cluster.nodes()
 
     def _look(self) -> None:
         """Now and then: workers for where there is room; whether there is a cluster at all.
@@ -243,7 +237,7 @@ class RayWorkers:
         if self._is_served():
             self._served = time.monotonic()
         elif time.monotonic() - self._served > self._params.patience:
-            raise PipelineError(self._unserved(sum(rooms.values())))
+            raise PipelineError(self._unserved(sum(room for node_id, room in rooms.items() if self._cluster.answers(node_id))))
 
     def _unserved(self, room: int) -> str:
         where = f"on the cluster at {self._cluster.address} for compute.patience = {self._params.patience:g} s"
