@@ -142,7 +142,7 @@ def run_alone(base: Path, sandbox: Path, name: str, lock: dict) -> set[str]:
         shutil.copy(base / file, sandbox)
     before = files_in(sandbox)
     call("python", "-m", f"stages.{name}", cwd=sandbox)
-    return files_in(sandbox) - before - {f"logs/{name}.json", f"logs/{name}.lock"}
+    return files_in(sandbox) - before - {f"logs/{name}.json", f"logs/{name}.lock", "logs/running/0"}
 
 
 def files_in(folder: Path) -> set[str]:
