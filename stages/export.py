@@ -2,7 +2,8 @@
 
 Each takes RGB images of any size, uint8 (B, height, width, 3), and gives calibrated probabilities, float32 (B, classes): resizing,
 preprocessing, class names and a version are inside. Its own runtime then runs it on the test images, stretched to several sizes. With
-weights as they are, labels must be equal and probabilities within 1e-4; with smaller ones, accuracy may fall by `margin`.
+weights as they are, labels must be equal and probabilities within 1e-4; with smaller ones, accuracy may fall by `margin`. All of it is
+in float32, in whatever precision the model was trained.
 """
 
 import os
@@ -48,7 +49,7 @@ def main() -> None:
     from transfer.compute import ComputeParams, set_up
     from transfer.exporting.export import export
 
-    compute = load_params(ComputeParams, "compute")
+    compute = load_params(ComputeParams, "compute").model_copy(update={"precision": "float32"})
     set_up(compute, seed=0, threads=compute.threads)
     architecture, interpolation = load_params(BackboneParams, "backbone"), load_param(str, "decode.interpolation")
     table = export(params.model, params.formats, EXPORT, params.margin, architecture, interpolation)

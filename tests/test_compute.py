@@ -23,7 +23,7 @@ def bfloat16():
 
 @pytest.mark.parametrize(
     ("key", "value", "choices"),
-    [("device", "tpu", "'auto', 'cpu' or 'gpu'"), ("precision", "float16", "'float32' or 'bfloat16'")],
+    [("device", "tpu", "'auto', 'cpu' or 'gpu'"), ("precision", "float8", "'float32', 'bfloat16' or 'float16'")],
 )
 def test_an_unknown_choice_is_refused_with_the_list_of_choices(project, key, value, choices):
     write_params(project, compute={key: value})

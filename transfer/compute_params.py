@@ -14,7 +14,7 @@ class ComputeParams(Params):
 
     threads: PositiveInt
     device: Literal["auto", "cpu", "gpu"]
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["float32", "bfloat16", "float16"]
     engine: Literal["local", "ray"] = "local"
     address: str | None = Field(default=None, pattern=r"^[^/\s]+:\d+$")
     worker_cpus: PositiveInt = 1

@@ -86,6 +86,11 @@ def build_optimizer(params: OptimizerParams, by_layer: bool) -> keras.optimizers
     return extended(params.learning_rate, l2=params.l2, weight_decay=params.weight_decay, ema=params.ema, **settings)
 
 
+def own_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
+    """The one from `build_optimizer`: Keras puts another around it that scales the loss, for models in float16."""
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
+
+
 def use_averages(model: keras.Model) -> None:
     """Give a compiled model its optimizer's averages as weights, where it has any."""
     for variable, average in zip(model.trainable_variables, averages_of(model), strict=False):
@@ -104,4 +109,4 @@ def averaged(model: keras.Model) -> Iterator[None]:
 
 def averages_of(model: keras.Model) -> list:
     """A variable for each trainable one of the model's, or none without `ema`."""
-    return getattr(model.optimizer, "averages", [])
+    return getattr(own_optimizer(model), "averages", [])

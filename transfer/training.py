@@ -16,7 +16,7 @@ from transfer.checkpoints import Checkpoint, State
 from transfer.errors import PipelineError
 from transfer.examples import Examples
 from transfer.lean import keras
-from transfer.optimizers import OptimizerParams, averaged, build_optimizer, use_averages
+from transfer.optimizers import OptimizerParams, averaged, build_optimizer, own_optimizer, use_averages
 from transfer.schedules import ScheduleParams, rate_share
 
 SHOW_EVERY = 1.0  # seconds: epochs may take a hundredth of one
@@ -122,7 +122,7 @@ def fit(
             if params.patience is not None and epoch - 1 - progress.best_epoch >= params.patience:
                 break
             if rates is not None:
-                model.optimizer.factors.assign(rates(epoch))
+                own_optimizer(model).factors.assign(rates(epoch))
             batches = training_batches(inputs_of(epoch), targets, weights, params, epoch)
             trained = _average(_steps(model, batches, params, epoch, -(-len(labels) // params.batch_size), progress.losses))
             with averaged(model):
