@@ -93,15 +93,18 @@ lint: $(VENV)/installed
 	ruff check .
 	ruff format --check .
 
-# The locks are made by uv, which is not part of them: for Linux and macOS, Python 3.11 to 3.13. Those of the remotes and of
+# The locks are made by uv, which is not part of them: for Linux and macOS, Python 3.11 to 3.13. Those of GPUs, of the remotes and of
 # the tests hold only what requirements.txt does not.
 UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	--custom-compile-command 'make lock' --quiet
 BEYOND_BASE = $(UV_COMPILE) --constraint requirements.txt $$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.txt)
+# TensorFlow's wheel for other processors than x86-64 has no CUDA in it, and there pip passes over these lines.
+GPU := tensorflow[and-cuda] ; sys_platform == 'linux' and platform_machine == 'x86_64'
 # The wheel that has axe-core asks for a second browser driver, 130 MB, which nothing here runs.
 NOT_PLAYWRIGHT := --no-emit-package playwright --no-emit-package greenlet --no-emit-package pyee
 lock:  ## make all locks again from requirements.in and tests/requirements.in (needs uv)
 	$(UV_COMPILE) requirements.in --output-file requirements.txt
+	echo "$(GPU)" | $(BEYOND_BASE) - --output-file requirements-gpu.txt
 	for remote in s3 gs azure ssh; do echo "dvc[$$remote]" | $(BEYOND_BASE) - --output-file remotes/$$remote.txt || exit 1; done
 	echo ray | $(BEYOND_BASE) - --output-file requirements-ray.txt
 	$(BEYOND_BASE) $(NOT_PLAYWRIGHT) tests/requirements.in --output-file tests/requirements.txt

@@ -7,8 +7,10 @@ import sys
 import pytest
 from worlds import REPOSITORY
 
+from transfer import audit
+
 OTHERS = [REPOSITORY / "tests" / name for name in ("requirements.txt", "audit.txt")]
-LOCKS = [REPOSITORY / "requirements.txt", *(REPOSITORY / "remotes").glob("*.txt"), *OTHERS]
+LOCKS = [*REPOSITORY.glob("requirements*.txt"), *(REPOSITORY / "remotes").glob("*.txt"), *OTHERS]
 PIN = re.compile(r"[A-Za-z0-9._-]+(\[[a-z0-9,_-]+\])?==[^\s;]+( ; .+)?( --hash=sha256:[0-9a-f]{64})+")
 
 
@@ -23,6 +25,22 @@ def test_everything_is_pinned_and_hashed(lock):
     assert "make lock" in text.splitlines()[1]
     assert requirements(text)
     assert [line for line in requirements(text) if not PIN.fullmatch(line)] == []
+
+
+def test_what_is_locked_for_a_gpu_leaves_other_machines_alone():
+    """TensorFlow has CUDA in its wheel for Linux on x86-64 only."""
+    lines = requirements((REPOSITORY / "requirements-gpu.txt").read_text(encoding="utf-8"))
+    assert all("sys_platform == 'linux'" in line and "platform_machine == 'x86_64'" in line for line in lines)
+    assert not pinned("requirements-gpu.txt") & pinned("requirements.txt")
+
+
+def test_every_lock_is_audited():
+    """But those of the tests and of the auditor itself, which nobody installs to use the project."""
+    assert {REPOSITORY / lock for lock in audit.LOCKS} == {*LOCKS} - {*OTHERS}
+
+
+def pinned(lock: str) -> set[str]:
+    return {re.split(r"[=\[]", line)[0] for line in requirements((REPOSITORY / lock).read_text(encoding="utf-8"))}
 
 
 def test_set_up_installs_nothing_without_its_hash():
