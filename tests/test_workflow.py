@@ -1,4 +1,4 @@
-"""The workflow that users' CI runs: what its steps type exists, and its comment is made by its own lines, in the tiny world."""
+"""The workflows that users' CI runs: what their steps type exists, and their own lines are run, in the tiny world."""
 
 import os
 import re
@@ -8,33 +8,50 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pipeline import ROOT, call, environment
+from pipeline import LAST, ROOT, call, environment
 
-from transfer.comment import comment
+from transfer.comment import about_files, comment
 
-STEPS = yaml.safe_load((ROOT / ".github/workflows/pipeline.yml").read_text(encoding="utf-8"))["jobs"]["reproduce"]["steps"]
-SCRIPTS = {step["name"]: step["run"] for step in STEPS if "run" in step}
+WORKFLOWS = {name: yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text(encoding="utf-8")) for name in ("pipeline", "gpu")}
+STEPS = {name: [step for job in workflow["jobs"].values() for step in job["steps"]] for name, workflow in WORKFLOWS.items()}
+SCRIPTS = {name: {step["name"]: step["run"] for step in steps if "run" in step} for name, steps in STEPS.items()}
 # What setup-cml installs: one makes a picture of a chart, the other posts a file. Both note what they were given.
 PROGRAMS = {"vl2png": 'python -m json.tool "$1" > /dev/null && echo picture > "$2"', "cml": 'echo "$@" > posted'}
 
 
 @pytest.fixture
+def programs(tmp_path) -> Path:
+    """Programs in the place of CML's, in a folder for PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, line in PROGRAMS.items():
+        write_program(folder / name, line)
+    return folder
+
+
+def write_program(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
+
+
+def run_step(script: str, project: Path, programs: Path, **variables: str) -> subprocess.CompletedProcess:
+    """As GitHub does on Linux."""
+    variables = environment() | variables
+    variables["PATH"] = f"{programs}{os.pathsep}{variables['PATH']}"
+    return subprocess.run(["bash", "-e", "-c", script], cwd=project, env=variables, capture_output=True, text=True)
+
+
+@pytest.fixture
 def changed(base, tmp_path) -> Path:
-    """A pull request's checkout: the world with other accuracies than its base has, and programs in the place of CML's."""
+    """A pull request's checkout: the world with other accuracies than its base has."""
     project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
     scores = project / "metrics/accuracy.json"
     scores.write_text(re.sub(r'"head": [0-9.]+', '"head": 0.125', scores.read_text()))
-    (tmp_path / "bin").mkdir()
-    for name, line in PROGRAMS.items():
-        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{line}\n")
-        (tmp_path / "bin" / name).chmod(0o755)
     return project
 
 
-def test_the_comments_lines_compare_draw_and_post(changed, tmp_path):
-    variables = environment() | {"BASE": "HEAD"}
-    variables["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}{variables['PATH']}"
-    finished = subprocess.run(["bash", "-e", "-c", SCRIPTS["Comment"]], cwd=changed, env=variables, capture_output=True, text=True)
+def test_the_comments_lines_compare_draw_and_post(changed, programs):
+    finished = run_step(SCRIPTS["pipeline"]["Comment"], changed, programs, BASE="HEAD")
     assert finished.returncode == 0, finished.stderr
     assert (changed / "posted").read_text() == "comment update comment/comment.md\n"
     text = (changed / "comment/comment.md").read_text()
@@ -52,16 +69,76 @@ def test_a_base_that_is_no_revision_is_said_so(changed):
 
 
 def test_a_comment_on_a_run_that_changed_no_file_asks_for_no_commit():
-    text = comment("| table |", ["Loss"], [])
+    text = comment("| table |", ["Loss"], about_files([]))
     assert "| table |" in text and "![Loss](Loss.png)" in text and "commit" not in text
 
 
-def test_what_the_steps_name_is_there():
-    text = "\n".join(SCRIPTS.values()) + str(STEPS)
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_what_the_steps_name_is_there(name):
+    lines = "\n".join(SCRIPTS[name].values())
     targets = re.findall(r"^(\S+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    for target in re.findall(r"\bmake (\S+)", "\n".join(SCRIPTS.values())):
+    assert "make .venv/installed" in lines
+    for target in re.findall(r"\bmake (\S+)", lines):
         assert target.replace(".venv", "$(VENV)") in targets
-    for path in re.findall(r"(?:remotes|requirements|plots/report|models/MODEL_CARD)[\w/]*\.\w+", text):
-        if not path.startswith(("plots/", "models/")):
-            assert (ROOT / path).exists(), path
-    assert set(SCRIPTS) == {"Set up", "Pull", "Reproduce", "Push", "Comment"}
+    for path in re.findall(r"(?:remotes|requirements)[\w/-]*\.\w+", lines + str(STEPS[name])):
+        assert (ROOT / path).exists(), path
+
+
+def test_the_steps_are_those_that_are_tested():
+    assert [*SCRIPTS["pipeline"]] == ["Set up", "Pull", "Reproduce", "Push", "Comment"]
+    assert [*SCRIPTS["gpu"]] == ["Launch", "Git", "Set up", "Pull", "Experiment", "Push", "Comment"]
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_no_text_from_outside_becomes_a_part_of_a_script(name):
+    assert not [step for step, script in SCRIPTS[name].items() if "${{" in script]
+
+
+def test_the_gpus_workflow_is_started_by_hand_alone():
+    """Its runner is a machine of somebody's, where a stranger's pull request must not run."""
+    assert [*WORKFLOWS["gpu"][True]] == ["workflow_dispatch"]  # YAML 1.1 reads `on` as true
+    assert WORKFLOWS["gpu"]["jobs"]["experiment"]["runs-on"] == ["self-hosted", "gpu"]
+    assert "--labels=gpu" in SCRIPTS["gpu"]["Launch"]
+
+
+def test_what_is_typed_as_name_and_parameters_is_no_command(tmp_path, programs):
+    write_program(programs / "dvc", 'printf "%s\\n" "$@"')
+    typed = "finetune.epochs=20  export.formats=[onnx,litert] a=$(touch,a) b=`touch,b` c=;touch * --queue"
+    finished = run_step(SCRIPTS["gpu"]["Experiment"], tmp_path, programs, NAME="$(touch c); d", PARAMETERS=typed)
+    words = ["exp", "run", "--name=$(touch c); d", *(f"--set-param={word}" for word in typed.split())]
+    assert finished.stdout.splitlines() == words
+    assert [path.name for path in tmp_path.iterdir()] == ["bin"]
+    assert run_step(SCRIPTS["gpu"]["Experiment"], tmp_path, programs, NAME="e", PARAMETERS="").stdout == "exp\nrun\n--name=e\n"
+
+
+@pytest.mark.slow
+def test_an_experiment_goes_from_a_runner_to_everyone(base, tmp_path, programs):
+    """Pulled, run from the caches, pushed, commented on; and somebody else takes it over and has nothing left to run."""
+    home = Path(shutil.copytree(base, tmp_path / "home", symlinks=True))
+    call("git", "clone", "--quiet", "--bare", str(home), str(tmp_path / "origin.git"), cwd=tmp_path)
+    call("dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage"), cwd=home)
+    call("git", "commit", "--quiet", "--message", "where the data is", ".dvc/config", cwd=home)
+    call("git", "remote", "add", "origin", str(tmp_path / "origin.git"), cwd=home)
+    call("git", "push", "--quiet", "origin", "HEAD", cwd=home)
+    call("dvc", "push", "--run-cache", cwd=home)
+    runner, other = tmp_path / "runner", tmp_path / "other"
+    for clone in (runner, other):
+        call("git", "clone", "--quiet", str(tmp_path / "origin.git"), str(clone), cwd=tmp_path)
+
+    output = tmp_path / "output"
+    variables = {"NAME": "wide", "PARAMETERS": "train_head.units=5 train_head.dropout=0.5", "GITHUB_OUTPUT": str(output)}
+    for step in ("Git", "Pull", "Experiment", "Push", "Comment"):
+        finished = run_step(SCRIPTS["gpu"][step], runner, programs, AWS_ACCESS_KEY_ID="known", **variables)
+        assert finished.returncode == 0, (step, finished.stderr)
+        if step == "Experiment":
+            assert re.findall(r"Running stage '(\w+)'", finished.stdout) == ["train_head", *LAST]
+    assert output.read_text() == "pushes=true\n"
+    assert (runner / "posted").read_text() == "comment create --target=commit/HEAD comment/comment.md\n"
+    text = (runner / "comment/comment.md").read_text()
+    assert "`dvc exp apply wide`" in text and "dvc repro" not in text
+
+    call("dvc", "exp", "pull", "origin", "wide", cwd=other)
+    call("dvc", "exp", "apply", "wide", cwd=other)
+    assert yaml.safe_load((other / "params.yaml").read_text())["train_head"]["units"] == 5
+    assert call("dvc", "status", cwd=other).stdout == "Data and pipelines are up to date.\n"
+    assert (other / "models/head.weights.h5").read_bytes() == (runner / "models/head.weights.h5").read_bytes()
