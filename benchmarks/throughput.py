@@ -3,7 +3,7 @@
     python -m benchmarks.throughput --batch 64 256 --images 2048
     KERAS_BACKEND=jax python -m benchmarks.throughput
 
-VGG16 with random weights on random 64 x 64 images, in float32 and in bfloat16; the optimizer is that of `finetune` in params.yaml.
+VGG16 with random weights on random 64 x 64 images, in each precision; the optimizer is that of `finetune` in params.yaml.
 Policy and set-up are a process's own, so each row is measured in a process of its own. `ceiling` is the best rate of a large matrix
 product in that precision, `share` what extraction reaches of it; `difference` is the largest distance of the features from those of a
 float32 CPU, divided by the largest of these.
@@ -33,6 +33,7 @@ from transfer.params import load_params
 from transfer.training import compile_classifier
 
 VGG16 = BackboneParams(name="VGG16", image_size=64, preprocessing="imagenet", unfreeze_from="block5_conv1")
+PRECISIONS = ("float32", "bfloat16", "float16")
 COMPARED = 64  # images whose features are held against the CPU's
 MATRIX = {True: 8192, False: 2048}  # rows of the product, by whether there is an accelerator
 REPEATS = 5
@@ -42,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, nargs="+", default=[64, 256])
     parser.add_argument("--images", type=int, default=2048)
-    parser.add_argument("--measure", choices=("float32", "bfloat16", "reference"), help="in this process, and print a line of JSON")
+    parser.add_argument("--measure", choices=(*PRECISIONS, "reference"), help="in this process, and print a line of JSON")
     parser.add_argument("--folder", type=Path, help="holds the weights and the CPU's features, for --measure")
     arguments = parser.parse_args()
     if arguments.measure == "reference":
@@ -56,7 +57,7 @@ def main() -> None:
 
 def measure_all(batches: list[int], images: int, folder: Path) -> list[dict]:
     measure_apart("reference", batches[0], images, folder)
-    return [measure_apart(precision, batch, images, folder) for precision in ("float32", "bfloat16") for batch in batches]
+    return [measure_apart(precision, batch, images, folder) for precision in PRECISIONS for batch in batches]
 
 
 def measure_apart(what: str, batch: int, images: int, folder: Path) -> dict:
