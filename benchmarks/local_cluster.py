@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import psutil
 RAY = Path(sys.executable).with_name("ray")
 HOST = "127.0.0.1"
 MARK = "CLUSTER_NODE"
+# Whoever reaches a cluster without a token runs what they like on it; and a token that lies in the person's home is not ours to use.
+ADMITTED = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 class Node:
@@ -70,11 +73,13 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(cpus: int = 0, path: str = "") -> Iterator[Cluster]:
-    """A head with so many CPUs; all that was started ends with the block.
+    """A head with so many CPUs; all that was started ends with the block, in which this process and those that it starts are admitted.
 
     Args:
         path: the nodes' PYTHONPATH. They start elsewhere, so that they know nothing of the project but what is on it.
     """
+    before = {name: os.environ.get(name) for name in ADMITTED}
+    os.environ.update(ADMITTED)
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # sockets lie there, whose paths may have a hundred characters
         made = Cluster(folder, cpus, path)
         try:
@@ -82,6 +87,9 @@ def cluster(cpus: int = 0, path: str = "") -> Iterator[Cluster]:
         finally:
             for node in made.nodes:
                 node.kill()
+            for name, value in before.items():
+                os.environ.pop(name)
+                os.environ |= {name: value} if value is not None else {}
 
 
 def _free_port() -> int:

@@ -76,7 +76,7 @@ def test_every_map_gives_the_bytes_that_this_machine_makes_alone(base, bare, two
 def test_another_engine_runs_nothing_again():
     stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     read = {name for stage in stages.values() for name in stage["params"] if name.startswith("compute")}
-    assert read == {"compute.threads", "compute.device", "compute.precision"}
+    assert read == {"compute.threads", "compute.device", "compute.precision", "compute.gpus"}
 
 
 def test_an_image_that_ends_its_worker_is_rejected_and_the_others_are_split_as_without_it(base, bare, tmp_path):
@@ -122,6 +122,14 @@ def test_a_machine_outside_of_the_cluster_is_told_how_to_join(monkeypatch, two_n
     monkeypatch.setattr(psutil, "process_iter", lambda *_: iter(()))
     with pytest.raises(PipelineError, match=r"no node of that cluster; make it one .* `ray start --address=\S+ --num-cpus=0`"):
         joining.Cluster(cluster_params(two_nodes.address))
+
+
+@pytest.mark.slow
+def test_who_has_another_token_is_not_let_in(bare, two_nodes, monkeypatch):
+    """Ray tries for twenty seconds."""
+    monkeypatch.setenv("RAY_AUTH_TOKEN", 64 * "0")
+    use_cluster(bare, two_nodes.address)
+    assert "the head answers and does not let this machine in; is the token the cluster's (RAY_AUTH_TOKEN" in refusal(bare, "split")
 
 
 def test_ray_that_is_not_installed_is_named_with_its_lock(monkeypatch):

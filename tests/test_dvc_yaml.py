@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 COMMANDS = {"demo", "label", "predict"}  # in stages/ too, for a person to run: DVC does not, and no section of params.yaml is theirs
-DECIDE_BYTES = {"compute.threads", "compute.device", "compute.precision"}
+DECIDE_BYTES = {"compute.threads", "compute.device", "compute.precision", "compute.gpus"}
 TEMPLATES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "transfer/reporting/templates").iterdir()}
 
 

@@ -12,6 +12,7 @@ from transfer.compute_params import ComputeParams
 from transfer.errors import PipelineError
 from transfer.lean import keras
 from transfer.parallel import available_cores
+from transfer.replicas import divide_steps
 
 # On one thread a CPU is twice as fast with 12 images as with one, and more gain little.
 CPU_BATCH = 12
@@ -27,7 +28,7 @@ def set_up(params: ComputeParams, seed: int, threads: int | None = None) -> None
             bits, which is why it is not the number of cores. None is for the frozen pass, whose rows do not depend on it.
 
     Raises:
-        PipelineError: a GPU is asked for and the backend sees none.
+        PipelineError: a GPU is asked for and the backend sees none, or more of them than it can use.
     """
     prepare = {"tensorflow": _set_up_tensorflow, "jax": _set_up_jax, "torch": _set_up_torch}
     backend = keras.config.backend()
@@ -39,6 +40,8 @@ def set_up(params: ComputeParams, seed: int, threads: int | None = None) -> None
             f"compute.device = 'gpu': {backend} sees no GPU; set auto or cpu, or install a driver and a {backend} that has GPU support"
         )
     keras.config.set_dtype_policy("float32" if params.precision == "float32" else f"mixed_{params.precision}")
+    if params.gpus > 1 and threads is not None:
+        divide_steps(params.gpus)
     keras.utils.set_random_seed(seed)
 
 

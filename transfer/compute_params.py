@@ -10,11 +10,12 @@ PLACE = ("engine", "address", "worker_cpus", "retries", "patience")  # decide wh
 
 
 class ComputeParams(Params):
-    """How to compute, which decides the last bits: threads, device, precision. And where, which decides none of them: PLACE."""
+    """How to compute, which decides the last bits: threads, device, precision, gpus. And where, which decides none of them: PLACE."""
 
     threads: PositiveInt
     device: Literal["auto", "cpu", "gpu"]
     precision: Literal["float32", "bfloat16", "float16"]
+    gpus: PositiveInt = 1
     engine: Literal["local", "ray"] = "local"
     address: str | None = Field(default=None, pattern=r"^[^/\s]+:\d+$")
     worker_cpus: PositiveInt = 1

@@ -29,9 +29,9 @@ class Cluster:
             # Ray would print what befalls its nodes into the midst of the stage's progress.
             self.ray.init(address=given, log_to_driver=False, logging_level="CRITICAL", configure_logging=True)
         except ConnectionError:
-            raise PipelineError(
-                "compute.address = null: no Ray cluster runs on this machine; start one with `ray start --head`, or give host:port"
-            ) from None
+            raise PipelineError(_refused(given)) from None
+        except self.ray.exceptions.AuthenticationError as error:
+            raise PipelineError(f"compute.address = {given!r}: {error}") from None
         except (RuntimeError, ValueError, AssertionError) as error:
             raise PipelineError(f"the Ray cluster at {given} cannot be joined: {error}") from None
         self.address = given if ":" in given else self.ray.get_runtime_context().gcs_address
@@ -105,6 +105,15 @@ def _answers(address: str) -> bool:
             return True
     except (OSError, ValueError):
         return False
+
+
+def _refused(given: str) -> str:
+    if ":" not in given:
+        return "compute.address = null: no Ray cluster runs on this machine; start one with `ray start --head`, or give host:port"
+    return (
+        f"compute.address = {given!r}: the head answers and does not let this machine in; is the token the cluster's (RAY_AUTH_TOKEN, or "
+        "~/.ray/auth_token), and is RAY_AUTH_MODE set as it is there?"
+    )
 
 
 def _check_is_node(address: str) -> None:

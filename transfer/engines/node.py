@@ -1,49 +1,52 @@
 """What runs on a node of the cluster. It is sent there as it stands, so it knows nothing of the project until it has unpacked it."""
 
-import io
 import os
-import pickle
+import pathlib
 import platform
 import shutil
 import sys
 import tempfile
 import traceback
-import zipfile
 from importlib.metadata import PackageNotFoundError, version
 
 DECIDE_BITS = ("keras", "tensorflow", "jax", "torch", "numpy", "scipy", "pillow", "imagehash")
 
 
 class Worker:
-    """A process that does batches of one kind of work.
+    """A process that does batches of one kind of work."""
 
-    Args:
-        luggage: a zip archive: the package `transfer`, and the files that the work reads.
-        work: pickled, an object of that package with `start()`.
-        environment: variables that the work is to see.
-    """
+    def unpack(self, package: bytes, files: dict[str, bytes], environment: dict[str, str]) -> None:
+        """Put the project where it can be imported and read.
 
-    def __init__(self, luggage: bytes, work: bytes, environment: dict[str, str]):
-        self._luggage, self._work, self._environment = luggage, work, environment
-        self._function = None
+        Args:
+            package: a zip archive of `transfer`.
+            files: those of the project that the work reads, by their paths in it.
+            environment: variables that the work is to see.
+        """
+        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="transfer-"))
+        os.chdir(self._folder)
+        for name, content in {"package.zip": package, **files}.items():
+            path = pathlib.Path(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        os.environ.update(environment)
+        sys.path.insert(0, str(self._folder / "package.zip"))
 
-    def hello(self) -> dict:
-        """Start the work. What it says: where it is, what it computes with, and `about` or the `error` that it met."""
+    def hello(self, unpacked: None, work: object) -> dict:
+        """Start the work. What it says: where it is, what it computes with, and `about` or the `error` that it met.
+
+        Args:
+            unpacked: what `unpack` gave: Ray calls a method when all that it is given is there, and only then can it read `work`.
+        """
         said = {"host": platform.node(), "pid": os.getpid(), "versions": versions()}
-        folder = tempfile.mkdtemp(prefix="transfer-")
         try:
-            zipfile.ZipFile(io.BytesIO(self._luggage)).extractall(folder)
-            os.chdir(folder)
-            os.environ.update(self._environment)
-            sys.path.insert(0, folder)
-            self._function = pickle.loads(self._work).start()  # noqa: S301 - from the process that started this one
+            self._function = work.start()
             return said | {"about": self._function.about}
         except Exception as error:
             return said | {"error": _with_traceback(error)}
         finally:  # a worker that is killed could not do it later
             os.chdir("/")
-            shutil.rmtree(folder, ignore_errors=True)
-            self._luggage = self._work = b""
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def call(self, items: list) -> tuple[bool, object]:
         """Whether it went well, and the results or the exception."""

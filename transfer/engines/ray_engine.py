@@ -7,7 +7,6 @@ known to this module alone.
 
 import io
 import os
-import pickle
 import time
 import zipfile
 from collections import deque
@@ -87,7 +86,7 @@ class RayWorkers:
         self._served = time.monotonic()
         self._needed = {"GPU": 1} if work.needs_gpu else {"CPU": params.worker_cpus}
         self._check_resources()
-        self._luggage = self._ray.put(pack(work.files))
+        self._luggage = [self._ray.put(each) for each in (pack_package(), {file.as_posix(): file.read_bytes() for file in work.files})]
         self.about: Any = None
 
     def _check_resources(self) -> None:
@@ -253,23 +252,22 @@ class RayWorkers:
         kind = self._ray.remote(
             num_cpus=self._needed.get("CPU", 0), num_gpus=self._needed.get("GPU", 0), max_restarts=0, max_concurrency=self._threads
         )(node.Worker)
-        handle = kind.options(scheduling_strategy=strategy).remote(self._luggage, pickle.dumps(self._work), _environment())
-        return _Actor(handle, handle.hello.remote(), node_id)
+        handle = kind.options(scheduling_strategy=strategy).remote()
+        unpacked = handle.unpack.remote(*self._luggage, _environment())
+        return _Actor(handle, handle.hello.remote(unpacked, self._work), node_id)
 
 
 def _new(tag: Any, items: list) -> _Batch:
     return _Batch(items, list(range(len(items))), _Whole(tag, [None] * len(items), len(items)))
 
 
-def pack(files: Iterable[Path]) -> bytes:
-    """A zip archive of the package `transfer` and of some of the project's files, for a node that may have neither."""
+def pack_package() -> bytes:
+    """A zip archive of the package `transfer`, for a node that does not have it."""
     package = Path(transfer.__file__).parent
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for source in sorted(package.rglob("*.py")):
             archive.write(source, source.relative_to(package.parent))
-        for file in files:
-            archive.write(file, file)
     return buffer.getvalue()
 
 
