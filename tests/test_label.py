@@ -32,6 +32,7 @@ from worlds import build, encode, picture
 from stages import label
 from tests import servers
 from transfer.backbones import ARCHITECTURES, File
+from transfer.entry import Entry
 from transfer.labelling import weights
 from transfer.labelling.classes import read_classes
 from transfer.labelling.labeller import NOT_FINITE, Labeller
@@ -42,7 +43,6 @@ from transfer.predicting.command import PREDICTED
 from transfer.predicting.rows import Prediction, Row
 from transfer.predicting.writers import WIDTH, table_writer
 from transfer.pretrained import KERAS_HOST
-from transfer.sources import Entry
 
 NAME = "MobileNetV3Large"
 ALL = [NAME, *(pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES if name != NAME)]

@@ -19,9 +19,9 @@ from pipeline import MODELS, ROOT, call
 from worlds import build, encode, picture
 
 from stages import predict
+from transfer.entry import Entry
 from transfer.parallel import available_cores
 from transfer.predicting.predictor import Predictor, load_predictor
-from transfer.sources import Entry
 
 
 @pytest.fixture(scope="module")
@@ -170,8 +170,7 @@ def test_an_archive_that_cannot_be_opened_is_an_error_or_a_row_in_a_list(say, ba
 
 
 def test_what_a_reader_refuses_in_an_archive_is_a_row(say, world, monkeypatch):
-    monkeypatch.setattr("transfer.sources.MAX_FILE_BYTES", 5000)
-    monkeypatch.setattr("transfer.predicting.paths.MAX_FILE_BYTES", 5000)
+    monkeypatch.setattr("transfer.entry.MAX_FILE_BYTES", 5000)
     build(world / "some.zip", {"bomb.png": bytes(100_000), "../climbs.png": encode(picture(1)), "sound.png": encode(picture(2))})
     (world / "bomb.png").write_bytes(bytes(100_000))
     said = say("some.zip", "bomb.png", "--format=jsonl")

@@ -12,6 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from worlds import build, class_folders, encode, picture
 
 from transfer.classifier import predict_logits
+from transfer.entry import Entry
 from transfer.errors import PipelineError
 from transfer.head import build_head
 from transfer.predicting import novelty
@@ -19,7 +20,6 @@ from transfer.predicting.novelty import Novelty, load_novelty, nearest, pool
 from transfer.predicting.paths import check_given, read_given, read_list
 from transfer.predicting.predictor import CLASSIFIED
 from transfer.predicting.writers import columns_of, fit
-from transfer.sources import Entry
 
 IMAGE = encode(picture(0))
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.worlds import add_to_tar, build
-from transfer import sources
-from transfer.sources import Entry, read_source
+from transfer import entry
+from transfer.entry import Entry
+from transfer.sources import read_source
 
 ARCHIVES = ["set.zip", "set.tar", "set.tar.gz"]
 KINDS = ["folder", *ARCHIVES, "set.tar.bz2", "set.tar.xz"]
@@ -214,7 +215,7 @@ def test_the_second_file_of_a_name_is_refused(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ["folder", *ARCHIVES])
 def test_a_file_too_large_for_an_image_is_refused_unread(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(sources, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(entry, "MAX_FILE_BYTES", 1000)
     source = build(tmp_path / kind, {"cat/1.png": b"one", "cat/film.png": bytes(1001)})
     assert problems(source) == {"cat/film.png": "1,001 bytes, more than the 1,000 that one image may have"}
     assert contents(source) == {"cat/1.png": b"one"}

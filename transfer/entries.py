@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from PIL import Image
 
+from transfer.entry import Entry
 from transfer.images import read_rgb
-from transfer.sources import Entry
 
 BATCH_ENTRIES, BATCH_BYTES = 16, 2**20
 # 16 x 16 pixels of colour, chroma at half the resolution: what decoders round differently.

@@ -11,9 +11,10 @@ from PIL import Image
 
 from transfer.engines.engine import Crashed, Engine
 from transfer.entries import batches_of_entries, decoded_bits
+from transfer.entry import Entry
 from transfer.errors import PipelineError
 from transfer.images import BadImageError, read_rgb
-from transfer.sources import Entry, read_source
+from transfer.sources import read_source
 
 
 @dataclass(frozen=True)

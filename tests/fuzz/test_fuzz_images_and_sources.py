@@ -8,8 +8,9 @@ from mutations import NAMES, mutated, mutated_png, tars, zips
 from PIL import Image
 
 from tests.worlds import build, class_folders, encode, picture
+from transfer.entry import MAX_FILE_BYTES
 from transfer.images import MAX_PIXELS, read_rgb, resize
-from transfer.sources import MAX_FILE_BYTES, find_layout, read_source
+from transfer.sources import find_layout, read_source
 
 PNGS = [
     encode(picture(0)),

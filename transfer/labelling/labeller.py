@@ -7,12 +7,12 @@ import numpy as np
 
 from transfer.backbones import ARCHITECTURES
 from transfer.compute import takes_one_core
+from transfer.entry import Entry
 from transfer.images import BadImageError, read_rgb, resize
 from transfer.labelling.weights import WHOLE
 from transfer.lean import keras
 from transfer.parallel import map_in_order
 from transfer.predicting.rows import Prediction, Row
-from transfer.sources import Entry
 
 CLASSES = 1000
 NOT_FINITE = "the network gives it no finite number; see compute.precision"

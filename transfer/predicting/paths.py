@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from transfer.archives import ENDINGS
+from transfer.entry import Entry, size_problem
 from transfer.errors import PipelineError
-from transfer.sources import MAX_FILE_BYTES, Entry, read_source
+from transfer.sources import read_source
 
 STDIN = "-"
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")  # by name: looking into each image would take long
 _PIECE = 2**16
 
 
@@ -75,7 +76,7 @@ def _matches(pattern: str) -> Iterator[str]:
 
 
 def _is_many(name: str) -> bool:
-    return Path(name).is_dir() or name.lower().endswith(ARCHIVES)
+    return Path(name).is_dir() or name.lower().endswith(ENDINGS)  # by name: looking into each image would take long
 
 
 def _read(name: str) -> Iterator[Entry]:
@@ -111,8 +112,8 @@ def _read_file(name: str) -> Entry:
         status = Path(name).stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe might never end
             return Entry(shown, problem="not a regular file")
-        if status.st_size > MAX_FILE_BYTES:
-            return Entry(shown, problem=f"{status.st_size:,} bytes, more than the {MAX_FILE_BYTES:,} that one image may have")
+        if problem := size_problem(status.st_size):
+            return Entry(shown, problem=problem)
         return Entry(shown, content=Path(name).read_bytes())
     except FileNotFoundError:
         return Entry(shown, problem="no such file")

@@ -17,6 +17,7 @@ from transfer.backbone import load_backbone, with_preprocessing
 from transfer.backbones import BackboneParams
 from transfer.classifier import MODELS, Classifier, is_skipped, load_classifier, probabilities
 from transfer.compute import CPU_BATCH, has_accelerator, takes_one_core
+from transfer.entry import Entry
 from transfer.errors import PipelineError
 from transfer.frozen_pass import ExtractParams
 from transfer.images import BadImageError, read_rgb, resize
@@ -26,7 +27,6 @@ from transfer.parallel import map_in_order
 from transfer.params import load_param, load_params
 from transfer.predicting.novelty import Novelty, load_novelty, pool
 from transfer.predicting.rows import Prediction, Row
-from transfer.sources import Entry
 from transfer.temperatures import read_temperature
 
 OUTPUTS = ("cut", "features")  # of `with_preprocessing`, in its order
