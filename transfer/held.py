@@ -1,0 +1,94 @@
+"""Which shards of an array are in memory: a few where rows are read one after the other, two windows where a training shuffles."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+FEW_ROWS = 8  # of a shard that are read by themselves; who asks for more gets the whole of it
+SMALL = 2**20  # bytes of a shard that is read whole at once
+KEPT = 2  # shards that were used last, beside the one that is read ahead, where no order was told
+READERS = 8  # threads: a single connection to a store gives a fraction of what it has
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Rows of a shard, and shards that a training holds and shuffles at a time."""
+
+    shard_rows: int
+    window: int
+
+
+@cache
+def _readers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(READERS, thread_name_prefix="shards")
+
+
+class Held:
+    """The shards of one array that are in memory or on their way; threads may share it.
+
+    Without `expect` these are the KEPT ones that were used last, and the one behind. With it, the windows that are in use and the
+    next one.
+
+    Args:
+        read: reads a whole shard.
+        count: of all shards.
+    """
+
+    def __init__(self, read: Callable[[int], np.ndarray], count: int):
+        self._read, self._count = read, count
+        self._lock = threading.Lock()
+        self._shards: dict[int, Future] = {}
+        self._asked: Counter[int] = Counter()
+        self._windows: list[list[int]] = []
+        self._window_of: dict[int, int] = {}
+
+    def expect(self, windows: list[list[int]]) -> None:
+        """From now on rows are read window by window; what is held and not among the first two is let go as reading begins."""
+        with self._lock:
+            self._windows = windows
+            self._window_of = {number: place for place, window in enumerate(windows) for number in window}
+
+    def come_to(self, numbers: list[int]) -> None:
+        """Rows of these shards are read next: drop what lies behind, and read ahead."""
+        with self._lock:
+            places = [self._window_of[number] for number in numbers if number in self._window_of]
+            if not places or len(places) < len(numbers):
+                return
+            first, last = min(places), max(places)
+            wanted = [number for window in self._windows[first : max(last, first + 1) + 1] for number in window]
+            for number in self._shards.keys() - set(wanted):
+                del self._shards[number]
+            for number in wanted:
+                self._start(number)
+
+    def get(self, number: int, rows: int, size: int) -> np.ndarray | None:
+        """A whole shard, or None where so few rows of one of `size` bytes are better read by themselves."""
+        with self._lock:
+            if number not in self._shards:
+                self._asked[number] += rows
+                if self._asked[number] <= FEW_ROWS and size > SMALL:
+                    return None
+                self._asked.pop(number)
+            found = self._start(number)
+            if number not in self._window_of:
+                self._read_on(number)
+        return found.result()
+
+    def _read_on(self, number: int) -> None:
+        """Without an order: this shard is the one used last; read the next one ahead, drop the oldest."""
+        self._shards[number] = self._shards.pop(number)
+        if number + 1 < self._count:
+            self._start(number + 1)
+            self._shards[number + 1] = self._shards.pop(number + 1)
+        while len(self._shards) > KEPT + 1:
+            del self._shards[next(iter(self._shards))]
+
+    def _start(self, number: int) -> Future:
+        if number not in self._shards:
+            self._shards[number] = _readers().submit(self._read, number)
+        return self._shards[number]
