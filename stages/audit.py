@@ -54,7 +54,7 @@ class AuditParams(Params):
 
 def main() -> None:
     params = load_params(AuditParams, "audit")
-    source = Path(load_param(str, "split.source"))
+    source = load_param(str, "split.source")
     manifest = read_manifest()
     images = pd.concat([rows_of(manifest, split) for split in AUDITED], ignore_index=True)
     test = rows_of(manifest, "test")[["path", "split"]]
@@ -75,7 +75,7 @@ def main() -> None:
     report(issues, len(images), len(predicted))
 
 
-def measure_images(source: Path, images: pd.DataFrame) -> pd.DataFrame:
+def measure_images(source: Path | str, images: pd.DataFrame) -> pd.DataFrame:
     """What `measure` says of each image, in their order; PipelineError where the source is no longer what `split` saw."""
     measured = dict(tqdm(map_listed(measure, source, images, LocalEngine()), desc="audit: images", total=len(images), unit=" images"))
     return pd.DataFrame([measured[path] for path in images["path"]])

@@ -28,10 +28,10 @@ def main() -> None:
     params = load_params(DecodeParams, "decode")
     source = load_param(str, "split.source")
     size = image_side(load_param(str, "backbone.name"), load_param(PositiveInt | None, "backbone.image_size"))
-    write_images(Path(source), read_manifest(), size, params.interpolation)
+    write_images(source, read_manifest(), size, params.interpolation)
 
 
-def write_images(source: Path, manifest: pd.DataFrame, size: int, interpolation: str) -> None:
+def write_images(source: Path | str, manifest: pd.DataFrame, size: int, interpolation: str) -> None:
     """Write IMAGES/{split}.npy, uint8 (N, size, size, 3), rows in the manifest's order, in one pass over the source.
 
     Raises:

@@ -63,8 +63,8 @@ class SplitParams(Params):
 
 def main() -> None:
     params = load_params(SplitParams, "split")
-    files, folders = examine(Path(params.source), load_engine())
-    layout = find_layout([file.path for file in files] + folders, Path(params.source))
+    files, folders = examine(params.source, load_engine())
+    layout = find_layout([file.path for file in files] + folders, params.source)
     files = [place(file, layout) for file in files]
     images = sorted((file for file in files if not file.problem), key=lambda file: file.path)
     rejected = sorted((file for file in files if file.problem), key=lambda file: file.path)

@@ -2,11 +2,15 @@
 
 import pickle
 from collections.abc import Iterator
+from pathlib import Path
 
 import fsspec
+import pandas as pd
 import pytest
-from worlds import build, class_folders
 
+from stages import decode
+from tests.splitting import CATS_AND_DOGS, run_split
+from tests.worlds import build, class_folders
 from transfer import entry as entries
 from transfer import stores
 from transfer.entry import Entry
@@ -103,3 +107,34 @@ def test_a_store_that_fails_is_no_bad_image(bucket, monkeypatch):
     monkeypatch.setattr(bucket, "cat_file", refuse)
     with pytest.raises(PipelineError, match=r"split\.source = 'memory://bucket/pets': refused \(Access Denied\)"):
         entry.load()
+
+
+def arrays() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path("data/images").iterdir()}
+
+
+def test_split_and_decode_make_of_a_url_what_they_make_of_a_folder(bucket, project):
+    put(bucket, CATS_AND_DOGS)
+    expected = run_split(build(project / "folder", CATS_AND_DOGS))
+    decode.main()
+    from_folder = arrays()
+    pd.testing.assert_frame_equal(run_split(URL), expected)
+    decode.main()
+    assert arrays() == from_folder
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda bucket, path: bucket.rm_file(path), "gone since it was listed"),
+        (lambda bucket, path: bucket.pipe_file(path, CATS_AND_DOGS["cat/1.png"]), "is not the file that `split` saw"),
+    ],
+)
+def test_an_object_that_is_gone_or_another_stops_decode(bucket, project, harm, words):
+    put(bucket, CATS_AND_DOGS)
+    run_split(URL)
+    harm(bucket, "/bucket/pets/cat/0.png")
+    with pytest.raises(PipelineError) as error:
+        decode.main()
+    assert str(error.value).startswith(f"{URL}: 'cat/0.png'") and words in str(error.value)
+    assert not list(Path("data/images").iterdir())

@@ -1,6 +1,8 @@
 """One file of a source, and what its path may be."""
 
 import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Self
@@ -8,6 +10,7 @@ from typing import Self
 from transfer.stores import Store
 
 MAX_FILE_BYTES = 256 * 2**20
+READERS = 8  # of a batch: a store takes its time for each object, however small
 _CLUTTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -39,6 +42,14 @@ class Entry:
             return Entry(self.path, self.store.read(self.path))
         except FileNotFoundError:
             return Entry(self.path, problem="gone since it was listed")
+
+
+def load_all(entries: Sequence[Entry]) -> list[Entry]:
+    """Each with its content, in their order."""
+    if all(entry.store is None for entry in entries):
+        return list(entries)
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(Entry.load, entries))
 
 
 def tidy(path: str) -> str:

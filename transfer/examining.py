@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from transfer.engines.engine import Crashed, Engine
 from transfer.entries import batches_of_entries, decoded_bits
-from transfer.entry import Entry
+from transfer.entry import Entry, load_all
 from transfer.images import BadImageError, read_rgb
 from transfer.sources import read_source
 
@@ -41,10 +41,10 @@ class Examine:
         self.about = decoded_bits()
 
     def __call__(self, entries: list[Entry]) -> list[Examined]:
-        return [_look_at(entry) for entry in entries]
+        return [_look_at(entry) for entry in load_all(entries)]
 
 
-def examine(source: Path, engine: Engine) -> tuple[list[Examined], list[str]]:
+def examine(source: Path | str, engine: Engine) -> tuple[list[Examined], list[str]]:
     """Read and decode every file of the source once: the files, in any order, and the paths of the folders."""
     files, folders = [], []
     entries = (entry for entry in tqdm(read_source(source), desc="split: reading", unit=" entries") if not _is_folder(entry, folders))
@@ -57,7 +57,7 @@ def examine(source: Path, engine: Engine) -> tuple[list[Examined], list[str]]:
 
 
 def _is_folder(entry: Entry, folders: list[str]) -> bool:
-    if entry.path.endswith("/"):
+    if entry.is_folder:
         folders.append(entry.path)
         return True
     return False

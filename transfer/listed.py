@@ -11,7 +11,7 @@ from PIL import Image
 
 from transfer.engines.engine import Crashed, Engine
 from transfer.entries import batches_of_entries, decoded_bits
-from transfer.entry import Entry
+from transfer.entry import Entry, load_all
 from transfer.errors import PipelineError
 from transfer.images import BadImageError, read_rgb
 from transfer.sources import read_source
@@ -21,7 +21,7 @@ from transfer.sources import read_source
 class ListedWork:
     """function: of an image, upright 8-bit RGB."""
 
-    source: Path
+    source: Path | str
     function: Callable[[Image.Image], Any]
     files = ()
     needs_gpu = False
@@ -35,14 +35,17 @@ class ListedFunction:
 
     uses_all_cores = False
 
-    def __init__(self, source: Path, function: Callable[[Image.Image], Any]):
+    def __init__(self, source: Path | str, function: Callable[[Image.Image], Any]):
         self._source, self._function = source, function
         self.about = decoded_bits()
 
     def __call__(self, items: list[tuple[Entry, str]]) -> list[tuple[str, Any]]:
-        return [(entry.path, self._look(entry, checksum)) for entry, checksum in items]
+        entries = load_all([entry for entry, _ in items])
+        return [(entry.path, self._look(entry, checksum)) for entry, (_, checksum) in zip(entries, items, strict=True)]
 
     def _look(self, entry: Entry, checksum: str) -> Any:
+        if entry.problem:
+            raise PipelineError(f"{self._source}: {entry.path!r}: {entry.problem}; run `dvc repro` again")
         if hashlib.sha256(entry.content).hexdigest() != checksum:
             raise PipelineError(f"{self._source}: {entry.path!r} is not the file that `split` saw; run `dvc repro` again")
         try:
@@ -53,7 +56,9 @@ class ListedFunction:
             ) from None
 
 
-def map_listed(function: Callable[[Image.Image], Any], source: Path, listed: pd.DataFrame, engine: Engine) -> Iterator[tuple[str, Any]]:
+def map_listed(
+    function: Callable[[Image.Image], Any], source: Path | str, listed: pd.DataFrame, engine: Engine
+) -> Iterator[tuple[str, Any]]:
     """Yield path and `function(image)` of each listed image, upright 8-bit RGB, in any order; nothing else is read.
 
     Args:
@@ -64,7 +69,7 @@ def map_listed(function: Callable[[Image.Image], Any], source: Path, listed: pd.
     """
     checksums = dict(zip(listed["path"], listed["sha256"], strict=True))
     missing = set(checksums)
-    files = (entry for entry in read_source(source, set(checksums)) if entry.content is not None)
+    files = (entry for entry in read_source(source, checksums) if not (entry.problem or entry.is_folder))
     batches = ((entries, [(entry, checksums[entry.path]) for entry in entries]) for entries in batches_of_entries(files))
     with engine.start(ListedWork(source, function)) as workers:
         for entries, results in workers.map(batches):
