@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.passing import pass_all
 from stages.decode import DecodeParams
-from transfer.arrays import new_rows, read_array
+from transfer.arrays import read_array
 from transfer.backbone import load_backbone, with_preprocessing
 from transfer.backbones import BackboneParams
 from transfer.compute import ComputeParams, set_up
@@ -31,6 +31,7 @@ from transfer.frozen import CleanImages, as_sent, cache_frozen_pass
 from transfer.frozen_pass import ExtractParams, FrozenPass
 from transfer.images import read_rgb, resize
 from transfer.lean import keras
+from transfer.new_rows import new_rows
 from transfer.parallel import map_in_order
 from transfer.params import load_param, load_params
 from transfer.predicting.paths import read_given

@@ -1,7 +1,6 @@
 """Draw augmented views of every training image and run each once through the frozen backbone."""
 
-from pathlib import Path
-
+from transfer.array_files import inputs_file, views_file
 from transfer.arrays import read_array
 from transfer.augmentation import AugmentParams
 from transfer.backbones import BackboneParams
@@ -9,21 +8,18 @@ from transfer.checkpoints import resumable
 from transfer.compute_params import ComputeParams
 from transfer.door import run
 from transfer.engines.choose import load_engine
-from transfer.examples import views_file
 from transfer.frozen import cache_frozen_pass
 from transfer.frozen_pass import ExtractParams, FrozenWork
 from transfer.params import load_params
 from transfer.rows import RowsParams
 from transfer.views import DrawView, Views
 
-IMAGES = Path("data/images/train.npy")
-
 
 def main() -> None:
     params = load_params(AugmentParams, "augment")
     architecture, extract = load_params(BackboneParams, "backbone"), load_params(ExtractParams, "extract")
     compute, rows = load_params(ComputeParams, "compute"), load_params(RowsParams, "rows")
-    images = read_array(IMAGES, ndim=4)
+    images = read_array(inputs_file("train", "images"), ndim=4)
     files = views_file("features"), views_file("cut")
     views, leading = Views(images, params), (params.views, len(images))
     work = FrozenWork(architecture, extract, compute, DrawView(params))

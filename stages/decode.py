@@ -8,16 +8,15 @@ import pandas as pd
 from pydantic import PositiveInt
 from tqdm import tqdm
 
-from transfer.arrays import new_rows
+from transfer.array_files import inputs_file
 from transfer.backbones import image_side
 from transfer.door import run
 from transfer.engines.choose import load_engine
 from transfer.images import Resize
 from transfer.listed import map_listed
 from transfer.manifest import SPLITS, read_manifest, rows_of
+from transfer.new_rows import new_rows
 from transfer.params import Params, load_param, load_params
-
-IMAGES = Path("data/images")
 
 
 class DecodeParams(Params):
@@ -32,7 +31,7 @@ def main() -> None:
 
 
 def write_images(source: Path | str, manifest: pd.DataFrame, size: int, interpolation: str) -> None:
-    """Write IMAGES/{split}.npy, uint8 (N, size, size, 3), rows in the manifest's order, in one pass over the source.
+    """Write each split's images, uint8 (N, size, size, 3), rows in the manifest's order, in one pass over the source.
 
     Raises:
         PipelineError: an image of the manifest is gone, has changed or no longer decodes.
@@ -42,7 +41,7 @@ def write_images(source: Path | str, manifest: pd.DataFrame, size: int, interpol
     with ExitStack() as stack:
         arrays = {
             split: stack.enter_context(
-                new_rows(IMAGES / f"{split}.npy", (len(rows_of(manifest, split)),), (size, size, 3), "uint8", "backbone.image_size")
+                new_rows(inputs_file(split, "images"), (len(rows_of(manifest, split)),), (size, size, 3), "uint8", "backbone.image_size")
             )
             for split in SPLITS
         }

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from pydantic import NonNegativeInt, PositiveInt
 
+from transfer.array_files import inputs_file
 from transfer.arrays import read_array
 from transfer.backbone import load_backbone
 from transfer.backbones import BackboneParams
@@ -16,7 +17,7 @@ from transfer.comparison import compare
 from transfer.compute import ComputeParams, set_up
 from transfer.door import run
 from transfer.errors import PipelineError
-from transfer.examples import Examples, inputs_file, read_examples
+from transfer.examples import Examples, read_examples
 from transfer.files import write_csv, write_json
 from transfer.gradcam import heat_maps, overlay, split_at_maps
 from transfer.lean import keras

@@ -1,21 +1,17 @@
 """Run every image once through the frozen backbone."""
 
-from pathlib import Path
-
+from transfer.array_files import inputs_file
 from transfer.arrays import read_array
 from transfer.backbones import BackboneParams
 from transfer.checkpoints import resumable
 from transfer.compute_params import ComputeParams
 from transfer.door import run
 from transfer.engines.choose import load_engine
-from transfer.examples import inputs_file
 from transfer.frozen import CleanImages, as_sent, cache_frozen_pass
 from transfer.frozen_pass import ExtractParams, FrozenWork
 from transfer.manifest import SPLITS
 from transfer.params import load_params
 from transfer.rows import RowsParams
-
-IMAGES = Path("data/images")
 
 
 def main() -> None:
@@ -24,7 +20,7 @@ def main() -> None:
     work = FrozenWork(architecture, params, compute, as_sent)
     with load_engine().start(work) as workers, resumable("extract") as checkpoint:
         for split in SPLITS:
-            images = CleanImages(read_array(IMAGES / f"{split}.npy", ndim=4))
+            images = CleanImages(read_array(inputs_file(split, "images"), ndim=4))
             files = inputs_file(split, "features"), inputs_file(split, "cut")
             cache_frozen_pass(workers, images, (len(images),), files, rows, checkpoint.folder, lower_with="backbone.image_size")
 

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from transfer.array_files import inputs_file
 from transfer.arrays import read_array
 from transfer.augmentation import AugmentParams
 from transfer.backbones import BackboneParams
 from transfer.door import run
-from transfer.manifest import rows_of
+from transfer.manifest import manifest_file, rows_of
 from transfer.params import load_params
 from transfer.reporting.card import write_card
 from transfer.reporting.page import fingerprint, write_page
@@ -14,7 +15,6 @@ from transfer.reporting.prose import ReportParams, describe
 from transfer.reporting.results import read_params, read_results
 from transfer.reporting.sheet import draw_sheet
 
-IMAGES = Path("data/images/train.npy")
 PAGE = Path("plots/report.html")
 SHEET = Path("plots/augmentation.png")
 CARD = Path("models/MODEL_CARD.md")
@@ -25,7 +25,7 @@ def main() -> None:
     params = read_params() | {"backbone": load_params(BackboneParams, "backbone").model_dump()}
     results = read_results()
     train = rows_of(results.manifest, "train")
-    draw_sheet(SHEET, read_array(IMAGES, rows=len(train), ndim=4), augment)
+    draw_sheet(SHEET, read_array(inputs_file("train", "images"), rows=len(train), ndim=4), augment)
     prose = describe(results, told, params)
     files = [fingerprint(Path(name), what) for name, what in files_behind([model.name for model in results.models]).items()]
     write_page(PAGE, results, prose, params, SHEET, files)
@@ -35,7 +35,7 @@ def main() -> None:
 def files_behind(models: list[str]) -> dict[str, str]:
     """What the results hang on, by path, and what each file is."""
     return {
-        "data/split/manifest.csv": "which image is where",
+        manifest_file().as_posix(): "which image is where",
         "data/weights/backbone.weights.h5": "the pretrained backbone",
         **{f"models/{name}.json": f"the layers of {name}" for name in models},
         **{f"models/{name}.weights.h5": f"the weights of {name}" for name in models},

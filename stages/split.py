@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,8 @@ class SplitParams(Params):
     group_by: str | None
     max_rejected: NonNegativeInt
     seed: NonNegativeInt
+    order: Literal["path", "checksum"]
+    manifest: Literal["csv", "parquet"]
 
     @property
     def sizes(self) -> np.ndarray:
@@ -77,7 +80,7 @@ def main() -> None:
     with replacing(DUPLICATES) as temporary:
         duplicates.to_csv(temporary, index=False, lineterminator="\n")
     write_hashes({image.path: image.perceptual for image in images})
-    write_manifest(manifest)
+    write_manifest(manifest, order=params.order)
     report(manifest, duplicates, rejected, params)
 
 

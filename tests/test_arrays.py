@@ -7,12 +7,13 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from worlds import REPOSITORY
+from worlds import REPOSITORY, write_params
 
-from transfer.arrays import let_go, new_rows, read_array, take
+from transfer.arrays import let_go, read_array, take
 from transfer.errors import PipelineError
 from transfer.examples import read_examples, read_views
 from transfer.manifest import SPLITS
+from transfer.new_rows import new_rows
 
 
 def write(path, array):
@@ -163,7 +164,7 @@ from transfer.arrays import read_array, take
 def peak():  # not getrusage's: that begins with the peak of the process that started this one
     return int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
 
-array = read_array(sys.argv[1])
+array = read_array(Path(sys.argv[1]))
 before, total = peak(), 0
 for start in range(0, len(array), 10):
     rows = take(array, slice(start, start + 10)) if sys.argv[2] == "take" else np.array(array[start : start + 10])
@@ -188,7 +189,8 @@ def test_taking_slices_of_a_large_array_keeps_memory_flat(tmp_path):
 
 
 @pytest.fixture
-def manifest() -> pd.DataFrame:
+def manifest(project) -> pd.DataFrame:
+    write_params(project)
     return pd.DataFrame({"split": [*SPLITS, "train"], "label": [0, 0, 1, 1]})
 
 

@@ -16,6 +16,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 COMMANDS = {"demo", "label", "predict"}  # in stages/ too, for a person to run: DVC does not, and no section of params.yaml is theirs
 DECIDE_BYTES = {"compute.threads", "compute.device", "compute.precision", "compute.gpus"}
+OF_ARRAYS = {"transfer/new_rows.py": "arrays.shard_rows", "transfer/batches.py": "arrays.window"}  # by the module that reads it
 TEMPLATES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "transfer/reporting/templates").iterdir()}
 
 
@@ -64,11 +65,13 @@ def parameters_read(path: str) -> set[str]:
     """Sections and keys that a stage's calls of load_params(kind, section) and load_param(kind, key) name; all for read_params().
 
     Of `compute` only what decides bytes: an engine that was changed would otherwise have everything run again, to the same end.
+    Of `arrays` what the modules behind the stage read and decides bytes; its format is in the names of files.
     """
+    of_arrays = {key for module, key in OF_ARRAYS.items() if module in modules_behind(path)}
     calls = [node for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
     if any(getattr(call.func, "id", "") == "read_params" for call in calls):
-        return {*PARAMS} - {"compute"} | DECIDE_BYTES
-    read = {call.args[1].value for call in calls if getattr(call.func, "id", "") in ("load_params", "load_param")}
+        return {*PARAMS} - {"compute", "arrays"} | DECIDE_BYTES
+    read = of_arrays | {call.args[1].value for call in calls if getattr(call.func, "id", "") in ("load_params", "load_param")}
     return read - {"compute"} | DECIDE_BYTES if "compute" in read else read
 
 
@@ -120,9 +123,9 @@ def test_only_evaluate_reads_the_test_split_and_export_its_pixels():
     made = [out for out in outs if Path(out).stem.startswith("test")]
     readers = {path: [name for name, stage in STAGES.items() if path in stage["deps"]] for path in made}
     assert readers == {
-        "data/images/test.npy": ["extract", "evaluate", "export"],
-        "data/features/test.npy": ["evaluate"],
-        "data/features/test_cut.npy": ["evaluate"],
+        "data/images/test.${arrays.format}": ["extract", "evaluate", "export"],
+        "data/features/test.${arrays.format}": ["evaluate"],
+        "data/features/test_cut.${arrays.format}": ["evaluate"],
     }
 
 

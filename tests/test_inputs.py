@@ -7,7 +7,7 @@ import yaml
 from worlds import write_params
 
 from transfer.errors import PipelineError
-from transfer.inputs import check_inputs, checksum, inputs_key
+from transfer.inputs import check_inputs, checksum, describe_stage, inputs_key
 
 MD5_OF_DATA = "8d777f385d3dfec8815d20f7496026dc"
 
@@ -40,6 +40,27 @@ def test_a_flipped_bit_that_dvc_cannot_see_is_named_with_what_to_do(stage):
     assert str(error.value).startswith("data.npy is not what dvc.lock says (md5 ")
     assert f"instead of {MD5_OF_DATA})" in str(error.value)
     assert "`make verify` says how to get it back" in str(error.value)
+
+
+def test_a_file_whose_name_a_parameter_completes_is_looked_at_too(stage):
+    text = (stage / "dvc.yaml").read_text()
+    (stage / "dvc.yaml").write_text(text.replace("data.npy", "data.${arrays.format}"))
+    assert describe_stage("train")["deps"] == ["data.npy", "images", "train.py"]
+    check_inputs("train")
+    key = inputs_key("train")
+    (stage / "data.npy").write_bytes(b"datb")
+    checksum.cache_clear()
+    assert inputs_key("train") != key
+    with pytest.raises(PipelineError, match=r"data\.npy is not what dvc\.lock says"):
+        check_inputs("train")
+
+
+@pytest.mark.parametrize("content", ["split: {}", "arrays: 1", "a: [", "x: 2020-99-99", ""])
+def test_what_params_does_not_say_stays_as_dvc_yaml_has_it(stage, content):
+    text = (stage / "dvc.yaml").read_text()
+    (stage / "dvc.yaml").write_text(text.replace("data.npy", "data.${arrays.format}"))
+    (stage / "params.yaml").write_text(content)
+    assert describe_stage("train")["deps"][0] == "data.${arrays.format}"
 
 
 def test_what_no_stage_wrote_may_be_anything(stage):

@@ -1,9 +1,11 @@
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from worlds import write_params
 
 from transfer.errors import PipelineError
 from transfer.manifest import COLUMNS, class_names, labels_of, read_manifest, rows_of, write_manifest
@@ -28,6 +30,66 @@ GOOD = table(
 def path(tmp_path: Path) -> Path:
     write_manifest(GOOD, tmp_path / "manifest.csv")
     return tmp_path / "manifest.csv"
+
+
+@pytest.fixture
+def parquet(tmp_path: Path) -> Path:
+    write_manifest(GOOD, tmp_path / "manifest.parquet")
+    return tmp_path / "manifest.parquet"
+
+
+def test_parquet_is_read_as_csv_is_and_equal_tables_have_equal_bytes(path, parquet, tmp_path):
+    pd.testing.assert_frame_equal(read_manifest(parquet), read_manifest(path))
+    odd = table(("train", "001/1", "001", 0, 0), ("validation", "NA/1", "NA", 1, 1), ("test", "nan/1", "nan", 2, 2))
+    write_manifest(odd, tmp_path / "odd.parquet")
+    assert class_names(read_manifest(tmp_path / "odd.parquet")) == ["001", "NA", "nan"]
+    write_manifest(GOOD.iloc[::-1].convert_dtypes(), tmp_path / "again.parquet")
+    assert (tmp_path / "again.parquet").read_bytes() == parquet.read_bytes()
+    assert b"pandas" not in parquet.read_bytes()
+
+
+def test_by_checksum_the_classes_of_a_split_lie_mixed(tmp_path):
+    rows = [("train", f"{name}/{i}", name, label, 0) for label, name in enumerate("ab") for i in range(20)]
+    mixed = table(*rows, ("validation", "a/x", "a", 0, 0), ("test", "b/x", "b", 1, 0))
+    mixed["sha256"] = [sha256(path.encode()).hexdigest() for path in mixed["path"]]
+    write_manifest(mixed, tmp_path / "m.csv", order="checksum")
+    found = read_manifest(tmp_path / "m.csv")
+    assert found["split"].tolist() == ["train"] * 40 + ["validation", "test"]
+    assert rows_of(found, "train")["sha256"].is_monotonic_increasing
+    assert (np.diff(labels_of(found, "train")) != 0).sum() > 10
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_the_parameter_says_where_the_manifest_lies(project, kind):
+    write_params(project, split={"manifest": kind})
+    write_manifest(GOOD)
+    assert [file.name for file in (project / "data/split").iterdir()] == [f"manifest.{kind}"]
+    assert len(read_manifest()) == 5
+
+
+def test_a_damaged_parquet_is_refused_or_sound(parquet):
+    whole, rng = parquet.read_bytes(), np.random.default_rng(0)
+    for _ in range(200):
+        content = bytearray(whole)
+        for place in rng.integers(0, len(content), rng.integers(1, 4)):
+            content[place] = rng.integers(0, 256)
+        parquet.write_bytes(content if rng.random() < 0.8 else content[: rng.integers(0, len(content))])
+        try:
+            assert list(read_manifest(parquet).columns) == COLUMNS
+        except PipelineError as error:
+            assert str(error).startswith(f"{parquet} is damaged")
+
+
+def test_a_parquet_of_other_columns_or_with_gaps_is_refused(parquet):
+    import pyarrow.parquet as pq
+
+    whole = pq.read_table(parquet)
+    for other in (whole.drop_columns("group"), whole.set_column(3, "label", whole["label"].cast("int32"))):
+        pq.write_table(other, parquet)
+        assert "is damaged (its columns are " in refusal(parquet)
+    gaps = whole.set_column(1, "path", [[None, *whole["path"].to_pylist()[1:]]])
+    pq.write_table(gaps.cast(whole.schema), parquet)
+    assert "values are missing" in refusal(parquet)
 
 
 def test_what_was_written_is_read_in_order_of_split_and_path(path):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
-from worlds import build, class_folders, encode, picture
+from worlds import build, class_folders, encode, picture, write_params
 
 from transfer.classifier import predict_logits
 from transfer.entry import Entry
@@ -180,7 +180,9 @@ def test_what_was_named_is_looked_at_before_a_network_is_loaded(photos):
             check_given(["photos", name])
 
 
-def cached(folder: Path, **splits: np.ndarray) -> None:
+def cached(project: Path, **splits: np.ndarray) -> None:
+    write_params(project)
+    folder = project / "data/features"
     folder.mkdir(parents=True, exist_ok=True)
     for split, activations in splits.items():
         np.save(folder / f"{split}_cut.npy", activations)
@@ -206,7 +208,7 @@ def test_distances_do_not_depend_on_what_is_compared_beside_them():
 
 
 def test_fewer_training_images_than_neighbours_are_all_neighbours(project):
-    cached(project / "data/features", train=np.eye(3, dtype=np.float32)[:, None, None], validation=np.ones((2, 1, 1, 3), np.float32))
+    cached(project, train=np.eye(3, dtype=np.float32)[:, None, None], validation=np.ones((2, 1, 1, 3), np.float32))
     found = load_novelty(10, seed=0)
     assert found.distances(np.array([[1, 0, 0]], np.float32)) == pytest.approx([2 * 2**0.5 / 3])
     assert len(found.usual) == 2
@@ -215,7 +217,7 @@ def test_fewer_training_images_than_neighbours_are_all_neighbours(project):
 def test_of_many_images_some_are_drawn_and_their_rows_are_the_splits(project, monkeypatch):
     monkeypatch.setattr(novelty, "MOST_NEIGHBOURS", 50)
     activations = np.random.default_rng(0).random((300, 1, 1, 8), dtype=np.float32)
-    cached(project / "data/features", train=activations, validation=activations)
+    cached(project, train=activations, validation=activations)
     found = load_novelty(3, seed=0)
     assert len(found.rows) == len(found.vectors) == len(found.usual) == 50
     distances, rows = found.nearest(pool(activations[found.rows[:5]]))
@@ -232,7 +234,7 @@ def test_features_that_are_not_finite_are_refused(project):
     activations = np.ones((3, 1, 1, 2), np.float32)
     broken = activations.copy()
     broken[1] = np.nan
-    cached(project / "data/features", train=broken, validation=activations)
+    cached(project, train=broken, validation=activations)
     with pytest.raises(PipelineError, match=r"train_cut.npy: row 1 holds NaN or infinity; delete the file and run `dvc repro extract`"):
         load_novelty(1, seed=0)
 

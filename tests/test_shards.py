@@ -7,10 +7,14 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from worlds import write_params
 
 from transfer import held, stores
-from transfer.arrays import let_go, take
+from transfer.array_files import inputs_file
+from transfer.array_params import load_array_params
+from transfer.arrays import let_go, read_array, take
 from transfer.errors import PipelineError
+from transfer.new_rows import new_rows
 from transfer.sharding import new_shards
 from transfer.shards import ShardedArray, read_index
 from transfer.stores import Store
@@ -264,3 +268,24 @@ def test_names_are_listed_folder_by_folder(tmp_path):
     assert [name for name, _ in listed] == ["5.png", "a/", "a/4.png", "a/x/", "a/x/3.png", "b/", "b/1.png", "b/2.png"]
     assert [size for _, size in listed] == [5, None, 7, None, 9, None, 7, 7]
     assert [name for name, _ in Store(str(tmp_path), "x").walk("a")] == ["a/4.png", "a/x/", "a/x/3.png"]
+
+
+def test_the_format_of_arrays_is_chosen_by_name_and_the_place_by_parameters(project):
+    (project / "place").mkdir()
+    write_params(project, arrays={"format": "shards", "url": str(project / "place"), "shard_rows": 4, "window": 3})
+    array = random(10, 2, 2, 3)
+    with new_rows(inputs_file("train", "features"), (10,), (2, 2, 3), "float32", "x") as rows:
+        for row in range(10):
+            rows[row] = array[row]
+    found = read_array(Path("data/features/train.shards"), rows=10, ndim=4)
+    assert np.array_equal(found[:], array) and found.layout == held.Layout(4, 3)
+    with pytest.raises(PipelineError, match=r"data/features/train\.shards has 10 rows, the manifest has 9"):
+        read_array(Path("data/features/train.shards"), rows=9)
+    with pytest.raises(PipelineError, match="4 dimensions were expected"):
+        read_array(write(project / "b.shards", random(4, 2), found.store).path, ndim=4)
+
+
+def test_shards_without_a_place_are_refused(project):
+    write_params(project, arrays={"format": "shards", "url": None})
+    with pytest.raises(PipelineError, match="arrays: format = 'shards' needs a url: s3://bucket/prefix say"):
+        load_array_params()

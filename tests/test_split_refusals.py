@@ -131,7 +131,9 @@ def test_more_than_a_thousand_classes_are_refused():
 
 
 def params_of(**changes) -> SplitParams:
-    return SplitParams(**({"source": "set", "group_by": None, "max_rejected": 0, "seed": 0} | FRACTIONS | changes))
+    return SplitParams(
+        **({"source": "set", "group_by": None, "max_rejected": 0, "seed": 0, "order": "path", "manifest": "csv"} | FRACTIONS | changes)
+    )
 
 
 @pytest.mark.parametrize(

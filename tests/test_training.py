@@ -97,14 +97,14 @@ def test_the_same_arguments_give_the_same_weights_and_another_seed_does_not():
 
 
 def test_every_epoch_sees_every_row_once_in_an_order_of_its_own():
-    orders = [np.concatenate(list(epoch_batches(10, 4, seed=0, epoch=epoch))) for epoch in (0, 1)]
+    orders = [np.concatenate(list(epoch_batches(10, 4, 0, epoch, None, [[0]]))) for epoch in (0, 1)]
     assert [sorted(order) for order in orders] == [list(range(10))] * 2
     assert orders[0].tolist() != orders[1].tolist()
-    assert [len(batch) for batch in epoch_batches(10, 4, seed=0, epoch=0)] == [4, 4, 2]
+    assert [len(batch) for batch in epoch_batches(10, 4, 0, 0, None, [[0]])] == [4, 4, 2]
 
 
 def test_an_epoch_does_not_depend_on_the_ones_before():
-    assert [b.tolist() for b in epoch_batches(9, 4, 5, 3)] == [b.tolist() for b in epoch_batches(9, 4, 5, 3)]
+    assert [b.tolist() for b in epoch_batches(9, 4, 5, 3, None, [[0]])] == [b.tolist() for b in epoch_batches(9, 4, 5, 3, None, [[0]])]
 
 
 def test_balanced_class_weights_lift_the_rare_class():

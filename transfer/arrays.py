@@ -1,18 +1,16 @@
-"""Arrays on disk: `.npy`, written and read as memory maps, so that size is bounded by the disk and not by memory."""
+"""Arrays, opened and read: `.npy` as memory maps, and shards from wherever they lie, so that memory does not bound their size."""
 
 import math
 import mmap
-import shutil
 import tokenize
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from transfer.array_params import load_array_params
 from transfer.errors import PipelineError
-from transfer.files import allocate, replacing
+from transfer.shards import SUFFIX, ShardedArray, read_index
 
 # What numpy raises on a damaged header. No file of ours makes it warn (of a size that overflows, of one from Python 2).
 _DAMAGE = (
@@ -30,39 +28,6 @@ _DAMAGE = (
 
 
 ROWS_AT_ONCE, NUMBERS_AT_ONCE = 256, 2**21
-
-
-class NewRows:
-    """Rows that are written to a memory map, in any order: `rows[i] = content`, i counted over all leading axes, the last one fastest."""
-
-    def __init__(self, array: np.ndarray, row_axes: int):
-        self._flat = array.reshape(-1, *array.shape[array.ndim - row_axes :])
-
-    def __setitem__(self, row: int, content: np.ndarray) -> None:
-        self._flat[row] = content
-        let_go(self._flat)
-
-
-@contextmanager
-def new_rows(path: Path, leading: tuple[int, ...], row_shape: tuple[int, ...], dtype: str, lower_with: str) -> Iterator[NewRows]:
-    """Yield the rows of a new array of shape (*leading, *row_shape) to write to; the file gets its name when the block ends well.
-
-    Args:
-        lower_with: the parameter that makes the array smaller, for the message.
-
-    Raises:
-        PipelineError: the disk has no room for it; said before hours are spent.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shape = (*leading, *row_shape)
-    needed, free = math.prod(shape) * np.dtype(dtype).itemsize, shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise PipelineError(f"{path} needs {needed:,} bytes and the disk has {free:,}; free some, or lower {lower_with}")
-    with replacing(path) as temporary:
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
-        allocate(temporary, temporary.stat().st_size)  # a map's write to a disk that is full meanwhile would kill the process
-        yield NewRows(array, len(row_shape))
-        array.flush()
 
 
 def take(array: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
@@ -90,8 +55,8 @@ def let_go(array: np.ndarray) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def read_array(path: Path, *, rows: int | None = None, axis: int = 0, ndim: int | None = None) -> np.ndarray:
-    """Open an array read-only as a memory map.
+def read_array(path: Path, *, rows: int | None = None, axis: int = 0, ndim: int | None = None) -> np.ndarray | ShardedArray:
+    """Open an array read-only: a memory map, or one whose shards are fetched as its rows are read.
 
     Args:
         rows: how many rows the manifest (or the array beside it) says there are, along `axis`.
@@ -100,13 +65,7 @@ def read_array(path: Path, *, rows: int | None = None, axis: int = 0, ndim: int 
     Raises:
         PipelineError: missing, damaged, not of plain numbers, or in disagreement with `rows` or `ndim`.
     """
-    try:
-        with warnings.catch_warnings(action="error"):
-            array = np.lib.format.open_memmap(path, mode="r")  # unlike np.load it knows no archives and no pickles
-    except FileNotFoundError:
-        raise PipelineError(f"{path} is missing; run `dvc repro` or `dvc pull`") from None
-    except _DAMAGE as error:
-        raise PipelineError(f"{path} is damaged ({error}); delete it and run `dvc repro`, or `dvc pull` it again") from None
+    array = _open_shards(path) if path.suffix == SUFFIX else _open_map(path)
     if array.dtype.kind not in "biuf":
         raise PipelineError(f"{path} holds {array.dtype}, numbers were expected; delete it and run `dvc repro`")
     if ndim is None:
@@ -116,3 +75,18 @@ def read_array(path: Path, *, rows: int | None = None, axis: int = 0, ndim: int 
     if rows is not None and array.shape[axis] != rows:
         raise PipelineError(f"{path} has {array.shape[axis]} rows, the manifest has {rows}; delete it and run `dvc repro`")
     return array
+
+
+def _open_map(path: Path) -> np.ndarray:
+    try:
+        with warnings.catch_warnings(action="error"):
+            return np.lib.format.open_memmap(path, mode="r")  # unlike np.load it knows no archives and no pickles
+    except FileNotFoundError:
+        raise PipelineError(f"{path} is missing; run `dvc repro` or `dvc pull`") from None
+    except _DAMAGE as error:
+        raise PipelineError(f"{path} is damaged ({error}); delete it and run `dvc repro`, or `dvc pull` it again") from None
+
+
+def _open_shards(path: Path) -> ShardedArray:
+    params = load_array_params()
+    return ShardedArray(path, read_index(path), params.store, params.window)

@@ -1,5 +1,6 @@
 """What each training step sees: rows, targets and weights, every batch a pure function of (seed, epoch, step)."""
 
+import math
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from transfer.arrays import take
+from transfer.held import Layout
 from transfer.params import Params
 
 
@@ -32,18 +34,69 @@ class Batch(NamedTuple):
 
 
 def training_batches(inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray, params: BatchParams, epoch: int) -> Iterator[Batch]:
-    """The batches of an epoch, from all its inputs (N, ...), targets float32 (N, T) and weights float32 (N,)."""
+    """The batches of an epoch, from all its inputs (N, ...), targets float32 (N, T) and weights float32 (N,).
+
+    Inputs in shards are told in which windows they will be read, so that they can read ahead.
+    """
     targets = smooth(targets, params.label_smoothing)
-    for step, rows in enumerate(epoch_batches(len(targets), params.batch_size, params.seed, epoch)):
+    layout = getattr(inputs, "layout", None)
+    windows = draw_windows(len(targets), layout, params.seed, epoch)
+    if layout is not None:
+        inputs.read_in(windows)
+    for step, rows in enumerate(epoch_batches(len(targets), params.batch_size, params.seed, epoch, layout, windows)):
         batch = Batch(read_rows(inputs, rows), targets[rows], weights[rows])
         yield mix(batch, *mixture(len(rows), params.mixup, params.seed, epoch, step)) if params.mixup else batch
 
 
-def epoch_batches(n: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
-    """The rows of each step of an epoch: a shuffle of 0..n-1 drawn from (seed, epoch), the last batch maybe smaller."""
-    order = np.random.default_rng([seed, epoch]).permutation(n)
-    for start in range(0, n, batch_size):
-        yield order[start : start + batch_size]
+def draw_windows(n: int, layout: Layout | None, seed: int, epoch: int) -> list[list[int]]:
+    """Which shards of n rows an epoch reads together: all of them at once where they are no more than `layout.window`.
+
+    Otherwise the shards are put in an order drawn from (seed, epoch) and divided into as few windows as can be, of nearly equal
+    length: a last one of a shard or two would end each epoch on rows that look alike.
+    """
+    count = 1 if layout is None else math.ceil(n / layout.shard_rows)
+    if layout is None or count <= layout.window:
+        return [list(range(count))]
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    return [window.tolist() for window in np.array_split(order, math.ceil(count / layout.window))]
+
+
+def epoch_batches(n: int, batch_size: int, seed: int, epoch: int, layout: Layout | None, windows: list[list[int]]) -> Iterator[np.ndarray]:
+    """The rows of each step of an epoch, the last batch maybe smaller, as a function of (seed, epoch, layout) alone.
+
+    A single window is a shuffle of 0..n-1 drawn from (seed, epoch), whether in shards or not. Of several, the rows of each are
+    shuffled in their turn, as in the block-wise shuffles of MosaicML's Streaming (`py1b`): first the order of shards, then rows
+    within blocks of several shards. On what that costs: Nguyen et al. 2022, "Why Globally Re-shuffle?", IPDPS. A batch may lie
+    across two windows.
+    """
+    if len(windows) == 1:
+        order = np.random.default_rng([seed, epoch]).permutation(n)
+        for start in range(0, n, batch_size):
+            yield order[start : start + batch_size]
+        return
+    rest = np.empty(0, dtype=np.int64)
+    for number, window in enumerate(windows):
+        starts = [shard * layout.shard_rows for shard in window]
+        rows = np.concatenate([np.arange(start, min(n, start + layout.shard_rows)) for start in starts])
+        shuffled = np.random.default_rng([seed, epoch, 0, number + 1]).permutation(rows)  # mixtures have 1 and more in the third place
+        rest = np.concatenate([rest, shuffled])
+        for start in range(0, len(rest) - batch_size + 1, batch_size):
+            yield rest[start : start + batch_size]
+        rest = rest[len(rest) // batch_size * batch_size :]
+    if len(rest):
+        yield rest
+
+
+def remark_on_order(inputs: np.ndarray, labels: np.ndarray) -> str | None:
+    """What a person should know who trains from more shards than a window holds: rows class by class are hardly shuffled then."""
+    layout = getattr(inputs, "layout", None)
+    count = 0 if layout is None else math.ceil(len(labels) / layout.shard_rows)
+    if layout is None or count <= layout.window or (np.diff(labels) < 0).any():
+        return None
+    return (
+        f"WARNING: the rows lie class by class in {count} shards, of which arrays.window = {layout.window} are shuffled at a time; "
+        "set split.order to checksum, or raise the window"
+    )
 
 
 def read_rows(array: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:

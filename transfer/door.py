@@ -10,12 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-
 from transfer.environment import describe_environment
 from transfer.errors import PipelineError
 from transfer.files import write_json
-from transfer.inputs import check_inputs
+from transfer.inputs import check_inputs, describe_stage
 from transfer.running import counted
 
 LOGS = Path("logs")
@@ -98,7 +96,7 @@ def _describe(name: str, pipeline: Path = Path("dvc.yaml")) -> str:
     """What stage `name` is for, reads and writes, as dvc.yaml says it."""
     if not pipeline.exists():
         return f"{pipeline} is not in {Path.cwd()}; run from the project's folder."
-    stage = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["stages"][name]
+    stage = describe_stage(name)
     outputs = [item if isinstance(item, str) else next(iter(item)) for key in ("outs", "metrics", "plots") for item in stage.get(key, [])]
     parts = {"reads": stage.get("deps", []), "parameters": stage.get("params", []), "writes": outputs}
     lines = [stage["desc"] + "."]

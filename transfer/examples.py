@@ -1,35 +1,22 @@
 """What the classifiers take, pixels or cached activations, with the labels."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from transfer.array_files import inputs_file, views_file
 from transfer.arrays import read_array
 from transfer.manifest import labels_of
-
-IMAGES = Path("data/images")
-FEATURES = Path("data/features")
-VIEWS = Path("data/views")
+from transfer.shards import ShardedArray
 
 
 @dataclass(frozen=True)
 class Examples:
     """Inputs (N, ...) and their labels, int (N,)."""
 
-    inputs: np.ndarray
+    inputs: np.ndarray | ShardedArray
     labels: np.ndarray
-
-
-def inputs_file(split: str, takes: str) -> Path:
-    """Where `decode` keeps a split's `images` (N, H, W, 3), `extract` its `features` (N, h, w, C) and activations at the `cut`."""
-    return {"images": IMAGES / f"{split}.npy", "features": FEATURES / f"{split}.npy", "cut": FEATURES / f"{split}_cut.npy"}[takes]
-
-
-def views_file(takes: str) -> Path:
-    """Where `augment` keeps the training views' `features` (V, N, h, w, C) or activations at the `cut`."""
-    return VIEWS / {"features": "train.npy", "cut": "train_cut.npy"}[takes]
 
 
 def read_examples(manifest: pd.DataFrame, split: str, takes: str) -> Examples:

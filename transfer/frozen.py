@@ -8,10 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from transfer.arrays import new_rows, take
+from transfer.arrays import take
 from transfer.checkpoints import FOLDER as CHECKPOINTS
 from transfer.engines.engine import Crashed, Workers, batches_of
 from transfer.errors import PipelineError
+from transfer.new_rows import new_rows
 from transfer.rows import FOLDER, RowsParams, RowStore, content_key, store_folder
 
 

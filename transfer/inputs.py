@@ -7,10 +7,12 @@ unnoticed. A stage reads its inputs anyway; it hashes them first.
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -33,7 +35,7 @@ def check_inputs(stage: str) -> None:
     if "DVC_STAGE" not in os.environ or not LOCK.exists():
         return
     written = dict(_outputs_in_lock())
-    for dependency in map(Path, _description(stage).get("deps", [])):
+    for dependency in map(Path, describe_stage(stage).get("deps", [])):
         expected = written.get(dependency.as_posix())
         if expected is not None and dependency.is_file() and checksum(dependency) != expected:
             raise PipelineError(
@@ -44,7 +46,7 @@ def check_inputs(stage: str) -> None:
 
 def inputs_key(stage: str) -> str:
     """A name that is other whenever the stage would compute other bytes: of its files, parameters, backend and libraries."""
-    description = _description(stage)
+    description = describe_stage(stage)
     params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     content = {
         "files": {name: checksum(Path(name)) for name in description.get("deps", [])},
@@ -62,8 +64,32 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _description(stage: str) -> dict:
-    return yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["stages"][stage]
+def describe_stage(stage: str) -> dict:
+    """What dvc.yaml says of a stage, with the values of params.yaml where it names parameters, `${section.name}`.
+
+    What params.yaml lacks stays as it is: the stage says better what is wrong there.
+    """
+    described = yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["stages"][stage]
+    try:
+        params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    except Exception:  # PyYAML lets through what a value such as 2020-99-99 makes Python raise
+        params = {}
+    return _filled_in(described, params)
+
+
+def _filled_in(value: Any, params: Any) -> Any:
+    if isinstance(value, dict):
+        return {_filled_in(key, params): _filled_in(each, params) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_filled_in(each, params) for each in value]
+    return re.sub(r"\$\{([\w.]+)\}", lambda found: _shown(params, found), value) if isinstance(value, str) else value
+
+
+def _shown(params: Any, found: re.Match) -> str:
+    try:
+        return str(_value(params, found[1]))
+    except (KeyError, TypeError):
+        return found[0]
 
 
 def _outputs_in_lock() -> Iterator[tuple[str, str]]:

@@ -2,50 +2,96 @@
 
 import warnings
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from transfer.errors import PipelineError
 from transfer.files import replacing
+from transfer.params import load_param
 
-MANIFEST = Path("data/split/manifest.csv")
+FOLDER = Path("data/split")
 SPLITS = ("train", "validation", "test")
 UNUSED = "unused"  # beyond the counts asked for: listed, so that every image is accounted for
 COLUMNS = ["split", "path", "class_name", "label", "group", "sha256"]
+_TEXT, _NUMBERS = ("split", "path", "class_name", "sha256"), ("label", "group")
 
 
-def write_manifest(manifest: pd.DataFrame, path: Path = MANIFEST) -> None:
-    """Write the manifest ordered by split, then path.
+def manifest_file() -> Path:
+    """Where the manifest lies: its name ends in what `split.manifest` says."""
+    return FOLDER / f"manifest.{load_param(Literal['csv', 'parquet'], 'split.manifest')}"
+
+
+def write_manifest(manifest: pd.DataFrame, path: Path | None = None, order: Literal["path", "checksum"] = "path") -> None:
+    """Write the manifest as Parquet where the name ends in that, else as CSV, ordered by split, then path or checksum.
 
     Args:
         manifest: the columns of COLUMNS: split (train, validation, test or unused), path inside the source,
             class_name, label (its number in the sorted class names, from 0), group (images that must stay on one
             side share it), sha256 of the file.
+        path: by default `manifest_file()`.
     """
-    order = manifest["split"].map([*SPLITS, UNUSED].index)
-    ordered = manifest.assign(order=order).sort_values(["order", "path"])[COLUMNS]
+    path = path or manifest_file()
+    place = manifest["split"].map([*SPLITS, UNUSED].index)
+    within = ["path"] if order == "path" else ["sha256", "path"]
+    ordered = manifest.assign(place=place).sort_values(["place", *within])[COLUMNS]
     with replacing(path) as temporary:
-        ordered.to_csv(temporary, index=False, lineterminator="\n")
+        if path.suffix == ".parquet":
+            _write_parquet(ordered, temporary)
+        else:
+            ordered.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def read_manifest(path: Path = MANIFEST) -> pd.DataFrame:
-    """Read the manifest back.
+def _write_parquet(manifest: pd.DataFrame, path: Path) -> None:
+    """Without pandas's notes about itself in it: equal tables give equal bytes by one version of pyarrow."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(manifest, schema=_schema(), preserve_index=False)
+    pq.write_table(table.replace_schema_metadata(), path, compression="zstd")
+
+
+def _schema():
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.string() if name in _TEXT else pa.int64()) for name in COLUMNS])
+
+
+def read_manifest(path: Path | None = None) -> pd.DataFrame:
+    """Read the manifest back, by default that of `manifest_file()`.
 
     Raises:
         PipelineError: missing, not a table, columns or values that `write_manifest` would not have written.
     """
+    path = path or manifest_file()
     try:
-        text = {"split": str, "path": str, "class_name": str, "sha256": str}
-        with warnings.catch_warnings(action="error"):  # numbers such as 1e20 only make pandas warn, at first
-            manifest = pd.read_csv(path, dtype=text | {"label": int, "group": int}, keep_default_na=False)
+        manifest = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing; run `dvc repro split` or `dvc pull`") from None
-    except (ValueError, OverflowError, TypeError, OSError, Warning) as error:
+    except (ValueError, OverflowError, TypeError, NotImplementedError, KeyError, OSError, Warning) as error:
         raise PipelineError(f"{path} is damaged ({error}); delete it and run `dvc repro split`") from None
     if problem := _problem(manifest):
         raise PipelineError(f"{path} is damaged: {problem}; delete it and run `dvc repro split`")
     return manifest
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    with warnings.catch_warnings(action="error"):  # numbers such as 1e20 only make pandas warn, at first
+        return pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str) | dict.fromkeys(_NUMBERS, int), keep_default_na=False)
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as file:
+        table = pq.read_table(file)
+    if not table.schema.equals(_schema()):
+        raise ValueError(f"its columns are {', '.join(map(str, table.schema))}")
+    table.validate(full=True)  # of text that is none the rest of a program finds out
+    if any(column.null_count for column in table.columns):
+        raise ValueError("values are missing")
+    return table.to_pandas()
 
 
 def _problem(manifest: pd.DataFrame) -> str | None:

@@ -4,6 +4,7 @@ import numpy as np
 
 from transfer.arrays import take
 from transfer.augmentation import AugmentParams, draw_view
+from transfer.held import Layout
 from transfer.lean import keras
 
 FILTERS = (32, 32, 64)
@@ -36,6 +37,13 @@ class View:
 
     def __init__(self, images: np.ndarray, view: int, params: AugmentParams):
         self._images, self._view, self._params = images, view, params
+
+    @property
+    def layout(self) -> Layout | None:
+        return getattr(self._images, "layout", None)
+
+    def read_in(self, windows: list[list[int]]) -> None:
+        self._images.read_in(windows)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """Rows, int (b,), as float32 (b, H, W, 3) in 0..255."""

@@ -22,7 +22,7 @@ def read_source(source: Path | str, wanted: Collection[str] | None = None) -> It
     """Stream the entries of a folder, an archive or a URL, one in memory at a time, in the source's own order.
 
     Hidden files and the clutter of desktops (`.DS_Store`, `__MACOSX`, `Thumbs.db`) are passed over. With `wanted`, only those
-    paths are yielded; a URL's then come in the order of `wanted`. The entries of a URL have no content before they are asked to `load`.
+    paths are yielded, of a folder and a URL in the order of `wanted`. The entries of a URL have no content before they are asked to `load`.
 
     Raises:
         PipelineError: the source is missing, is none of these or cannot be opened, or holds too much.
@@ -58,7 +58,10 @@ def _reader_of(source: Path):
 
 def _read_folder(root: Path, wanted: Collection[str] | None) -> Iterator[Entry]:
     inside = root.resolve()
-
+    if wanted is not None:
+        files = ((root / path, path) for path in wanted)
+        yield from (_read_file(file, path) for file, path in files if file.is_file() and file.resolve().is_relative_to(inside))
+        return
     waiting = _children(root)  # a list, since folders may be nested deeper than functions
     while waiting:
         child = waiting.pop()
@@ -72,7 +75,7 @@ def _read_folder(root: Path, wanted: Collection[str] | None) -> Iterator[Entry]:
             waiting += _children(Path(child.path))
         elif not child.is_file():
             yield Entry(printable(path), problem="not a regular file")
-        elif wanted is None or path in wanted:
+        else:
             yield _read_file(Path(child.path), path)
 
 

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt, model_validator
 from tqdm import tqdm
 
 from transfer.arrays import rows_at_once
-from transfer.batches import Batch, BatchParams, read_rows, sample_weights, training_batches
+from transfer.batches import Batch, BatchParams, read_rows, remark_on_order, sample_weights, training_batches
 from transfer.checkpoints import Checkpoint, State
 from transfer.errors import PipelineError
 from transfer.examples import Examples
@@ -113,6 +113,8 @@ def fit(
     """
     targets = _targets(model, labels)
     weights = sample_weights(labels, params.class_weight)
+    if remark := remark_on_order(inputs_of(0), labels):
+        print(f"{model.name}: {remark}")
     model.optimizer.build(model.trainable_variables)
     progress = _resume(model, checkpoint)
     shown = 0.0

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from transfer.array_files import inputs_file
 from transfer.arrays import take
 from transfer.errors import PipelineError
-from transfer.examples import inputs_file, read_examples
+from transfer.examples import read_examples
 from transfer.manifest import rows_of
 
 _ROWS = 256  # read at once

@@ -3,12 +3,12 @@
 import base64
 import io
 import threading
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
+from transfer.array_files import inputs_file
 from transfer.arrays import read_array
 from transfer.backbone import load_backbone
 from transfer.backbones import BackboneParams
@@ -23,7 +23,6 @@ from transfer.predicting.predictor import NOT_FINITE, Predictor, load_predictor
 from transfer.predicting.rows import ranking
 from transfer.predicting.sheet import UNLIKE
 
-IMAGES = Path("data/images/train.npy")
 MOST_CLASSES = 5
 MOST_NEAREST = 5
 SHOWN = 512  # pixels a side at the most of a picture on the page
@@ -109,7 +108,7 @@ def load_service(name: str, interpolation: str) -> Service:
     classifier = predictor.classifier
     split_at = split_at_maps(classifier.model, classifier.takes, load_backbone(architecture), architecture.unfreeze_from)
     train = rows_of(read_manifest(), "train")
-    service = Service(name, predictor, split_at, train, read_array(IMAGES, rows=len(train), ndim=4))
+    service = Service(name, predictor, split_at, train, read_array(inputs_file("train", "images"), rows=len(train), ndim=4))
     service.answer(_file(Image.new("RGB", (1, 1)), "PNG"))  # so that the first person does not wait for what is built at first use
     return service
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from transfer.array_files import inputs_file
 from transfer.arrays import read_array
 from transfer.backbone import load_backbone
 from transfer.backbones import BackboneParams
@@ -25,7 +26,6 @@ from transfer.files import write_json
 from transfer.manifest import read_manifest, rows_of
 from transfer.temperatures import read_temperature
 
-IMAGES = Path("data/images")
 # Height and width in shares of an image's own: every fourth is as `decode` made it.
 STRETCHES = ((1, 1), (1.5, 2), (3, 1), (0.6, 1.1))
 
@@ -49,7 +49,7 @@ def export(
     classifier = load_classifier(name)
     whole = build_whole(classifier, load_backbone(architecture), architecture, interpolation, read_temperature(name))
     test = rows_of(read_manifest(), "test")
-    images = stretched(read_array(IMAGES / "test.npy", rows=len(test), ndim=4))
+    images = stretched(read_array(inputs_file("test", "images"), rows=len(test), ndim=4))
     expected = Answers(images, np.concatenate([whole.predict_on_batch(image[None]) for image in images]), test["label"].to_numpy())
     about = About(classifier.class_names, version_of(name), architecture.image_size)
     with tempfile.TemporaryDirectory(dir=_parent(output), prefix=".tmp-") as temporary:

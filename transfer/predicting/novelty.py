@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from transfer.array_files import inputs_file
 from transfer.arrays import read_array, take
 from transfer.auditing.pooled import unit_length
 from transfer.errors import PipelineError
-from transfer.examples import inputs_file
 
 MOST_NEIGHBOURS = 10_000  # as many as the audit compares; a product with more would take its time beside the network
 _ROWS = 256  # read or compared at once
