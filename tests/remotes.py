@@ -20,6 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 BUCKET, KEY, SECRET = "bucket", "tester", "the-secret-of-the-tester"
+READER = "reader"  # who may not write; with the same secret
 S3_PORTS = (
     "master.port",
     "master.port.grpc",
@@ -107,12 +108,19 @@ class S3(Remote):
     bucket: Bucket = None
     process: subprocess.Popen = None
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of a person who works with this server."""
+        access = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1"}
+        return access | {"AWS_ENDPOINT_URL": self.settings["endpointurl"]}
+
 
 @contextmanager
 def s3_server(folder: Path, ports: list[int]) -> Iterator[S3]:
     """SeaweedFS with one user and one bucket; it keeps its files in `folder`, where it may be started again on the same ports."""
     access = {"credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
-    (folder / "s3.json").write_text(json.dumps({"identities": [{"name": KEY, **access}]}))
+    reader = {"credentials": [{"accessKey": READER, "secretKey": SECRET}], "actions": ["Read", "List"]}
+    (folder / "s3.json").write_text(json.dumps({"identities": [{"name": KEY, **access}, {"name": READER, **reader}]}))
     named = dict(zip(S3_PORTS, ports, strict=True))
     weed = Path(sys.executable).with_name("weed")
     words = [weed, f"-logdir={folder}", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]

@@ -13,6 +13,7 @@ from transfer import held, stores
 from transfer.array_files import inputs_file
 from transfer.array_params import load_array_params
 from transfer.arrays import let_go, read_array, take
+from transfer.bucket import check
 from transfer.errors import PipelineError
 from transfer.new_rows import new_rows
 from transfer.sharding import new_shards
@@ -289,3 +290,16 @@ def test_shards_without_a_place_are_refused(project):
     write_params(project, arrays={"format": "shards", "url": None})
     with pytest.raises(PipelineError, match="arrays: format = 'shards' needs a url: s3://bucket/prefix say"):
         load_array_params()
+
+
+def test_every_shard_of_several_indexes_is_checked_once_and_named_with_its_index(tmp_path, monkeypatch):
+    array = random(8, 2)
+    found = watched(tmp_path, array, monkeypatch)
+    write(tmp_path / "b.shards", np.concatenate([array[:4], -array[4:]]), Store(found.store.url, "arrays.url"))
+    indexes = {path: read_index(path) for path in (tmp_path / "a.shards", tmp_path / "b.shards")}
+    assert check(indexes, found.store) == [] and len(found.store.whole) == 3
+    shared, own = found.index.shards
+    damage(Path(found.store.url, shared.name), "flipped")
+    damage(Path(found.store.url, own.name), "gone")
+    said = [(path.name, shard, state) for path, shard, state in check(indexes, found.store)]
+    assert said == [("a.shards", shared, "damaged"), ("a.shards", own, "missing"), ("b.shards", shared, "damaged")]

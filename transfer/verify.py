@@ -1,7 +1,8 @@
 """`make verify`: re-hash all that dvc.lock names, in the workspace and in DVC's cache, and print the commands that repair it.
 
 DVC believes a file whose time, size and inode it knows, and a cache object for its name; here every byte is read. The run-cache
-(.dvc/cache/runs) is left out: it holds names of objects only, and a name that is wrong makes its stage run again.
+(.dvc/cache/runs) is left out: it holds names of objects only, and a name that is wrong makes its stage run again. Of arrays in
+shards, which DVC has the indexes of, every shard is read where it lies.
 """
 
 import hashlib
@@ -17,7 +18,10 @@ from typing import NamedTuple
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
+from transfer.array_params import load_array_params
+from transfer.bucket import check
 from transfer.errors import PipelineError
+from transfer.shards import SUFFIX, Shard, read_index
 
 
 class Named(NamedTuple):
@@ -45,15 +49,21 @@ def main() -> None:
         with Repo() as repo:
             objects, has_remote = Path(os.path.relpath(repo.cache.local.path)), bool(repo.config["core"].get("remote"))
             files_below = partial(repo.dvcignore.find, repo.fs)
-            findings = [finding for named in read_lock(repo) for finding in check(named, objects, read, files_below)]
+            findings = [finding for named in read_lock(repo) for finding in check_output(named, objects, read, files_below)]
     except (PipelineError, DvcException) as error:
         mend = "; get it back: git checkout -- dvc.lock" if "dvc.lock'" in str(error) else ""
         sys.exit(f"verify: {error}{mend}")
     problems = [finding for finding in findings if (finding.workspace, finding.cache) != ("right", "right")]
-    for line in [describe(finding) for finding in problems] + advise(problems, has_remote):
+    try:
+        bad_shards = check_shards(findings, read)
+    except PipelineError as error:
+        sys.exit(f"verify: {error}")
+    described = [describe(finding) for finding in problems] + [describe_shard(bad) for bad in bad_shards]
+    for line in described + advise_shards(bad_shards) + advise(problems, has_remote):
         print(line)
-    print(f"verify: {read.files} files, {read.size / 1e6:.1f} MB read; {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
-    sys.exit(bool(problems))
+    count = len(described)
+    print(f"verify: {read.files} files, {read.size / 1e6:.1f} MB read; {count or 'no'} problem{'s' * (count != 1)}")
+    sys.exit(bool(described))
 
 
 def read_lock(repo: Repo) -> list[Named]:
@@ -64,7 +74,8 @@ def read_lock(repo: Repo) -> list[Named]:
             stage = out.stage.addressing
             raise PipelineError(f"dvc.lock: nothing about {out.def_path}, which stage {stage} makes; run it with: dvc repro {stage}")
         outputs[out.def_path] = Named(Path(out.def_path), out.hash_info.value, out.stage.addressing, out.use_cache)
-    inputs = {dep.def_path: Named(Path(dep.def_path), dep.hash_info.value) for dep in repo.index.deps if dep.hash_info.name == "md5"}
+    here = (dep for dep in repo.index.deps if dep.hash_info.name == "md5" and dep.fs.protocol == "local")  # and not a bucket of images
+    inputs = {dep.def_path: Named(Path(dep.def_path), dep.hash_info.value) for dep in here}
     return [*outputs.values(), *(named for path, named in inputs.items() if path not in outputs)]
 
 
@@ -88,7 +99,7 @@ class Reader:
         return digest
 
 
-def check(named: Named, objects: Path, read: Reader, files_below: Callable) -> list[Finding]:
+def check_output(named: Named, objects: Path, read: Reader, files_below: Callable) -> list[Finding]:
     if named.md5.endswith(".dir"):
         return check_folder(named, objects, read, files_below)
     where = object_path(objects, named.md5)
@@ -122,6 +133,40 @@ def as_listing(files: dict[str, str]) -> bytes:
 
 def object_path(objects: Path, md5: str) -> Path:
     return objects / md5[:2] / md5[2:]
+
+
+class BadShard(NamedTuple):
+    """state: "missing" or "damaged"."""
+
+    named: Named
+    shard: Shard
+    state: str
+
+
+def check_shards(findings: list[Finding], read: Reader) -> list[BadShard]:
+    """The shards that are not what their index says, of those indexes that are right themselves."""
+    right = [finding.named for finding in findings if finding.path.suffix == SUFFIX and finding.workspace == "right"]
+    if not right:
+        return []
+    indexes = {named.path: read_index(named.path) for named in right}
+    sizes = {shard.name: shard.bytes for index in indexes.values() for shard in index.shards}
+    read.files, read.size = read.files + len(sizes), read.size + sum(sizes.values())
+    makers = {named.path: named for named in right}
+    return [BadShard(makers[path], shard, state) for path, shard, state in check(indexes, load_array_params().store)]
+
+
+def describe_shard(bad: BadShard) -> str:
+    return f"{bad.named.path}: shard {bad.shard.name} {bad.state} at arrays.url"
+
+
+def advise_shards(bad: list[BadShard]) -> list[str]:
+    """A damaged shard has to go first: one that is there by name and size is not stored again."""
+    if not bad:
+        return []
+    damaged = sorted({each.shard.name for each in bad if each.state == "damaged"})
+    commands = [f"python -m transfer.bucket delete {' '.join(damaged)}"] if damaged else []
+    commands += [f"dvc repro --force --single-item {stage}" for stage in dict.fromkeys(each.named.stage for each in bad)]
+    return ["", "To store the shards again, which gives the same indexes:", *(f"    {command}" for command in commands), ""]
 
 
 def compare(found: str, expected: str) -> str:

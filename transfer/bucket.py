@@ -1,0 +1,112 @@
+"""`python -m transfer.bucket`: the shards that indexes name, at `arrays.url`: are they there and whole, and which does nobody name?
+
+`check` reads every shard of the workspace's indexes. `unused` lists the shards that no index of the workspace, of any commit or of
+any experiment names, and deletes them with `--delete`: only where every one of these indexes is at hand, and where no other project
+has its shards at the same URL. `delete` deletes shards by name, so that their stage stores them again.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+
+from dvc.repo import Repo
+
+from transfer.array_params import load_array_params
+from transfer.errors import PipelineError
+from transfer.shards import SUFFIX, Index, Shard, read_index
+from transfer.stores import Store
+
+READERS = 8
+_SHARD = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}\.npy")  # whatever else lies there is none of ours
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m transfer.bucket", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("check", help="read every shard of the workspace's indexes")
+    unused = commands.add_parser("unused", help="list the shards that no index names")
+    unused.add_argument("--delete", action="store_true", help="and delete them")
+    commands.add_parser("delete", help="delete shards by name").add_argument("names", nargs="+")
+    asked = parser.parse_args()
+    try:
+        params = load_array_params()
+        if not params.url:
+            raise PipelineError("params.yaml: arrays.url = null: there is no bucket to look into")
+        if asked.command == "check":
+            sys.exit(print_check(sorted(Path("data").rglob(f"*{SUFFIX}")), params.store))
+        if asked.command == "unused":
+            print_unused(params.store, delete=asked.delete)
+        else:
+            for name in asked.names:
+                params.store.delete(name)
+    except FileNotFoundError as error:
+        sys.exit(f"bucket: {error}: no such shard")
+    except PipelineError as error:
+        sys.exit(f"bucket: {error}")
+
+
+def print_check(indexes: list[Path], store: Store) -> bool:
+    """Say what is wrong with the shards of some indexes; whether anything is."""
+    problems = check({path: read_index(path) for path in indexes}, store)
+    for path, shard, state in problems:
+        print(f"{path}: shard {shard.name} is {state} ({store.url})")
+    print(f"bucket: {len(indexes)} indexes; {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
+    return bool(problems)
+
+
+def check(indexes: dict[Path, Index], store: Store) -> list[tuple[Path, Shard, str]]:
+    """The shards that are "missing" or "damaged", each with the index that names it. A shard of several is read once."""
+    shards = {shard.name: shard for index in indexes.values() for shard in index.shards}
+    with ThreadPoolExecutor(READERS) as pool:
+        states = dict(zip(shards, pool.map(lambda shard: state_of(shard, store), shards.values()), strict=True))
+    named = ((path, shard) for path, index in indexes.items() for shard in index.shards)
+    return [(path, shard, states[shard.name]) for path, shard in named if states[shard.name] != "right"]
+
+
+def state_of(shard: Shard, store: Store) -> str:
+    try:
+        return "right" if sha256(store.read(shard.name)).hexdigest() == shard.sha256 else "damaged"
+    except FileNotFoundError:
+        return "missing"
+
+
+def print_unused(store: Store, *, delete: bool) -> None:
+    store.check_there()
+    named = {shard.name for index in all_indexes() for shard in index.shards}
+    sizes = {name: size for name, size in store.walk() if _SHARD.fullmatch(name) and name not in named}
+    for name in sizes:
+        print(name)
+        if delete:
+            store.delete(name)
+    print(f"bucket: {len(sizes)} shards that no index names, {sum(sizes.values()) / 1e6:.1f} MB{', deleted' if delete and sizes else ''}")
+
+
+def all_indexes() -> Iterable[Index]:
+    """The indexes of the workspace, of all commits and of all experiments.
+
+    Raises:
+        PipelineError: one of them is neither in the workspace nor in DVC's cache, so that nobody knows what it names.
+    """
+    with Repo() as repo:
+        objects = Path(repo.cache.local.path)
+        locked = {
+            out.hash_info.value: out.def_path
+            for _ in repo.brancher(all_commits=True, all_experiments=True)
+            for out in repo.index.outs
+            if out.def_path.endswith(SUFFIX) and out.hash_info
+        }
+    files = {objects / md5[:2] / md5[2:]: path for md5, path in locked.items()}
+    if lacking := sorted({path for file, path in files.items() if not file.exists()}):
+        raise PipelineError(f"some commit's {lacking[0]} is not in DVC's cache; run `dvc fetch --all-commits` first")
+    yield from (read_index(file) for file in files)
+    yield from (read_index(path) for path in Path("data").rglob(f"*{SUFFIX}"))
+
+
+if __name__ == "__main__":
+    main()
