@@ -5,7 +5,7 @@ BACKENDS := .venv-backends
 AUDIT := .venv-audit
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run demo verify test test-slow test-backends reproduce reproduce-jax chaos fuzz audit engines bench lesson seeds sweep lint lock clean
+.PHONY: run demo verify test test-slow test-backends reproduce reproduce-jax chaos fuzz audit engines bench lesson seeds sweep scale lint lock clean
 .DEFAULT_GOAL := run
 
 # A marker newer than the lock stands for an environment that holds exactly the lock.
@@ -88,6 +88,9 @@ seeds: $(VENV)/installed  ## mean and standard deviation of test accuracy over o
 TRIALS ?= 20
 sweep: $(VENV)/installed  ## better values for the trainings? what benchmarks/sweep.yaml varies, from the caches; TRIALS=40 tries more
 	python -m benchmarks.sweep --trials $(TRIALS)
+
+scale: $(VENV)/tested  ## a cluster of one node and of two on this machine: images a second, their ratio, and what the simulation predicts
+	python -m benchmarks.nodes
 
 lint: $(VENV)/installed
 	ruff check .

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from pipeline import STAGES, build_world, call
+from pipeline import STAGES, build_world, call, set_param
 
 pytestmark = pytest.mark.slow
 ACTIVATIONS = ["features/train", "features/train_cut", "features/test", "features/test_cut", "views/train", "views/train_cut"]
@@ -60,3 +60,30 @@ def predictions(project: Path, name: str) -> np.ndarray:
 def assert_close(computed: np.ndarray, expected: np.ndarray) -> None:
     """Within 1e-4 of the largest number that is expected."""
     np.testing.assert_allclose(computed, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax: make test-backends")
+def test_a_training_step_over_two_devices_is_that_of_one(tmp_path, monkeypatch):
+    """Two devices made of one CPU; batches of 5 and 2, of which one does not divide evenly."""
+    alone, divided = tmp_path / "alone", tmp_path / "divided"
+    build_world(alone)
+    set_param(alone, "train_augmented.batch_size", 5)
+    set_param(alone, "finetune.batch_size", 5)
+    run_stages(alone, "jax", STAGES[: STAGES.index("train_scratch")])
+    shutil.copytree(alone, divided)
+    run_stages(alone, "jax", ["train_augmented", "finetune"])
+    set_param(divided, "compute.gpus", 2)
+    assert "compute.gpus = 2: jax sees 1" in refused(divided)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+    run_stages(divided, "jax", ["train_augmented", "finetune"])
+    for name in ("augmented", "finetuned"):
+        histories = [pd.read_csv(project / f"models/{name}_history.csv").to_numpy() for project in (alone, divided)]
+        np.testing.assert_allclose(*histories, rtol=1e-4, atol=1e-5)
+
+
+def refused(project: Path) -> str:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("KERAS_BACKEND", "jax")
+        finished = call("python", "-m", "stages.train_augmented", cwd=project, check=False)
+    assert finished.returncode == 1
+    return finished.stderr

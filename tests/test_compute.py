@@ -10,6 +10,7 @@ from transfer.compute import ComputeParams
 from transfer.errors import PipelineError
 from transfer.head import build_head
 from transfer.params import load_params
+from transfer.replicas import divide_steps
 
 
 @pytest.fixture
@@ -40,6 +41,12 @@ def test_a_gpu_that_is_not_there_ends_in_a_sentence(project, monkeypatch):
     assert finished.returncode == 1
     assert f"extract: compute.device = 'gpu': {keras.config.backend()} sees no GPU; set auto or cpu" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.skipif(keras.config.backend() == "jax", reason="there it is done: test_backends.py")
+def test_steps_are_divided_over_gpus_with_jax_alone():
+    with pytest.raises(PipelineError, match=r"compute\.gpus = 2: Keras divides training steps with JAX only, and this is \w+; set 1"):
+        divide_steps(2)
 
 
 def test_a_backend_that_keras_cannot_load_ends_in_a_sentence(project, monkeypatch):

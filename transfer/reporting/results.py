@@ -31,7 +31,7 @@ COMPARISON = {
 }
 ISSUES = dict.fromkeys(("path", "split", "class_name", "issue"), "text") | {"score": "number or words", "detail": "text"}
 FEATURE_MAP = dict.fromkeys(("x", "y"), "number") | dict.fromkeys(("class_name", "split", "path"), "text")
-_OF_NO_BYTES = {("compute", name) for name in PLACE}
+_OF_NO_BYTES = {("compute", name) for name in PLACE} | {("arrays", "url")}
 REQUIRED_METRICS = ("n", "accuracy", "accuracy_low", "accuracy_high")
 
 
