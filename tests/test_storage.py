@@ -18,6 +18,7 @@ from pipeline import build_world, call, environment, repro, set_param
 from test_shards import random, write
 from worlds import REPOSITORY
 
+from benchmarks.local_cluster import cluster
 from remotes import BUCKET, READER, S3, free_ports, s3_server
 from transfer import stores
 from transfer.errors import PipelineError
@@ -253,3 +254,18 @@ def test_a_stage_that_cannot_write_to_the_bucket_stops_before_it_works(s3, repro
     assert refused.returncode == 1
     assert "extract: arrays.url = " in refused.stderr and "refused" in refused.stderr and "Traceback" not in refused.stderr
     assert json.loads((project / "metrics/accuracy.json").read_text())
+
+
+@pytest.mark.slow
+def test_a_clusters_workers_read_the_bucket_and_the_same_shards_are_made(s3, reproduced, tmp_path):
+    project = Path(shutil.copytree(reproduced, tmp_path / "project", symlinks=True))
+    made = [*(f"{path}.shards" for path in INDEXES), "data/split/manifest.parquet"]
+    for path in [*made, ".rows"]:
+        shutil.rmtree(project / path) if (project / path).is_dir() else (project / path).unlink()
+    with cluster() as nodes:
+        nodes.add()
+        for name, value in {"engine": "ray", "address": nodes.address}.items():
+            set_param(project, f"compute.{name}", value)
+        for stage in ("split", "decode", "extract", "augment"):
+            assert "1 workers on 1 nodes" in call("python", "-m", f"stages.{stage}", cwd=project).stdout
+    assert all((project / path).read_bytes() == (reproduced / path).read_bytes() for path in made)
