@@ -1,135 +1,117 @@
-"""A discrete simulation of the map over a cluster: one driver that sends batches and takes results, and workers that compute them.
+"""The tables of docs/scale.md about workers, stragglers and lost nodes: what the simulated map does at stated costs.
 
-What it leaves out: time to start, the network's limits, and memory. docs/scale.md says what was made of it.
+    python -m benchmarks.simulation                                    # for the costs that docs/scale.md gives
+    python -m benchmarks.simulation --worker-ms 300 --driver-ms 9 --driver-ms-a-worker 0
+
+The same call prints the same text; it takes half a minute.
 """
 
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import argparse
+from dataclasses import replace
 
 import numpy as np
-import simpy
+import pandas as pd
+
+from benchmarks.simulated_map import BATCH, Costs, Trouble, play, simulate
+
+SHARD = 1024  # images
 
 
-@dataclass(frozen=True)
-class Costs:
-    """Seconds.
-
-    compute: of a batch on a worker, as measured, each as likely as the others. driver: of a batch on the driver, sent and taken.
-    detect: from a node's end until the driver knows. restart: from then until another worker is ready on a node that came instead.
-    """
-
-    compute: Sequence[float]
-    driver: float
-    detect: float = 1.0
-    restart: float = 10.0
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """slow_share of all batches take slow_factor times as long. losses: seconds and the node that ends then, for good or replaced."""
-
-    slow_share: float = 0.0
-    slow_factor: float = 1.0
-    losses: Sequence[tuple[float, int]] = ()
-    is_replaced: bool = True
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.simulation", description=__doc__.splitlines()[0])
+    parser.add_argument("--worker-ms", type=float, default=240, help="of a batch of 12 images on a core")
+    parser.add_argument("--driver-ms", type=float, default=10, help="of a batch of 12 images on the driver")
+    parser.add_argument("--driver-ms-a-worker", type=float, default=0.004, help="what each worker of the cluster adds to that")
+    parser.add_argument("--shard-driver-ms", type=float, default=1, help="where a worker does and writes a shard, and sends its checksum")
+    arguments = parser.parse_args()
+    seconds = arguments.worker_ms / 1000
+    by_batch = Costs(_spread(seconds), arguments.driver_ms / 1000, driver_a_worker=arguments.driver_ms_a_worker / 1000)
+    by_shard = Costs(_spread(seconds * SHARD / BATCH), arguments.shard_driver_ms / 1000, detect=30, restart=120)
+    for title, table in (
+        (f"Workers: batches of {BATCH} through the driver, and shards of {SHARD} that workers write", workers_table(by_batch, by_shard)),
+        ("Stragglers: seconds, of what the same work takes without any", stragglers_table(by_batch, by_shard)),
+        ("Lost nodes: 64 nodes of 4 workers, 50,000 shards, mean of 3 seeds", losses_table(by_shard)),
+    ):
+        print(f"{title}\n{table.to_string(index=False)}\n")
 
 
-@dataclass
-class _Worker:
-    node: int
-    in_flight: int
-    inbox: simpy.Store
-    under_way: list[int] = field(default_factory=list)  # attempts of each batch that it has, the first computed
-    process: simpy.Process | None = None
-    is_up: bool = True
+def _spread(seconds: float) -> list[float]:
+    return [0.9 * seconds, seconds, 1.1 * seconds]
 
 
-def simulate(
-    batches: int, nodes: int, workers_a_node: int, costs: Costs, trouble: Trouble = Trouble(), in_flight: int = 2, seed: int = 0
-) -> float:
-    """Seconds until all batches are done. The rules are those of transfer/engines/ray_engine.py."""
-    run = _Run(batches, costs, trouble, in_flight, np.random.default_rng(seed))
-    for node in range(nodes):
-        for _ in range(workers_a_node):
-            run.hire(node)
-    for at, node in trouble.losses:
-        run.environment.process(run.lose(at, node, workers_a_node))
-    driver = run.environment.process(run.drive())
-    run.environment.run(until=driver)
-    return run.environment.now
+def workers_table(by_batch: Costs, by_shard: Costs) -> pd.DataFrame:
+    """Images a second, the share of what so many workers alone would do, and how busy the driver is."""
+    rows = []
+    for workers in (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096):
+        row = {"workers": workers}
+        for name, costs, images, each in (("batch", by_batch, BATCH, 24), ("shard", by_shard, SHARD, 24)):
+            batches = max(1000, each * workers)
+            outcome = play(batches, workers, 1, costs)
+            alone = batches * np.mean(costs.compute) / workers
+            row |= {
+                f"{name}: images/s": round(batches * images / outcome.seconds),
+                f"{name}: efficiency": round(alone / outcome.seconds, 2),
+                f"{name}: driver busy": round(outcome.busy / outcome.seconds, 2),
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
-class _Run:
-    def __init__(self, batches: int, costs: Costs, trouble: Trouble, in_flight: int, rng: np.random.Generator):
-        self.environment = simpy.Environment()
-        self._left, self._again, self._open = batches, deque(), batches
-        self._costs, self._trouble, self._in_flight = costs, trouble, in_flight
-        self._times = iter(_draws(rng, costs.compute, trouble))
-        self._workers: list[_Worker] = []
-        self._done = simpy.Store(self.environment)
-        self._changed = self.environment.event()
-
-    def hire(self, node: int) -> None:
-        worker = _Worker(node, self._in_flight, simpy.Store(self.environment))
-        worker.process = self.environment.process(self._work(worker))
-        self._workers.append(worker)
-
-    def _work(self, worker: _Worker):
-        while True:
-            attempts = yield worker.inbox.get()
-            yield self.environment.timeout(next(self._times))
-            if not worker.is_up:
-                return
-            self._done.put((worker, attempts))
-
-    def drive(self):
-        """The loop of RayWorkers.map: send while somebody is free, then take what is done."""
-        while self._open:
-            while (worker := self._free()) is not None:
-                yield self.environment.timeout(self._costs.driver / 2)
-                attempts = self._again.popleft() if self._again else self._draw()
-                worker.under_way.append(attempts)
-                worker.inbox.put(attempts)
-            worker, attempts = yield self._done.get()
-            if worker is None:
-                continue  # the cluster has changed
-            yield self.environment.timeout(self._costs.driver / 2)
-            if attempts in worker.under_way:
-                worker.under_way.remove(attempts)
-                self._open -= 1
-
-    def _draw(self) -> int:
-        self._left -= 1
-        return 0
-
-    def _free(self) -> _Worker | None:
-        if not self._again and not self._left:
-            return None
-        ready = [worker for worker in self._workers if not any(worker.under_way)]
-        least = min(ready, key=lambda worker: len(worker.under_way), default=None)
-        return least if least is not None and len(least.under_way) < (1 if self._again else least.in_flight) else None
-
-    def lose(self, at: float, node: int, workers: int):
-        yield self.environment.timeout(at)
-        lost = [worker for worker in self._workers if worker.node == node]
-        for worker in lost:
-            worker.is_up = False
-        yield self.environment.timeout(self._costs.detect)
-        for worker in lost:
-            self._workers.remove(worker)
-            self._again.extend(attempts + 1 for attempts in worker.under_way)
-            worker.under_way.clear()
-        self._done.put((None, 0))
-        if self._trouble.is_replaced:
-            yield self.environment.timeout(self._costs.restart)
-            for _ in range(workers):
-                self.hire(node)
-            self._done.put((None, 0))
+def stragglers_table(by_batch: Costs, by_shard: Costs) -> pd.DataFrame:
+    """What slow batches and slow workers cost, with and without second copies at the end."""
+    rows = []
+    kinds = [(name, factor) for name in ("slow_share", "slow_workers") for factor in (5, 20)]
+    for workers, name, costs, each in ((16, "batch", by_batch, 250), (1024, "shard", by_shard, 24)):
+        even = simulate(each * workers, workers, 1, costs)
+        for kind, factor in kinds:
+            share = 0.01 if kind == "slow_share" else max(0.01, 1 / workers)
+            trouble = Trouble(**{kind: share}, slow_factor=factor)
+            plain, copied = (play(each * workers, workers, 1, costs, replace(trouble, copies=copies)) for copies in (False, True))
+            mean = 1 + share * (factor - 1) if kind == "slow_share" else 1 / (1 - share + share / factor)
+            rows.append(
+                {
+                    "workers": workers,
+                    "sent": name,
+                    "slow": f"{share:.1%} of {'batches' if kind == 'slow_share' else 'workers'}, {factor} times",
+                    "from the mean": round(mean, 3),
+                    "simulated": round(plain.seconds / even, 3),
+                    "with copies": round(copied.seconds / even, 3),
+                    "copies": copied.begun - plain.begun,
+                }
+            )
+    return pd.DataFrame(rows)
 
 
-def _draws(rng: np.random.Generator, compute: Sequence[float], trouble: Trouble):
-    while True:
-        times = rng.choice(np.asarray(compute), 1000)
-        times[rng.random(1000) < trouble.slow_share] *= trouble.slow_factor
-        yield from times.tolist()
+def losses_table(costs: Costs) -> pd.DataFrame:
+    """What lost nodes cost, replaced or not."""
+    nodes, workers, shards, seeds = 64, 4, 50_000, 3
+    even = simulate(shards, nodes, workers, costs)
+    rows = []
+    for rate, is_replaced in ((0.01, True), (0.01, False), (0.1, True), (0.1, False), (1.0, True)):
+        lost, done = [], []
+        for seed in range(seeds):
+            losses = draw_losses(nodes, rate, 4 * even, seed)
+            done.append(play(shards, nodes, workers, costs, Trouble(losses=losses, is_replaced=is_replaced), seed=seed))
+            ended = [node for at, node in losses if at < done[-1].seconds]
+            lost.append(len(ended) if is_replaced else len(set(ended)))
+        rows.append(
+            {
+                "lost a node-hour": rate,
+                "replaced": is_replaced,
+                "nodes lost": round(np.mean(lost), 1),
+                "time": round(np.mean([outcome.seconds for outcome in done]) / even, 3),
+                "begun again": round(np.mean([outcome.begun for outcome in done]) - shards, 1),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def draw_losses(nodes: int, rate: float, until: float, seed: int) -> list[tuple[float, int]]:
+    """When nodes end that do so `rate` times an hour each, each apart from the others: seconds up to `until`, and the node."""
+    rng = np.random.default_rng([seed, 1])
+    number = rng.poisson(nodes * rate * until / 3600)
+    return sorted(zip(rng.uniform(0, until, number).tolist(), rng.integers(0, nodes, number).tolist(), strict=True))
+
+
+if __name__ == "__main__":
+    main()
