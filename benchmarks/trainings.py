@@ -15,7 +15,7 @@ import yaml
 from stages import finetune, train_augmented, train_head
 from transfer.errors import PipelineError
 from transfer.files import replacing
-from transfer.inputs import checksum, inputs_key
+from transfer.inputs import checksum, describe_stage, inputs_key
 from transfer.lean import keras
 from transfer.params import Params, load_params
 
@@ -87,7 +87,7 @@ def _trained(store: Path, section: str, changes: dict, shift: int, files: list[s
     own = load_params(TRAININGS[section].params, section).seed
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "project"
-        read = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][section]["deps"]
+        read = describe_stage(section)["deps"]
         started = [name for name in read if name.startswith("models/")]
         prepare(folder, ["dvc.yaml", *(name for name in read if name not in started)], {section: {**changes, "seed": own + shift}})
         if started:

@@ -100,6 +100,7 @@ def test_a_node_that_dies_costs_nothing_but_time_and_one_that_joins_works():
         assert joined
 
 
+@pytest.mark.slow
 def test_a_cluster_without_nodes_ends_in_a_sentence_after_patience():
     with cluster(path=str(ROOT / "tests")) as nodes:
         node = nodes.add()

@@ -79,6 +79,7 @@ def test_another_engine_runs_nothing_again():
     assert read == {"compute.threads", "compute.device", "compute.precision", "compute.gpus"}
 
 
+@pytest.mark.slow
 def test_an_image_that_ends_its_worker_is_rejected_and_the_others_are_split_as_without_it(base, bare, tmp_path):
     """The nodes' Pillow breaks at one image, as a decoder does that has a bug."""
     patched = tmp_path / "patched"
@@ -159,6 +160,7 @@ def test_what_the_cluster_lacks_is_said_before_work_starts(base, bare, two_nodes
     assert not (bare / "data/features").exists()
 
 
+@pytest.mark.slow
 def test_a_node_with_another_version_is_named(bare, tmp_path):
     old = tmp_path / "old" / "pillow-1.0.dist-info"
     old.mkdir(parents=True)

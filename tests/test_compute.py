@@ -45,7 +45,7 @@ def test_a_gpu_that_is_not_there_ends_in_a_sentence(project, monkeypatch):
 
 @pytest.mark.skipif(keras.config.backend() == "jax", reason="there it is done: test_backends.py")
 def test_steps_are_divided_over_gpus_with_jax_alone():
-    with pytest.raises(PipelineError, match=r"compute\.gpus = 2: Keras divides training steps with JAX only, and this is \w+; set 1"):
+    with pytest.raises(PipelineError, match=r"compute\.gpus = 2: Keras divides training steps with JAX only, this is \w+; set 1"):
         divide_steps(2)
 
 

@@ -267,5 +267,5 @@ def test_a_clusters_workers_read_the_bucket_and_the_same_shards_are_made(s3, rep
         for name, value in {"engine": "ray", "address": nodes.address}.items():
             set_param(project, f"compute.{name}", value)
         for stage in ("split", "decode", "extract", "augment"):
-            assert "1 workers on 1 nodes" in call("python", "-m", f"stages.{stage}", cwd=project).stdout
+            assert "1 worker on 1 node of" in call("python", "-m", f"stages.{stage}", cwd=project).stdout
     assert all((project / path).read_bytes() == (reproduced / path).read_bytes() for path in made)

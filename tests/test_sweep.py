@@ -224,7 +224,7 @@ def test_a_trial_is_what_dvc_trains_and_opens_nothing_of_the_test_split(caches, 
 def test_no_training_has_anything_of_the_test_split_among_what_is_linked_for_it():
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     assert [name for section in TRAININGS for name in stages[section]["deps"] if Path(name).name.startswith("test")] == []
-    assert "data/features/test.npy" in stages["evaluate"]["deps"]
+    assert "data/features/test.${arrays.format}" in stages["evaluate"]["deps"]
 
 
 def test_arrays_that_are_not_there_are_named(caches):

@@ -113,8 +113,6 @@ def fit(
     """
     targets = _targets(model, labels)
     weights = sample_weights(labels, params.class_weight)
-    if remark := remark_on_order(inputs_of(0), labels):
-        print(f"{model.name}: {remark}")
     model.optimizer.build(model.trainable_variables)
     progress = _resume(model, checkpoint)
     shown = 0.0
@@ -125,7 +123,10 @@ def fit(
                 break
             if rates is not None:
                 own_optimizer(model).factors.assign(rates(epoch))
-            batches = training_batches(inputs_of(epoch), targets, weights, params, epoch)
+            inputs = inputs_of(epoch)
+            if epoch == epochs.start and (remark := remark_on_order(inputs, labels)):
+                bar.write(f"{model.name}: {remark}")
+            batches = training_batches(inputs, targets, weights, params, epoch)
             trained = _average(_steps(model, batches, params, epoch, -(-len(labels) // params.batch_size), progress.losses))
             with averaged(model):
                 check = validate(model, validation)

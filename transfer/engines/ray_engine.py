@@ -119,7 +119,8 @@ class RayWorkers:
             self._take_done(LOOK_EVERY)
             self._look()
         ready = [actor for actor in self._actors if actor.ready]
-        print(f"ray: {len(ready)} workers on {len({actor.node_id for actor in ready})} nodes of {self._cluster.address}")
+        nodes = {actor.node_id for actor in ready}
+        print(f"ray: {_count(len(ready), 'worker')} on {_count(len(nodes), 'node')} of {self._cluster.address}")
 
     def _is_served(self) -> bool:
         return any(actor.ready for actor in self._actors)
@@ -259,6 +260,10 @@ class RayWorkers:
         handle = kind.options(scheduling_strategy=strategy).remote()
         unpacked = handle.unpack.remote(*self._luggage, _environment())
         return _Actor(handle, handle.hello.remote(unpacked, self._work), node_id)
+
+
+def _count(n: int, name: str) -> str:
+    return f"{n} {name}" if n == 1 else f"{n} {name}s"
 
 
 def _new(tag: Any, items: list) -> _Batch:
