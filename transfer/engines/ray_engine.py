@@ -1,8 +1,8 @@
 """The engine of a cluster: Ray's actors, one process each, on every node.
 
-Actors and not Ray Data, which tries an image that ends its process again without end; docs/cluster.md has what both were
-measured at. Ray restarts nothing here: which batch was under way, and how often an image has met the end of its process, is
-known to this module alone.
+Actors and not Ray Data, whose retries do not tell the fault of an image that ends its process from that of a node; docs/cluster.md
+has what both were measured at. Ray restarts nothing here: which batch was under way, and how often an image has met the end of its
+process, is known to this module alone.
 """
 
 import io
