@@ -41,7 +41,7 @@ class TimedPass:
 def drive(address: str, number: str) -> None:
     """Send images through the cluster; print what it took, as JSON."""
     compute = ComputeParams(threads=1, device="cpu", precision="float32", engine="ray", address=address)
-    work = TimedWork(VGG16, EXTRACT, compute, as_sent)
+    work = TimedWork(VGG16, EXTRACT, compute, as_sent, "litert")
     images = int(number)
     pixels = np.random.default_rng(0).integers(0, 256, (images, 64, 64, 3), dtype=np.uint8)
     taken, seconds = np.zeros(images, bool), []

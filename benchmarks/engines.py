@@ -82,8 +82,26 @@ def random_weights() -> list[np.ndarray]:
 
 
 def ours(kernels: list[np.ndarray]) -> Callable[[np.ndarray], object]:
-    """What the stage `extract` does, without reading and writing."""
+    """What the stage `extract` does, without reading and writing: LiteRT, an interpreter per core, one image at a time."""
     from benchmarks.passing import pass_all
+    from transfer.conversion import convert
+    from transfer.litert_network import LiteRTNetwork
+
+    network = LiteRTNetwork(convert(keras_model(kernels)), identity=b"")
+    return lambda images: list(pass_all(network, images))
+
+
+def tensorflow(kernels: list[np.ndarray]) -> Callable[[np.ndarray], object]:
+    """Keras on TensorFlow with oneDNN: a thread per core, each with batches of 12, the fastest of those tried."""
+    from transfer.parallel import map_in_order
+
+    frozen = keras_model(kernels)
+    frozen.predict_on_batch(np.zeros((12, SIDE, SIDE, 3), np.float32))  # traced once, before threads share it
+    return lambda images: list(map_in_order(frozen.predict_on_batch, (images[start : start + 12] for start in range(0, len(images), 12))))
+
+
+def keras_model(kernels: list[np.ndarray]):
+    """The frozen network of the stages, with these weights, on one thread."""
     from transfer.backbone import build_backbone, with_preprocessing
     from transfer.backbones import BackboneParams
     from transfer.compute import ComputeParams, set_up
@@ -92,8 +110,7 @@ def ours(kernels: list[np.ndarray]) -> Callable[[np.ndarray], object]:
     backbone = build_backbone("VGG16", SIDE)
     backbone.set_weights([part for kernel in kernels for part in (kernel, np.zeros(kernel.shape[3], np.float32))])
     params = BackboneParams(name="VGG16", image_size=SIDE, preprocessing="imagenet", unfreeze_from="block5_conv1")
-    frozen = with_preprocessing(backbone, params)
-    return lambda images: list(pass_all(frozen, images, BATCH))
+    return with_preprocessing(backbone, params)
 
 
 def onnx_graph(kernels: list[np.ndarray]) -> bytes:
@@ -166,6 +183,7 @@ def pytorch(kernels: list[np.ndarray]) -> Callable[[np.ndarray], object]:
 
 ENGINES = {
     OURS: ours,
+    "TensorFlow, oneDNN": tensorflow,
     "ONNX Runtime": onnx_runtime,
     "OpenVINO, latency": openvino("LATENCY"),
     "OpenVINO, throughput": openvino("THROUGHPUT"),

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-from transfer.backbone import WEIGHTS
+from transfer.backbones import WEIGHTS
 from transfer.manifest import SPLITS, read_manifest
 from transfer.params import load_param
 from transfer.sources import read_source

@@ -30,15 +30,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of one and of two nodes, in turns")
     arguments = parser.parse_args()
     with TemporaryDirectory() as folder:
-        write_weights(Path(folder))
+        write_network(Path(folder))
         report(*measure(Path(folder), arguments.images, arguments.rounds))
 
 
-def write_weights(folder: Path) -> None:
-    """Random ones: they take as long as others."""
+def write_network(folder: Path) -> None:
+    """The converted VGG16 with random weights, which take as long as others."""
+    (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     code = (
-        "from transfer.backbone import WEIGHTS, build_backbone; import keras; keras.utils.set_random_seed(0); "
-        "WEIGHTS.parent.mkdir(parents=True); build_backbone('VGG16', 64).save_weights(WEIGHTS)"
+        "from transfer.backbone import build_backbone; from transfer.backbones import WEIGHTS; import keras; "
+        "keras.utils.set_random_seed(0); WEIGHTS.parent.mkdir(parents=True); "
+        "build_backbone('VGG16', 64).save_weights(WEIGHTS); from stages.convert import main; main()"
     )
     subprocess.run([sys.executable, "-c", code], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, capture_output=True)
 

@@ -23,14 +23,12 @@ from threadpoolctl import threadpool_limits
 from benchmarks.passing import pass_all
 from stages.decode import DecodeParams
 from transfer.arrays import read_array
-from transfer.backbone import load_backbone, with_preprocessing
 from transfer.backbones import BackboneParams
 from transfer.compute import ComputeParams, set_up
 from transfer.engines.local import LocalWorkers
 from transfer.frozen import CleanImages, as_sent, cache_frozen_pass
-from transfer.frozen_pass import ExtractParams, FrozenPass
+from transfer.frozen_pass import ExtractParams, FrozenNetwork, FrozenPass, choose_runtime, load_network
 from transfer.images import read_rgb, resize
-from transfer.lean import keras
 from transfer.new_rows import new_rows
 from transfer.parallel import map_in_order
 from transfer.params import load_param, load_params
@@ -51,11 +49,12 @@ def main() -> None:
     source, architecture = Path(load_param(str, "split.source")), load_params(BackboneParams, "backbone")
     interpolation = load_params(DecodeParams, "decode").interpolation
     set_up(load_params(ComputeParams, "compute"), seed=0)
-    frozen = with_preprocessing(load_backbone(architecture), architecture)
+    runtime = choose_runtime(architecture, load_params(ComputeParams, "compute"))
+    network = load_network(runtime, architecture, load_params(ExtractParams, "extract").batch_size)
     predictors = {name: load_predictor(name, interpolation, with_novelty=True) for name in arguments.models}
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
         images = copy_images(source, Path(folder) / "images", arguments.images)
-        rounds = [time_round(frozen, predictors, images, interpolation) for _ in range(arguments.repeats)]
+        rounds = [time_round(network, predictors, images, interpolation) for _ in range(arguments.repeats)]
     for place, clock in enumerate(("the clock", "the cores")):
         show(clock, pd.DataFrame([{way: seconds[place] for way, seconds in each.items()} for each in rounds]), arguments.images)
 
@@ -69,11 +68,13 @@ def copy_images(source: Path, folder: Path, n: int) -> Path:
     return folder
 
 
-def time_round(frozen: keras.Model, predictors: dict[str, Predictor], images: Path, interpolation: str) -> dict[str, tuple[float, float]]:
+def time_round(
+    network: FrozenNetwork, predictors: dict[str, Predictor], images: Path, interpolation: str
+) -> dict[str, tuple[float, float]]:
     """Seconds of each way, one after the other."""
     seconds = {
-        "extraction": timed(lambda folder: extract(frozen, images, interpolation, folder)),
-        "bare": timed(lambda folder: pass_only(frozen, decode(frozen, images, interpolation, folder))),
+        "extraction": timed(lambda folder: extract(network, images, interpolation, folder)),
+        "bare": timed(lambda folder: pass_only(network, decode(network, images, interpolation, folder))),
     }
     return seconds | {
         f"predict {name}": timed(lambda folder, each=each: predict(each, images, folder)) for name, each in predictors.items()
@@ -88,8 +89,8 @@ def timed(run: Callable[[Path], object]) -> tuple[float, float]:
         return time.perf_counter() - started, time.process_time() - worked
 
 
-def decode(frozen: keras.Model, images: Path, interpolation: str, folder: Path) -> np.ndarray:
-    size = frozen.input_shape[1]
+def decode(network: FrozenNetwork, images: Path, interpolation: str, folder: Path) -> np.ndarray:
+    size = network.image_shape[0]
     with new_rows(folder / "images.npy", (len(list(images.iterdir())),), (size, size, 3), "uint8", "--images") as rows:
         decoded = map_in_order(lambda entry: resize(read_rgb(entry.content), size, interpolation), read_source(images))
         for row, pixels in enumerate(decoded):
@@ -97,17 +98,17 @@ def decode(frozen: keras.Model, images: Path, interpolation: str, folder: Path) 
     return read_array(folder / "images.npy", ndim=4)
 
 
-def extract(frozen: keras.Model, images: Path, interpolation: str, folder: Path) -> None:
-    pictures = CleanImages(decode(frozen, images, interpolation, folder))
+def extract(network: FrozenNetwork, images: Path, interpolation: str, folder: Path) -> None:
+    pictures = CleanImages(decode(network, images, interpolation, folder))
     os.environ["DVC_ROOT"] = str(folder)  # where the rows are kept
     files = folder / "features.npy", folder / "cut.npy"
     params, rows = load_params(ExtractParams, "extract"), load_params(RowsParams, "rows")
-    workers = LocalWorkers(FrozenPass(frozen, params, as_sent))
+    workers = LocalWorkers(FrozenPass(network, params.storage, as_sent))
     cache_frozen_pass(workers, pictures, (len(pictures),), files, rows, folder / "checkpoint", "--images")
 
 
-def pass_only(frozen: keras.Model, images: np.ndarray) -> None:
-    for _ in pass_all(frozen, images, load_params(ExtractParams, "extract").batch_size):
+def pass_only(network: FrozenNetwork, images: np.ndarray) -> None:
+    for _ in pass_all(network, images):
         pass
 
 

@@ -75,7 +75,7 @@ def drive(address: str, number: str) -> None:
     ray.data.DataContext.get_current().enable_progress_bars = False
     images = int(number)
     pixels = np.random.default_rng(0).integers(0, 256, (images, 64, 64, 3), dtype=np.uint8)
-    work = FrozenWork(VGG16, EXTRACT, ComputeParams(threads=1, device="cpu", precision="float32"), as_sent)
+    work = FrozenWork(VGG16, EXTRACT, ComputeParams(threads=1, device="cpu", precision="float32"), as_sent, "litert")
     sent = pack_package(), {file.as_posix(): file.read_bytes() for file in work.files}, work
     data = ray.data.from_numpy([pixels[start : start + BLOCK] for start in range(0, images, BLOCK)])
     mapped = data.map_batches(Mapper, batch_size=BATCH, concurrency=2, num_cpus=1, fn_constructor_args=sent)

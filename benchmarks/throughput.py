@@ -28,6 +28,7 @@ from transfer.backbone import build_backbone, trainable_tail, with_preprocessing
 from transfer.backbones import BackboneParams
 from transfer.compute import ComputeParams, has_accelerator, set_up
 from transfer.head import build_head
+from transfer.keras_network import KerasNetwork
 from transfer.lean import keras
 from transfer.params import load_params
 from transfer.training import compile_classifier
@@ -83,13 +84,13 @@ def write_reference(folder: Path) -> dict:
     set_up(ComputeParams(threads=1, device="cpu", precision="float32"), seed=0)
     backbone = build_backbone("VGG16", VGG16.image_size)
     backbone.save_weights(folder / "backbone.weights.h5")
-    np.save(folder / "features.npy", features_of(with_preprocessing(backbone, VGG16), COMPARED))
+    np.save(folder / "features.npy", features_of(KerasNetwork(with_preprocessing(backbone, VGG16), COMPARED)))
     return {}
 
 
-def features_of(frozen: keras.Model, batch: int) -> np.ndarray:
+def features_of(network: KerasNetwork) -> np.ndarray:
     """Features of the images that are compared, float32 (COMPARED, h, w, C)."""
-    return np.concatenate([features.astype(np.float32) for _, features in pass_all(frozen, some_images(COMPARED), batch)])
+    return np.concatenate([features.astype(np.float32) for _, features in pass_all(network, some_images(COMPARED))])
 
 
 def measure(precision: str, batch: int, images: int, folder: Path) -> dict:
@@ -97,10 +98,10 @@ def measure(precision: str, batch: int, images: int, folder: Path) -> dict:
     set_up(ComputeParams(threads=2, device="auto", precision=precision), seed=0, threads=2)
     backbone = build_backbone("VGG16", VGG16.image_size)
     backbone.load_weights(folder / "backbone.weights.h5")
-    frozen = with_preprocessing(backbone, VGG16)
+    network = KerasNetwork(with_preprocessing(backbone, VGG16), batch)
     reference = np.load(folder / "features.npy", allow_pickle=False)
-    difference = float(np.abs(features_of(frozen, batch) - reference).max() / reference.max())
-    extraction = extraction_speed(frozen, batch, images)
+    difference = float(np.abs(features_of(network) - reference).max() / reference.max())
+    extraction = extraction_speed(network, images)
     ceiling = matrix_ceiling(precision)
     return {
         "device": device_name(),
@@ -115,11 +116,11 @@ def measure(precision: str, batch: int, images: int, folder: Path) -> dict:
     }
 
 
-def extraction_speed(frozen: keras.Model, batch: int, n: int) -> float:
+def extraction_speed(network: KerasNetwork, n: int) -> float:
     """Images a second through the frozen pass, drawn from memory."""
     images = some_images(n)
     started = time.perf_counter()
-    for _ in pass_all(frozen, images, batch):
+    for _ in pass_all(network, images):
         pass
     return n / (time.perf_counter() - started)
 

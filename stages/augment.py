@@ -9,7 +9,7 @@ from transfer.compute_params import ComputeParams
 from transfer.door import run
 from transfer.engines.choose import load_engine
 from transfer.frozen import cache_frozen_pass
-from transfer.frozen_pass import ExtractParams, FrozenWork
+from transfer.frozen_pass import ExtractParams, FrozenWork, choose_runtime
 from transfer.params import load_params
 from transfer.rows import RowsParams
 from transfer.views import DrawView, Views
@@ -22,7 +22,7 @@ def main() -> None:
     images = read_array(inputs_file("train", "images"), ndim=4)
     files = views_file("features"), views_file("cut")
     views, leading = Views(images, params), (params.views, len(images))
-    work = FrozenWork(architecture, extract, compute, DrawView(params))
+    work = FrozenWork(architecture, extract, compute, DrawView(params), choose_runtime(architecture, compute))
     with load_engine().start(work) as workers, resumable("augment") as checkpoint:
         cache_frozen_pass(workers, views, leading, files, rows, checkpoint.folder, lower_with="augment.views")
 

@@ -8,7 +8,7 @@ from transfer.compute_params import ComputeParams
 from transfer.door import run
 from transfer.engines.choose import load_engine
 from transfer.frozen import CleanImages, as_sent, cache_frozen_pass
-from transfer.frozen_pass import ExtractParams, FrozenWork
+from transfer.frozen_pass import ExtractParams, FrozenWork, choose_runtime
 from transfer.manifest import SPLITS
 from transfer.params import load_params
 from transfer.rows import RowsParams
@@ -17,7 +17,7 @@ from transfer.rows import RowsParams
 def main() -> None:
     params, architecture = load_params(ExtractParams, "extract"), load_params(BackboneParams, "backbone")
     compute, rows = load_params(ComputeParams, "compute"), load_params(RowsParams, "rows")
-    work = FrozenWork(architecture, params, compute, as_sent)
+    work = FrozenWork(architecture, params, compute, as_sent, choose_runtime(architecture, compute))
     with load_engine().start(work) as workers, resumable("extract") as checkpoint:
         for split in SPLITS:
             images = CleanImages(read_array(inputs_file(split, "images"), ndim=4))

@@ -6,8 +6,8 @@ from typing import Literal, Self
 
 from pydantic import NonNegativeInt, model_validator
 
-from transfer.backbone import LAYERS, WEIGHTS, build_backbone
-from transfer.backbones import find_architecture, is_own_model
+from transfer.backbone import build_backbone
+from transfer.backbones import LAYERS, WEIGHTS, find_architecture, is_own_model
 from transfer.door import run
 from transfer.errors import PipelineError
 from transfer.files import write_json, write_weights

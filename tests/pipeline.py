@@ -93,7 +93,7 @@ def add_images_and_a_class(project: Path) -> None:
         draw_image(project / "images" / "c" / f"{i}.png", seed=2 + i)
 
 
-ALL_BUT_WEIGHTS = [name for name in STAGES if name != "weights"]
+ALL_OF_IMAGES = [name for name in STAGES if name not in ("weights", "convert")]
 LAST = ["evaluate", "export", "report"]
 CHANGES = {  # how to make it, and the stages that it runs
     "train_head.units": (lambda project: set_param(project, "train_head.units", 5), ["train_head", *LAST]),
@@ -110,8 +110,8 @@ CHANGES = {  # how to make it, and the stages that it runs
         ["train_scratch", *LAST],
     ),
     "audit.folds": (lambda project: set_param(project, "audit.folds", 4), ["audit", "report"]),
-    "split.seed": (lambda project: set_param(project, "split.seed", 1), ALL_BUT_WEIGHTS),
-    "new images": (add_images_and_a_class, ALL_BUT_WEIGHTS),
+    "split.seed": (lambda project: set_param(project, "split.seed", 1), ALL_OF_IMAGES),
+    "new images": (add_images_and_a_class, ALL_OF_IMAGES),
 }
 
 
@@ -142,7 +142,7 @@ def run_alone(base: Path, sandbox: Path, name: str, lock: dict) -> set[str]:
         shutil.copy(base / file, sandbox)
     before = files_in(sandbox)
     call("python", "-m", f"stages.{name}", cwd=sandbox)
-    return files_in(sandbox) - before - {f"logs/{name}.json", f"logs/{name}.lock", "logs/running/0"}
+    return files_in(sandbox) - before - {f"logs/{name}.json", f"logs/{name}.lock"}
 
 
 def files_in(folder: Path) -> set[str]:

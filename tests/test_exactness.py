@@ -8,9 +8,10 @@ from worlds import TRAINING
 from transfer.augmentation import AugmentParams
 from transfer.backbone import build_backbone, build_preprocessing, cut_tensor, freeze_below, trainable_tail, with_preprocessing
 from transfer.backbones import ARCHITECTURES, BackboneParams
-from transfer.compute import CPU_BATCH, pass_batch
+from transfer.conversion import convert
 from transfer.examples import Examples
 from transfer.head import build_head
+from transfer.litert_network import LiteRTNetwork
 from transfer.training import TrainingParams, compile_classifier, fit
 from transfer.views import DrawView, Views
 
@@ -21,12 +22,6 @@ RANGES = AugmentParams(views=VIEWS, rotation=40, width_shift=0.2, height_shift=0
 
 def training_params(learning_rate: float) -> TrainingParams:
     return TrainingParams(**TRAINING | {"epochs": EPOCHS, "learning_rate": learning_rate, "class_weight": "balanced", "seed": 3})
-
-
-def pass_all(frozen: keras.Model, images) -> list[np.ndarray]:
-    """The frozen model's outputs for all images, in their order, in batches as the stages have them."""
-    batches = [pass_batch(frozen, images[start : start + CPU_BATCH], CPU_BATCH) for start in range(0, len(images), CPU_BATCH)]
-    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
 
 @pytest.fixture(scope="module", params=[name if name == "VGG16" else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES])
@@ -42,11 +37,11 @@ def world(request):
     images = rng.integers(0, 256, (N_TRAIN, size, size, 3), dtype=np.uint8)
     images[labels == 1, :, :, 0] //= 4
     validation_images = rng.integers(0, 256, (N_VALIDATION, size, size, 3), dtype=np.uint8)
-    frozen = with_preprocessing(new_backbone(architecture), architecture)
+    frozen = LiteRTNetwork(convert(with_preprocessing(new_backbone(architecture), architecture)), identity=b"")
     sent = Views(images, RANGES)
     views = np.stack([DrawView(RANGES)(sent[row]) for row in range(len(sent))])
-    cut, features = pass_all(frozen, views)
-    validation_cut, validation_features = pass_all(frozen, validation_images)
+    cut, features = frozen(views)
+    validation_cut, validation_features = frozen(validation_images)
     by_view = [array.reshape(VIEWS, N_TRAIN, *array.shape[1:]) for array in (views, cut, features)]
     return {
         "architecture": architecture,
@@ -156,17 +151,3 @@ def test_fine_tuning_from_the_cut_equals_fine_tuning_through_the_whole_network(w
 def statistics_of(backbone):
     """The moving means and variances of all BatchNormalization layers: those of the trained part stay too."""
     return [weight for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization) for weight in layer.get_weights()]
-
-
-@pytest.mark.parametrize("size", [32, 64])
-def test_a_row_depends_on_its_image_only(size):
-    """Whatever the neighbours, the place in the batch, the number of images: the same bytes."""
-    keras.utils.set_random_seed(0)
-    architecture = VGG16.model_copy(update={"image_size": size})
-    frozen = with_preprocessing(build_backbone("VGG16", size), architecture)
-    images = np.random.default_rng(1).integers(0, 256, (2 * CPU_BATCH + 5, size, size, 3), dtype=np.uint8)
-
-    everything = pass_all(frozen, images)
-    for chosen in (np.random.default_rng(5).permutation(len(images)), np.arange(len(images))[::-1], np.array([3]), np.array([7, 7, 1])):
-        for whole, part in zip(everything, pass_all(frozen, images[chosen]), strict=True):
-            assert np.array_equal(whole[chosen], part)

@@ -1,5 +1,6 @@
 """Rows from the store are the rows that would be computed, and only what is missing is computed."""
 
+import hashlib
 import shutil
 
 import keras
@@ -7,15 +8,17 @@ import numpy as np
 import pytest
 
 from transfer.augmentation import AugmentParams, draw_view
-from transfer.compute import CPU_BATCH, pass_batch
+from transfer.conversion import convert
 from transfer.engines.local import LocalWorkers
 from transfer.errors import PipelineError
 from transfer.frozen import CleanImages, as_sent, cache_frozen_pass
-from transfer.frozen_pass import ExtractParams, FrozenPass, identify
+from transfer.frozen_pass import ExtractParams, FrozenNetwork, FrozenPass
+from transfer.keras_network import KerasNetwork
+from transfer.litert_network import LiteRTNetwork
 from transfer.rows import RowsParams
 from transfer.views import DrawView, Views
 
-N = 2 * CPU_BATCH + 6
+N = 30
 FLOAT32, FLOAT16 = ExtractParams(batch_size=64, storage="float32"), ExtractParams(batch_size=64, storage="float16")
 RANGES = AugmentParams(views=3, rotation=40, width_shift=0.2, height_shift=0.2, shear=11.5, zoom=0.2, horizontal_flip=True, seed=0)
 
@@ -54,9 +57,10 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (N + 10, 8, 8, 3), dtype=np.uint8)
 
 
-@pytest.fixture(scope="module")
-def frozen() -> keras.Model:
-    return tiny_network(seed=0)
+@pytest.fixture(scope="module", params=["litert", "keras"])
+def frozen(request) -> FrozenNetwork:
+    """The tiny network run by LiteRT, and by Keras: what the stages promise holds for both."""
+    return on_litert(tiny_model(seed=0)) if request.param == "litert" else on_keras(tiny_model(seed=0))
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +68,17 @@ def _in_a_project(project, monkeypatch):
     monkeypatch.delenv("DVC_ROOT", raising=False)
 
 
-def tiny_network(seed: int) -> keras.Model:
+def on_keras(model: keras.Model) -> KerasNetwork:
+    return KerasNetwork(model, batch_size=64)
+
+
+def on_litert(model: keras.Model) -> LiteRTNetwork:
+    content = convert(model)
+    return LiteRTNetwork(content, identity=hashlib.sha256(content).digest())
+
+
+def tiny_model(seed: int) -> keras.Model:
+    keras.utils.clear_session()  # layers' numbers, which are in a converted network's bytes, begin anew as in a stage's process
     keras.utils.set_random_seed(seed)
     image = keras.Input((8, 8, 3))
     cut = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(image)
@@ -77,7 +91,7 @@ def cache(project, frozen, pictures, params=FLOAT32, gigabytes=1.0, leading=None
     for file in files:
         file.unlink(missing_ok=True)
     rows, checkpoint = RowsParams(gigabytes=gigabytes), project / ".checkpoints/augment/key"
-    workers = LocalWorkers(FrozenPass(frozen, params, draw))
+    workers = LocalWorkers(FrozenPass(frozen, params.storage, draw))
     cache_frozen_pass(workers, pictures, leading or (len(pictures),), files, rows, checkpoint, "augment.views")
     return tuple(file.read_bytes() for file in files)
 
@@ -92,7 +106,7 @@ def assert_said(capsys, known: int, computed: int, source: str = ".rows") -> Non
 
 def test_the_files_hold_what_the_network_computes(project, frozen, images):
     cache(project, frozen, CleanImages(images), gigabytes=0)
-    (cut, features) = frozen.predict(images, verbose=0)
+    cut, features = tiny_model(seed=0).predict(images, verbose=0)
     for found, expected in zip(features_and_cut(project), (features, cut), strict=True):
         assert found.dtype == np.float32
         assert found.shape == expected.shape
@@ -148,17 +162,18 @@ def test_an_array_by_views_is_filled_view_after_view(project, frozen, images):
         assert found.shape[:2] == (3, 5)
     features, cut = features_and_cut(project)
     one = np.stack([draw_view(images[4], 2, RANGES)])
-    expected = pass_batch(frozen, one, CPU_BATCH)
+    expected = frozen(one)
     assert np.array_equal(cut[2, 4], expected[0][0])
     assert np.array_equal(features[2, 4], expected[1][0])
 
 
-def test_other_weights_compute_everything_again(project, images, capsys):
-    cache(project, tiny_network(seed=0), CleanImages(images))
+@pytest.mark.parametrize("on", [on_keras, on_litert])
+def test_other_weights_compute_everything_again(project, images, capsys, on):
+    cache(project, on(tiny_model(seed=0)), CleanImages(images))
     capsys.readouterr()
-    cache(project, tiny_network(seed=1), CleanImages(images))
+    cache(project, on(tiny_model(seed=1)), CleanImages(images))
     assert_said(capsys, 0, len(images))
-    cache(project, tiny_network(seed=0), CleanImages(images))
+    cache(project, on(tiny_model(seed=0)), CleanImages(images))
     assert_said(capsys, len(images), 0)
 
 
@@ -171,16 +186,21 @@ def test_another_storage_computes_everything_again(project, frozen, images, caps
     assert_said(capsys, len(images), 0)
 
 
-def test_a_network_is_known_by_every_weight_and_by_what_it_computes():
-    one, same, other = tiny_network(seed=0), tiny_network(seed=0), tiny_network(seed=0)
+@pytest.mark.parametrize("on", [on_keras, on_litert])
+def test_a_network_is_known_by_every_weight_and_by_what_it_computes(on):
+    one, same, other = tiny_model(seed=0), tiny_model(seed=0), tiny_model(seed=0)
     kernel, bias = other.get_weights()
     bias[-1] = np.nextafter(bias[-1], np.float32(1))
     other.set_weights([kernel, bias])
     image = keras.Input((8, 8, 3))
     preprocessed = keras.Model(image, one(image / 255.0))
-    networks = (one, other, preprocessed)
-    assert identify(one, FLOAT32) == identify(same, FLOAT32)
-    assert len({identify(network, params) for network in networks for params in (FLOAT32, FLOAT16)}) == 6
+    assert identity(on(one), FLOAT32) == identity(on(same), FLOAT32)
+    networks = [on(model) for model in (one, other, preprocessed)]
+    assert len({identity(network, params) for network in networks for params in (FLOAT32, FLOAT16)}) == 6
+
+
+def identity(network: FrozenNetwork, params: ExtractParams) -> bytes:
+    return FrozenPass(network, params.storage, as_sent).about.identity
 
 
 def test_a_damaged_row_is_computed_again_and_shows_nowhere(project, frozen, images, capsys):
@@ -210,10 +230,15 @@ def test_float16_halves_the_files_and_is_float32_rounded(project, frozen, images
         assert np.array_equal(found, expected)
 
 
+def scaled(factor: float) -> keras.Model:
+    model = tiny_model(seed=0)
+    model.set_weights([factor * weight for weight in model.get_weights()])
+    return model
+
+
 @pytest.mark.parametrize("stored", [1.0, 0.0])
 def test_an_activation_that_float16_cannot_hold_is_refused(project, images, stored):
-    network = tiny_network(seed=0)
-    network.set_weights([1000 * weight for weight in network.get_weights()])
+    network = on_keras(scaled(1000))
     with pytest.raises(PipelineError, match=r"an activation is \S+, beyond extract\.storage = float16; use float32"):
         cache(project, network, CleanImages(images), FLOAT16, gigabytes=stored)
     assert list((project / "data").iterdir()) == []
@@ -222,8 +247,7 @@ def test_an_activation_that_float16_cannot_hold_is_refused(project, images, stor
 
 
 def test_a_network_that_overflows_is_not_blamed_on_the_storage(project, images):
-    network = tiny_network(seed=0)
-    network.set_weights([1e38 * weight for weight in network.get_weights()])
+    network = on_keras(scaled(1e38))
     with pytest.raises(PipelineError, match=r"computes infinite or undefined activations .*check the weights and compute\.precision"):
         cache(project, network, CleanImages(images))
     assert list((project / "data").iterdir()) == []
@@ -237,14 +261,15 @@ def test_a_run_that_was_killed_leaves_its_rows_and_no_array(project, frozen, ima
     for file in (project / "data").iterdir():
         file.unlink()
     with pytest.raises(RuntimeError, match="the power went out"):
-        cache(project, frozen, CleanImages(images), gigabytes=gigabytes, draw=fails_at(images[CPU_BATCH + 3]))
+        cache(project, frozen, CleanImages(images), gigabytes=gigabytes, draw=fails_at(images[19]))
     assert list((project / "data").iterdir()) == []
     assert {path.name for path in project.iterdir()} == {"data", source}
     capsys.readouterr()
     pictures = Counted(CleanImages(images))
     assert cache(project, frozen, pictures, gigabytes=gigabytes) == without
-    assert_said(capsys, CPU_BATCH, len(images) - CPU_BATCH, source)
-    assert sorted(pictures.drawn) == list(range(CPU_BATCH, len(images)))
+    kept = 19 // frozen.batch_size * frozen.batch_size
+    assert_said(capsys, kept, len(images) - kept, source)
+    assert sorted(pictures.drawn) == list(range(kept, len(images)))
 
 
 def test_views_come_in_order_and_are_drawn_alike_alone(images):

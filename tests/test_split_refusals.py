@@ -203,7 +203,6 @@ def test_the_program_splits_and_notes_its_time_outside_the_results(project):
         "data/split/hashes.csv",
         "data/split/manifest.csv",
         "data/split/rejected.csv",
-        "logs/running/0",
         "logs/split.json",
         "logs/split.lock",
         "params.yaml",

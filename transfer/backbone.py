@@ -8,12 +8,9 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from transfer.backbones import BackboneParams, find_architecture, is_own_model
+from transfer.backbones import LAYERS, WEIGHTS, BackboneParams, find_architecture, is_own_model
 from transfer.errors import PipelineError
 from transfer.lean import keras
-
-WEIGHTS = Path("data/weights/backbone.weights.h5")
-LAYERS = Path("data/weights/backbone.json")
 
 
 def build_backbone(name: str, image_size: int, includes_scaling: bool = True, layers: Path = LAYERS) -> keras.Model:

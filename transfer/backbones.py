@@ -2,12 +2,16 @@
 
 import difflib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import PositiveInt, model_validator
 
 from transfer.errors import PipelineError
 from transfer.params import Params
+
+WEIGHTS = Path("data/weights/backbone.weights.h5")
+LAYERS = Path("data/weights/backbone.json")
 
 
 @dataclass(frozen=True)

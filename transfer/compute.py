@@ -1,21 +1,15 @@
-"""The machine: its device, threads, precision and determinism, and the pass of images through a frozen network.
+"""The device, threads, precision and determinism of Keras's backend.
 
 The only module that knows the backends apart. What is chosen here is said in docs/performance.md.
 """
 
 import os
-from collections.abc import Sequence
-
-import numpy as np
 
 from transfer.compute_params import ComputeParams
 from transfer.errors import PipelineError
 from transfer.lean import keras
 from transfer.parallel import available_cores
 from transfer.replicas import divide_steps
-
-# On one thread a CPU is twice as fast with 12 images as with one, and more gain little.
-CPU_BATCH = 12
 
 
 def set_up(params: ComputeParams, seed: int, threads: int | None = None) -> None:
@@ -97,21 +91,3 @@ def has_accelerator() -> bool:
 def takes_one_core() -> bool:
     """Whether a frozen pass takes one core a batch, so that batches are to be spread over the cores: TensorFlow on a CPU."""
     return keras.config.backend() == "tensorflow" and not has_accelerator()
-
-
-def images_at_once(batch_size: int) -> int:
-    """How many images a frozen model is given at a time: CPU_BATCH, and `batch_size` on an accelerator."""
-    return batch_size if has_accelerator() else CPU_BATCH
-
-
-def pass_batch(model: keras.Model, images: Sequence[np.ndarray], size: int) -> list[np.ndarray]:
-    """The outputs of a frozen model for at most `size` images, each (H, W, 3): arrays (b, ...).
-
-    The batch is filled up, so that all have one shape and are computed alike: on TensorFlow and a CPU, where one thread computes it
-    (see `set_up`), a row then depends on its image only, not on its neighbours, their number or the number of cores (a test holds
-    this). On an accelerator the same batches give the same bytes.
-    """
-    batch = np.zeros((size, *model.input_shape[1:]), dtype=np.float32)
-    for place, image in enumerate(images):
-        batch[place] = image
-    return [keras.ops.convert_to_numpy(output)[: len(images)] for output in model.predict_on_batch(batch)]

@@ -1,4 +1,4 @@
-"""The door of every stage: `--help`, one process at a time, a count of all that run, sound inputs, errors for people, and a log."""
+"""The door of every stage: `--help`, one process at a time, sound inputs, errors for people, and a log."""
 
 import argparse
 import fcntl
@@ -14,7 +14,6 @@ from transfer.environment import describe_environment
 from transfer.errors import PipelineError
 from transfer.files import write_json
 from transfer.inputs import check_inputs, describe_stage
-from transfer.running import counted
 
 LOGS = Path("logs")
 PATIENCE = 10  # seconds for another process of the same stage to end: an orphan needs a tenth of one (transfer/lifeline.py)
@@ -35,7 +34,7 @@ def run(main: Callable[[], None]) -> None:
     ).parse_args()
     started = time.time()
     try:
-        with only_one(name), counted():
+        with only_one(name):
             check_inputs(name)
             main()
             _log(name, started)

@@ -42,6 +42,12 @@ def write_weights(path: Path, model) -> None:
         model.save_weights(temporary)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file of these bytes."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_json(path: Path, content: dict) -> None:
     """Write `content` as indented JSON; NaN and infinity are refused (ValueError), JSON has none."""
     with replacing(path) as temporary:

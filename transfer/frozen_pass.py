@@ -2,20 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import PositiveInt
 
-from transfer.backbone import LAYERS, WEIGHTS, load_backbone, with_preprocessing
-from transfer.backbones import BackboneParams
-from transfer.compute import images_at_once, pass_batch, set_up, takes_one_core
+from transfer.accelerators import may_have_accelerator
+from transfer.backbones import LAYERS, WEIGHTS, BackboneParams
 from transfer.compute_params import ComputeParams
+from transfer.converted import NETWORK, RECORD, read_converted, read_network
 from transfer.errors import PipelineError
-from transfer.lean import keras
+from transfer.parallel import missing_instructions
 from transfer.params import Params
 from transfer.rows import content_key
+
+Runtime = Literal["litert", "keras"]
+Shape = tuple[int, int, int]
 
 
 class ExtractParams(Params):
@@ -23,8 +27,28 @@ class ExtractParams(Params):
     storage: Literal["float32", "float16"]
 
 
+class FrozenNetwork(Protocol):
+    """Pixels (H, W, 3) in 0..255 of some images -> activations at the cut, and features, (b, h, w, C) each.
+
+    Attributes:
+        image_shape, cut_shape, features_shape: of one image.
+        batch_size: how many images a call had best be given.
+        uses_all_cores: a single call does, so that calls need not be spread over threads.
+        identity: bytes that differ whenever the network would compute other rows.
+    """
+
+    image_shape: Shape
+    cut_shape: Shape
+    features_shape: Shape
+    batch_size: int
+    uses_all_cores: bool
+    identity: bytes
+
+    def __call__(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]: ...
+
+
 class About(NamedTuple):
-    """identity: 32 bytes, see `identify`. layout: of a row. size: images a batch, at most."""
+    """identity: 32 bytes that differ whenever rows would. layout: of a row. size: images a batch, at most."""
 
     identity: bytes
     layout: np.dtype
@@ -33,57 +57,97 @@ class About(NamedTuple):
 
 @dataclass(frozen=True)
 class FrozenWork:
-    """draw: makes the pixels (H, W, 3), 0..255, of what is sent for an image."""
+    """draw: makes the pixels (H, W, 3), 0..255, of what is sent for an image. runtime: from `choose_runtime`."""
 
     architecture: BackboneParams
     extract: ExtractParams
     compute: ComputeParams
     draw: Callable[[Any], np.ndarray]
+    runtime: Runtime
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return tuple(file for file in (WEIGHTS, LAYERS) if file.exists())
+        wanted = (NETWORK, RECORD) if self.runtime == "litert" else (WEIGHTS, LAYERS)
+        return tuple(file for file in wanted if file.exists())
 
     @property
     def needs_gpu(self) -> bool:
         return self.compute.device == "gpu"
 
     def start(self) -> "FrozenPass":
-        set_up(self.compute, seed=0)
-        frozen = with_preprocessing(load_backbone(self.architecture), self.architecture)
-        return FrozenPass(frozen, self.extract, self.draw)
+        if self.runtime == "keras":
+            from transfer.compute import set_up
+
+            set_up(self.compute, seed=0)
+        network = load_network(self.runtime, self.architecture, self.extract.batch_size)
+        return FrozenPass(network, self.extract.storage, self.draw)
 
 
 class FrozenPass:
-    """A call takes what is sent for some images and gives rows of `about.layout`: activations at the cut, and features.
+    """A call takes what is sent for some images and gives rows of `about.layout`: activations at the cut, and features."""
 
-    Args:
-        frozen: from `with_preprocessing`, images -> [activations at the cut, features].
-    """
-
-    def __init__(self, frozen: keras.Model, params: ExtractParams, draw: Callable[[Any], np.ndarray]):
-        self._frozen, self._draw = frozen, draw
-        cut_shape, features_shape = (shape[1:] for shape in frozen.output_shape)
-        layout = np.dtype([("cut", params.storage, cut_shape), ("features", params.storage, features_shape)])
-        size = images_at_once(params.batch_size)
-        self.about = About(identify(frozen, params), layout, size)  # which traces the network too, before threads share it
-        self.uses_all_cores = not takes_one_core()
+    def __init__(self, network: FrozenNetwork, storage: str, draw: Callable[[Any], np.ndarray]):
+        self._network, self._draw = network, draw
+        layout = np.dtype([("cut", storage, network.cut_shape), ("features", storage, network.features_shape)])
+        self.about = About(content_key(network.identity, storage.encode()), layout, network.batch_size)
+        self.uses_all_cores = network.uses_all_cores
 
     def __call__(self, sent: Sequence) -> np.ndarray:
-        outputs = pass_batch(self._frozen, [self._draw(each) for each in sent], self.about.size)
-        return _pack(self.about.layout, *outputs)
+        return _pack(self.about.layout, *self._network([self._draw(each) for each in sent]))
 
 
-def identify(frozen: keras.Model, params: ExtractParams) -> bytes:
-    """32 bytes that are other whenever a network would compute other rows.
+def choose_runtime(architecture: BackboneParams, compute: ComputeParams) -> Runtime:
+    """LiteRT for a CPU, which it serves without TensorFlow and with bytes that do not follow the processor; else Keras's backend.
 
-    Its weights, and what comes out for a picture of noise: that tells apart whatever else decides the last bits, be it
-    preprocessing, precision, a library's version or the processor.
+    Says in a line why a CPU is left to Keras.
+
+    Raises:
+        PipelineError: the converted network is missing, damaged or does not belong to the weights.
     """
-    noise = np.random.default_rng(0).integers(0, 256, (1, *frozen.input_shape[1:]), dtype=np.uint8)
-    outputs = pass_batch(frozen, noise, images_at_once(params.batch_size))
-    weights = (np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes() for weight in frozen.weights)
-    return content_key(params.storage.encode(), *weights, *(output.tobytes() for output in outputs))
+    if compute.device == "gpu" or (compute.device == "auto" and may_have_accelerator() and _sees_accelerator()):
+        return "keras"
+    converted = read_converted(architecture)
+    if not find_spec("ai_edge_litert"):
+        reason = "LiteRT is not installed"
+    elif compute.precision != "float32":
+        reason = f"compute.precision = {compute.precision}, and LiteRT computes in float32"
+    elif converted.problem is not None:
+        reason = converted.problem
+    elif (missing := missing_instructions()) is not None:
+        reason = f"this processor has no {missing.upper()}"
+    else:
+        return "litert"
+    print(f"the frozen layers are computed by Keras's backend, not by LiteRT: {reason}", flush=True)
+    return "keras"
+
+
+def _sees_accelerator() -> bool:
+    from transfer.compute import has_accelerator
+
+    return has_accelerator()
+
+
+def load_network(runtime: Runtime, architecture: BackboneParams, batch_size: int) -> FrozenNetwork:
+    """The frozen network, ready to be called. With "litert" neither Keras nor its backend is imported; "keras" takes it as it is set up.
+
+    Args:
+        batch_size: images that an accelerator gets at a time.
+
+    Raises:
+        PipelineError: a file is missing or damaged.
+    """
+    if runtime == "litert":
+        from transfer.litert_network import LiteRTNetwork
+
+        converted = read_converted(architecture)
+        try:
+            return LiteRTNetwork(read_network(converted), converted.network.encode())
+        except ValueError as error:
+            raise PipelineError(f"{NETWORK}: LiteRT cannot read it ({error}); run `dvc repro --force convert`") from None
+    from transfer.backbone import load_backbone, with_preprocessing
+    from transfer.keras_network import KerasNetwork
+
+    return KerasNetwork(with_preprocessing(load_backbone(architecture), architecture), batch_size)
 
 
 def _pack(layout: np.dtype, cut: np.ndarray, features: np.ndarray) -> np.ndarray:

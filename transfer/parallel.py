@@ -1,20 +1,18 @@
-"""A bounded, order-keeping map over threads, which shares the cores with the project's other stages."""
+"""The machine's cores, memory and instruction sets, and a bounded, order-keeping map over threads."""
 
 import os
-import threading
-import time
+import platform
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
-from transfer.running import stages_running
+import psutil
 
 A = TypeVar("A")
 B = TypeVar("B")
-
-_LOOK_EVERY = 1.0  # seconds
 
 
 def available_cores() -> int:
@@ -22,58 +20,39 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def core_share() -> int:
-    """This process's part of the cores, at least 1, while other stages of the project run beside it."""
-    return max(1, available_cores() // max(1, stages_running()))
+def available_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that this process may still take: what the system has free, or less where its control group is limited."""
+    free = psutil.virtual_memory().available
+    with suppress(OSError, ValueError):  # no such group, or one without a limit: "max"
+        limit, used = (int((cgroup / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
+        free = min(free, max(0, limit - used))
+    return free
 
 
-class _Gate:
-    """Lets as many threads in at once as this process's share of the cores, which changes as stages come and go."""
+def missing_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
+    """The instruction set that this processor lacks for the kernels whose bytes are known, `avx2` say; None if it has all.
 
-    def __init__(self):
-        self._changed = threading.Condition()
-        self._inside = self._share = 0
-        self._looked = float("-inf")
-
-    def _is_open(self) -> bool:
-        if time.monotonic() - self._looked >= _LOOK_EVERY:
-            self._share, self._looked = core_share(), time.monotonic()
-        return self._inside < self._share
-
-    @contextmanager
-    def passed(self) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(self._is_open)
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._inside -= 1
-                self._changed.notify_all()
+    Only Linux on x86-64 is asked: LiteRT has no wheel for other x86-64 systems, and ARM processors have one set of kernels.
+    """
+    if platform.machine() != "x86_64" or not cpuinfo.exists():
+        return None
+    flags = next((line.split() for line in cpuinfo.read_text(encoding="utf-8").splitlines() if line.startswith("flags")), [])
+    return next((wanted for wanted in ("avx2", "fma") if wanted not in flags), None)
 
 
 def map_in_order(function: Callable[[A], B], items: Iterable[A], workers: int | None = None) -> Iterator[B]:
-    """Yield `function(item)` in the order of `items`, computed by `workers` threads.
-
-    By default there is one a core, of which as many work at a time as `core_share` says at that time.
+    """Yield `function(item)` in the order of `items`, computed by `workers` threads, by default one per core.
 
     Unlike `Executor.map` it draws items only as results are taken, so a stream of images is never held in memory
     whole: at most 2 * `workers` + 1 are under way. An exception of `function` is raised where its result would have
     come, one of `items` when the item is drawn; either way, and when the caller stops early, what waits is dropped.
     """
-    gate = nullcontext if workers else _Gate().passed
     workers = workers or available_cores()
-
-    def compute(item: A) -> B:
-        with gate():
-            return function(item)
-
     pool = ThreadPoolExecutor(workers)
     try:
         pending = deque()
         for item in items:
-            pending.append(pool.submit(compute, item))
+            pending.append(pool.submit(function, item))
             if len(pending) > 2 * workers:
                 yield pending.popleft().result()
         while pending:

@@ -9,7 +9,7 @@ import pytest
 
 from stages.weights import WeightsParams, main, sources_for
 from tests.weights.builders import error_of, save_legacy, tensors, tiny, with_values
-from transfer.backbone import WEIGHTS
+from transfer.backbones import WEIGHTS
 from transfer.params import load_params
 from transfer.pretrained import UserFile, sha256_of
 

@@ -9,8 +9,8 @@ import pytest
 
 from stages.weights import main
 from tests.weights.builders import error_of
-from transfer.backbone import LAYERS, build_backbone, load_backbone, trainable_tail, with_preprocessing
-from transfer.backbones import BackboneParams
+from transfer.backbone import build_backbone, load_backbone, trainable_tail, with_preprocessing
+from transfer.backbones import LAYERS, BackboneParams
 from transfer.pretrained import sha256_of
 
 

@@ -11,8 +11,8 @@ import yaml
 
 from stages.weights import WeightsParams, main
 from tests.weights.builders import WHEEL, close, error_of, onnx_of, publish_legacy, publish_wheel, save_legacy, with_values
-from transfer.backbone import WEIGHTS, build_backbone
-from transfer.backbones import ARCHITECTURES
+from transfer.backbone import build_backbone
+from transfer.backbones import ARCHITECTURES, WEIGHTS
 from transfer.door import run
 from transfer.params import load_params
 from transfer.pretrained import DIGESTS, KERAS_HOST, SOURCES, IndexWheel, digest, sha256_of

@@ -4,7 +4,9 @@ The only steps between a file and its prediction are those of the stages `decode
 test image gets the very probability that `plots/predictions/` has.
 """
 
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 
@@ -13,13 +15,13 @@ import yaml
 from PIL import Image
 from pydantic import NonNegativeInt, PositiveInt
 
-from transfer.backbone import load_backbone, with_preprocessing
 from transfer.backbones import BackboneParams
 from transfer.classifier import MODELS, Classifier, is_skipped, load_classifier, probabilities
-from transfer.compute import CPU_BATCH, has_accelerator, takes_one_core
+from transfer.compute import has_accelerator, takes_one_core
+from transfer.compute_params import ComputeParams
 from transfer.entry import Entry
 from transfer.errors import PipelineError
-from transfer.frozen_pass import ExtractParams
+from transfer.frozen_pass import ExtractParams, FrozenNetwork, choose_runtime, load_network
 from transfer.images import BadImageError, read_rgb, resize
 from transfer.inputs import LOCK, PARAMS
 from transfer.lean import keras
@@ -29,10 +31,9 @@ from transfer.predicting.novelty import Novelty, load_novelty, pool
 from transfer.predicting.rows import Prediction, Row
 from transfer.temperatures import read_temperature
 
-OUTPUTS = ("cut", "features")  # of `with_preprocessing`, in its order
 # With 12 images a dense layer's rows depend on their place in the batch, with 16, 24, 48, 64 and 256 they do not and are the same
-# bits (measured for 123 heads); so the frozen pass goes twelve by twelve, and the classifier takes two of these.
-CLASSIFIED = 2 * CPU_BATCH
+# bits (measured for 123 heads).
+CLASSIFIED = 24
 NOT_FINITE = "the network gives it no finite number; see extract.storage and compute.precision"
 # What decides how images become activations: stage, key in params.yaml.
 _DECISIVE = (("decode", "decode"), ("extract", "backbone"), ("extract", "extract.storage"), ("extract", "compute.precision"))
@@ -44,7 +45,7 @@ class Predictor:
     def __init__(
         self,
         classifier: Classifier,
-        frozen: keras.Model,
+        network: FrozenNetwork,
         temperature: float,
         storage: str,
         interpolation: str,
@@ -52,15 +53,13 @@ class Predictor:
         batch: int,
     ):
         self.class_names = classifier.class_names
-        self.image_size = frozen.input_shape[1]
+        self.image_size = network.image_shape[0]
         self.batch = batch
         self.classifier, self.novelty = classifier, novelty
         self._temperature, self._storage, self._interpolation = temperature, storage, interpolation
-        wanted = {classifier.takes} | ({"cut"} if novelty is not None else set())
-        outputs = dict(zip(OUTPUTS, frozen.outputs, strict=True))
-        needed = {name: outputs[name] for name in wanted if name in outputs}
-        self._frozen = keras.Model(frozen.input, needed) if needed else None  # nothing else is computed
-        self._pass = CPU_BATCH if takes_one_core() else batch
+        self._network = None if classifier.takes == "images" and novelty is None else network
+        # Keras's other backends spread one call over all cores, and nothing promises that two calls at once are safe there.
+        self._turn = nullcontext() if takes_one_core() else threading.Lock()
         self.predict(np.zeros((1, self.image_size, self.image_size, 3), np.uint8))  # traced once, before threads share it
 
     def decode(self, content: bytes) -> np.ndarray:
@@ -80,7 +79,8 @@ class Predictor:
         n = len(activations[self.classifier.takes])
         taken = np.zeros((self.batch, *self.classifier.model.input_shape[1:]), np.float32)
         taken[:n] = activations[self.classifier.takes]
-        logits = keras.ops.convert_to_numpy(self.classifier.model.predict_on_batch(taken))[:n]
+        with self._turn:
+            logits = keras.ops.convert_to_numpy(self.classifier.model.predict_on_batch(taken))[:n]
         with np.errstate(invalid="ignore", over="ignore"):
             chances = probabilities(logits / self._temperature)
             for name in activations:  # a dense layer may make a number even of these
@@ -93,18 +93,11 @@ class Predictor:
 
     def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """The images and what the frozen layers make of them, in the precision in which `extract` keeps it: (B, h, w, C) by name."""
-        if self._frozen is None:
+        if self._network is None:
             return {"images": images}
-        computed = []
-        for start in range(0, len(images), self._pass):
-            batch = np.zeros((self._pass, *images.shape[1:]), np.float32)
-            chosen = images[start : start + self._pass]
-            batch[: len(chosen)] = chosen
-            outputs = self._frozen.predict_on_batch(batch)
-            computed.append({name: keras.ops.convert_to_numpy(output)[: len(chosen)] for name, output in outputs.items()})
         with np.errstate(over="ignore"):
-            kept = {name: np.concatenate([each[name] for each in computed]).astype(self._storage, copy=False) for name in computed[0]}
-        return {"images": images, **kept}
+            cut, features = (output.astype(self._storage, copy=False) for output in self._network(images))
+        return {"images": images, "cut": cut, "features": features}
 
     def stream(self, entries: Iterable[Entry]) -> Iterator[Row]:
         """Predict image files as they come, in their order: a row each, whatever the file is.
@@ -114,7 +107,8 @@ class Predictor:
         """
         decoded = map_in_order(self._look, entries)
         batches = iter(lambda: list(islice(decoded, self.batch)), [])
-        rows = map_in_order(self._predict_looked_at, batches) if takes_one_core() else map(self._predict_looked_at, batches)
+        alone = not takes_one_core() if self._network is None else self._network.uses_all_cores
+        rows = map(self._predict_looked_at, batches) if alone else map_in_order(self._predict_looked_at, batches)
         for batch in rows:
             yield from batch
 
@@ -150,18 +144,18 @@ def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Pred
     architecture, extract = load_params(BackboneParams, "backbone"), load_params(ExtractParams, "extract")
     classifier, temperature = load_known(name), read_temperature(name)
     check_params()
-    frozen = with_preprocessing(load_backbone(architecture), architecture)
-    computed = {"images": frozen.input_shape, **dict(zip(OUTPUTS, frozen.output_shape, strict=True))}
-    if classifier.model.input_shape != (given := computed[classifier.takes]):
+    runtime = choose_runtime(architecture, load_params(ComputeParams, "compute"))
+    network = load_network(runtime, architecture, extract.batch_size)
+    computed = {"images": network.image_shape, "cut": network.cut_shape, "features": network.features_shape}
+    if (taken := classifier.model.input_shape[1:]) != (given := computed[classifier.takes]):
         raise PipelineError(
-            f"models/{name} takes {classifier.takes} of shape {classifier.model.input_shape[1:]}, the backbone of params.yaml gives "
-            f"{given[1:]}; run `dvc repro`"
+            f"models/{name} takes {classifier.takes} of shape {taken}, the backbone of params.yaml gives {given}; run `dvc repro`"
         )
     novelty = load_novelty(load_param(PositiveInt, "audit.neighbours"), load_param(NonNegativeInt, "audit.seed")) if with_novelty else None
-    if novelty is not None and novelty.vectors.shape[1] != computed["cut"][-1]:
+    if novelty is not None and novelty.vectors.shape[1] != network.cut_shape[-1]:
         raise PipelineError(f"data/features are of another backbone than {architecture.name} in params.yaml; run `dvc repro`")
     batch = extract.batch_size if has_accelerator() else CLASSIFIED
-    return Predictor(classifier, frozen, temperature, extract.storage, interpolation, novelty, batch)
+    return Predictor(classifier, network, temperature, extract.storage, interpolation, novelty, batch)
 
 
 def load_known(name: str) -> Classifier:

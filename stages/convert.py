@@ -1,0 +1,50 @@
+"""Convert the frozen network once for LiteRT, which runs it on CPUs without TensorFlow."""
+
+import hashlib
+import os
+from importlib.util import find_spec
+
+from transfer.backbones import WEIGHTS, BackboneParams
+from transfer.converted import NETWORK, RECORD, Converted
+from transfer.door import run
+from transfer.files import write_bytes, write_json
+from transfer.params import load_params
+
+
+def main() -> None:
+    """Write the converted network and its record; where it cannot be converted, say why and write an empty one."""
+    architecture = load_params(BackboneParams, "backbone")
+    if find_spec("tensorflow"):
+        os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever backend trains: the converter is TensorFlow's
+    from transfer.backbone import load_backbone, with_preprocessing
+
+    frozen = with_preprocessing(load_backbone(architecture), architecture)
+    content, problem = try_to_convert(frozen)
+    cut, features = (shape[1:] for shape in frozen.output_shape)
+    record = Converted(
+        backbone=architecture,
+        weights=hashlib.sha256(WEIGHTS.read_bytes()).hexdigest(),
+        cut=cut,
+        features=features,
+        network=hashlib.sha256(content).hexdigest(),
+        problem=problem,
+    )
+    print(f"convert: {problem}; Keras's backend will compute the frozen layers" if problem else f"convert: {len(content):,} bytes")
+    write_bytes(NETWORK, content)
+    write_json(RECORD, record.model_dump())
+
+
+def try_to_convert(frozen) -> tuple[bytes, str | None]:
+    """The LiteRT file of a frozen Keras model; if that is impossible no bytes, and the reason."""
+    if not find_spec("tensorflow"):
+        return b"", "TensorFlow is not installed, and its converter makes the LiteRT file"
+    from transfer.conversion import ConversionError, convert
+
+    try:
+        return convert(frozen), None
+    except ConversionError as error:
+        return b"", f"{frozen.name} cannot be converted: {error}"
+
+
+if __name__ == "__main__":
+    run(main)

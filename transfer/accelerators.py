@@ -1,0 +1,32 @@
+"""Whether this machine may have a GPU or TPU, found out without importing a backend, which takes seconds."""
+
+import os
+import sys
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+# NVIDIA's and AMD's drivers, a GPU under Windows's Linux, TPUs. A container without one of these sees no device.
+_DEVICES = ("nvidia[0-9]*", "kfd", "dxg", "accel*", "vfio/[0-9]*")
+_MAC_PLUGINS = {"tensorflow": "tensorflow-metal", "jax": "jax-metal"}
+
+
+def may_have_accelerator(devices: Path = Path("/dev")) -> bool:
+    """False where there certainly is none. True is worth asking the backend, whose answer counts."""
+    if sys.platform == "darwin":
+        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+        return backend == "torch" or _is_installed(_MAC_PLUGINS.get(backend, ""))
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
+        return _any_device(devices, (kind for kind in _DEVICES if not kind.startswith("nvidia")))
+    return _any_device(devices, _DEVICES)
+
+
+def _any_device(devices: Path, kinds: Iterable[str]) -> bool:
+    return any(True for kind in kinds for _ in devices.glob(kind))
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return bool(package and version(package))
+    except PackageNotFoundError:
+        return False
