@@ -14,7 +14,7 @@ from transfer.parallel import available_cores, available_memory
 
 OUTPUTS = ("cut", "features")  # of the converted network, by name
 # Images that a thread or a worker is given at a time: enough to make the handing over cheap, and no byte depends on it.
-IMAGES_PER_CALL = 8
+IMAGES_PER_CALL = 12
 # Share of the memory that is free as a stage starts which all interpreters may fill: other stages may run beside it.
 MEMORY_SHARE = 0.25
 
