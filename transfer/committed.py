@@ -29,14 +29,14 @@ def read_committed() -> dict[str, dict]:
     """
     try:
         command = ["git", "show", "HEAD:./dvc.lock"]
-        shown = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"LC_ALL": "C"})  # noqa: S603, fixed words
+        shown = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, env=os.environ | {"LC_ALL": "C"})  # noqa: S603, fixed
         return yaml.safe_load(shown.stdout)["stages"]
     except FileNotFoundError:
         raise NoCommitError("git is not installed") from None
     except subprocess.CalledProcessError as error:
         said = error.stderr.strip().splitlines()[:1] or [f"it exited with {error.returncode}"]
         raise NoCommitError(f"git says: {said[0].removeprefix('fatal: ')}") from None
-    except (yaml.YAMLError, TypeError, KeyError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
         raise NoCommitError(f"dvc.lock in HEAD cannot be read ({type(error).__name__})") from None
 
 
