@@ -105,8 +105,9 @@ BEYOND_BASE = $(UV_COMPILE) --constraint requirements.txt $$(sed -n 's/^\([A-Za-
 GPU := tensorflow[and-cuda] ; sys_platform == 'linux' and platform_machine == 'x86_64'
 # The wheel that has axe-core asks for a second browser driver, 130 MB, which nothing here runs.
 NOT_PLAYWRIGHT := --no-emit-package playwright --no-emit-package greenlet --no-emit-package pyee
-lock:  ## make all locks again from requirements.in and tests/requirements.in (needs uv)
+lock:  ## make all locks again from requirements.in and tests/requirements.in, and pins.yaml from them (needs uv)
 	$(UV_COMPILE) requirements.in --output-file requirements.txt
+	$(PYTHON) -m transfer.pins
 	echo "$(GPU)" | $(BEYOND_BASE) - --output-file requirements-gpu.txt
 	for remote in s3 gs azure ssh; do echo "dvc[$$remote]" | $(BEYOND_BASE) - --output-file remotes/$$remote.txt || exit 1; done
 	echo ray | $(BEYOND_BASE) - --output-file requirements-ray.txt

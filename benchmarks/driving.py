@@ -12,6 +12,7 @@ from transfer.engines.engine import batches_of
 from transfer.engines.ray_engine import RayEngine
 from transfer.frozen import as_sent
 from transfer.frozen_pass import ExtractParams, FrozenPass, FrozenWork
+from transfer.pins import in_use
 
 VGG16 = BackboneParams(name="VGG16", image_size=64, preprocessing="imagenet", unfreeze_from=None)
 EXTRACT = ExtractParams(batch_size=64, storage="float32")
@@ -45,7 +46,7 @@ def drive(address: str, number: str) -> None:
     images = int(number)
     pixels = np.random.default_rng(0).integers(0, 256, (images, 64, 64, 3), dtype=np.uint8)
     taken, seconds = np.zeros(images, bool), []
-    with RayEngine(compute).start(work) as workers:
+    with RayEngine(compute, in_use(["keras", "numpy", "tensorflow"])).start(work) as workers:
         batches = ((chosen, [pixels[row] for row in chosen]) for chosen in batches_of(range(images), workers.about.size))
         rows = np.empty(images, workers.about.layout)
         print("begins", flush=True)

@@ -23,7 +23,7 @@ def main() -> None:
     files = views_file("features"), views_file("cut")
     views, leading = Views(images, params), (params.views, len(images))
     work = FrozenWork(architecture, extract, compute, DrawView(params), choose_runtime(architecture, compute))
-    with load_engine().start(work) as workers, resumable("augment") as checkpoint:
+    with load_engine("augment").start(work) as workers, resumable("augment") as checkpoint:
         cache_frozen_pass(workers, views, leading, files, rows, checkpoint.folder, lower_with="augment.views")
 
 

@@ -45,7 +45,7 @@ def write_images(source: Path | str, manifest: pd.DataFrame, size: int, interpol
             )
             for split in SPLITS
         }
-        decoded = map_listed(Resize(size, interpolation), source, listed, load_engine())
+        decoded = map_listed(Resize(size, interpolation), source, listed, load_engine("decode"))
         for path, pixels in tqdm(decoded, desc="decode", total=len(places), unit=" images"):
             split, row = places[path]
             arrays[split][row] = pixels

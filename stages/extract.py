@@ -18,7 +18,7 @@ def main() -> None:
     params, architecture = load_params(ExtractParams, "extract"), load_params(BackboneParams, "backbone")
     compute, rows = load_params(ComputeParams, "compute"), load_params(RowsParams, "rows")
     work = FrozenWork(architecture, params, compute, as_sent, choose_runtime(architecture, compute))
-    with load_engine().start(work) as workers, resumable("extract") as checkpoint:
+    with load_engine("extract").start(work) as workers, resumable("extract") as checkpoint:
         for split in SPLITS:
             images = CleanImages(read_array(inputs_file(split, "images"), ndim=4))
             files = inputs_file(split, "features"), inputs_file(split, "cut")

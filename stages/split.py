@@ -66,7 +66,7 @@ class SplitParams(Params):
 
 def main() -> None:
     params = load_params(SplitParams, "split")
-    files, folders = examine(params.source, load_engine())
+    files, folders = examine(params.source, load_engine("split"))
     layout = find_layout([file.path for file in files] + folders, params.source)
     files = [place(file, layout) for file in files]
     images = sorted((file for file in files if not file.problem), key=lambda file: file.path)

@@ -45,7 +45,7 @@ class Double:
 def main(address: str, items: str, patience: str, *deadly: str) -> None:
     params = ComputeParams(threads=1, device="auto", precision="float32", engine="ray", address=address, patience=float(patience))
     try:
-        with RayEngine(params).start(Doubling({*map(int, deadly)})) as workers:
+        with RayEngine(params, ["numpy"]).start(Doubling({*map(int, deadly)})) as workers:
             for batch, results in workers.map((batch, batch) for batch in batches_of(range(int(items)), BATCH)):
                 print("done", *(f"{item}:{result}" for item, result in zip(batch, results, strict=True)), flush=True)
     except PipelineError as error:

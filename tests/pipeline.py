@@ -138,7 +138,7 @@ def run_alone(base: Path, sandbox: Path, name: str, lock: dict) -> set[str]:
         (sandbox / package).mkdir(exist_ok=True)
         shutil.copy(base / package / "__init__.py", sandbox / package)
     shutil.copy(base / "transfer/lifeline.py", sandbox / "transfer")  # of `stages/__init__.py`; it changes no output
-    for file in ("params.yaml", "dvc.yaml"):
+    for file in ("params.yaml", "dvc.yaml", "pins.yaml"):
         shutil.copy(base / file, sandbox)
     before = files_in(sandbox)
     call("python", "-m", f"stages.{name}", cwd=sandbox)

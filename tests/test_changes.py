@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from pipeline import CHANGES, MODELS, Reproduced, call, repro, run_alone
+from pipeline import CHANGES, MODELS, STAGES, Reproduced, call, repro, run_alone
 
 SPLITS = ("train", "validation", "test")
 FEATURES = [f"data/features/{split}.npy" for split in SPLITS]
@@ -26,6 +26,21 @@ LOCKED = {
 
 # Like "train_scratch.skip" and "new images".
 SLOW = dict.fromkeys(("train_head.units", "finetune.learning_rate", "augment.rotation", "split.seed"), pytest.mark.slow)
+
+
+TRAININGS = ["train_scratch", "train_head", "train_augmented", "finetune"]
+PINS = {  # the stages whose bytes a package decides
+    "pillow": ["split", "decode", "audit", "evaluate", "export", "report"],
+    "tensorflow": ["weights", "convert", "extract", "augment", *TRAININGS, "evaluate", "export"],
+    "ai-edge-litert": ["extract", "augment", "export"],
+    "h5py": ["weights", *TRAININGS],
+    "scipy": ["split", "audit", "augment", "train_scratch", "evaluate", "report"],
+    "cleanlab": ["audit"],
+    "statsmodels": ["evaluate"],
+    "onnxruntime": ["export"],
+    "jinja2": ["report"],
+    "rich": [],  # in requirements.txt, and no stage's
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +59,19 @@ def rerun(base, tmp_path_factory) -> Callable[[str], tuple[Path, Reproduced]]:
 @pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, [])) for name in CHANGES])
 def test_a_change_reruns_what_depends_on_it_and_nothing_else(rerun, name):
     assert rerun(name)[1].stages == CHANGES[name][1]
+
+
+def test_another_version_of_a_package_reruns_the_stages_whose_bytes_it_decides_and_nothing_else(base, tmp_path):
+    project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
+    lock, pins = (project / name for name in ("requirements.txt", "pins.yaml"))
+    kept = {path: path.read_text() for path in (lock, pins)}
+    for package, stages in PINS.items():
+        for path, text in kept.items():
+            path.write_text(re.sub(rf"^({package}(?:==|: \"))[0-9.]+", r"\g<1>1.0", text, flags=re.MULTILINE))
+        assert lock.read_text() != kept[lock] and (pins.read_text() == kept[pins]) == (not stages), package
+        status = json.loads(call("dvc", "status", "--json", cwd=project).stdout)
+        assert [*status] == sorted(stages, key=STAGES.index), package
+        assert all(changes == [{"changed deps": {"pins.yaml": {package: "modified"}}}] for changes in status.values()), package
 
 
 def test_new_images_may_bring_a_class(rerun):

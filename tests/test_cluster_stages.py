@@ -15,6 +15,7 @@ from transfer.compute_params import ComputeParams
 from transfer.engines import cluster as joining
 from transfer.engines.ray_engine import RayEngine
 from transfer.errors import PipelineError
+from transfer.inputs import params_of
 
 MADE = {
     "split": ["data/split/manifest.csv", "data/split/rejected.csv", "data/split/duplicates.csv", "data/split/hashes.csv"],
@@ -75,7 +76,7 @@ def test_every_map_gives_the_bytes_that_this_machine_makes_alone(base, bare, two
 
 def test_another_engine_runs_nothing_again():
     stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    read = {name for stage in stages.values() for name in stage["params"] if name.startswith("compute")}
+    read = {name for stage in stages.values() for name in params_of(stage) if name.startswith("compute")}
     assert read == {"compute.threads", "compute.device", "compute.precision", "compute.gpus"}
 
 
@@ -137,7 +138,7 @@ def test_ray_that_is_not_installed_is_named_with_its_lock(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
         pytest.raises(PipelineError, match=r"Ray is not installed; pip install --no-deps --require-hashes -r requirements-ray\.txt"),
-        RayEngine(cluster_params("127.0.0.1:1")).start(None),
+        RayEngine(cluster_params("127.0.0.1:1"), []).start(None),
     ):
         pass
 

@@ -6,10 +6,14 @@ dependencies and nothing else (test_pipeline.py).
 
 import ast
 import re
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
+
+from transfer import pins
+from transfer.inputs import packages_of, params_of
 
 ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -17,6 +21,20 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 COMMANDS = {"demo", "label", "predict"}  # in stages/ too, for a person to run: DVC does not, and no section of params.yaml is theirs
 DECIDE_BYTES = {"compute.threads", "compute.device", "compute.precision", "compute.gpus"}
 OF_ARRAYS = {"transfer/new_rows.py": "arrays.shard_rows", "transfer/batches.py": "arrays.window"}  # by the module that reads it
+DISTRIBUTIONS = packages_distributions()
+# Packages that a stage needs without importing them, by the one that it imports.
+BEHIND = {"keras": {"tensorflow"}, "matplotlib": {"kiwisolver"}, "tf2onnx": {"protobuf"}}
+# Imported by a module behind these stages, but no byte of theirs is decided by it.
+DECIDES_NOTHING = {
+    "ai-edge-litert": {"convert"},  # checks the converted network
+    "numpy": {"weights", "convert"},  # passes tensors on as they are; draws the picture of that check
+    "onnx": {"weights"},  # reads tensors as they are stored
+    "pandas": {"decode", "extract"},  # reads the manifest
+    "protobuf": {"weights"},  # its errors are caught
+    "pyarrow": {*STAGES} - {"split"},  # reads the manifest, which split writes
+    "pyyaml": {*STAGES} - {"report"},  # reads parameters; the head of the model card is written with it
+    "scipy": {"train_head", "train_augmented", "finetune", "export"},  # classifier.py makes probabilities, which these do not ask for
+}
 TEMPLATES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "transfer/reporting/templates").iterdir()}
 
 
@@ -109,11 +127,32 @@ def test_every_template_is_used_by_some_stage():
 
 @pytest.mark.parametrize("name", STAGES)
 def test_parameters_are_what_the_stage_reads(name):
-    assert set(STAGES[name]["params"]) == parameters_read(f"stages/{name}.py")
+    assert set(params_of(STAGES[name])) == parameters_read(f"stages/{name}.py")
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_pinned_packages_are_those_that_the_stage_imports_and_that_decide_its_bytes(name, monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    modules = {module.split(".")[0] for path in modules_behind(f"stages/{name}.py") for module in imported_by(ROOT / path) if module}
+    imported = {package.lower() for module in modules for package in DISTRIBUTIONS.get(module, ())}
+    imported |= {behind for package in imported for behind in BEHIND.get(package, ())}
+    imported |= {"h5py"} if any(str(out).endswith(".weights.h5") for out in STAGES[name]["outs"]) else set()
+    passed_over = {package for package, stages in DECIDES_NOTHING.items() if name in stages}
+    assert passed_over - {"pyarrow"} <= imported
+    listed = packages_of(STAGES[name])
+    assert listed == sorted(listed)
+    assert {*listed} == imported & {*pins.DECIDE_BYTES} - passed_over
+
+
+def test_every_package_that_decides_bytes_is_pinned_for_some_stage(monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    assert {package for stage in STAGES.values() for package in packages_of(stage)} == {*pins.DECIDE_BYTES}
+    assert [*pins.DECIDE_BYTES] == sorted({*pins.DECIDE_BYTES})
+    assert {*pins.BACKENDS["tensorflow"]} <= {*pins.DECIDE_BYTES}
 
 
 def test_every_section_of_params_is_read_by_some_stage():
-    read = {key.split(".")[0] for stage in STAGES.values() for key in stage["params"]}
+    read = {key.split(".")[0] for stage in STAGES.values() for key in params_of(stage)}
     assert read == set(PARAMS)
 
 

@@ -129,9 +129,16 @@ def test_help_says_what_a_stage_reads_and_writes(base):
 
 
 @pytest.mark.slow
-def test_the_summary_names_each_model_and_what_was_reused(project):
+def test_the_summary_names_each_model_what_was_reused_and_why_outputs_are_not_the_commits(project):
     set_param(project, "train_head.units", 6)
-    table = call("python", "-m", "transfer.run", cwd=project).stdout.split("\n\n")[-2].splitlines()
+    said = call("python", "-m", "transfer.run", cwd=project).stdout
+    table = said.split("\n\n")[-2].splitlines()
     by_model = {line.split()[0]: line for line in table}
     assert re.search(r"head +\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\) +[\d.]+ +train_head +split, decode, weights, extract", by_model["head"])
     assert re.search(r"0\.0 +nothing +split, decode, weights, extract, augment, train_augmented, finetune", by_model["finetuned"])
+    same, outputs, others = re.fullmatch(
+        r"(\d+) of (\d+) outputs are the bytes of the commit \(dvc.lock in HEAD\); (.+)", said.splitlines()[-1]
+    ).groups()
+    assert int(same) < int(outputs)
+    assert others.startswith("not models/head.json, models/head.weights.h5, models/head_history.csv and ")
+    assert others.endswith(" more: train_head.units is 6 in params.yaml, 4 in the commit.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from transfer.environment import describe_environment
 from transfer.errors import PipelineError
 from transfer.files import write_json
-from transfer.inputs import check_inputs, describe_stage
+from transfer.inputs import PINS, check_inputs, describe_stage, other_versions, packages_of, params_of
 
 LOGS = Path("logs")
 PATIENCE = 10  # seconds for another process of the same stage to end: an orphan needs a tenth of one (transfer/lifeline.py)
@@ -36,6 +36,7 @@ def run(main: Callable[[], None]) -> None:
     try:
         with only_one(name):
             check_inputs(name)
+            _warn_of_versions(name)
             main()
             _log(name, started)
     except PipelineError as error:
@@ -45,6 +46,12 @@ def run(main: Callable[[], None]) -> None:
         named = f"{place}: " if place else ""
         sys.exit(f"{name}: {named}{error.strerror or error}; nothing is half-written: mend that and run the stage again")
     print(f"{name}: {time.time() - started:.1f} s")
+
+
+def _warn_of_versions(name: str) -> None:
+    """dvc.lock will say that the pinned versions made the outputs."""
+    if others := other_versions(name):
+        print(f"{name}: warning: dvc.lock will name the versions of {PINS}, but installed are {', '.join(others)}", file=sys.stderr)
 
 
 def _log(name: str, started: float) -> None:
@@ -97,7 +104,12 @@ def _describe(name: str, pipeline: Path = Path("dvc.yaml")) -> str:
         return f"{pipeline} is not in {Path.cwd()}; run from the project's folder."
     stage = describe_stage(name)
     outputs = [item if isinstance(item, str) else next(iter(item)) for key in ("outs", "metrics", "plots") for item in stage.get(key, [])]
-    parts = {"reads": stage.get("deps", []), "parameters": stage.get("params", []), "writes": outputs}
+    parts = {
+        "reads": stage.get("deps", []),
+        "parameters": params_of(stage),
+        "packages that decide bytes": packages_of(stage),
+        "writes": outputs,
+    }
     lines = [stage["desc"] + "."]
     for title, items in parts.items():
         lines += ["", f"{title}:", *(f"  {item}" for item in items)]

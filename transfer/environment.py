@@ -2,37 +2,41 @@
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from transfer.parallel import available_cores
+from transfer.pins import in_use, installed
 
-_PACKAGES = ("dvc", "keras", "tensorflow", "jax", "torch", "numpy", "scipy", "pandas", "pillow", "scikit-learn", "h5py")
+# By these, as Linux names them, the libraries choose their kernels on x86-64.
+_INSTRUCTIONS = ("avx", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
 _VARIABLES = ("KERAS_BACKEND", "CUDA_VISIBLE_DEVICES", "XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS")
 
 
 def describe_environment() -> dict:
-    """System, processor, cores that may be used, Python, versions of the packages that compute, and the variables that steer them."""
+    """System, processor, cores that may be used, Python, versions of the packages that decide bytes, and the variables that steer them."""
     return {
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
+        "instructions": instruction_sets(),
         "cores": available_cores(),
         "python": platform.python_version(),
-        "packages": {name: installed for name in _PACKAGES if (installed := _version(name))},
+        "packages": installed(in_use()),
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
 
 
-def _processor() -> str:
+def processor() -> str:
     """The model's name; Linux keeps it in /proc/cpuinfo and gives Python only the architecture."""
-    information = Path("/proc/cpuinfo")
+    return _of_processor("model name") or platform.processor() or platform.machine()
+
+
+def instruction_sets() -> list[str]:
+    """Those of _INSTRUCTIONS that the processor has; none where the system does not say (macOS)."""
+    there = _of_processor("flags").split()
+    return [name for name in _INSTRUCTIONS if name in there]
+
+
+def _of_processor(key: str, information: Path = Path("/proc/cpuinfo")) -> str:
+    """What Linux says of the first core; empty where it says nothing."""
     lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), "")

@@ -10,18 +10,17 @@ import os
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from transfer.errors import PipelineError
+from transfer.pins import PINS, in_use, installed, unlike_pins
 
 PIPELINE = Path("dvc.yaml")
 LOCK = Path("dvc.lock")
 PARAMS = Path("params.yaml")
-_DECIDE_BITS = ("keras", "tensorflow", "numpy", "scipy")
 
 
 def check_inputs(stage: str) -> None:
@@ -50,9 +49,9 @@ def inputs_key(stage: str) -> str:
     params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     content = {
         "files": {name: checksum(Path(name)) for name in description.get("deps", [])},
-        "params": {name: _value(params, name) for name in description.get("params", [])},
+        "params": {name: _value(params, name) for name in params_of(description)},
         "backend": os.environ.get("KERAS_BACKEND"),
-        "versions": {name: version(name) for name in _DECIDE_BITS},
+        "versions": installed(packages_of(description)),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -75,6 +74,45 @@ def describe_stage(stage: str) -> dict:
     except Exception:  # PyYAML lets through what a value such as 2020-99-99 makes Python raise
         params = {}
     return _filled_in(described, params)
+
+
+def params_of(description: dict) -> list[str]:
+    """The sections and keys of params.yaml that a stage has as parameters in dvc.yaml."""
+    return [item for item in description.get("params", []) if isinstance(item, str)]
+
+
+def packages_of(description: dict) -> list[str]:
+    """The packages that decide a stage's bytes, as dvc.yaml has them, with those of the backend that is used."""
+    files = [item for item in description.get("params", []) if isinstance(item, dict)]
+    return in_use(name for item in files for name in item.get(PINS.name, []))
+
+
+def other_versions(stage: str) -> list[str]:
+    """A phrase for each package that decides the stage's bytes and is installed in another version than pins.yaml has.
+
+    None where there is no dvc.yaml or no pins.yaml: by hand, stages may be run without them.
+
+    Raises:
+        PipelineError: pins.yaml is no list of versions.
+    """
+    if not PIPELINE.exists() or not PINS.exists():
+        return []
+    return unlike_pins(packages_of(describe_stage(stage)), read_pins())
+
+
+def read_pins(path: Path = PINS) -> dict[str, str]:
+    """The pinned version by package.
+
+    Raises:
+        PipelineError: the file cannot be read, or it is no list of versions.
+    """
+    try:
+        pins = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except Exception as error:  # besides its own errors, PyYAML lets through what a value such as 2020-99-99 makes Python raise
+        raise PipelineError(f"{path} cannot be read: {error}; restore it from git, or make it again with `make lock`") from None
+    if not isinstance(pins, dict) or not all(isinstance(pinned, str) for pinned in pins.values()):
+        raise PipelineError(f"{path}: a version in quotes was expected for each package; restore it from git")
+    return pins
 
 
 def _filled_in(value: Any, params: Any) -> Any:

@@ -1,16 +1,21 @@
-"""`make run`: bring the pipeline up to date, then say in one table what came out, how long it took and what was reused."""
+"""`make run`: bring the pipeline up to date, then say what came out, how long it took, what was reused, and what is not the commit's."""
 
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
+from transfer.committed import NoCommitError, read_committed, say
 from transfer.door import LOGS
+from transfer.environment import describe_environment
+from transfer.inputs import LOCK, read_pins
 from transfer.models import MODEL_NAMES
+from transfer.pins import in_use, unlike_pins
 
 METRICS = Path("metrics")
 
@@ -24,6 +29,7 @@ def main() -> None:
     print()
     print(summarise(pipeline, seconds_since(started)).to_string(index=False))
     print(f"\nThe whole run took {time.time() - started:.0f} s. All of it: plots/report.html. Compare: dvc exp show.")
+    print(say_of_commit())
 
 
 def seconds_since(started: float) -> dict[str, float]:
@@ -48,6 +54,28 @@ def summarise(pipeline: dict, seconds: dict[str, float]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def say_of_commit() -> str:
+    """One line on which outputs are the bytes of the commit; where there is none to compare with, that."""
+    try:
+        committed = read_committed()
+    except NoCommitError as reason:
+        return f"Whether the outputs are the bytes of a commit is not known: {reason}."
+    stages = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"]
+    return say(stages, committed, describe_machine(describe_environment(), unlike_pins(in_use(), read_pins())))
+
+
+def describe_machine(environment: dict, other_versions: Sequence[str]) -> str:
+    """What may decide last bits: the processor and its instructions, Python, variables that steer libraries, versions that are not pinned.
+
+    Args:
+        environment: from `describe_environment`.
+        other_versions: from `unlike_pins`.
+    """
+    variables = [f"{name}={value}" for name, value in environment["variables"].items()]
+    instructions = f" ({' '.join(environment['instructions'])})" if environment["instructions"] else ""
+    return ", ".join([f"{environment['processor']}{instructions}", f"Python {environment['python']}", *variables, *other_versions])
 
 
 def read_metrics() -> dict[str, dict]:

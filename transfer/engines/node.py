@@ -7,9 +7,6 @@ import shutil
 import sys
 import tempfile
 import traceback
-from importlib.metadata import PackageNotFoundError, version
-
-DECIDE_BITS = ("keras", "tensorflow", "jax", "torch", "numpy", "scipy", "pillow", "imagehash")
 
 
 class Worker:
@@ -32,13 +29,16 @@ class Worker:
         os.environ.update(environment)
         sys.path.insert(0, str(self._folder / "package.zip"))
 
-    def hello(self, unpacked: None, work: object) -> dict:
+    def hello(self, unpacked: None, work: object, packages: list[str]) -> dict:
         """Start the work. What it says: where it is, what it computes with, and `about` or the `error` that it met.
 
         Args:
             unpacked: what `unpack` gave: Ray calls a method when all that it is given is there, and only then can it read `work`.
+            packages: those that decide the bytes of the work.
         """
-        said = {"host": platform.node(), "pid": os.getpid(), "versions": versions()}
+        from transfer.pins import versions
+
+        said = {"host": platform.node(), "pid": os.getpid(), "versions": versions(packages)}
         try:
             self._function = work.start()
             return said | {"about": self._function.about}
@@ -60,14 +60,3 @@ def _with_traceback(error: Exception) -> Exception:
     """A traceback is not pickled with its exception; a note is."""
     error.add_note(traceback.format_exc())
     return error
-
-
-def versions() -> dict[str, str]:
-    """Python and the packages that decide a result's bits, as far as they are installed."""
-    found = {"python": platform.python_version()}
-    for name in DECIDE_BITS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

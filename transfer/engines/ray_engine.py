@@ -22,6 +22,7 @@ from transfer.engines import node
 from transfer.engines.cluster import Cluster
 from transfer.engines.engine import Crashed, Tag, Work
 from transfer.errors import PipelineError
+from transfer.pins import versions
 
 IN_FLIGHT = 2  # batches a worker's thread has: one that it does, and one that waits there, so that it need not
 LOOK_EVERY = 1.0  # seconds between two looks at the cluster
@@ -60,8 +61,11 @@ class _Actor:
 
 
 class RayEngine:
-    def __init__(self, params: ComputeParams):
+    """packages: those that decide the bytes of the work, which must be the same on all nodes as here."""
+
+    def __init__(self, params: ComputeParams, packages: Sequence[str]):
         self._params = params
+        self._packages = list(packages)
 
     @contextmanager
     def start(self, work: Work) -> Iterator["RayWorkers"]:
@@ -72,7 +76,7 @@ class RayEngine:
         """
         cluster = Cluster(self._params)
         try:
-            workers = RayWorkers(cluster, work, self._params)
+            workers = RayWorkers(cluster, work, self._params, self._packages)
             workers.wait()
             yield workers
         finally:
@@ -82,7 +86,8 @@ class RayEngine:
 class RayWorkers:
     """Actors on all nodes, as many as have room; more where nodes join, others for those that end."""
 
-    def __init__(self, cluster: Cluster, work: Work, params: ComputeParams):
+    def __init__(self, cluster: Cluster, work: Work, params: ComputeParams, packages: list[str]):
+        self._packages = packages
         self._cluster, self._ray, self._params, self._work = cluster, cluster.ray, params, work
         self._actors: list[_Actor] = []
         self._again: deque[_Batch] = deque()
@@ -178,7 +183,7 @@ class RayWorkers:
     def _greet(self, actor: _Actor, said: dict) -> list:
         """Let a worker in that computes as this machine and the others do."""
         actor.host = said["host"]
-        check_versions(said["host"], said["versions"])
+        check_versions(said["host"], said["versions"], versions(self._packages))
         if "error" in said:
             raise said["error"]
         if self.about is not None and said["about"] != self.about:
@@ -259,7 +264,7 @@ class RayWorkers:
         )(node.Worker)
         handle = kind.options(scheduling_strategy=strategy).remote()
         unpacked = handle.unpack.remote(*self._luggage, _environment())
-        return _Actor(handle, handle.hello.remote(unpacked, self._work), node_id)
+        return _Actor(handle, handle.hello.remote(unpacked, self._work, self._packages), node_id)
 
 
 def _count(n: int, name: str) -> str:
@@ -280,14 +285,13 @@ def pack_package() -> bytes:
     return buffer.getvalue()
 
 
-def check_versions(host: str, there: dict[str, str]) -> None:
+def check_versions(host: str, there: dict[str, str], here: dict[str, str]) -> None:
     """See that a node has what this machine has: others may give other bits.
 
     Raises:
         PipelineError: it does not; each difference.
     """
-    here = node.versions()
-    differ = [f"{name} {there.get(name, 'not installed')} (here {here[name]})" for name in here if there.get(name) != here[name]]
+    differ = [f"{name} {there[name]} (here {here[name]})" for name in here if there[name] != here[name]]
     if differ:
         raise PipelineError(
             f"{host} has other versions than this machine: {', '.join(differ)}; install requirements.txt and requirements-ray.txt there too"
