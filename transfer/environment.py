@@ -8,7 +8,17 @@ from pathlib import Path
 from transfer.parallel import available_cores
 
 _PACKAGES = ("dvc", "keras", "tensorflow", "jax", "torch", "numpy", "scipy", "pandas", "pillow", "scikit-learn", "h5py")
-_VARIABLES = ("KERAS_BACKEND", "CUDA_VISIBLE_DEVICES", "XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS")
+_VARIABLES = (
+    "KERAS_BACKEND",
+    "CUDA_VISIBLE_DEVICES",
+    "XLA_FLAGS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "ONEDNN_MAX_CPU_ISA",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_CORETYPE",
+    "NPY_DISABLE_CPU_FEATURES",
+    "NPY_ENABLE_CPU_FEATURES",
+)
 
 
 def describe_environment() -> dict:
