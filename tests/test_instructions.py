@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from threadpoolctl import threadpool_info
+from worlds import TRAINING
 
 from transfer import instructions
 from transfer.instructions import allow_all_instructions, hold_to_avx2
@@ -180,7 +181,8 @@ def test_warps_and_views_are_the_same_under_other_kernels(kernels):
     assert run(VIEWS, **kernels) == run(VIEWS)
 
 
-EXACT = """
+COMPUTED = """
+import hashlib
 import numpy as np
 from transfer.compute import ComputeParams, set_up
 
@@ -189,7 +191,8 @@ import tensorflow as tf
 from transfer.head import build_head
 from transfer.lean import keras
 from transfer.optimizers import OptimizerParams, build_optimizer
-from transfer.training import _binary_crossentropy
+from transfer.small_network import build_small_network
+from transfer.training import TrainingParams, _binary_crossentropy, compile_classifier
 
 rng = np.random.default_rng(0)
 steps = rng.uniform(1e-3, 1, (1, 4096)).astype(np.float32)
@@ -216,9 +219,33 @@ with tf.GradientTape() as tape:
     tape.watch(logits)
     loss = tf.reduce_sum(_binary_crossentropy(tf.zeros((2048, 1)), logits))
 print("loss", np.array_equal(tape.gradient(loss, logits).numpy(), tf.sigmoid(logits).numpy()))
+
+# Three steps of a head and of a network with convolutions, on whole numbers.
+for model in (build_head((2, 2, 64), 132, 0, True, 2), build_small_network(48, 64, 0.5, 2)):
+    compile_classifier(model, TrainingParams(**TRAINING))
+    inputs = rng.integers(0, 256, (3, 20, *model.input_shape[1:])).astype(np.float32)
+    for batch in inputs:
+        model.train_on_batch(batch, (np.arange(20) % 2).reshape(20, 1).astype(np.float32))
+    print(model.name, hashlib.md5(b"".join(weight.tobytes() for weight in model.get_weights())).hexdigest())
 """
 
 
-def test_roots_and_quotients_are_exact():
-    """AMD and Intel approximate reciprocals (rcpps, rsqrtps) differently, and Eigen uses these for tf.math.rsqrt and reciprocal."""
-    assert run(EXACT).split("\n")[:3] == ["rmsprop True", "lengths True", "loss True"]
+@pytest.fixture(scope="module")
+def computed() -> dict[str, str]:
+    """In a process of its own, which is set up as a stage is."""
+    lines = run(f"TRAINING = {TRAINING!r}\n{COMPUTED}").splitlines()
+    return dict(line.split() for line in lines)
+
+
+def test_roots_and_quotients_are_exact(computed):
+    """Eigen computes rsqrt and reciprocal by instructions (rsqrtps, rcpps) that AMD and Intel approximate differently."""
+    assert {name: computed[name] for name in ("rmsprop", "lengths", "loss")} == dict.fromkeys(("rmsprop", "lengths", "loss"), "True")
+
+
+@pytest.mark.skipif(not HAS_AVX2, reason="the processor has no AVX2, for which the bytes are")
+def test_training_gives_the_bytes_of_other_processors(computed):
+    """Those of AMD EPYC with AVX-512 and of QEMU's Haswell and EPYC-Milan; other versions of Keras or TensorFlow may change them."""
+    assert {name: computed[name] for name in ("head", "scratch")} == {
+        "head": "402dd069eb12473f6e37fae71b27ed40",
+        "scratch": "5bc7587baf28623327d7791773824605",
+    }

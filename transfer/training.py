@@ -44,7 +44,7 @@ class HeadTrainingParams(TrainingParams):
 class ConvolutionTrainingParams(TrainingParams):
     """instructions: avx2, the same bytes on every x86-64 processor that has it; or all that the processor has, where oneDNN computes."""
 
-    instructions: Literal["avx2", "all"]
+    instructions: Literal["avx2", "all"] = "avx2"
 
 
 @dataclass(frozen=True)
