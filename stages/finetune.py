@@ -11,14 +11,15 @@ from transfer.classifier import Classifier, growing_history, load_classifier, sa
 from transfer.compute import ComputeParams, set_up
 from transfer.door import run
 from transfer.examples import read_examples, read_views
+from transfer.instructions import allow_all_instructions
 from transfer.lean import keras
 from transfer.manifest import read_manifest
 from transfer.params import load_params
-from transfer.training import TrainingParams, compile_classifier, fit
+from transfer.training import ConvolutionTrainingParams, compile_classifier, fit
 from transfer.unfreezing import UnfreezingParams, rates_by_epoch
 
 
-class FinetuneParams(TrainingParams, UnfreezingParams):
+class FinetuneParams(ConvolutionTrainingParams, UnfreezingParams):
     @model_validator(mode="after")
     def _opens_before_the_end(self) -> Self:
         if self.unfreeze and self.unfreeze[-1].epoch > self.epochs:
@@ -31,6 +32,8 @@ def main() -> None:
     params = load_params(FinetuneParams, "finetune")
     architecture = load_params(BackboneParams, "backbone")
     compute = load_params(ComputeParams, "compute")
+    if params.instructions == "all":
+        allow_all_instructions()
     set_up(compute, params.seed, compute.threads)
     manifest = read_manifest()
     views, validation = read_views(manifest, "cut"), read_examples(manifest, "validation", "cut")

@@ -8,13 +8,14 @@ from transfer.classifier import Classifier, growing_history, save_classifier, sa
 from transfer.compute import ComputeParams, set_up
 from transfer.door import run
 from transfer.examples import read_examples
+from transfer.instructions import allow_all_instructions
 from transfer.manifest import class_names, read_manifest
 from transfer.params import load_params
 from transfer.small_network import View, build_small_network
-from transfer.training import TrainingParams, compile_classifier, fit
+from transfer.training import ConvolutionTrainingParams, compile_classifier, fit
 
 
-class TrainScratchParams(TrainingParams):
+class TrainScratchParams(ConvolutionTrainingParams):
     """skip: train nothing, for whoever knows what transfer buys them."""
 
     skip: bool
@@ -28,6 +29,8 @@ def main() -> None:
         save_skipped("scratch", "train_scratch.skip is true")
         return
     augment, compute = load_params(AugmentParams, "augment"), load_params(ComputeParams, "compute")
+    if params.instructions == "all":
+        allow_all_instructions()
     set_up(compute, params.seed, compute.threads)
     manifest = read_manifest()
     train, validation = (read_examples(manifest, split, "images") for split in ("train", "validation"))

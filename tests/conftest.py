@@ -1,5 +1,9 @@
 """Fixtures that several test modules share; the builders of tiny worlds are in `worlds` and `pipeline`."""
 
+import transfer  # noqa: F401  its variables come before all that imports NumPy
+
+# isort: split
+
 import fcntl
 import os
 import shutil

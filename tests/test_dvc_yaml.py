@@ -39,8 +39,9 @@ TEMPLATES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "transfer/rep
 
 
 def modules_behind(path: str) -> set[str]:
-    """The project's modules that a file imports, itself included, as paths; a package's __init__ changes no output."""
-    found, pending = set(), [path]
+    """The project's modules that a file imports, itself included, as paths, and what `transfer/__init__.py` imports in front of them."""
+    found, pending = set(), [path, *(f"{name.replace('.', '/')}.py" for name in imported_by(ROOT / "transfer/__init__.py"))]
+    pending = [path for path in pending if (ROOT / path).exists()]
     while pending:
         module = pending.pop()
         found.add(module)

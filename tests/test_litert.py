@@ -17,7 +17,7 @@ import pytest
 from worlds import REPOSITORY, write_params
 
 from stages import convert as stage
-from transfer import accelerators, conversion, frozen_pass, litert_network
+from transfer import accelerators, conversion, frozen_pass, instructions, litert_network
 from transfer.accelerators import may_have_accelerator
 from transfer.backbone import build_backbone, with_preprocessing
 from transfer.backbones import ARCHITECTURES, WEIGHTS, BackboneParams
@@ -27,8 +27,9 @@ from transfer.converted import NETWORK, RECORD, read_converted, read_network
 from transfer.errors import PipelineError
 from transfer.files import write_weights
 from transfer.frozen_pass import choose_runtime, load_network
+from transfer.instructions import missing_instructions
 from transfer.litert_network import LiteRTNetwork, divide_cores
-from transfer.parallel import available_memory, missing_instructions
+from transfer.parallel import available_memory
 
 MOBILE = {"name": "MobileNetV3Large", "image_size": 32, "preprocessing": "imagenet", "unfreeze_from": "expanded_conv_12_expand"}
 CPU = ComputeParams(threads=1, device="cpu", precision="float32")
@@ -155,6 +156,7 @@ import stages.augment, stages.extract
 from transfer.backbones import BackboneParams
 from transfer.compute_params import ComputeParams
 from transfer.frozen_pass import choose_runtime, load_network
+from transfer.instructions import missing_instructions
 from transfer.params import load_params
 architecture, compute = load_params(BackboneParams, "backbone"), load_params(ComputeParams, "compute")
 cut, features = load_network(choose_runtime(architecture, compute), architecture, 64)(np.zeros((2, 32, 32, 3)))
@@ -285,10 +287,11 @@ def test_hidden_nvidia_cards_are_none(tmp_path, monkeypatch):
 )
 def test_a_processor_is_asked_for_avx2_and_fma(tmp_path, monkeypatch, flags, missing):
     (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\n\nprocessor : 1\nflags : {flags}\n")
+    monkeypatch.setattr(instructions, "INFORMATION", tmp_path / "cpuinfo")
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    assert missing_instructions(tmp_path / "cpuinfo") == missing
+    assert missing_instructions() == missing
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    assert missing_instructions(tmp_path / "cpuinfo") is None
+    assert missing_instructions() is None
 
 
 def test_a_control_group_bounds_the_memory(tmp_path):

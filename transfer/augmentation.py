@@ -1,7 +1,9 @@
 """Augmented views: one affine warp an image, drawn from (seed, image, view) and nothing else."""
 
 import hashlib
+import math
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -69,15 +71,25 @@ def draw_warp(image: np.ndarray, view: int, ranges: WarpRanges) -> Warp:
 def warp_matrix(warp: Warp, height: int, width: int) -> np.ndarray:
     """Where each output pixel is read: float64 (3, 3) on (row, column, 1), about the centre of the image.
 
-    Rotation, shift, shear, zoom, multiplied in the order of Keras's `apply_affine_transform`.
+    Rotation, shift, shear, zoom, multiplied in the order of Keras's `apply_affine_transform`. In Python's own floats: NumPy's sine
+    and BLAS's products have other last bits on other processors, and the cached views would follow them.
     """
-    theta, phi = np.deg2rad(warp.rotation), np.deg2rad(warp.shear)
-    rotate = np.array([[np.cos(theta), np.sin(theta), 0], [-np.sin(theta), np.cos(theta), 0], [0, 0, 1]])
-    shift = np.array([[1, 0, warp.shift_y], [0, 1, warp.shift_x], [0, 0, 1]])
-    shear = np.array([[np.cos(phi), 0, 0], [-np.sin(phi), 1, 0], [0, 0, 1]])
-    zoom = np.diag([warp.zoom_y, warp.zoom_x, 1])
-    to_centre = np.array([[1, 0, height / 2 - 0.5], [0, 1, width / 2 - 0.5], [0, 0, 1]])
-    return to_centre @ rotate @ shift @ shear @ zoom @ np.linalg.inv(to_centre)
+    theta, phi = math.radians(warp.rotation), math.radians(warp.shear)
+    rows, columns = height / 2 - 0.5, width / 2 - 0.5
+    steps = [
+        [[1, 0, rows], [0, 1, columns], [0, 0, 1]],
+        [[math.cos(theta), math.sin(theta), 0], [-math.sin(theta), math.cos(theta), 0], [0, 0, 1]],
+        [[1, 0, warp.shift_y], [0, 1, warp.shift_x], [0, 0, 1]],
+        [[math.cos(phi), 0, 0], [-math.sin(phi), 1, 0], [0, 0, 1]],
+        [[warp.zoom_y, 0, 0], [0, warp.zoom_x, 0], [0, 0, 1]],
+        [[1, 0, -rows], [0, 1, -columns], [0, 0, 1]],
+    ]
+    return np.array(reduce(_product, steps), dtype=np.float64)
+
+
+def _product(a: list[list[float]], b: list[list[float]]) -> list[list[float]]:
+    """Of two 3 x 3 matrices, each sum from left to right."""
+    return [[row[0] * b[0][j] + row[1] * b[1][j] + row[2] * b[2][j] for j in range(3)] for row in a]
 
 
 def apply_warp(image: np.ndarray, warp: Warp) -> np.ndarray:

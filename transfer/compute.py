@@ -47,6 +47,8 @@ def _set_up_tensorflow(params: ComputeParams, threads: int | None) -> None:
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if params.device == "cpu":
         tf.config.set_visible_devices([], "GPU")
+    # It would rewrite x / sqrt(y) to x * rsqrt(y), for which Eigen uses an instruction that processors approximate differently.
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
     tf.config.experimental.enable_op_determinism()
 
 

@@ -14,7 +14,7 @@ from transfer.backbones import LAYERS, WEIGHTS, BackboneParams
 from transfer.compute_params import ComputeParams
 from transfer.converted import NETWORK, RECORD, read_converted, read_network
 from transfer.errors import PipelineError
-from transfer.parallel import missing_instructions
+from transfer.instructions import missing_instructions
 from transfer.params import Params
 from transfer.rows import content_key
 

@@ -2,6 +2,8 @@
 
 from transfer.lean import keras
 
+SMALLEST_SQUARE = 1e-24  # so that features that are all 0 stay 0
+
 
 def build_head(input_shape: tuple[int, ...], units: int, dropout: float, normalize: bool, n_classes: int) -> keras.Model:
     """Flatten, scale, Dense(units, relu), dropout, logits: features (B, *input_shape) -> (B, L).
@@ -14,10 +16,22 @@ def build_head(input_shape: tuple[int, ...], units: int, dropout: float, normali
     features = keras.Input(input_shape, name="features")
     flat = keras.layers.Flatten(dtype="float32", name="flatten")(features)
     if normalize:
-        unit_length = keras.layers.UnitNormalization(dtype="float32", name="unit_length")(flat)
-        flat = keras.layers.Rescaling(flat.shape[-1] ** 0.5, dtype="float32", name="unit_mean_square")(unit_length)
+        flat = keras.layers.Rescaling(flat.shape[-1] ** 0.5, dtype="float32", name="unit_mean_square")(_unit_length(flat))
     hidden = keras.layers.Dense(units, activation="relu", name="hidden")(flat)
     if dropout:
         hidden = keras.layers.Dropout(dropout, name="dropout")(hidden)
     logits = keras.layers.Dense(1 if n_classes == 2 else n_classes, dtype="float32", name="logits")(hidden)  # whatever the precision before
     return keras.Model(features, logits, name="head")
+
+
+def _unit_length(vectors: keras.KerasTensor) -> keras.KerasTensor:
+    """Each row (B, D) divided by its length; zeros stay zeros.
+
+    Keras's UnitNormalization multiplies with a reciprocal square root, for which TensorFlow uses an instruction that processors
+    approximate differently; square root and division are exact. The operations are named, as `keras.ops` cannot: automatic names
+    count all that the process has built, and equal heads would not be equal bytes.
+    """
+    from keras.src.ops.numpy import Divide, Maximum, Sqrt, Square, Sum  # behind transfer.lean, which decides what Keras imports
+
+    squares = Sum(axis=-1, keepdims=True, name="sum_of_squares")(Square(name="squares")(vectors))
+    return Divide(name="unit_length")(vectors, Sqrt(name="length")(Maximum(name="positive")(squares, SMALLEST_SQUARE)))

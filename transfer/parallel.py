@@ -1,7 +1,6 @@
-"""The machine's cores, memory and instruction sets, and a bounded, order-keeping map over threads."""
+"""The machine's cores and memory, and a bounded, order-keeping map over threads."""
 
 import os
-import platform
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,17 +26,6 @@ def available_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
         limit, used = (int((cgroup / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
         free = min(free, max(0, limit - used))
     return free
-
-
-def missing_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
-    """The instruction set that this processor lacks for the kernels whose bytes are known, `avx2` say; None if it has all.
-
-    Only Linux on x86-64 is asked: LiteRT has no wheel for other x86-64 systems, and ARM processors have one set of kernels.
-    """
-    if platform.machine() != "x86_64" or not cpuinfo.exists():
-        return None
-    flags = next((line.split() for line in cpuinfo.read_text(encoding="utf-8").splitlines() if line.startswith("flags")), [])
-    return next((wanted for wanted in ("avx2", "fma") if wanted not in flags), None)
 
 
 def map_in_order(function: Callable[[A], B], items: Iterable[A], workers: int | None = None) -> Iterator[B]:

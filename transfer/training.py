@@ -41,6 +41,12 @@ class HeadTrainingParams(TrainingParams):
     normalize: bool
 
 
+class ConvolutionTrainingParams(TrainingParams):
+    """instructions: avx2, the same bytes on every x86-64 processor that has it; or all that the processor has, where oneDNN computes."""
+
+    instructions: Literal["avx2", "all"] = "avx2"
+
+
 @dataclass(frozen=True)
 class Fitted:
     """history: a row an epoch, with epoch, loss, accuracy, val_loss, val_accuracy. epoch: whose weights the model has."""
@@ -56,7 +62,7 @@ def compile_classifier(model: keras.Model, params: TrainingParams, by_layer: boo
         by_layer: whether `fit` gets `rates`.
     """
     if model.output_shape[-1] == 1:
-        loss = keras.losses.BinaryCrossentropy(from_logits=True)
+        loss = _binary_crossentropy
         accuracy = keras.metrics.MeanMetricWrapper(_majority_accuracy) if params.softens else keras.metrics.BinaryAccuracy(threshold=0.0)
     elif params.softens:
         loss, accuracy = keras.losses.CategoricalCrossentropy(from_logits=True), keras.metrics.CategoricalAccuracy()
@@ -64,6 +70,16 @@ def compile_classifier(model: keras.Model, params: TrainingParams, by_layer: boo
         loss, accuracy = keras.losses.SparseCategoricalCrossentropy(from_logits=True), keras.metrics.SparseCategoricalAccuracy()
     accuracy.name = "accuracy"
     model.compile(optimizer=build_optimizer(params, by_layer), loss=loss, weighted_metrics=[], metrics=[accuracy])
+
+
+def _binary_crossentropy(targets, logits):
+    """Keras's BinaryCrossentropy from logits, (B, 1) -> (B,).
+
+    TensorFlow's gradient of log1p, which Keras's has in it, takes a reciprocal by an instruction that processors approximate
+    differently. That of softplus is a sigmoid, which has none.
+    """
+    softplus = keras.ops.softplus
+    return keras.ops.mean(targets * softplus(-logits) + (1 - targets) * softplus(logits), axis=-1)
 
 
 def _majority_accuracy(targets, logits):
