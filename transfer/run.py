@@ -1,4 +1,4 @@
-"""`make run`: bring the pipeline up to date, then say in one table what came out, how long it took and what was reused."""
+"""`make run`: repair what a killed DVC left, bring the pipeline up to date, and say in one table what came out, when, and what was reused."""
 
 import json
 import subprocess
@@ -10,13 +10,20 @@ import pandas as pd
 import yaml
 
 from transfer.door import LOGS
+from transfer.errors import PipelineError
 from transfer.models import MODEL_NAMES
+from transfer.repair import repair
 
 METRICS = Path("metrics")
 
 
 def main() -> None:
     started = time.time()
+    try:
+        for line in repair():
+            print(f"run: {line}", flush=True)
+    except PipelineError as error:
+        sys.exit(f"run: {error}")
     finished = subprocess.run([sys.executable, "-m", "dvc", "repro", *sys.argv[1:]], check=False)  # noqa: S603, no shell
     if finished.returncode:
         sys.exit(finished.returncode)
