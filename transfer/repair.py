@@ -56,8 +56,8 @@ def repair_lock() -> str | None:
         LOCK.unlink()
     taken = ", ".join(name for name in entries if name not in kept) or "none"
     return (
-        f"{LOCK} was cut short, as when DVC is killed while it writes it: {len(kept)} of its stages are kept, from the last commit come: {taken}; "
-        f"what is missing comes from DVC's run-cache or is run again. A copy of the damaged file is {DAMAGED}"
+        f"{LOCK} was cut short, as when DVC is killed while it writes it: {len(kept)} of its stages are kept, "
+        f"from the last commit come: {taken}; what is missing comes from DVC's run-cache or is run again. A copy of the damaged file is {DAMAGED}"
     )
 
 

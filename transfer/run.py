@@ -1,4 +1,4 @@
-"""`make run`: repair what a killed DVC left, bring the pipeline up to date, and say in one table what came out, when, and what was reused."""
+"""`make run`: repair what a killed DVC left, bring the pipeline up to date, print what came out, its seconds and what was reused."""
 
 import json
 import subprocess
