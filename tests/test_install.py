@@ -120,20 +120,17 @@ def test_where_uv_cannot_be_had_pip_installs_and_says_why(environment, tmp_path)
     assert (packages(environment) / "thing/__init__.py").exists()
 
 
-def test_pips_own_configuration_holds_for_uv(with_uv, tmp_path):
+def test_pips_own_configuration_holds_for_uv(with_uv, tmp_path, monkeypatch):
     """The index of a file of settings; places that are missing are passed over, as pip does."""
     wheel = build_wheel(tmp_path)
     lock = lock_for(wheel, tmp_path)
     servers.add_to_index(tmp_path / "index", "thing", wheel)
     settings = tmp_path / "pip.conf"
+    monkeypatch.delenv("PIP_INDEX_URL")
     with servers.serve(tmp_path / "index") as index:
         lines = [f"index-url = {index.url}/simple", f"extra-index-url = file://{tmp_path}/nothing", f"find-links = {tmp_path}/nowhere"]
         settings.write_text("\n".join(["[global]", "index-url = http://127.0.0.1:1/simple", "[install]", *lines, ""]))
-        variables = {name: value for name, value in os.environ.items() if name not in ("PIP_INDEX_URL",)} | {
-            "PIP_CONFIG_FILE": str(settings)
-        }
-        command = [str(with_uv / "bin/python"), str(INSTALL), str(lock)]
-        finished = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+        finished = run_install(with_uv, lock, PIP_CONFIG_FILE=str(settings))
     assert finished.returncode == 0, finished.stderr
     assert "installed by uv" in finished.stdout
 
@@ -172,7 +169,10 @@ def test_a_uv_with_another_hash_is_not_run(environment, tmp_path):
     assert not installed(environment)
 
 
-@pytest.mark.parametrize("tool", ["with_uv", "environment"])
+PIP_TOO = pytest.mark.parametrize("tool", ["with_uv", pytest.param("environment", marks=pytest.mark.slow)])
+
+
+@PIP_TOO
 def test_without_a_network_one_sentence_says_what_to_look_at(tool, request, tmp_path):
     environment = request.getfixturevalue(tool)
     finished = run_install(environment, lock_for(build_wheel(tmp_path), tmp_path))
@@ -183,7 +183,7 @@ def test_without_a_network_one_sentence_says_what_to_look_at(tool, request, tmp_
     assert not installed(environment)
 
 
-@pytest.mark.parametrize("tool", ["with_uv", "environment"])
+@PIP_TOO
 def test_a_constraint_of_the_users_that_forbids_what_is_locked_is_not_passed_over(tool, request, tmp_path):
     environment = request.getfixturevalue(tool)
     wheel = build_wheel(tmp_path)

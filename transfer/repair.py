@@ -57,7 +57,8 @@ def repair_lock() -> str | None:
     taken = ", ".join(name for name in entries if name not in kept) or "none"
     return (
         f"{LOCK} was cut short, as when DVC is killed while it writes it: {len(kept)} of its stages are kept, "
-        f"from the last commit come: {taken}; what is missing comes from DVC's run-cache or is run again. A copy of the damaged file is {DAMAGED}"
+        f"from the last commit come: {taken}; what is missing comes from DVC's run-cache or is run again. "
+        f"A copy of the damaged file is {DAMAGED}"
     )
 
 
@@ -118,12 +119,12 @@ def is_complete(entry: object) -> bool:
 
 
 def is_complete_file(item: object) -> bool:
-    """Whether a file's lines name its hash, and with an MD5 its size, and for a folder the number of its files."""
-    if not isinstance(item, dict) or len(item) < 2 or None in item.values() or item.get("hash", "path") not in item:
+    """Whether a file's lines name its path and hash, with an MD5 its size too, and for a folder the number of its files."""
+    if not isinstance(item, dict) or "path" not in item or None in item.values():
         return False
-    if "md5" not in item:
-        return True
-    return "size" in item and ("nfiles" in item or not str(item["md5"]).endswith(".dir"))
+    if "md5" in item:
+        return "size" in item and ("nfiles" in item or not str(item["md5"]).endswith(".dir"))
+    return "hash" not in item and bool({"etag", "checksum"} & item.keys())  # of an address in a bucket or on a server
 
 
 def committed_lock() -> bytes:
