@@ -113,7 +113,7 @@ def test_cut_at_any_byte_it_becomes_a_lock_that_dvc_reads_with_nothing_made_up(f
 def test_what_is_whole_is_kept_and_the_rest_comes_from_the_last_commit(folder, share):
     commit(folder, FULL)
     cut, of_sample = FULL[: int(len(FULL) * share)], "f2d2a37368f5b575c53bdfe088808496"
-    (folder / "dvc.lock").write_bytes(cut.replace(of_sample.encode(), b"0" * 32))  # what has run since the commit
+    (folder / "dvc.lock").write_bytes(cut.replace(of_sample.encode(), b"b" * 32))  # what has run since the commit
     said = repair.repair_lock()
     found = stages_of((folder / "dvc.lock").read_bytes())
     assert list(found) == list(STAGES)
