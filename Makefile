@@ -49,7 +49,7 @@ verify: $(VENV)/installed  ## re-hash all that dvc.lock names, in the workspace 
 	python -m transfer.verify
 
 test: $(VENV)/tested  ## set up, run the tests (under 10 minutes on 2 cores)
-	python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TEST_OPTIONS)
 
 test-slow: $(VENV)/tested  ## the tests that take longer, or fetch the real weights
 	python -m pytest -m slow

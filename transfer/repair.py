@@ -1,10 +1,13 @@
 """Repairs what a killed DVC left half-written, before the next one refuses it, and tells DVC whether there is a git repository.
 
+    python -m transfer.repair
+
 DVC writes `dvc.lock` and `.dvc/tmp/rwlock` in place. Killed in that moment, it leaves the first part of the file. Of `dvc.lock` the entries
 of stages that are whole are kept, and the others are taken from the last commit: an entry is a claim that DVC checks by the hashes of
 what is there, so an old one costs a look into DVC's run-cache, or a run, and is never believed. `rwlock` says only which DVC runs now.
 """
 
+import argparse
 import configparser
 import json
 import re
@@ -24,6 +27,22 @@ DAMAGED = Path(".dvc/tmp/dvc.lock.damaged")
 SETTINGS = Path(".dvc/config.local")
 HEADER = "schema: '2.0'\nstages:\n"
 PATIENCE = 1.0  # seconds: another DVC may be writing the file at this moment
+
+
+def main() -> None:
+    argparse.ArgumentParser(
+        prog="python -m transfer.repair", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    print_repairs("repair")
+
+
+def print_repairs(program: str) -> None:
+    """Repair, and print each line behind the program's name; end the program in a sentence where a person is needed."""
+    try:
+        for line in repair():
+            print(f"{program}: {line}", flush=True)
+    except PipelineError as error:
+        sys.exit(f"{program}: {error}")
 
 
 def repair() -> list[str]:
@@ -160,3 +179,7 @@ def without_git() -> bool:
         return settings.getboolean("core", "no_scm", fallback=False)
     except (configparser.Error, ValueError):
         return False  # DVC reads the same file next, and says what is wrong with it
+
+
+if __name__ == "__main__":
+    main()

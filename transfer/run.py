@@ -10,20 +10,15 @@ import pandas as pd
 import yaml
 
 from transfer.door import LOGS
-from transfer.errors import PipelineError
 from transfer.models import MODEL_NAMES
-from transfer.repair import repair
+from transfer.repair import print_repairs
 
 METRICS = Path("metrics")
 
 
 def main() -> None:
     started = time.time()
-    try:
-        for line in repair():
-            print(f"run: {line}", flush=True)
-    except PipelineError as error:
-        sys.exit(f"run: {error}")
+    print_repairs("run")
     finished = subprocess.run([sys.executable, "-m", "dvc", "repro", *sys.argv[1:]], check=False)  # noqa: S603, no shell
     if finished.returncode:
         sys.exit(finished.returncode)
