@@ -16,7 +16,7 @@ from transfer.comment import about_bytes, about_files, comment
 WORKFLOWS = {name: yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text(encoding="utf-8")) for name in ("pipeline", "gpu")}
 STEPS = {name: [step for job in workflow["jobs"].values() for step in job["steps"]] for name, workflow in WORKFLOWS.items()}
 SCRIPTS = {name: {step["name"]: step["run"] for step in steps if "run" in step} for name, steps in STEPS.items()}
-BYTES = "run: 40 of 45 outputs are the bytes of the commit; not these: metrics/head.json"
+BYTES = "40 of 45 outputs are the bytes of the commit (dvc.lock in HEAD); not metrics/head.json: this machine computes other last bits."
 
 
 @pytest.fixture
@@ -76,6 +76,11 @@ def test_a_run_that_fails_fails_its_step(changed, programs):
     assert run_step(SCRIPTS["pipeline"]["Reproduce"], changed, programs).returncode == 3
     assert (changed / "logs/run.txt").read_text() == "some text\n"
     assert {workflow["defaults"]["run"]["shell"] for workflow in WORKFLOWS.values()} == {"bash"}  # GitHub's default has no pipefail
+
+
+@pytest.mark.parametrize("line", [BYTES, "All 45 outputs are the bytes of the commit (dvc.lock in HEAD)."])
+def test_the_line_of_make_run_on_the_commits_bytes_is_quoted(line):
+    assert about_bytes(f"model accuracy\n\nThe whole run took 3 s.\n{line}\n") == [f"On this runner: {line}", ""]
 
 
 def test_a_base_that_is_no_revision_is_said_so(changed):

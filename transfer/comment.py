@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 SCORES = "metrics/accuracy.json"
-SAME_BYTES = re.compile(r"^.*\d+ of \d+ outputs are the bytes of the commit.*$", flags=re.MULTILINE)  # what `make run` prints
+SAME_BYTES = re.compile(r"^.*\d+ outputs are the bytes of the commit.*$", flags=re.MULTILINE)  # what `make run` prints
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def comment(scores: str, news: list[str]) -> str:
 def about_bytes(printed: str) -> list[str]:
     """The line of `make run` that says how many outputs are the bytes of the commit; none where it printed no such line."""
     found = SAME_BYTES.search(printed)
-    return [f"On this runner {found[0].strip()}", ""] if found else []
+    return [f"On this runner: {found[0].strip()}", ""] if found else []
 
 
 def about_files(uncommitted: list[str]) -> list[str]:
