@@ -12,10 +12,11 @@ RUN apt-get update \
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /opt/transfer
 COPY Makefile requirements.txt ./
-COPY .dvc/config .dvc/whole-files.patch .dvc/
-RUN git init --quiet && make .venv/installed
+COPY tools/install.py tools/uv.txt tools/
+COPY .dvc/config .dvc/
+RUN make .venv/installed
 COPY requirements-gpu.txt remotes/s3.txt ./
-RUN .venv/bin/python -m pip install --quiet --no-deps --require-hashes --requirement requirements-gpu.txt --requirement s3.txt
+RUN .venv/bin/python tools/install.py --no-deps requirements-gpu.txt s3.txt
 
 # The person's own number, so that what is written to a mounted checkout is theirs.
 ARG UID=1000

@@ -8,34 +8,36 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .PHONY: run demo verify test test-slow test-backends reproduce reproduce-jax chaos fuzz audit engines bench lesson seeds sweep scale lint lock clean
 .DEFAULT_GOAL := run
 
-# A marker newer than the lock stands for an environment that holds exactly the lock.
+# A marker newer than the lock, written last, stands for an environment that holds exactly the lock. It holds the path of the project's
+# folder, because programs in an environment do too: after the folder has been moved, `moved` makes it anew.
+moved = $(shell test "$$(cat $(1)/installed 2>/dev/null)" = "$(CURDIR)" || echo moved-here)
+.PHONY: moved-here
+
 # DVC unpickles what lies in its site_cache_dir, and by default that is a folder where anyone may write (CVE-2025-69872).
-# DVC that is killed leaves half a dvc.lock, which it then refuses; the patch says more.
-$(VENV)/installed: requirements.txt .dvc/whole-files.patch
+$(VENV)/installed: requirements.txt $(call moved,$(VENV))
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; name one with: make PYTHON=python3.12")'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --require-hashes --requirement requirements.txt
-	git apply --directory="$$(echo $(VENV)/lib/python*/site-packages)" .dvc/whole-files.patch
+	$(VENV)/bin/python tools/install.py requirements.txt
 	install -d -m 700 "$(CURDIR)/.dvc/tmp/site"
 	$(VENV)/bin/dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site"
-	touch $@
+	@echo "$(CURDIR)" > $@
 
 # A second environment, since JAX, PyTorch and the other engines are gigabytes that nothing else here needs.
-$(BACKENDS)/installed: requirements.txt tests/backends.txt
+$(BACKENDS)/installed: requirements.txt tests/backends.txt $(call moved,$(BACKENDS))
 	$(PYTHON) -m venv --clear $(BACKENDS)
-	$(BACKENDS)/bin/python -m pip install --quiet --require-hashes --requirement requirements.txt
-	$(BACKENDS)/bin/python -m pip install --quiet --requirement tests/backends.txt
-	touch $@
+	$(BACKENDS)/bin/python tools/install.py requirements.txt
+	$(BACKENDS)/bin/python tools/install.py --unhashed tests/backends.txt
+	@echo "$(CURDIR)" > $@
 
 # What only the tests and `make scale` need: the S3 server, Hypothesis, DVC's parts for S3 and SSH, Ray, SimPy.
 $(VENV)/tested: $(VENV)/installed tests/requirements.txt remotes/s3.txt remotes/ssh.txt requirements-ray.txt
-	for lock in $(filter %.txt,$^); do $(VENV)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement $$lock || exit 1; done
+	$(VENV)/bin/python tools/install.py --no-deps $(filter %.txt,$^)
 	touch $@
 
-$(AUDIT)/installed: tests/audit.txt
+$(AUDIT)/installed: tests/audit.txt $(call moved,$(AUDIT))
 	$(PYTHON) -m venv --clear $(AUDIT)
-	$(AUDIT)/bin/python -m pip install --quiet --require-hashes --requirement tests/audit.txt
-	touch $@
+	$(AUDIT)/bin/python tools/install.py tests/audit.txt
+	@echo "$(CURDIR)" > $@
 
 run: $(VENV)/installed  ## set up, run what changed, print the models' table
 	python -m transfer.run
@@ -47,7 +49,7 @@ verify: $(VENV)/installed  ## re-hash all that dvc.lock names, in the workspace 
 	python -m transfer.verify
 
 test: $(VENV)/tested  ## set up, run the tests (under 10 minutes on 2 cores)
-	python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TEST_OPTIONS)
 
 test-slow: $(VENV)/tested  ## the tests that take longer, or fetch the real weights
 	python -m pytest -m slow
@@ -96,8 +98,8 @@ lint: $(VENV)/installed
 	ruff check .
 	ruff format --check .
 
-# The locks are made by uv, which is not part of them: for Linux and macOS, Python 3.11 to 3.13. Those of GPUs, of the remotes and of
-# the tests hold only what requirements.txt does not.
+# The locks are made by uv, which set-up has installed from tools/uv.txt: for Linux and macOS, Python 3.11 to 3.13. Those of GPUs, of the
+# remotes and of the tests hold only what requirements.txt does not.
 UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	--custom-compile-command 'make lock' --quiet
 BEYOND_BASE = $(UV_COMPILE) --constraint requirements.txt $$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.txt)
@@ -105,7 +107,7 @@ BEYOND_BASE = $(UV_COMPILE) --constraint requirements.txt $$(sed -n 's/^\([A-Za-
 GPU := tensorflow[and-cuda] ; sys_platform == 'linux' and platform_machine == 'x86_64'
 # The wheel that has axe-core asks for a second browser driver, 130 MB, which nothing here runs.
 NOT_PLAYWRIGHT := --no-emit-package playwright --no-emit-package greenlet --no-emit-package pyee
-lock:  ## make all locks again from requirements.in and tests/requirements.in, and pins.yaml from them (needs uv)
+lock: $(VENV)/installed  ## make all locks again from requirements.in and tests/requirements.in, and pins.yaml from them
 	$(UV_COMPILE) requirements.in --output-file requirements.txt
 	$(PYTHON) -m transfer.pins
 	echo "$(GPU)" | $(BEYOND_BASE) - --output-file requirements-gpu.txt
@@ -113,6 +115,7 @@ lock:  ## make all locks again from requirements.in and tests/requirements.in, a
 	echo ray | $(BEYOND_BASE) - --output-file requirements-ray.txt
 	$(BEYOND_BASE) $(NOT_PLAYWRIGHT) tests/requirements.in --output-file tests/requirements.txt
 	echo pip-audit | $(UV_COMPILE) - --output-file tests/audit.txt
+	echo uv | $(UV_COMPILE) - --output-file tools/uv.txt
 
 clean:  ## remove the environment and the logs; data and models stay
 	rm -rf $(VENV) $(BACKENDS) $(AUDIT) logs .pytest_cache .ruff_cache

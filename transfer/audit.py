@@ -1,4 +1,4 @@
-"""`make audit`: known vulnerabilities of everything that requirements*.txt and remotes/ pin, by pip-audit.
+"""`make audit`: known vulnerabilities of everything that requirements*.txt, remotes/ and tools/ pin, by pip-audit.
 
 Exits with 0 where none is known, with 1 where some are, and with 2 where the data could not be had: that is no good news.
 """
@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-LOCKS = [*map(Path, ("requirements.txt", "requirements-gpu.txt", "requirements-ray.txt")), *sorted(Path("remotes").glob("*.txt"))]
+LOCKS = [
+    *map(Path, ("requirements.txt", "requirements-gpu.txt", "requirements-ray.txt", "tools/uv.txt")),
+    *sorted(Path("remotes").glob("*.txt")),
+]
 
 
 def main() -> None:

@@ -1,19 +1,18 @@
-"""What a pull request or an experiment changes, as a comment: the scores' differences, and each chart that has both revisions in it.
+"""What a pull request or an experiment changes: the scores' differences as a comment, and the charts of both revisions as a page.
 
-    python -m transfer.comment BASE FOLDER [--experiment NAME]
+    python -m transfer.comment BASE FOLDER [--experiment NAME] [--run FILE]
 
-writes FOLDER/comment.md and a Vega-Lite file a chart beside it; `.github/workflows/` makes pictures of them and posts it all.
+writes FOLDER/comment.md and FOLDER/charts/index.html; `.github/workflows/` posts the one and keeps the other.
 """
 
 import argparse
-import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-SHEETS = ("plots/mistakes/finetuned.png", "plots/augmentation.png")
 SCORES = "metrics/accuracy.json"
+SAME_BYTES = re.compile(r"^.*\d+ outputs are the bytes of the commit.*$", flags=re.MULTILINE)  # what `make run` prints
 
 
 def main() -> None:
@@ -23,29 +22,29 @@ def main() -> None:
     parser.add_argument("base", help="the revision to compare the workspace with")
     parser.add_argument("folder", type=Path, help="gets the files; made where it is missing")
     parser.add_argument("--experiment", metavar="NAME", help="the workspace is this experiment's, so other files than committed are meant")
+    parser.add_argument("--run", metavar="FILE", type=Path, help="what `make run` printed; its line on the commit's bytes is quoted")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    shown = json.loads(dvc("plots", "diff", "--json", options.base))["data"]
-    charts = {title: plots[0]["content"] for title, plots in shown.items() if "content" in plots[0]}
-    for title, content in charts.items():
-        (options.folder / f"{file_name(title)}.vl.json").write_text(
-            content if isinstance(content, str) else json.dumps(content), encoding="utf-8"
-        )
     scores = dvc("metrics", "diff", "--md", "--all", options.base, "--targets", SCORES)
-    news = about_experiment(options.experiment) if options.experiment else about_files(changed_files())
-    (options.folder / "comment.md").write_text(comment(scores, list(charts), news), encoding="utf-8")
+    dvc("plots", "diff", "--out", str(options.folder / "charts"), options.base)
+    news = about_bytes(options.run.read_text(encoding="utf-8")) if options.run else []
+    news += about_experiment(options.experiment) if options.experiment else about_files(changed_files())
+    (options.folder / "comment.md").write_text(comment(scores, news), encoding="utf-8")
 
 
-def comment(scores: str, titles: list[str], news: list[str]) -> str:
-    """Markdown whose pictures are NAME.png beside it, and the sheets that the pipeline draws."""
-    lines = ["## What this changes", "", "Accuracy on the test split:", "", scores.strip(), "", *news]
-    for title in titles:
-        lines += [f"### {title}", "", f"![{title}]({file_name(title)}.png)", ""]
-    lines += ["### Misclassified test images, and augmented views", ""]
-    return "\n".join([*lines, *(f"![{Path(sheet).stem}]({Path(sheet).resolve()})" for sheet in SHEETS if Path(sheet).exists()), ""])
+def comment(scores: str, news: list[str]) -> str:
+    """Markdown with the scores' table and the lines of `news`."""
+    return "\n".join(["## What this changes", "", "Accuracy on the test split:", "", scores.strip(), "", *news])
+
+
+def about_bytes(printed: str) -> list[str]:
+    """The line of `make run` that says how many outputs are the bytes of the commit; none where it printed no such line."""
+    found = SAME_BYTES.search(printed)
+    return [f"On this runner: {found[0].strip()}", ""] if found else []
 
 
 def about_files(uncommitted: list[str]) -> list[str]:
+    """What to do about tracked files that the run changed."""
     if not uncommitted:
         return []
     asked = "The run gave other files than are committed; run `dvc repro` and commit them:"
@@ -53,16 +52,14 @@ def about_files(uncommitted: list[str]) -> list[str]:
 
 
 def about_experiment(name: str) -> list[str]:
+    """How somebody else gets the experiment."""
     return [f"This is the experiment `{name}`: `dvc exp pull origin {name}` fetches it, `dvc exp apply {name}` takes it over.", ""]
 
 
-def file_name(title: str) -> str:
-    return re.sub(r"\W+", "_", title)
-
-
 def changed_files() -> list[str]:
+    """The tracked files that differ from the commit."""
     finished = subprocess.run(["git", "diff", "--name-only"], capture_output=True, text=True, check=True)  # noqa: S607, git is where git is
-    return finished.stdout.split()
+    return finished.stdout.splitlines()
 
 
 def dvc(*words: str) -> str:

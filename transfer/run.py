@@ -1,4 +1,4 @@
-"""`make run`: bring the pipeline up to date, then say what came out, how long it took, what was reused, and what is not the commit's."""
+"""`make run`: repair what a killed DVC left, run what changed, say what came out, its seconds, and which outputs are the commit's bytes."""
 
 import json
 import subprocess
@@ -16,12 +16,14 @@ from transfer.environment import describe_environment
 from transfer.inputs import LOCK, read_pins
 from transfer.models import MODEL_NAMES
 from transfer.pins import in_use, unlike_pins
+from transfer.repair import print_repairs
 
 METRICS = Path("metrics")
 
 
 def main() -> None:
     started = time.time()
+    print_repairs("run")
     finished = subprocess.run([sys.executable, "-m", "dvc", "repro", *sys.argv[1:]], check=False)  # noqa: S603, no shell
     if finished.returncode:
         sys.exit(finished.returncode)
