@@ -1,11 +1,16 @@
 """Fixtures that several test modules share; the builders of tiny worlds are in `worlds` and `pipeline`."""
 
-import transfer  # noqa: F401  its variables come before all that imports NumPy
+import os
+
+# Models in half precision are tested in this process too, and oneDNN held to AVX2 cannot compute them. The stages that it starts inherit
+# it, so that both compute alike; test_instructions.py has what a process without it does.
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "ALL")
+
+import transfer  # noqa: F401  the other variables come before all that imports NumPy
 
 # isort: split
 
 import fcntl
-import os
 import shutil
 from pathlib import Path
 

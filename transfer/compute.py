@@ -7,6 +7,7 @@ import os
 
 from transfer.compute_params import ComputeParams
 from transfer.errors import PipelineError
+from transfer.instructions import allow_all_instructions
 from transfer.lean import keras
 from transfer.parallel import available_cores
 from transfer.replicas import divide_steps
@@ -40,6 +41,8 @@ def set_up(params: ComputeParams, seed: int, threads: int | None = None) -> None
 
 
 def _set_up_tensorflow(params: ComputeParams, threads: int | None) -> None:
+    if params.precision != "float32":
+        allow_all_instructions()  # where the processor has such arithmetic, TensorFlow asks oneDNN for it, which has none within AVX2
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads or 1)
