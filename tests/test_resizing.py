@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -74,7 +74,7 @@ def test_each_runtime_sees_pillows_pixels(kind, runtimes):
 SIDES = st.one_of(st.integers(1, 130), st.sampled_from([1, 2, SIDE // 2, 2 * SIDE, 3 * SIDE, 8 * SIDE, 16, 32, 64, 256, 400]))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(SIDES, SIDES, st.sampled_from(SEEN), st.integers(0, 2**32 - 1))
 def test_it_does_whatever_the_sides(runtimes, height, width, seen, seed):
     pixels = picture(seen, height, width, seed)
@@ -90,7 +90,7 @@ def test_the_layer_does_for_other_sizes(side):
         assert_same({name: np.asarray(layer(pixels[None]))[0] for name, layer in layers.items()}, pixels, side)
 
 
-def test_a_batch_is_its_images(runtimes):
+def test_a_batch_is_its_images():
     batch = np.stack([picture("noise", 50, 30, seed) for seed in range(3)])
     resized = np.asarray(ResizeAsPillow(SIDE, "bicubic")(batch))
     for ours, pixels in zip(resized, batch, strict=True):

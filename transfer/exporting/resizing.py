@@ -85,7 +85,8 @@ def taps(length: tf.Tensor, size: int, interpolation: str) -> tuple[tf.Tensor, t
 def _normalized(values: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
     """PRECISION * values / total, halves away from 0: float32.
 
-    The estimate is at most 2 off. Products beyond 64 bits wrap, the difference of two of them is what it would be without.
+    The estimate is less than 1.5 off, so one step to a neighbour corrects it.
+    Products beyond 64 bits wrap, the difference of two of them is what it would be without.
     """
     positive = tf.maximum(values, -values)
     estimate = tf.floor(tf.cast(positive, tf.float32) * 2048 / (tf.cast(total, tf.float32) / 2048) + 0.5)
