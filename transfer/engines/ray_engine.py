@@ -28,7 +28,7 @@ IN_FLIGHT = 2  # batches a worker's thread has: one that it does, and one that w
 LOOK_EVERY = 1.0  # seconds between two looks at the cluster
 # Where objects are, but never a secret: a node has credentials of its own.
 _PASSED_ON = (
-    *("KERAS_BACKEND", "XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES"),
+    *("KERAS_BACKEND", "XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA"),
     *("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_PROFILE"),
 )
 
