@@ -66,6 +66,14 @@ def test_a_changed_parameter_is_named_and_the_machine_is_not():
     )
 
 
+def test_a_parameter_of_several_stages_is_named_once():
+    stages, committed = changed({"model.h5": "45", "report.html": "56"}), changed({})
+    for content, units in ((stages, 6), (committed, 256)):
+        for name in ("train", "report"):
+            content[name]["params"]["params.yaml"] = {"train": {"units": units}}
+    assert say(stages, committed, MACHINE).endswith("; not model.h5 and report.html: train.units is 6 in params.yaml, 256 in the commit.")
+
+
 def test_both_are_told_apart():
     """The features differ by the processor; the model has another parameter besides."""
     said = say(changed({"cut.npy": "35", "model.h5": "45"}, units=6), COMMITTED, MACHINE)

@@ -52,7 +52,7 @@ def say(stages: dict[str, dict], committed: dict[str, dict], machine: str) -> st
     others = {path: made for path, made in now.items() if path not in then or made.content != then[path].content}
     reasons: dict[str, list[str]] = {}
     for path, made in others.items():
-        found = list(causes(made.stage, stages, committed))
+        found = list(dict.fromkeys(causes(made.stage, stages, committed)))  # several stages may have one parameter
         why = _few(found) if found else f"all that they are made from is the commit's, so this machine computes other last bits: {machine}"
         reasons.setdefault(why, []).append(path)
     if gone := [path for path in then if path not in now]:
