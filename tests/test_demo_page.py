@@ -31,13 +31,20 @@ def browser(tmp_path_factory) -> Iterator[Chrome]:
         yield driver
 
 
+def hear_ctrl_c() -> None:
+    """As a terminal starts a program. A shell without job control has what it starts in the background ignore Ctrl-C, tests included."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture(scope="module")
 def demo(base: Path, tmp_path_factory) -> Iterator[SimpleNamespace]:
     """`python -m stages.demo` in a reproduced world, and where it is."""
     errors = tmp_path_factory.mktemp("demo") / "stderr"
     command = [sys.executable, "-m", "stages.demo", "--port", "0", "--max-megabytes", "1"]
     with errors.open("w") as file:
-        process = subprocess.Popen(command, cwd=base, env=environment(), stdout=subprocess.PIPE, stderr=file, text=True)
+        process = subprocess.Popen(
+            command, cwd=base, env=environment(), stdout=subprocess.PIPE, stderr=file, text=True, preexec_fn=hear_ctrl_c
+        )
     said = process.stdout.readline()
     if "http://127.0.0.1:" not in said:
         pytest.fail(f"{said}{errors.read_text()[-3000:]}")

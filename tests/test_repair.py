@@ -219,6 +219,14 @@ def test_a_project_without_git_runs_and_takes_git_up_again_once_it_is_there(base
     assert "no_scm" not in (project / ".dvc/config.local").read_text()
 
 
+def test_what_a_person_has_set_about_git_stays(folder):
+    (folder / ".git").mkdir()
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
+    assert repair.settle_git() is None
+    assert (folder / ".dvc/config.local").read_text() == "[core]\n    no_scm = true\n"
+
+
 def test_a_clone_that_converts_line_ends_has_the_bytes_that_were_committed(tmp_path):
     """dvc.lock has the hashes of code and sample; Git on Windows is set up to convert them."""
     build_world(tmp_path / "project")

@@ -8,7 +8,6 @@ what is there, so an old one costs a look into DVC's run-cache, or a run, and is
 """
 
 import argparse
-import configparser
 import json
 import re
 import subprocess
@@ -25,6 +24,7 @@ LOCK = Path("dvc.lock")
 BUSY = Path(".dvc/tmp/rwlock")
 DAMAGED = Path(".dvc/tmp/dvc.lock.damaged")
 SETTINGS = Path(".dvc/config.local")
+WITHOUT_GIT = Path(".dvc/tmp/without-git")  # core.no_scm was set here, and not by a person
 HEADER = "schema: '2.0'\nstages:\n"
 PATIENCE = 1.0  # seconds: another DVC may be writing the file at this moment
 
@@ -159,26 +159,23 @@ def settle_git() -> str | None:
     """Have DVC do without git where the folder is in no git repository, and with it again once it is in one."""
     here = Path.cwd()
     in_git = any((folder / ".git").exists() for folder in (here, *here.parents))
-    if in_git != without_git():
-        return None
-    switch = ("--unset", "core.no_scm") if in_git else ("core.no_scm", "true")
-    subprocess.run([sys.executable, "-m", "dvc", "config", "--local", *switch], check=True)  # noqa: S603, no shell
-    if in_git:
+    if in_git and WITHOUT_GIT.exists():  # what a person has set stays
+        configure("--unset", "core.no_scm")
+        WITHOUT_GIT.unlink()
         return "there is a git repository now, so DVC uses it again"
+    if in_git or (SETTINGS.exists() and "no_scm" in SETTINGS.read_text(encoding="utf-8")):
+        return None
+    configure("core.no_scm", "true")
+    WITHOUT_GIT.parent.mkdir(parents=True, exist_ok=True)
+    WITHOUT_GIT.touch()
     return (
         f"{here} is in no git repository, so DVC works without one (core.no_scm in {SETTINGS}); "
         "to compare and keep experiments, make it one: git init && git add --all && git commit -m start"
     )
 
 
-def without_git() -> bool:
-    """Whether DVC is told here to do without git."""
-    settings = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        settings.read(SETTINGS, encoding="utf-8")
-        return settings.getboolean("core", "no_scm", fallback=False)
-    except (configparser.Error, ValueError):
-        return False  # DVC reads the same file next, and says what is wrong with it
+def configure(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", "config", "--local", *words], check=True)  # noqa: S603, no shell
 
 
 if __name__ == "__main__":
