@@ -103,9 +103,10 @@ def test_whatever_decides_the_bytes_changes_the_key(stage, change):
     assert inputs_key("train") != before
 
 
-def test_another_backend_has_other_checkpoints(stage, monkeypatch):
+@pytest.mark.parametrize(("variable", "value"), [("KERAS_BACKEND", "jax"), ("ONEDNN_MAX_CPU_ISA", "SSE41"), ("OPENBLAS_CORETYPE", "Zen")])
+def test_another_backend_or_kernel_has_other_checkpoints(stage, monkeypatch, variable, value):
     before = inputs_key("train")
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv(variable, value)
     assert inputs_key("train") != before
 
 

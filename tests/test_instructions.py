@@ -13,10 +13,9 @@ from threadpoolctl import threadpool_info
 from worlds import TRAINING
 
 from transfer import instructions
-from transfer.instructions import allow_all_instructions, hold_to_avx2
+from transfer.instructions import VARIABLES, allow_all_instructions, hold_to_avx2
 
 ROOT = Path(__file__).parents[1]
-VARIABLES = ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES")
 LIBRARIES = {"numpy", "scipy", "sklearn", "pandas", "tensorflow", "keras", "jax", "torch"}
 FLAGS = {*instructions.processor_information("flags").split()}
 HAS_AVX2 = platform.machine() in instructions.X86_64 and {"avx2", "fma"} <= FLAGS

@@ -3,23 +3,13 @@
 import os
 import platform
 
-from transfer.instructions import processor_information
+from transfer.instructions import VARIABLES, processor_information
 from transfer.parallel import available_cores
 from transfer.pins import in_use, installed
 
 # By these, as Linux names them, the libraries choose their kernels on x86-64.
 _INSTRUCTIONS = ("avx", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
-_VARIABLES = (
-    "KERAS_BACKEND",
-    "CUDA_VISIBLE_DEVICES",
-    "XLA_FLAGS",
-    "TF_ENABLE_ONEDNN_OPTS",
-    "ONEDNN_MAX_CPU_ISA",
-    "OMP_NUM_THREADS",
-    "OPENBLAS_CORETYPE",
-    "NPY_DISABLE_CPU_FEATURES",
-    "NPY_ENABLE_CPU_FEATURES",
-)
+_VARIABLES = ("KERAS_BACKEND", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", *VARIABLES)
 
 
 def describe_environment() -> dict:

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from transfer.errors import PipelineError
+from transfer.instructions import VARIABLES
 from transfer.pins import PINS, in_use, installed, unlike_pins
 
 PIPELINE = Path("dvc.yaml")
@@ -44,13 +45,14 @@ def check_inputs(stage: str) -> None:
 
 
 def inputs_key(stage: str) -> str:
-    """A name that is other whenever the stage would compute other bytes: of its files, parameters, backend and libraries."""
+    """A name that is other whenever the stage would compute other bytes: of its files, parameters, backend, libraries and
+    their kernels."""
     description = describe_stage(stage)
     params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     content = {
         "files": {name: checksum(Path(name)) for name in description.get("deps", [])},
         "params": {name: _value(params, name) for name in params_of(description)},
-        "backend": os.environ.get("KERAS_BACKEND"),
+        "variables": {name: os.environ.get(name) for name in ("KERAS_BACKEND", *VARIABLES)},
         "versions": installed(packages_of(description)),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]

@@ -11,6 +11,15 @@ from pathlib import Path
 
 INFORMATION = Path("/proc/cpuinfo")
 X86_64 = ("x86_64", "AMD64")
+# What libraries choose their kernels by, whoever has set it: another value may give other bytes.
+VARIABLES = (
+    "TF_ENABLE_ONEDNN_OPTS",
+    "ONEDNN_MAX_CPU_ISA",
+    "XLA_FLAGS",
+    "OPENBLAS_CORETYPE",
+    "NPY_DISABLE_CPU_FEATURES",
+    "NPY_ENABLE_CPU_FEATURES",
+)
 ONEDNN_CAP = "ONEDNN_MAX_CPU_ISA"
 _CAPPED = "AVX2"
 _ON_AVX2 = {
