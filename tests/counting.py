@@ -20,6 +20,7 @@ BATCH = 3
 class Doubling:
     files = ()
     needs_gpu = False
+    unused_packages = ()
 
     def __init__(self, deadly: set[int]):
         self.deadly = deadly

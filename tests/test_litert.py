@@ -26,10 +26,12 @@ from transfer.conversion import ConversionError, convert
 from transfer.converted import NETWORK, RECORD, read_converted, read_network
 from transfer.errors import PipelineError
 from transfer.files import write_weights
-from transfer.frozen_pass import choose_runtime, load_network
+from transfer.frozen import as_sent
+from transfer.frozen_pass import ExtractParams, FrozenWork, choose_runtime, load_network
 from transfer.instructions import missing_instructions
 from transfer.litert_network import LiteRTNetwork, divide_cores
 from transfer.parallel import available_memory
+from transfer.pins import in_use
 
 MOBILE = {"name": "MobileNetV3Large", "image_size": 32, "preprocessing": "imagenet", "unfreeze_from": "expanded_conv_12_expand"}
 CPU = ComputeParams(threads=1, device="cpu", precision="float32")
@@ -165,6 +167,13 @@ print(cut.shape, features.shape, {"keras", "tensorflow", "jax", "torch"} & {*sys
     variables = os.environ | {"PYTHONPATH": str(REPOSITORY), "CUDA_VISIBLE_DEVICES": "-1"}
     finished = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
     assert finished.stdout.strip() == "(2, 2, 2, 112) (2, 1, 1, 960) set()"
+
+
+def test_a_worker_needs_only_the_packages_of_its_runtime():
+    extract = ExtractParams(batch_size=64, storage="float32")
+    works = {runtime: FrozenWork(BackboneParams(**MOBILE), extract, CPU, as_sent, runtime) for runtime in ("litert", "keras")}
+    assert {*works["litert"].unused_packages} == {"keras", *in_use(["tensorflow"])}
+    assert works["keras"].unused_packages == ("ai-edge-litert",)
 
 
 def test_a_network_of_other_weights_is_refused(converted):

@@ -29,6 +29,7 @@ class Examined:
 class ExamineWork:
     files = ()
     needs_gpu = False
+    unused_packages = ()
 
     def start(self) -> "Examine":
         return Examine()

@@ -16,6 +16,7 @@ from transfer.converted import NETWORK, RECORD, read_converted, read_network
 from transfer.errors import PipelineError
 from transfer.instructions import missing_instructions
 from transfer.params import Params
+from transfer.pins import in_use
 from transfer.rows import content_key
 
 Runtime = Literal["litert", "keras"]
@@ -73,6 +74,10 @@ class FrozenWork:
     @property
     def needs_gpu(self) -> bool:
         return self.compute.device == "gpu"
+
+    @property
+    def unused_packages(self) -> tuple[str, ...]:
+        return tuple(in_use(("keras", "tensorflow"))) if self.runtime == "litert" else ("ai-edge-litert",)
 
     def start(self) -> "FrozenPass":
         if self.runtime == "keras":

@@ -25,6 +25,7 @@ class ListedWork:
     function: Callable[[Image.Image], Any]
     files = ()
     needs_gpu = False
+    unused_packages = ()
 
     def start(self) -> "ListedFunction":
         return ListedFunction(self.source, self.function)

@@ -23,6 +23,7 @@ class Work(Protocol):
 
     files: tuple[Path, ...]  # of the project, which `start` reads
     needs_gpu: bool
+    unused_packages: tuple[str, ...]  # of those that decide the stage's bytes: a worker may do without them
 
     @property
     def start(self) -> Callable[[], Function]: ...

@@ -76,7 +76,8 @@ class RayEngine:
         """
         cluster = Cluster(self._params)
         try:
-            workers = RayWorkers(cluster, work, self._params, self._packages)
+            packages = [name for name in self._packages if name not in work.unused_packages]
+            workers = RayWorkers(cluster, work, self._params, packages)
             workers.wait()
             yield workers
         finally:
