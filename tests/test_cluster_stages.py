@@ -41,7 +41,8 @@ def bare(base, project) -> Path:
         (project / name).symlink_to(base / name)
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(base / name, project)
-    shutil.copytree(base / "data/weights", project / "data/weights")
+    for name in ("weights", "frozen"):
+        shutil.copytree(base / "data" / name, project / "data" / name)
     return project
 
 
