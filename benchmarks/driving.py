@@ -13,6 +13,7 @@ from transfer.engines.ray_engine import RayEngine
 from transfer.frozen import as_sent
 from transfer.frozen_pass import ExtractParams, FrozenPass, FrozenWork
 from transfer.pins import in_use
+from transfer.resource_params import ResourceParams
 
 VGG16 = BackboneParams(name="VGG16", image_size=64, preprocessing="imagenet", unfreeze_from=None)
 EXTRACT = ExtractParams(batch_size=64, storage="float32")
@@ -41,12 +42,12 @@ class TimedPass:
 
 def drive(address: str, number: str) -> None:
     """Send images through the cluster; print what it took, as JSON."""
-    compute = ComputeParams(threads=1, device="cpu", precision="float32", engine="ray", address=address)
+    compute = ComputeParams(threads=1, device="cpu", precision="float32")
     work = TimedWork(VGG16, EXTRACT, compute, as_sent, "litert")
     images = int(number)
     pixels = np.random.default_rng(0).integers(0, 256, (images, 64, 64, 3), dtype=np.uint8)
     taken, seconds = np.zeros(images, bool), []
-    with RayEngine(compute, in_use(["keras", "numpy", "tensorflow"])).start(work) as workers:
+    with RayEngine(ResourceParams(engine="ray", address=address), in_use(["keras", "numpy", "tensorflow"])).start(work) as workers:
         batches = ((chosen, [pixels[row] for row in chosen]) for chosen in batches_of(range(images), workers.about.size))
         rows = np.empty(images, workers.about.layout)
         print("begins", flush=True)

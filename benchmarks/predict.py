@@ -36,7 +36,7 @@ from transfer.predicting.paths import read_given
 from transfer.predicting.predictor import Predictor, load_predictor
 from transfer.predicting.sheet import PredictionSheet
 from transfer.predicting.writers import csv_writer
-from transfer.rows import RowsParams
+from transfer.resource_params import ResourceParams
 from transfer.sources import read_source
 
 
@@ -102,9 +102,9 @@ def extract(network: FrozenNetwork, images: Path, interpolation: str, folder: Pa
     pictures = CleanImages(decode(network, images, interpolation, folder))
     os.environ["DVC_ROOT"] = str(folder)  # where the rows are kept
     files = folder / "features.npy", folder / "cut.npy"
-    params, rows = load_params(ExtractParams, "extract"), load_params(RowsParams, "rows")
+    params, resources = load_params(ExtractParams, "extract"), load_params(ResourceParams, "resources")
     workers = LocalWorkers(FrozenPass(network, params.storage, as_sent))
-    cache_frozen_pass(workers, pictures, (len(pictures),), files, rows, folder / "checkpoint", "--images")
+    cache_frozen_pass(workers, pictures, (len(pictures),), files, resources.cache_gigabytes, folder / "checkpoint", "--images")
 
 
 def pass_only(network: FrozenNetwork, images: np.ndarray) -> None:

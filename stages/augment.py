@@ -11,20 +11,20 @@ from transfer.engines.choose import load_engine
 from transfer.frozen import cache_frozen_pass
 from transfer.frozen_pass import ExtractParams, FrozenWork, choose_runtime
 from transfer.params import load_params
-from transfer.rows import RowsParams
+from transfer.resource_params import ResourceParams
 from transfer.views import DrawView, Views
 
 
 def main() -> None:
     params = load_params(AugmentParams, "augment")
     architecture, extract = load_params(BackboneParams, "backbone"), load_params(ExtractParams, "extract")
-    compute, rows = load_params(ComputeParams, "compute"), load_params(RowsParams, "rows")
+    compute, resources = load_params(ComputeParams, "compute"), load_params(ResourceParams, "resources")
     images = read_array(inputs_file("train", "images"), ndim=4)
     files = views_file("features"), views_file("cut")
     views, leading = Views(images, params), (params.views, len(images))
     work = FrozenWork(architecture, extract, compute, DrawView(params), choose_runtime(architecture, compute))
     with load_engine("augment").start(work) as workers, resumable("augment") as checkpoint:
-        cache_frozen_pass(workers, views, leading, files, rows, checkpoint.folder, lower_with="augment.views")
+        cache_frozen_pass(workers, views, leading, files, resources.cache_gigabytes, checkpoint.folder, lower_with="augment.views")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A map on a cluster, to be watched and disturbed: `counting.main(ADDRESS, ITEMS, PATIENCE, DEADLY, ...)`
+"""A map on a cluster, to be watched and disturbed: `counting.main(ADDRESS, ITEMS, TIMEOUT, DEADLY, ...)`
 doubles 0, 1, 2, ...
 
 Prints a line a batch as it is done, `done ITEM:RESULT ...`, or the error.
@@ -9,10 +9,10 @@ import signal
 import sys
 import time
 
-from transfer.compute_params import ComputeParams
 from transfer.engines.engine import batches_of
 from transfer.engines.ray_engine import RayEngine
 from transfer.errors import PipelineError
+from transfer.resource_params import ResourceParams
 
 BATCH = 3
 
@@ -43,8 +43,8 @@ class Double:
         return [f"{2 * item}" for item in items]
 
 
-def main(address: str, items: str, patience: str, *deadly: str) -> None:
-    params = ComputeParams(threads=1, device="auto", precision="float32", engine="ray", address=address, patience=float(patience))
+def main(address: str, items: str, timeout: str, *deadly: str) -> None:
+    params = ResourceParams(engine="ray", address=address, timeout=float(timeout))
     try:
         with RayEngine(params, ["numpy"]).start(Doubling({*map(int, deadly)})) as workers:
             for batch, results in workers.map((batch, batch) for batch in batches_of(range(int(items)), BATCH)):

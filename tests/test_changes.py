@@ -41,6 +41,15 @@ PINS = {  # the stages whose bytes a package decides
     "jinja2": ["report"],
     "rich": [],  # in requirements.txt, and no stage's
 }
+RESOURCES = {  # another value for each key of the section
+    "engine": "ray",
+    "address": "127.0.0.1:1",
+    "worker_cpus": 2,
+    "retries": 0,
+    "timeout": 5,
+    "cache_gigabytes": 30,
+    "shards_url": "s3://bucket/shards",
+}
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +81,16 @@ def test_another_version_of_a_package_reruns_the_stages_whose_bytes_it_decides_a
         status = json.loads(call("dvc", "status", "--json", cwd=project).stdout)
         assert [*status] == sorted(stages, key=STAGES.index), package
         assert all(changes == [{"changed deps": {"pins.yaml": {package: "modified"}}}] for changes in status.values()), package
+
+
+def test_no_resource_makes_anything_run_again(base, tmp_path):
+    project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
+    kept = yaml.safe_load((project / "params.yaml").read_text())
+    assert {*kept["resources"]} == {*RESOURCES}
+    for name, value in RESOURCES.items():
+        assert kept["resources"][name] != value, name
+        (project / "params.yaml").write_text(yaml.safe_dump(kept | {"resources": kept["resources"] | {name: value}}))
+        assert json.loads(call("dvc", "status", "--json", cwd=project).stdout) == {}, name
 
 
 def test_new_images_may_bring_a_class(rerun):

@@ -26,8 +26,8 @@ def two_nodes():
 class Counting:
     """tests/counting.py as a process."""
 
-    def __init__(self, address: str, items: int = N, *deadly: int, patience: float = 60):
-        words = [sys.executable, "-c", "import sys, counting; counting.main(*sys.argv[1:])", address, str(items), str(patience)]
+    def __init__(self, address: str, items: int = N, *deadly: int, timeout: float = 60):
+        words = [sys.executable, "-c", "import sys, counting; counting.main(*sys.argv[1:])", address, str(items), str(timeout)]
         environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "PYTHONUNBUFFERED": "1"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         self.process = subprocess.Popen([*words, *map(str, deadly)], env=environment, text=True, **pipes)
@@ -101,14 +101,14 @@ def test_a_node_that_dies_costs_nothing_but_time_and_one_that_joins_works():
 
 
 @pytest.mark.slow
-def test_a_cluster_without_nodes_ends_in_a_sentence_after_patience():
+def test_a_cluster_without_nodes_ends_in_a_sentence_after_the_timeout():
     with cluster(path=str(ROOT / "tests")) as nodes:
         node = nodes.add()
-        counting = Counting(nodes.address, patience=9)
+        counting = Counting(nodes.address, timeout=9)
         counting.wait_for(10)
         node.kill()
         assert "no node was left to work on the cluster" in (said := counting.refusal())
-        assert "compute.patience = 9 s; what was computed is kept: start nodes and run `dvc repro`" in said
+        assert "resources.timeout = 9 s; what was computed is kept: start nodes and run `dvc repro`" in said
         assert nodes.head.processes()
 
 

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 from pipeline import call, draw_image, set_param
 
 from benchmarks.local_cluster import cluster
-from transfer.compute_params import ComputeParams
 from transfer.engines import cluster as joining
 from transfer.engines.ray_engine import RayEngine
 from transfer.errors import PipelineError
-from transfer.inputs import params_of
+from transfer.resource_params import ResourceParams
 
 MADE = {
     "split": ["data/split/manifest.csv", "data/split/rejected.csv", "data/split/duplicates.csv", "data/split/hashes.csv"],
@@ -48,7 +46,7 @@ def bare(base, project) -> Path:
 
 def use_cluster(project: Path, address: str | None, **others) -> None:
     for name, value in {"engine": "ray", "address": address, **others}.items():
-        set_param(project, f"compute.{name}", value)
+        set_param(project, f"resources.{name}", value)
 
 
 def run_stage(project: Path, name: str) -> str:
@@ -73,12 +71,6 @@ def test_every_map_gives_the_bytes_that_this_machine_makes_alone(base, bare, two
     for stage in MADE:
         assert f"2 workers on 2 nodes of {two_nodes.address}" in run_stage(bare, stage)
         assert_made_alike(bare, base, stage)
-
-
-def test_another_engine_runs_nothing_again():
-    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    read = {name for stage in stages.values() for name in params_of(stage) if name.startswith("compute")}
-    assert read == {"compute.threads", "compute.device", "compute.precision", "compute.gpus"}
 
 
 @pytest.mark.slow
@@ -111,14 +103,14 @@ def test_an_image_that_ends_its_worker_is_rejected_and_the_others_are_split_as_w
 def test_an_address_where_nothing_answers_is_refused_at_once(bare):
     use_cluster(bare, "127.0.0.1:1")
     started = time.monotonic()
-    assert "split: compute.address = '127.0.0.1:1': nothing answers there; is the head up (`ray start --head`)" in refusal(bare, "split")
+    assert "split: resources.address = '127.0.0.1:1': nothing answers there; is the head up (`ray start --head`)" in refusal(bare, "split")
     assert time.monotonic() - started < 20
     assert not (bare / "data/split").exists()
 
 
 def test_an_address_that_is_none_is_refused(bare):
     use_cluster(bare, "ray://head")
-    assert "compute.address = 'ray://head'" in refusal(bare, "split")
+    assert "resources.address = 'ray://head'" in refusal(bare, "split")
 
 
 def test_a_machine_outside_of_the_cluster_is_told_how_to_join(monkeypatch, two_nodes):
@@ -144,21 +136,22 @@ def test_ray_that_is_not_installed_is_named_with_its_lock(monkeypatch):
         pass
 
 
-def cluster_params(address: str) -> ComputeParams:
-    return ComputeParams(threads=1, device="cpu", precision="float32", engine="ray", address=address)
+def cluster_params(address: str) -> ResourceParams:
+    return ResourceParams(engine="ray", address=address)
 
 
 @pytest.mark.parametrize(
-    ("others", "said"),
+    ("key", "value", "said"),
     [
-        ({"device": "gpu"}, "compute.device = 'gpu': no node of the cluster at {} has a GPU (its 3 nodes have 0, 0, 0); set auto or cpu"),
-        ({"worker_cpus": 2}, "compute.worker_cpus = 2: no node of the cluster at {} has so many CPUs (its 3 nodes have "),
+        ("compute.device", "gpu", "= 'gpu': no node of the cluster at {} has a GPU (its 3 nodes have 0, 0, 0); set auto or cpu"),
+        ("resources.worker_cpus", 2, "= 2: no node of the cluster at {} has so many CPUs (its 3 nodes have "),
     ],
 )
-def test_what_the_cluster_lacks_is_said_before_work_starts(base, bare, two_nodes, others, said):
-    use_cluster(bare, two_nodes.address, **others)
+def test_what_the_cluster_lacks_is_said_before_work_starts(base, bare, two_nodes, key, value, said):
+    use_cluster(bare, two_nodes.address)
+    set_param(bare, key, value)
     shutil.copytree(base / "data/images", bare / "data/images")
-    assert said.format(two_nodes.address) in refusal(bare, "extract")
+    assert f"{key} {said.format(two_nodes.address)}" in refusal(bare, "extract")
     assert not (bare / "data/features").exists()
 
 
@@ -185,7 +178,7 @@ def test_a_worker_a_node_and_all_nodes_die_and_the_views_are_those_of_one_machin
     alone = {name: (bare / name).read_bytes() for name in MADE["augment"]}
     with cluster() as nodes:
         first, second = nodes.add(), nodes.add()
-        use_cluster(bare, nodes.address, patience=20)
+        use_cluster(bare, nodes.address, timeout=20)
         start_over(bare)
         running = start(bare)
         wait_for_rows(bare, 100)

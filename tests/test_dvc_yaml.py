@@ -14,12 +14,13 @@ import yaml
 
 from transfer import pins
 from transfer.inputs import packages_of, params_of
+from transfer.resource_params import ResourceParams
 
 ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 COMMANDS = {"demo", "label", "predict"}  # in stages/ too, for a person to run: DVC does not, and no section of params.yaml is theirs
-DECIDE_BYTES = {"compute.threads", "compute.device", "compute.precision", "compute.gpus"}
+DECIDES_NO_BYTE = {"resources"}  # sections of params.yaml that no stage may list
 OF_ARRAYS = {"transfer/new_rows.py": "arrays.shard_rows", "transfer/batches.py": "arrays.window"}  # by the module that reads it
 DISTRIBUTIONS = packages_distributions()
 # Packages that a stage needs without importing them, by the one that it imports.
@@ -83,15 +84,15 @@ def named_in(path: str) -> set[str]:
 def parameters_read(path: str) -> set[str]:
     """Sections and keys that a stage's calls of load_params(kind, section) and load_param(kind, key) name; all for read_params().
 
-    Of `compute` only what decides bytes: an engine that was changed would otherwise have everything run again, to the same end.
+    Without `resources`: an engine that was changed would otherwise have everything run again, to the same end.
     Of `arrays` what the modules behind the stage read and decides bytes; its format is in the names of files.
     """
     of_arrays = {key for module, key in OF_ARRAYS.items() if module in modules_behind(path)}
     calls = [node for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
     if any(getattr(call.func, "id", "") == "read_params" for call in calls):
-        return {*PARAMS} - {"compute", "arrays"} | DECIDE_BYTES
+        return {*PARAMS} - DECIDES_NO_BYTE
     read = of_arrays | {call.args[1].value for call in calls if getattr(call.func, "id", "") in ("load_params", "load_param")}
-    return read - {"compute"} | DECIDE_BYTES if "compute" in read else read
+    return read - DECIDES_NO_BYTE
 
 
 def test_every_stage_is_a_file_and_every_file_a_stage_or_a_command():
@@ -152,9 +153,10 @@ def test_every_package_that_decides_bytes_is_pinned_for_some_stage(monkeypatch):
     assert {*pins.BACKENDS["tensorflow"]} <= {*pins.DECIDE_BYTES}
 
 
-def test_every_section_of_params_is_read_by_some_stage():
-    read = {key.split(".")[0] for stage in STAGES.values() for key in params_of(stage)}
-    assert read == set(PARAMS)
+def test_every_section_of_params_is_some_stages_but_for_what_decides_no_byte():
+    listed = {key.split(".")[0] for stage in STAGES.values() for key in params_of(stage)}
+    assert listed == {*PARAMS} - DECIDES_NO_BYTE
+    assert {*ResourceParams.model_fields} == {*PARAMS["resources"]}
 
 
 def test_only_evaluate_reads_the_test_split_and_export_its_pixels():

@@ -15,7 +15,6 @@ from transfer.frozen import CleanImages, as_sent, cache_frozen_pass
 from transfer.frozen_pass import ExtractParams, FrozenNetwork, FrozenPass
 from transfer.keras_network import KerasNetwork
 from transfer.litert_network import LiteRTNetwork
-from transfer.rows import RowsParams
 from transfer.views import DrawView, Views
 
 N = 30
@@ -90,9 +89,9 @@ def cache(project, frozen, pictures, params=FLOAT32, gigabytes=1.0, leading=None
     files = project / "data/features.npy", project / "data/cut.npy"
     for file in files:
         file.unlink(missing_ok=True)
-    rows, checkpoint = RowsParams(gigabytes=gigabytes), project / ".checkpoints/augment/key"
+    checkpoint = project / ".checkpoints/augment/key"
     workers = LocalWorkers(FrozenPass(frozen, params.storage, draw))
-    cache_frozen_pass(workers, pictures, leading or (len(pictures),), files, rows, checkpoint, "augment.views")
+    cache_frozen_pass(workers, pictures, leading or (len(pictures),), files, gigabytes, checkpoint, "augment.views")
     return tuple(file.read_bytes() for file in files)
 
 

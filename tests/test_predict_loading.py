@@ -50,7 +50,12 @@ def test_without_the_features_novelty_says_what_to_do(base, world):
 
 @pytest.mark.parametrize(
     ("section", "name", "value"),
-    [("backbone", "preprocessing", "rescale"), ("decode", "interpolation", "nearest"), ("extract", "storage", "float16")],
+    [
+        ("backbone", "preprocessing", "rescale"),
+        ("decode", "interpolation", "nearest"),
+        ("extract", "storage", "float16"),
+        ("compute", "precision", "bfloat16"),
+    ],
 )
 def test_parameters_that_the_models_were_not_made_with_are_refused(world, section, name, value):
     check_params()

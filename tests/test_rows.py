@@ -189,7 +189,7 @@ def test_segments_of_this_run_stay_and_a_full_store_says_so_once(tmp_path, capsy
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 1
     assert f"{tmp_path} is full" in said[0]
-    assert "rows.gigabytes" in said[0]
+    assert "resources.cache_gigabytes" in said[0]
 
 
 def test_reading_counts_as_use(tmp_path):

@@ -11,7 +11,6 @@ from worlds import write_params
 
 from transfer import held, stores
 from transfer.array_files import inputs_file
-from transfer.array_params import load_array_params
 from transfer.arrays import let_go, read_array, take
 from transfer.bucket import check
 from transfer.errors import PipelineError
@@ -24,7 +23,7 @@ from transfer.stores import Store
 @pytest.fixture
 def store(tmp_path) -> Store:
     (tmp_path / "place").mkdir()
-    return Store(str(tmp_path / "place"), "arrays.url")
+    return Store(str(tmp_path / "place"), "resources.shards_url")
 
 
 def write(path: Path, array: np.ndarray, store: Store, leading: int = 1, shard_rows: int = 4, order=None) -> ShardedArray:
@@ -179,7 +178,7 @@ class Watched(Store):
     """Keeps what was read, and how many whole shards an array may hold: those that were read and not let go."""
 
     def __init__(self, url: str):
-        super().__init__(url, "arrays.url")
+        super().__init__(url, "resources.shards_url")
         self.whole, self.parts, self.lock = [], 0, threading.Lock()
 
     def read(self, name, start=None, end=None):
@@ -192,7 +191,7 @@ class Watched(Store):
 def watched(tmp_path, array, monkeypatch, **kwargs) -> ShardedArray:
     monkeypatch.setattr(held, "SMALL", 0)
     (tmp_path / "place").mkdir()
-    write(tmp_path / "a.shards", array, Store(str(tmp_path / "place"), "arrays.url"), **kwargs)
+    write(tmp_path / "a.shards", array, Store(str(tmp_path / "place"), "resources.shards_url"), **kwargs)
     return ShardedArray(tmp_path / "a.shards", read_index(tmp_path / "a.shards"), Watched(str(tmp_path / "place")), window=2)
 
 
@@ -239,13 +238,13 @@ def test_windows_hold_two_and_read_each_shard_once(tmp_path, monkeypatch):
 )
 def test_a_place_that_cannot_be_one_is_refused(url, words):
     with pytest.raises(PipelineError) as error:
-        Store(url, "arrays.url").check_writable()
-    assert str(error.value).startswith(f"arrays.url = {url!r}: ") and words in str(error.value)
+        Store(url, "resources.shards_url").check_writable()
+    assert str(error.value).startswith(f"resources.shards_url = {url!r}: ") and words in str(error.value)
 
 
 def test_a_place_without_an_answer_is_left_after_a_while(monkeypatch, tmp_path):
     never = threading.Event()
-    store = Store(str(tmp_path), "arrays.url")
+    store = Store(str(tmp_path), "resources.shards_url")
     monkeypatch.setattr(stores, "PATIENCE", 0.2)
     monkeypatch.setattr(store._files, "info", lambda path: never.wait())
     with pytest.raises(PipelineError, match=r"cannot be reached \(no answer within 0.2 seconds\)"):
@@ -254,7 +253,7 @@ def test_a_place_without_an_answer_is_left_after_a_while(monkeypatch, tmp_path):
 
 
 def test_a_store_of_objects_is_written_without_another_name(tmp_path):
-    store = Store("memory://somewhere/below", "arrays.url")
+    store = Store("memory://somewhere/below", "resources.shards_url")
     store._files.mkdir("/somewhere")
     write(tmp_path / "a.shards", random(6, 2), store)
     assert sorted(objects(store)) == sorted(shard.name for shard in read_index(tmp_path / "a.shards").shards)
@@ -273,7 +272,7 @@ def test_names_are_listed_folder_by_folder(tmp_path):
 
 def test_the_format_of_arrays_is_chosen_by_name_and_the_place_by_parameters(project):
     (project / "place").mkdir()
-    write_params(project, arrays={"format": "shards", "url": str(project / "place"), "shard_rows": 4, "window": 3})
+    write_params(project, arrays={"format": "shards", "shard_rows": 4, "window": 3}, resources={"shards_url": str(project / "place")})
     array = random(10, 2, 2, 3)
     with new_rows(inputs_file("train", "features"), (10,), (2, 2, 3), "float32", "x") as rows:
         for row in range(10):
@@ -286,16 +285,27 @@ def test_the_format_of_arrays_is_chosen_by_name_and_the_place_by_parameters(proj
         read_array(write(project / "b.shards", random(4, 2), found.store).path, ndim=4)
 
 
-def test_shards_without_a_place_are_refused(project):
-    write_params(project, arrays={"format": "shards", "url": None})
-    with pytest.raises(PipelineError, match="arrays: format = 'shards' needs a url: s3://bucket/prefix say"):
-        load_array_params()
+@pytest.mark.parametrize("url", [None, ""])
+def test_shards_without_a_place_are_refused(project, url):
+    write_params(project, arrays={"format": "shards"}, resources={"shards_url": url})
+    Path("data").mkdir()
+    Path("place").mkdir()
+    said = r"resources\.shards_url is not set, and shards \(arrays\.format = 'shards'\) need it: s3://bucket/prefix, say"
+    with (
+        pytest.raises(PipelineError, match=said),
+        new_rows(Path("data/images.shards"), (10,), (2, 2, 3), "uint8", "backbone.image_size"),
+    ):
+        pass
+    assert not list(Path("data").iterdir())
+    write(project / "a.shards", random(4, 2), Store(str(project / "place"), "resources.shards_url"))
+    with pytest.raises(PipelineError, match=said):
+        read_array(project / "a.shards")
 
 
 def test_every_shard_of_several_indexes_is_checked_once_and_named_with_its_index(tmp_path, monkeypatch):
     array = random(8, 2)
     found = watched(tmp_path, array, monkeypatch)
-    write(tmp_path / "b.shards", np.concatenate([array[:4], -array[4:]]), Store(found.store.url, "arrays.url"))
+    write(tmp_path / "b.shards", np.concatenate([array[:4], -array[4:]]), Store(found.store.url, "resources.shards_url"))
     indexes = {path: read_index(path) for path in (tmp_path / "a.shards", tmp_path / "b.shards")}
     assert check(indexes, found.store) == [] and len(found.store.whole) == 3
     shared, own = found.index.shards

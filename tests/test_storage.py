@@ -49,7 +49,7 @@ def s3(server, monkeypatch) -> S3:
 
 def test_an_array_goes_to_s3_and_comes_back_with_each_shard_stored_once(s3, tmp_path):
     array = random(2, 11, 3)
-    store = Store(f"s3://{BUCKET}/arrays", "arrays.url")
+    store = Store(f"s3://{BUCKET}/arrays", "resources.shards_url")
     found = write(tmp_path / "a.shards", array, store, leading=2, order=np.random.default_rng(0).permutation(22))
     assert np.array_equal(np.array(found), array)
     assert np.array_equal(found[1][np.array([10, 0])], array[1, [10, 0]])
@@ -88,9 +88,9 @@ def test_a_bucket_that_cannot_be_written_is_said_within_seconds(s3, monkeypatch,
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
     started = time.monotonic()
     with pytest.raises(PipelineError) as error:
-        Store(url, "arrays.url").check_writable()
+        Store(url, "resources.shards_url").check_writable()
     assert time.monotonic() - started < stores.PATIENCE + 5
-    assert str(error.value).startswith(f"arrays.url = {url!r}: ") and words in str(error.value)
+    assert str(error.value).startswith(f"resources.shards_url = {url!r}: ") and words in str(error.value)
     assert "the-secret" not in str(error.value)
 
 
@@ -119,7 +119,7 @@ def on_s3(project: Path, s3: S3, **params: object) -> Path:
         s3.bucket.write(image.relative_to(project.parent).as_posix(), image.read_bytes())
     shutil.rmtree(project / "images")
     place = f"s3://{BUCKET}/{project.name}"
-    own = {"split.source": f"{place}/images", "arrays.format": "shards", "arrays.url": f"{place}/shards", "arrays.shard_rows": 5}
+    own = {"split.source": f"{place}/images", "arrays.format": "shards", "resources.shards_url": f"{place}/shards", "arrays.shard_rows": 5}
     for key, value in (own | params).items():
         set_param(project, key, value)
     return project
@@ -173,7 +173,7 @@ def test_nothing_runs_again_not_even_from_another_bucket(s3, reproduced, tmp_pat
     moved = Path(shutil.copytree(reproduced, tmp_path / "moved", symlinks=True))
     for name in s3.bucket.names("world/shards/"):
         s3.bucket.write(name.replace("world/shards/", "elsewhere/"), s3.bucket.read(name))
-    set_param(moved, "arrays.url", f"s3://{BUCKET}/elsewhere")
+    set_param(moved, "resources.shards_url", f"s3://{BUCKET}/elsewhere")
     assert repro(moved).stages == []
     set_param(moved, "train_head.units", 6)
     assert repro(moved, "train_head").stages == ["train_head"]
@@ -205,8 +205,8 @@ def test_a_damaged_and_a_lost_shard_are_noticed_and_what_is_printed_repairs_them
     set_param(project, "train_head.units", 4)
     call("dvc", "checkout", cwd=project)
     said = call("python", "-m", "transfer.verify", cwd=project, check=False)
-    assert f"data/features/train.shards: shard {damaged} damaged at arrays.url" in said.stdout
-    assert f"data/features/validation_cut.shards: shard {lost} missing at arrays.url" in said.stdout
+    assert f"data/features/train.shards: shard {damaged} damaged at resources.shards_url" in said.stdout
+    assert f"data/features/validation_cut.shards: shard {lost} missing at resources.shards_url" in said.stdout
     for line in [line.strip() for line in said.stdout.splitlines() if line.startswith("    ")]:
         call(*line.split(), cwd=project)
     assert "no problems" in call("python", "-m", "transfer.verify", cwd=project).stdout
@@ -252,7 +252,7 @@ def test_a_stage_that_cannot_write_to_the_bucket_stops_before_it_works(s3, repro
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER)
     refused = call("python", "-m", "stages.extract", cwd=project, check=False)
     assert refused.returncode == 1
-    assert "extract: arrays.url = " in refused.stderr and "refused" in refused.stderr and "Traceback" not in refused.stderr
+    assert "extract: resources.shards_url = " in refused.stderr and "refused" in refused.stderr and "Traceback" not in refused.stderr
     assert json.loads((project / "metrics/accuracy.json").read_text())
 
 
@@ -265,7 +265,7 @@ def test_a_clusters_workers_read_the_bucket_and_the_same_shards_are_made(s3, rep
     with cluster() as nodes:
         nodes.add()
         for name, value in {"engine": "ray", "address": nodes.address}.items():
-            set_param(project, f"compute.{name}", value)
+            set_param(project, f"resources.{name}", value)
         for stage in ("split", "decode", "extract", "augment"):
             assert "1 worker on 1 node of" in call("python", "-m", f"stages.{stage}", cwd=project).stdout
     assert all((project / path).read_bytes() == (reproduced / path).read_bytes() for path in made)

@@ -24,7 +24,7 @@ from transfer.training import compile_classifier, fit
 @pytest.fixture
 def store(tmp_path) -> Store:
     (tmp_path / "place").mkdir()
-    return Store(str(tmp_path / "place"), "arrays.url")
+    return Store(str(tmp_path / "place"), "resources.shards_url")
 
 
 def batches(n: int, batch_size: int, layout: Layout, seed: int = 0, epoch: int = 0) -> list[np.ndarray]:
@@ -128,7 +128,7 @@ def peak():
     return int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
 
 path, url, window = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-array = ShardedArray(path, read_index(path), Store(url, "arrays.url"), window)
+array = ShardedArray(path, read_index(path), Store(url, "resources.shards_url"), window)
 settings = BatchParams(batch_size=20, class_weight=None, label_smoothing=0, mixup=0, seed=0)
 array[:2]
 before, n = peak(), len(array)

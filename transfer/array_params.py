@@ -1,10 +1,12 @@
 """How arrays are kept: one `.npy` each under data/, or shards at a URL."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import PositiveInt, model_validator
+from pydantic import PositiveInt
 
+from transfer.errors import PipelineError
 from transfer.params import Params, load_params
+from transfer.resource_params import ResourceParams
 from transfer.stores import Store
 
 
@@ -13,22 +15,24 @@ class ArrayParams(Params):
 
     format: Literal["npy", "shards"]
     shard_rows: PositiveInt
-    url: str | None
     window: PositiveInt
-
-    @model_validator(mode="after")
-    def _has_a_place(self) -> Self:
-        if self.format == "shards" and not self.url:
-            raise ValueError(
-                "format = 'shards' needs a url: s3://bucket/prefix say, or the absolute path of a folder that all machines see"
-            )
-        return self
-
-    @property
-    def store(self) -> Store:
-        return Store(self.url, "arrays.url")
 
 
 def load_array_params() -> ArrayParams:
-    """The section `arrays`. A stage lists of it in dvc.yaml what decides its bytes: where shards lie does not."""
+    """The section `arrays`; raises PipelineError as `load_params`."""
     return load_params(ArrayParams, "arrays")
+
+
+def open_shard_store() -> Store:
+    """The place of all shards, `resources.shards_url`.
+
+    Raises:
+        PipelineError: no URL is given, or it is not one that a store can be opened at.
+    """
+    url = load_params(ResourceParams, "resources").shards_url
+    if not url:
+        raise PipelineError(
+            "params.yaml: resources.shards_url is not set, and shards (arrays.format = 'shards') need it: s3://bucket/prefix, say, "
+            "or the absolute path of a folder that all machines see"
+        )
+    return Store(url, "resources.shards_url")

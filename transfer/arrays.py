@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transfer.array_params import load_array_params
+from transfer.array_params import load_array_params, open_shard_store
 from transfer.errors import PipelineError
 from transfer.shards import SUFFIX, ShardedArray, read_index
 
@@ -88,5 +88,4 @@ def _open_map(path: Path) -> np.ndarray:
 
 
 def _open_shards(path: Path) -> ShardedArray:
-    params = load_array_params()
-    return ShardedArray(path, read_index(path), params.store, params.window)
+    return ShardedArray(path, read_index(path), open_shard_store(), load_array_params().window)

@@ -1,4 +1,4 @@
-"""`python -m transfer.bucket`: the shards that indexes name, at `arrays.url`: are they there and whole, and which does nobody name?
+"""`python -m transfer.bucket`: check the shards at `resources.shards_url`, find those that no index names, and delete some.
 
 `check` reads every shard of the workspace's indexes. `unused` lists the shards that no index of the workspace, of any commit or of
 any experiment names, and deletes them with `--delete`: only where every one of these indexes is at hand, and where no other project
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dvc.repo import Repo
 
-from transfer.array_params import load_array_params
+from transfer.array_params import open_shard_store
 from transfer.errors import PipelineError
 from transfer.shards import SUFFIX, Index, Shard, read_index
 from transfer.stores import Store
@@ -35,16 +35,14 @@ def main() -> None:
     commands.add_parser("delete", help="delete shards by name").add_argument("names", nargs="+")
     asked = parser.parse_args()
     try:
-        params = load_array_params()
-        if not params.url:
-            raise PipelineError("params.yaml: arrays.url = null: there is no bucket to look into")
+        store = open_shard_store()
         if asked.command == "check":
-            sys.exit(print_check(sorted(Path("data").rglob(f"*{SUFFIX}")), params.store))
+            sys.exit(print_check(sorted(Path("data").rglob(f"*{SUFFIX}")), store))
         if asked.command == "unused":
-            print_unused(params.store, delete=asked.delete)
+            print_unused(store, delete=asked.delete)
         else:
             for name in asked.names:
-                params.store.delete(name)
+                store.delete(name)
     except FileNotFoundError as error:
         sys.exit(f"bucket: {error}: no such shard")
     except PipelineError as error:

@@ -13,7 +13,7 @@ from transfer.checkpoints import FOLDER as CHECKPOINTS
 from transfer.engines.engine import Crashed, Workers, batches_of
 from transfer.errors import PipelineError
 from transfer.new_rows import new_rows
-from transfer.rows import FOLDER, RowsParams, RowStore, content_key, store_folder
+from transfer.rows import FOLDER, RowStore, content_key, store_folder
 
 
 class Pictures(Protocol):
@@ -50,7 +50,7 @@ def cache_frozen_pass(
     pictures: Pictures,
     leading: tuple[int, ...],
     files: tuple[Path, Path],
-    rows: RowsParams,
+    cache_gigabytes: float,
     checkpoint: Path,
     lower_with: str,
 ) -> None:
@@ -61,7 +61,8 @@ def cache_frozen_pass(
         pictures: as many as the product of `leading`, the last index fastest.
         leading: leading shape of both arrays, (N,) or (V, N).
         files: get the features (*leading, h, w, C) and the activations at the cut (*leading, h', w', C').
-        checkpoint: folder that keeps the rows until the stage ends, where `rows` keeps none.
+        cache_gigabytes: what the store may keep; 0 keeps none.
+        checkpoint: folder that keeps the rows until the stage ends, where the store keeps none.
         lower_with: the parameter that makes the arrays smaller, for the message when the disk cannot hold them.
 
     Raises:
@@ -70,7 +71,7 @@ def cache_frozen_pass(
     identity, layout, size = workers.about
     storage = layout["features"].base
     features_file, cut_file = files
-    folder, limit = (store_folder(), int(rows.gigabytes * 1e9)) if rows.gigabytes else (checkpoint, sys.maxsize)
+    folder, limit = (store_folder(), int(cache_gigabytes * 1e9)) if cache_gigabytes else (checkpoint, sys.maxsize)
     with (
         new_rows(features_file, leading, layout["features"].shape, storage.name, lower_with) as features,
         new_rows(cut_file, leading, layout["cut"].shape, storage.name, lower_with) as cut,
@@ -88,12 +89,12 @@ def cache_frozen_pass(
                 if isinstance(content, Crashed):
                     raise PipelineError(
                         f"{features_file}: row {row} ended {content.attempts} workers, one after the other; their node may lack memory: "
-                        "raise compute.worker_cpus, which makes fewer of them"
+                        "raise resources.worker_cpus, which makes fewer of them"
                     )
                 write(row, content)
                 store.put(key, content)
                 computed += 1
-    source = FOLDER if rows.gigabytes else CHECKPOINTS
+    source = FOLDER if cache_gigabytes else CHECKPOINTS
     print(f"{features_file}: {len(pictures) - computed:,} rows were known ({source}), {computed:,} were computed")
 
 

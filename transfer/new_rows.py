@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transfer.array_params import load_array_params
+from transfer.array_params import load_array_params, open_shard_store
 from transfer.arrays import let_go
 from transfer.errors import PipelineError
 from transfer.files import allocate, replacing
@@ -33,7 +33,8 @@ def new_rows(
 ) -> Iterator[NewRows | ShardWriter]:
     """Yield the rows of a new array of shape (*leading, *row_shape) to write to; the file gets its name when the block ends well.
 
-    A name that ends in `.shards` is that of an index; `arrays` in params.yaml says where its shards go and how long they are.
+    A name that ends in `.shards` is that of an index; `arrays.shard_rows` says how long its shards are, `resources.shards_url` where
+    they go.
 
     Args:
         lower_with: the parameter that makes the array smaller, for the message.
@@ -42,8 +43,8 @@ def new_rows(
         PipelineError: the disk has no room for it, or the shards' place cannot be written; said before hours are spent.
     """
     if path.suffix == SUFFIX:
-        params = load_array_params()
-        with new_shards(path, leading, row_shape, dtype, params.shard_rows, params.store, lower_with) as rows:
+        shard_rows = load_array_params().shard_rows
+        with new_shards(path, leading, row_shape, dtype, shard_rows, open_shard_store(), lower_with) as rows:
             yield rows
         return
     path.parent.mkdir(parents=True, exist_ok=True)

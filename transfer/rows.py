@@ -18,17 +18,10 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from pydantic import NonNegativeFloat
-
-from transfer.params import Params
 
 FOLDER = ".rows"
 KEY_BYTES = 32
 ENTRY = np.dtype([("key", "u1", KEY_BYTES), ("checksum", "u1", 16)])
-
-
-class RowsParams(Params):
-    gigabytes: NonNegativeFloat
 
 
 def content_key(*parts: bytes) -> bytes:
@@ -111,7 +104,9 @@ class RowStore:
         if not self._limit:
             return
         if self._room < size and not self._make_room(size):
-            print(f"{self._folder} is full: no more rows are kept for the next run; raise rows.gigabytes = {self._limit / 1e9:g}")
+            print(
+                f"{self._folder} is full: no more rows are kept for the next run; raise resources.cache_gigabytes = {self._limit / 1e9:g}"
+            )
             self._limit = 0
             return
         content = row.tobytes()

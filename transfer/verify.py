@@ -18,7 +18,7 @@ from typing import NamedTuple
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from transfer.array_params import load_array_params
+from transfer.array_params import open_shard_store
 from transfer.bucket import check
 from transfer.errors import PipelineError
 from transfer.shards import SUFFIX, Shard, read_index
@@ -152,11 +152,11 @@ def check_shards(findings: list[Finding], read: Reader) -> list[BadShard]:
     sizes = {shard.name: shard.bytes for index in indexes.values() for shard in index.shards}
     read.files, read.size = read.files + len(sizes), read.size + sum(sizes.values())
     makers = {named.path: named for named in right}
-    return [BadShard(makers[path], shard, state) for path, shard, state in check(indexes, load_array_params().store)]
+    return [BadShard(makers[path], shard, state) for path, shard, state in check(indexes, open_shard_store())]
 
 
 def describe_shard(bad: BadShard) -> str:
-    return f"{bad.named.path}: shard {bad.shard.name} {bad.state} at arrays.url"
+    return f"{bad.named.path}: shard {bad.shard.name} {bad.state} at resources.shards_url"
 
 
 def advise_shards(bad: list[BadShard]) -> list[str]:

@@ -28,7 +28,8 @@ from transfer.hashes import read_hashes, write_hashes
 from transfer.lean import keras
 from transfer.manifest import COLUMNS, SPLITS, UNUSED, class_names, read_manifest, rows_of, write_manifest
 from transfer.params import load_param, load_params
-from transfer.rows import RowsParams, RowStore, content_key
+from transfer.resource_params import ResourceParams
+from transfer.rows import RowStore, content_key
 
 SECTIONS = {
     "split": SplitParams,
@@ -38,7 +39,7 @@ SECTIONS = {
     "audit": AuditParams,
     "backbone": BackboneParams,
     "compute": ComputeParams,
-    "rows": RowsParams,
+    "resources": ResourceParams,
 }
 PARAMS = (REPOSITORY / "params.yaml").read_bytes()
 TEXTS = st.text(max_size=8) | st.sampled_from(

@@ -1,21 +1,21 @@
 """The engine that params.yaml names."""
 
-from transfer.compute_params import ComputeParams
 from transfer.engines.engine import Engine
 from transfer.engines.local import LocalEngine
 from transfer.inputs import describe_stage, packages_of
 from transfer.params import load_params
+from transfer.resource_params import ResourceParams
 
 
 def load_engine(stage: str) -> Engine:
-    """By `compute.engine`. It is no parameter of any stage in dvc.yaml: another engine gives the same bytes, so nothing is run again.
+    """The engine of `resources.engine`, which no stage lists in dvc.yaml: another engine gives the same bytes, so nothing is run again.
 
     Args:
         stage: whose work it is; dvc.yaml has the packages that must be the same everywhere.
     """
-    params = load_params(ComputeParams, "compute")
-    if params.engine == "local":
+    resources = load_params(ResourceParams, "resources")
+    if resources.engine == "local":
         return LocalEngine()
     from transfer.engines.ray_engine import RayEngine
 
-    return RayEngine(params, packages_of(describe_stage(stage)))
+    return RayEngine(resources, packages_of(describe_stage(stage)))

@@ -9,9 +9,9 @@ from typing import Any
 
 import psutil
 
-from transfer.compute_params import ComputeParams
 from transfer.engines import node
 from transfer.errors import PipelineError
+from transfer.resource_params import ResourceParams
 
 HEAD_PATIENCE = 5.0  # seconds: a head that answers nobody does not come back with the same workers
 
@@ -19,7 +19,7 @@ HEAD_PATIENCE = 5.0  # seconds: a head that answers nobody does not come back wi
 class Cluster:
     """The connection: which nodes there are, and whether the head still answers."""
 
-    def __init__(self, params: ComputeParams):
+    def __init__(self, params: ResourceParams):
         self.ray = _import_ray()
         given = params.address or os.environ.get("RAY_ADDRESS") or "auto"
         if ":" in given:
@@ -31,7 +31,7 @@ class Cluster:
         except ConnectionError:
             raise PipelineError(_refused(given)) from None
         except self.ray.exceptions.AuthenticationError as error:
-            raise PipelineError(f"compute.address = {given!r}: {error}") from None
+            raise PipelineError(f"resources.address = {given!r}: {error}") from None
         except (RuntimeError, ValueError, AssertionError) as error:
             raise PipelineError(f"the Ray cluster at {given} cannot be joined: {error}") from None
         self.address = given if ":" in given else self.ray.get_runtime_context().gcs_address
@@ -85,7 +85,7 @@ def _import_ray() -> Any:
         import ray.util.scheduling_strategies
     except ImportError:
         raise PipelineError(
-            "compute.engine = 'ray': Ray is not installed; pip install --no-deps --require-hashes -r requirements-ray.txt, or set local"
+            "resources.engine = 'ray': Ray is not installed; pip install --no-deps --require-hashes -r requirements-ray.txt, or set local"
         ) from None
     ray.cloudpickle.register_pickle_by_value(node)  # a node has no package to import it from
     return ray
@@ -94,7 +94,7 @@ def _import_ray() -> Any:
 def _check_answers(address: str) -> None:
     if not _answers(address):
         raise PipelineError(
-            f"compute.address = {address!r}: nothing answers there; is the head up (`ray start --head`), and may this machine reach it?"
+            f"resources.address = {address!r}: nothing answers there; is the head up (`ray start --head`), and may this machine reach it?"
         )
 
 
@@ -109,9 +109,9 @@ def _answers(address: str) -> bool:
 
 def _refused(given: str) -> str:
     if ":" not in given:
-        return "compute.address = null: no Ray cluster runs on this machine; start one with `ray start --head`, or give host:port"
+        return "resources.address = null: no Ray cluster runs on this machine; start one with `ray start --head`, or give host:port"
     return (
-        f"compute.address = {given!r}: the head answers and does not let this machine in; is the token the cluster's (RAY_AUTH_TOKEN, or "
+        f"resources.address = {given!r}: the head answers and does not let this machine in; is the token the cluster's (RAY_AUTH_TOKEN, or "
         "~/.ray/auth_token), and is RAY_AUTH_MODE set as it is there?"
     )
 
@@ -120,6 +120,6 @@ def _check_is_node(address: str) -> None:
     """Ray itself would look for a minute."""
     if not any(process.info["name"] == "raylet" for process in psutil.process_iter(["name"])):
         raise PipelineError(
-            f"compute.address = {address!r}: this machine is no node of that cluster; make it one that does no work itself: "
+            f"resources.address = {address!r}: this machine is no node of that cluster; make it one that does no work itself: "
             f"`ray start --address={address} --num-cpus=0`"
         )

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import transfer
-from transfer.compute_params import ComputeParams
 from transfer.engines import node
 from transfer.engines.cluster import Cluster
 from transfer.engines.engine import Crashed, Tag, Work
 from transfer.errors import PipelineError
 from transfer.pins import versions
+from transfer.resource_params import ResourceParams
 
 IN_FLIGHT = 2  # batches a worker's thread has: one that it does, and one that waits there, so that it need not
 LOOK_EVERY = 1.0  # seconds between two looks at the cluster
@@ -63,7 +63,7 @@ class _Actor:
 class RayEngine:
     """packages: those that decide the bytes of the work, which must be the same on all nodes as here."""
 
-    def __init__(self, params: ComputeParams, packages: Sequence[str]):
+    def __init__(self, params: ResourceParams, packages: Sequence[str]):
         self._params = params
         self._packages = list(packages)
 
@@ -87,7 +87,7 @@ class RayEngine:
 class RayWorkers:
     """Actors on all nodes, as many as have room; more where nodes join, others for those that end."""
 
-    def __init__(self, cluster: Cluster, work: Work, params: ComputeParams, packages: list[str]):
+    def __init__(self, cluster: Cluster, work: Work, params: ResourceParams, packages: list[str]):
         self._packages = packages
         self._cluster, self._ray, self._params, self._work = cluster, cluster.ray, params, work
         self._actors: list[_Actor] = []
@@ -110,16 +110,16 @@ class RayWorkers:
                 f"compute.device = 'gpu': no node of the cluster at {self._cluster.address} has a GPU ({has}); set auto or cpu"
             )
         raise PipelineError(
-            f"compute.worker_cpus = {needed}: no node of the cluster at {self._cluster.address} has so many CPUs ({has}); lower it"
+            f"resources.worker_cpus = {needed}: no node of the cluster at {self._cluster.address} has so many CPUs ({has}); lower it"
         )
 
     def wait(self) -> None:
-        """Until all that have room are up, or until `patience` is over and at least one is.
+        """Until all that have room are up, or until `resources.timeout` is over and at least one is.
 
         Raises:
             PipelineError: none came up, or one that computes otherwise than this machine or the others.
         """
-        deadline = time.monotonic() + self._params.patience
+        deadline = time.monotonic() + self._params.timeout
         self._look()
         while not self._is_served() or (not all(actor.ready for actor in self._actors) and time.monotonic() < deadline):
             self._take_done(LOOK_EVERY)
@@ -234,7 +234,7 @@ class RayWorkers:
         """Now and then: workers for where there is room; whether there is a cluster at all.
 
         Raises:
-            PipelineError: for `patience` no worker was up, or the head is gone.
+            PipelineError: for `resources.timeout` no worker was up, or the head is gone.
         """
         if time.monotonic() - self._looked < LOOK_EVERY:
             return
@@ -246,16 +246,16 @@ class RayWorkers:
             self._actors += [self._hire(node_id) for _ in range(here, room)]
         if self._is_served():
             self._served = time.monotonic()
-        elif time.monotonic() - self._served > self._params.patience:
+        elif time.monotonic() - self._served > self._params.timeout:
             raise PipelineError(self._unserved(sum(room for node_id, room in rooms.items() if self._cluster.answers(node_id))))
 
     def _unserved(self, room: int) -> str:
-        where = f"on the cluster at {self._cluster.address} for compute.patience = {self._params.patience:g} s"
+        where = f"on the cluster at {self._cluster.address} for resources.timeout = {self._params.timeout:g} s"
         if not room:
             return f"no node was left to work {where}; what was computed is kept: start nodes and run `dvc repro`"
         return (
             f"no worker came up {where}, though there is room for {room}: other jobs may hold it (see `ray status`), or workers end "
-            "as they begin (their logs are in /tmp/ray/session_latest/logs on their node); mend that, or raise compute.patience"
+            "as they begin (their logs are in /tmp/ray/session_latest/logs on their node); mend that, or raise resources.timeout"
         )
 
     def _hire(self, node_id: str) -> _Actor:

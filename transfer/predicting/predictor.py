@@ -182,7 +182,7 @@ def check_params(params: Path = PARAMS, lock: Path = LOCK) -> None:
     now = yaml.safe_load(params.read_text(encoding="utf-8"))
     for key, sections in made.items():
         section, _, only = key.partition(".")
-        then = {only: sections[key]} if only and key in sections else sections.get(section, {})
+        then = sections.get(section, {})
         for name in {only} & {*then} if only else then:
             if then[name] != now[section].get(name):
                 raise PipelineError(

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from transfer.compute_params import PLACE
 from transfer.errors import PipelineError
 from transfer.manifest import read_manifest
 from transfer.models import MODEL_NAMES
@@ -31,7 +30,6 @@ COMPARISON = {
 }
 ISSUES = dict.fromkeys(("path", "split", "class_name", "issue"), "text") | {"score": "number or words", "detail": "text"}
 FEATURE_MAP = dict.fromkeys(("x", "y"), "number") | dict.fromkeys(("class_name", "split", "path"), "text")
-_OF_NO_BYTES = {("compute", name) for name in PLACE} | {("arrays", "url")}
 REQUIRED_METRICS = ("n", "accuracy", "accuracy_low", "accuracy_high")
 
 
@@ -126,7 +124,7 @@ def read_model(name: str) -> ModelResults:
 
 
 def read_params(path: Path = PARAMS_FILE) -> dict[str, dict]:
-    """All sections of params.yaml that decide something, to be shown: unlike `load_params` it does not know what belongs in them.
+    """All sections of params.yaml but `resources`, which decides nothing: to be shown. Unlike `load_params`, whatever stands in them.
 
     Raises:
         PipelineError: missing, no YAML, or a section is none.
@@ -139,7 +137,7 @@ def read_params(path: Path = PARAMS_FILE) -> dict[str, dict]:
         raise PipelineError(f"{path} cannot be read: {error}; restore it from git") from None
     if not isinstance(document, dict) or not all(isinstance(section, dict) for section in document.values()):
         raise PipelineError(f"{path}: sections of parameters were expected; restore it from git")
-    return {name: {key: value for key, value in values.items() if (name, key) not in _OF_NO_BYTES} for name, values in document.items()}
+    return {name: values for name, values in document.items() if name != "resources"}
 
 
 def read_table(path: Path, columns: Mapping[str, Kind]) -> pd.DataFrame:
