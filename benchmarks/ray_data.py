@@ -18,7 +18,7 @@ import ray
 
 from benchmarks.driving import EXTRACT, VGG16
 from benchmarks.local_cluster import cluster
-from benchmarks.nodes import ROOT, run, write_weights
+from benchmarks.nodes import ROOT, run, write_network
 from transfer.compute_params import ComputeParams
 from transfer.engines import node
 from transfer.engines.ray_engine import pack_package
@@ -49,7 +49,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with TemporaryDirectory() as temporary, cluster(path=str(ROOT)) as nodes:
         folder = Path(temporary)
-        write_weights(folder)
+        write_network(folder)
         nodes.add()
         nodes.add()
         rates = []
