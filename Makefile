@@ -5,7 +5,7 @@ BACKENDS := .venv-backends
 AUDIT := .venv-audit
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run demo verify test test-slow test-backends reproduce reproduce-jax chaos fuzz audit engines bench lesson seeds sweep scale lint lock clean
+.PHONY: run demo verify test test-slow test-backends reproduce reproduce-jax chaos fuzz vulnerabilities engines bench lesson seeds sweep scale lint lock clean
 .DEFAULT_GOAL := run
 
 # A marker newer than the lock, written last, stands for an environment that holds exactly the lock. It holds the path of the project's
@@ -29,7 +29,7 @@ $(BACKENDS)/installed: requirements.txt tests/backends.txt $(call moved,$(BACKEN
 	$(BACKENDS)/bin/python tools/install.py --unhashed tests/backends.txt
 	@echo "$(CURDIR)" > $@
 
-# What only the tests and `make scale` need: the S3 server, Hypothesis, DVC's parts for S3 and SSH, Ray, SimPy.
+# What only the tests, `make lint` and `make scale` need: the S3 server, Hypothesis, import-linter, DVC's parts for S3 and SSH, Ray, SimPy.
 $(VENV)/tested: $(VENV)/installed tests/requirements.txt remotes/s3.txt remotes/ssh.txt requirements-ray.txt
 	$(VENV)/bin/python tools/install.py --no-deps $(filter %.txt,$^)
 	touch $@
@@ -40,13 +40,13 @@ $(AUDIT)/installed: tests/audit.txt $(call moved,$(AUDIT))
 	@echo "$(CURDIR)" > $@
 
 run: $(VENV)/installed  ## set up, run what changed, print the models' table
-	python -m transfer.run
+	python -m transfer run
 
-demo: $(VENV)/installed  ## a page on this machine where the trained models can be tried (python -m stages.demo --help)
-	python -m stages.demo
+demo: $(VENV)/installed  ## a page on this machine where the trained models can be tried (python -m transfer demo --help)
+	python -m transfer demo
 
 verify: $(VENV)/installed  ## re-hash all that dvc.lock names, in the workspace and the cache; print what repairs it
-	python -m transfer.verify
+	python -m transfer verify
 
 test: $(VENV)/tested  ## set up, run the tests (under 10 minutes on 2 cores)
 	python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TEST_OPTIONS)
@@ -60,25 +60,25 @@ fuzz: $(VENV)/tested  ## some 20,000 damaged images, archives, tables, arrays an
 	python -m pytest tests/fuzz --hypothesis-profile=fuzz --hypothesis-seed=$(FUZZ_SEED)
 
 test-backends: $(BACKENDS)/installed  ## all stages under JAX and PyTorch, in an environment of their own (gigabytes)
-	$(BACKENDS)/bin/python -m pytest -m slow tests/test_backends.py
+	$(BACKENDS)/bin/python -m pytest -m slow tests/compute/test_backends.py
 
 reproduce: $(VENV)/installed  ## two fresh clones, one on a single core: are all outputs the same bytes? (ten minutes)
-	python -m transfer.reproduce
+	python -m transfer reproduce
 
 reproduce-jax: $(BACKENDS)/installed  ## the same under JAX
-	KERAS_BACKEND=jax $(BACKENDS)/bin/python -m transfer.reproduce
+	KERAS_BACKEND=jax $(BACKENDS)/bin/python -m transfer reproduce
 
 chaos: $(VENV)/tested  ## kill the pipeline at 20 random moments, and see that nothing is lost (half an hour)
-	python -m pytest -m 'slow or not slow' tests/test_chaos.py
+	python -m pytest -m 'slow or not slow' tests/pipeline/test_chaos.py
 
-audit: $(AUDIT)/installed  ## known vulnerabilities of all that is pinned, where pip-audit's data can be reached
-	$(AUDIT)/bin/python -m transfer.audit
+vulnerabilities: $(AUDIT)/installed  ## known vulnerabilities of all that is pinned, where pip-audit's data can be reached
+	$(AUDIT)/bin/python -m transfer vulnerabilities
 
 engines: $(BACKENDS)/installed  ## the frozen pass on this CPU beside ONNX Runtime, OpenVINO and PyTorch
-	$(BACKENDS)/bin/python -m benchmarks.engines
+	$(BACKENDS)/bin/python -m benchmarks.scale_study.other_engines
 
 bench: $(VENV)/installed  ## the pipeline beside the lesson's notebook: seconds, memory, accuracy (half an hour)
-	python -m benchmarks.compare
+	python -m benchmarks.lesson_vs_pipeline
 
 lesson: $(VENV)/installed  ## the lesson's values (docs/lesson.yaml) as an experiment beside the workspace
 	python -m benchmarks.seeds --vary training --preset docs/lesson.yaml --seeds 0
@@ -88,15 +88,16 @@ seeds: $(VENV)/installed  ## mean and standard deviation of test accuracy over o
 	python -m benchmarks.seeds --seeds $(SEEDS)
 
 TRIALS ?= 20
-sweep: $(VENV)/installed  ## better values for the trainings? what benchmarks/sweep.yaml varies, from the caches; TRIALS=40 tries more
-	python -m benchmarks.sweep --trials $(TRIALS)
+sweep: $(VENV)/installed  ## better values for the trainings? what transfer/commands/sweep/space.yaml varies, from the caches; TRIALS=40 tries more
+	python -m transfer sweep --trials $(TRIALS)
 
 scale: $(VENV)/tested  ## a cluster of one node and of two on this machine: images a second, their ratio, and what the simulation predicts
-	python -m benchmarks.nodes
+	python -m benchmarks.cluster.two_nodes
 
-lint: $(VENV)/installed
+lint: $(VENV)/tested  ## ruff, and whether packages import from floors below only (pyproject.toml)
 	ruff check .
 	ruff format --check .
+	lint-imports --no-cache pyproject.toml
 
 # The locks are made by uv, which set-up has installed from tools/uv.txt: for Linux and macOS, Python 3.11 to 3.13. Those of GPUs, of the
 # remotes and of the tests hold only what requirements.txt does not.
@@ -109,7 +110,7 @@ GPU := tensorflow[and-cuda] ; sys_platform == 'linux' and platform_machine == 'x
 NOT_PLAYWRIGHT := --no-emit-package playwright --no-emit-package greenlet --no-emit-package pyee
 lock: $(VENV)/installed  ## make all locks again from requirements.in and tests/requirements.in, and pins.yaml from them
 	$(UV_COMPILE) requirements.in --output-file requirements.txt
-	$(PYTHON) -m transfer.pins
+	$(PYTHON) -m transfer.runtime.pins
 	echo "$(GPU)" | $(BEYOND_BASE) - --output-file requirements-gpu.txt
 	for remote in s3 gs azure ssh; do echo "dvc[$$remote]" | $(BEYOND_BASE) - --output-file remotes/$$remote.txt || exit 1; done
 	echo ray | $(BEYOND_BASE) - --output-file requirements-ray.txt

@@ -24,13 +24,13 @@ from sklearn.metrics import average_precision_score
 from threadpoolctl import threadpool_limits
 
 from stages.audit import AUDITED, AuditParams
-from transfer.auditing.image_problems import find_image_problems, measure
-from transfer.auditing.label_errors import find_label_errors, predict_out_of_fold
-from transfer.auditing.pooled import read_pooled
+from transfer.audit.image_quality import find_image_problems, measure
+from transfer.audit.label_errors import find_label_errors, predict_out_of_fold
+from transfer.dataset.manifest import read_manifest, rows_of
 from transfer.engines.local import LocalEngine
-from transfer.listed import map_listed
-from transfer.manifest import read_manifest, rows_of
-from transfer.params import load_param, load_params
+from transfer.features.pooling import read_pooled
+from transfer.runtime.params import load_param, load_params
+from transfer.sources.verified_images import map_listed
 
 SHARE = 0.05
 

@@ -23,10 +23,10 @@ import keras
 import numpy as np
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-from transfer.backbones import WEIGHTS
-from transfer.manifest import SPLITS, read_manifest
-from transfer.params import load_param
-from transfer.sources import read_source
+from transfer.backbones.registry import WEIGHTS
+from transfer.dataset.manifest import SPLITS, read_manifest
+from transfer.runtime.params import load_param
+from transfer.sources.reader import read_source
 
 SIZE = (64, 64)
 

@@ -20,24 +20,23 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from benchmarks.passing import pass_all
-from stages.decode import DecodeParams
-from transfer.arrays import read_array
-from transfer.backbones import BackboneParams
-from transfer.compute import ComputeParams, set_up
+from benchmarks.throughput import pass_all
+from transfer.backbones.registry import BackboneParams
+from transfer.compute.device import ComputeParams, set_up
 from transfer.engines.local import LocalWorkers
-from transfer.frozen import CleanImages, as_sent, cache_frozen_pass
-from transfer.frozen_pass import ExtractParams, FrozenNetwork, FrozenPass, choose_runtime, load_network
-from transfer.images import read_rgb, resize
-from transfer.new_rows import new_rows
-from transfer.parallel import map_in_order
-from transfer.params import load_param, load_params
-from transfer.predicting.paths import read_given
-from transfer.predicting.predictor import Predictor, load_predictor
-from transfer.predicting.sheet import PredictionSheet
-from transfer.predicting.writers import csv_writer
-from transfer.resource_params import ResourceParams
-from transfer.sources import read_source
+from transfer.features.extraction import CleanImages, as_sent, cache_frozen_pass
+from transfer.features.frozen_network import ExtractParams, FrozenNetwork, FrozenPass, choose_runtime, load_network
+from transfer.inference.columns import PredictionSheet
+from transfer.inference.input_paths import read_given
+from transfer.inference.output_formats import csv_writer
+from transfer.inference.predictor import Predictor, load_predictor
+from transfer.runtime.cores import map_in_order
+from transfer.runtime.params import load_param, load_params
+from transfer.runtime.resource_params import ResourceParams
+from transfer.sources.decoding import DecodeParams, read_rgb, resize
+from transfer.sources.reader import read_source
+from transfer.storage.array_writer import new_rows
+from transfer.storage.arrays import read_array
 
 
 def main() -> None:

@@ -16,28 +16,35 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.passing import pass_all
 from stages.finetune import FinetuneParams
-from transfer.backbone import build_backbone, trainable_tail, with_preprocessing
-from transfer.backbones import BackboneParams
-from transfer.compute import ComputeParams, has_accelerator, set_up
-from transfer.head import build_head
-from transfer.keras_network import KerasNetwork
-from transfer.lean import keras
-from transfer.params import load_params
-from transfer.training import compile_classifier
+from transfer.backbones.keras_network import KerasNetwork
+from transfer.backbones.network import build_backbone, trainable_tail, with_preprocessing
+from transfer.backbones.registry import BackboneParams
+from transfer.classifiers.head import build_head
+from transfer.compute.device import ComputeParams, has_accelerator, set_up
+from transfer.compute.keras import keras
+from transfer.features.frozen_network import FrozenNetwork
+from transfer.runtime.cores import map_in_order
+from transfer.runtime.params import load_params
+from transfer.training.loop import compile_classifier
 
 VGG16 = BackboneParams(name="VGG16", image_size=64, preprocessing="imagenet", unfreeze_from="block5_conv1")
 PRECISIONS = ("float32", "bfloat16", "float16")
 COMPARED = 64  # images whose features are held against the CPU's
 MATRIX = {True: 8192, False: 2048}  # rows of the product, by whether there is an accelerator
 REPEATS = 5
+
+
+def pass_all(network: FrozenNetwork, images: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Activations at the cut and features of each batch, in order, of images (N, H, W, 3)."""
+    batches = (images[start : start + network.batch_size] for start in range(0, len(images), network.batch_size))
+    return (map if network.uses_all_cores else map_in_order)(network, batches)
 
 
 def main() -> None:

@@ -12,20 +12,20 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from transfer.auditing.feature_map import draw_rows, map_features
-from transfer.auditing.image_problems import find_image_problems, measure
-from transfer.auditing.issues import ISSUES, Issue, count_issues, write_issues
-from transfer.auditing.label_errors import find_label_errors, predict_out_of_fold
-from transfer.auditing.near_duplicates import find_near_duplicates
-from transfer.auditing.outliers import find_outliers
-from transfer.auditing.pooled import read_pooled
-from transfer.door import run
+from transfer.audit.feature_map import draw_rows, map_features
+from transfer.audit.image_quality import find_image_problems, measure
+from transfer.audit.issues import ISSUES, Issue, count_issues, write_issues
+from transfer.audit.label_errors import find_label_errors, predict_out_of_fold
+from transfer.audit.near_duplicates import find_near_duplicates
+from transfer.audit.outliers import find_outliers
+from transfer.dataset.manifest import read_manifest, rows_of
+from transfer.dataset.perceptual_hashes import read_hashes
 from transfer.engines.local import LocalEngine
-from transfer.files import write_csv, write_json
-from transfer.hashes import read_hashes
-from transfer.listed import map_listed
-from transfer.manifest import read_manifest, rows_of
-from transfer.params import Params, load_param, load_params
+from transfer.features.pooling import read_pooled
+from transfer.runtime.files import write_csv, write_json
+from transfer.runtime.params import Params, load_param, load_params
+from transfer.runtime.stage import run
+from transfer.sources.verified_images import map_listed
 
 AUDITED = ("train", "validation")
 FEATURE_MAP = Path("data/audit/feature_map.csv")

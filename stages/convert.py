@@ -4,11 +4,11 @@ import hashlib
 import os
 from importlib.util import find_spec
 
-from transfer.backbones import WEIGHTS, BackboneParams
-from transfer.converted import NETWORK, RECORD, Converted
-from transfer.door import run
-from transfer.files import write_bytes, write_json
-from transfer.params import load_params
+from transfer.backbones.converted import NETWORK, RECORD, Converted
+from transfer.backbones.registry import WEIGHTS, BackboneParams
+from transfer.runtime.files import write_bytes, write_json
+from transfer.runtime.params import load_params
+from transfer.runtime.stage import run
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     architecture = load_params(BackboneParams, "backbone")
     if find_spec("tensorflow"):
         os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever backend trains: the converter is TensorFlow's
-    from transfer.backbone import load_backbone, with_preprocessing
+    from transfer.backbones.network import load_backbone, with_preprocessing
 
     frozen = with_preprocessing(load_backbone(architecture), architecture)
     content, problem = try_to_convert(frozen)
@@ -38,7 +38,7 @@ def try_to_convert(frozen) -> tuple[bytes, str | None]:
     """The LiteRT file of a frozen Keras model; if that is impossible no bytes, and the reason."""
     if not find_spec("tensorflow"):
         return b"", "TensorFlow is not installed, and its converter makes the LiteRT file"
-    from transfer.conversion import ConversionError, convert
+    from transfer.backbones.conversion import ConversionError, convert
 
     try:
         return convert(frozen), None

@@ -2,25 +2,20 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 from pydantic import PositiveInt
 from tqdm import tqdm
 
-from transfer.array_files import inputs_file
-from transfer.backbones import image_side
-from transfer.door import run
-from transfer.engines.choose import load_engine
-from transfer.images import Resize
-from transfer.listed import map_listed
-from transfer.manifest import SPLITS, read_manifest, rows_of
-from transfer.new_rows import new_rows
-from transfer.params import Params, load_param, load_params
-
-
-class DecodeParams(Params):
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"]
+from transfer.backbones.registry import image_side
+from transfer.cluster.choose_engine import load_engine
+from transfer.dataset.manifest import SPLITS, read_manifest, rows_of
+from transfer.runtime.params import load_param, load_params
+from transfer.runtime.stage import run
+from transfer.sources.decoding import DecodeParams, Resize
+from transfer.sources.verified_images import map_listed
+from transfer.storage.array_paths import inputs_file
+from transfer.storage.array_writer import new_rows
 
 
 def main() -> None:

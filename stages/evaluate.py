@@ -7,26 +7,26 @@ import numpy as np
 import pandas as pd
 from pydantic import NonNegativeInt, PositiveInt
 
-from transfer.array_files import inputs_file
-from transfer.arrays import read_array
-from transfer.backbone import load_backbone
-from transfer.backbones import BackboneParams
-from transfer.calibration import Calibration, choose_threshold, class_logits, fit_temperature
-from transfer.classifier import Classifier, is_skipped, load_classifier, predict_logits, probabilities
-from transfer.comparison import compare
-from transfer.compute import ComputeParams, set_up
-from transfer.door import run
-from transfer.errors import PipelineError
-from transfer.examples import Examples, read_examples
-from transfer.files import write_csv, write_json
-from transfer.gradcam import heat_maps, overlay, split_at_maps
-from transfer.lean import keras
-from transfer.manifest import class_names, read_manifest, rows_of
-from transfer.mistakes import draw_mistakes, side_by_side, surest_mistakes, write_pictures
-from transfer.models import MODEL_NAMES
-from transfer.params import Params, load_params
-from transfer.scores import class_table, precision_recall, quality, reliability, roc, score
-from transfer.temperatures import CALIBRATION
+from transfer.backbones.network import load_backbone
+from transfer.backbones.registry import BackboneParams
+from transfer.classifiers.names import MODEL_NAMES
+from transfer.classifiers.saved import Classifier, is_skipped, load_classifier, predict_logits, probabilities
+from transfer.classifiers.temperatures import CALIBRATION
+from transfer.compute.device import ComputeParams, set_up
+from transfer.compute.keras import keras
+from transfer.dataset.examples import Examples, read_examples
+from transfer.dataset.manifest import class_names, read_manifest, rows_of
+from transfer.evaluation.calibration import Calibration, choose_threshold, class_logits, fit_temperature
+from transfer.evaluation.comparison import compare
+from transfer.evaluation.gradcam import heat_maps, overlay, split_at_maps
+from transfer.evaluation.mistakes import draw_mistakes, side_by_side, surest_mistakes, write_pictures
+from transfer.evaluation.scores import class_table, precision_recall, quality, reliability, roc, score
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.files import write_csv, write_json
+from transfer.runtime.params import Params, load_params
+from transfer.runtime.stage import run
+from transfer.storage.array_paths import inputs_file
+from transfer.storage.arrays import read_array
 
 MISTAKES = Path("data/mistakes")
 METRICS = Path("metrics")

@@ -13,12 +13,12 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from transfer.backbones import BackboneParams
-from transfer.door import run
-from transfer.exporting.names import FORMATS
-from transfer.files import write_json
-from transfer.models import MODEL_NAMES
-from transfer.params import Params, load_param, load_params
+from transfer.backbones.registry import BackboneParams
+from transfer.classifiers.names import MODEL_NAMES
+from transfer.export.formats import FORMATS
+from transfer.runtime.files import write_json
+from transfer.runtime.params import Params, load_param, load_params
+from transfer.runtime.stage import run
 
 EXPORT = Path("models/export")
 
@@ -46,8 +46,8 @@ def main() -> None:
         return
     # The converters are TensorFlow's, whatever backend trained. Loading it takes seconds, and who wants no file should not wait for it.
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    from transfer.compute import ComputeParams, set_up
-    from transfer.exporting.export import export
+    from transfer.compute.device import ComputeParams, set_up
+    from transfer.export.export import export
 
     compute = load_params(ComputeParams, "compute").model_copy(update={"precision": "float32"})
     set_up(compute, seed=0, threads=compute.threads)

@@ -1,17 +1,17 @@
 """Run every image once through the frozen backbone."""
 
-from transfer.array_files import inputs_file
-from transfer.arrays import read_array
-from transfer.backbones import BackboneParams
-from transfer.checkpoints import resumable
-from transfer.compute_params import ComputeParams
-from transfer.door import run
-from transfer.engines.choose import load_engine
-from transfer.frozen import CleanImages, as_sent, cache_frozen_pass
-from transfer.frozen_pass import ExtractParams, FrozenWork, choose_runtime
-from transfer.manifest import SPLITS
-from transfer.params import load_params
-from transfer.resource_params import ResourceParams
+from transfer.backbones.registry import BackboneParams
+from transfer.cluster.choose_engine import load_engine
+from transfer.compute.params import ComputeParams
+from transfer.dataset.manifest import SPLITS
+from transfer.features.extraction import CleanImages, as_sent, cache_frozen_pass
+from transfer.features.frozen_network import ExtractParams, FrozenWork, choose_runtime
+from transfer.runtime.checkpoints import resumable
+from transfer.runtime.params import load_params
+from transfer.runtime.resource_params import ResourceParams
+from transfer.runtime.stage import run
+from transfer.storage.array_paths import inputs_file
+from transfer.storage.arrays import read_array
 
 
 def main() -> None:

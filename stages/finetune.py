@@ -4,19 +4,19 @@ from typing import Self
 
 from pydantic import model_validator
 
-from transfer.backbone import freeze_below, load_backbone, stitch, trainable_tail
-from transfer.backbones import BackboneParams
-from transfer.checkpoints import resumable
-from transfer.classifier import Classifier, growing_history, load_classifier, save_classifier
-from transfer.compute import ComputeParams, set_up
-from transfer.door import run
-from transfer.examples import read_examples, read_views
-from transfer.instructions import allow_all_instructions
-from transfer.lean import keras
-from transfer.manifest import read_manifest
-from transfer.params import load_params
-from transfer.training import ConvolutionTrainingParams, compile_classifier, fit
-from transfer.unfreezing import UnfreezingParams, rates_by_epoch
+from transfer.backbones.network import freeze_below, load_backbone, stitch, trainable_tail
+from transfer.backbones.registry import BackboneParams
+from transfer.classifiers.saved import Classifier, growing_history, load_classifier, save_classifier
+from transfer.compute.device import ComputeParams, set_up
+from transfer.compute.keras import keras
+from transfer.dataset.examples import read_examples, read_views
+from transfer.dataset.manifest import read_manifest
+from transfer.runtime.checkpoints import resumable
+from transfer.runtime.instructions import allow_all_instructions
+from transfer.runtime.params import load_params
+from transfer.runtime.stage import run
+from transfer.training.loop import ConvolutionTrainingParams, compile_classifier, fit
+from transfer.training.unfreezing import UnfreezingParams, rates_by_epoch
 
 
 class FinetuneParams(ConvolutionTrainingParams, UnfreezingParams):

@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from transfer.array_files import inputs_file
-from transfer.arrays import read_array
-from transfer.augmentation import AugmentParams
-from transfer.backbones import BackboneParams
-from transfer.door import run
-from transfer.manifest import manifest_file, rows_of
-from transfer.params import load_params
-from transfer.reporting.card import write_card
-from transfer.reporting.page import fingerprint, write_page
-from transfer.reporting.prose import ReportParams, describe
-from transfer.reporting.results import read_params, read_results
-from transfer.reporting.sheet import draw_sheet
+from transfer.augmentation.warp import AugmentParams
+from transfer.backbones.registry import BackboneParams
+from transfer.dataset.manifest import manifest_file, rows_of
+from transfer.report.contact_sheet import draw_sheet
+from transfer.report.html_page import fingerprint, write_page
+from transfer.report.model_card import write_card
+from transfer.report.narrative import ReportParams, describe
+from transfer.report.results import read_params, read_results
+from transfer.runtime.params import load_params
+from transfer.runtime.stage import run
+from transfer.storage.array_paths import inputs_file
+from transfer.storage.arrays import read_array
 
 PAGE = Path("plots/report.html")
 SHEET = Path("plots/augmentation.png")

@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
-from transfer.door import run
-from transfer.engines.choose import load_engine
-from transfer.errors import PipelineError
-from transfer.examining import Examined, examine
-from transfer.files import replacing, write_csv
-from transfer.hashes import write_hashes
-from transfer.manifest import SPLITS, UNUSED, class_names, write_manifest
-from transfer.params import Params, load_params
-from transfer.partition import assign, connected_groups, quotas
-from transfer.sources import Layout, find_layout
+from transfer.cluster.choose_engine import load_engine
+from transfer.dataset.manifest import SPLITS, UNUSED, class_names, write_manifest
+from transfer.dataset.perceptual_hashes import write_hashes
+from transfer.dataset.splitting import assign, connected_groups, quotas
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.files import replacing, write_csv
+from transfer.runtime.params import Params, load_params
+from transfer.runtime.stage import run
+from transfer.sources.layout import Layout, find_layout
+from transfer.sources.scan import Examined, examine
 
 REJECTED = Path("data/split/rejected.csv")
 DUPLICATES = Path("data/split/duplicates.csv")

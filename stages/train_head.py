@@ -1,16 +1,16 @@
 """Method 1: train a dense head on clean bottleneck features."""
 
-from transfer.backbone import build_backbone, freeze_below, stitch
-from transfer.backbones import BackboneParams
-from transfer.checkpoints import resumable
-from transfer.classifier import Classifier, growing_history, save_classifier
-from transfer.compute import ComputeParams, set_up
-from transfer.door import run
-from transfer.examples import read_examples
-from transfer.head import build_head
-from transfer.manifest import class_names, read_manifest
-from transfer.params import load_params
-from transfer.training import HeadTrainingParams, compile_classifier, fit
+from transfer.backbones.network import build_backbone, freeze_below, stitch
+from transfer.backbones.registry import BackboneParams
+from transfer.classifiers.head import build_head
+from transfer.classifiers.saved import Classifier, growing_history, save_classifier
+from transfer.compute.device import ComputeParams, set_up
+from transfer.dataset.examples import read_examples
+from transfer.dataset.manifest import class_names, read_manifest
+from transfer.runtime.checkpoints import resumable
+from transfer.runtime.params import load_params
+from transfer.runtime.stage import run
+from transfer.training.loop import HeadTrainingParams, compile_classifier, fit
 
 
 class TrainHeadParams(HeadTrainingParams):

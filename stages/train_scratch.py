@@ -2,17 +2,18 @@
 
 from pydantic import Field, PositiveInt
 
-from transfer.augmentation import AugmentParams
-from transfer.checkpoints import resumable
-from transfer.classifier import Classifier, growing_history, save_classifier, save_skipped
-from transfer.compute import ComputeParams, set_up
-from transfer.door import run
-from transfer.examples import read_examples
-from transfer.instructions import allow_all_instructions
-from transfer.manifest import class_names, read_manifest
-from transfer.params import load_params
-from transfer.small_network import View, build_small_network
-from transfer.training import ConvolutionTrainingParams, compile_classifier, fit
+from transfer.augmentation.views import View
+from transfer.augmentation.warp import AugmentParams
+from transfer.classifiers.saved import Classifier, growing_history, save_classifier, save_skipped
+from transfer.classifiers.scratch import build_small_network
+from transfer.compute.device import ComputeParams, set_up
+from transfer.dataset.examples import read_examples
+from transfer.dataset.manifest import class_names, read_manifest
+from transfer.runtime.checkpoints import resumable
+from transfer.runtime.instructions import allow_all_instructions
+from transfer.runtime.params import load_params
+from transfer.runtime.stage import run
+from transfer.training.loop import ConvolutionTrainingParams, compile_classifier, fit
 
 
 class TrainScratchParams(ConvolutionTrainingParams):

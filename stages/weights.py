@@ -6,15 +6,24 @@ from typing import Literal, Self
 
 from pydantic import NonNegativeInt, model_validator
 
-from transfer.backbone import build_backbone
-from transfer.backbones import LAYERS, WEIGHTS, find_architecture, is_own_model
-from transfer.door import run
-from transfer.errors import PipelineError
-from transfer.files import write_json, write_weights
-from transfer.lean import keras
-from transfer.own_model import read_own_model
-from transfer.params import Params, load_param, load_params
-from transfer.pretrained import DIGESTS, SOURCES, Source, SourceUnavailableError, UserFile, check_digest, differences, load_first
+from transfer.backbones.keras_file import read_own_model
+from transfer.backbones.network import build_backbone
+from transfer.backbones.registry import LAYERS, WEIGHTS, find_architecture, is_own_model
+from transfer.backbones.weight_sources import (
+    DIGESTS,
+    SOURCES,
+    Source,
+    SourceUnavailableError,
+    UserFile,
+    check_digest,
+    differences,
+    load_first,
+)
+from transfer.compute.keras import keras
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.files import write_json, write_weights
+from transfer.runtime.params import Params, load_param, load_params
+from transfer.runtime.stage import run
 
 
 class WeightsParams(Params):

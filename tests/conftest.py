@@ -1,4 +1,4 @@
-"""Fixtures that several test modules share; the builders of tiny worlds are in `worlds` and `pipeline`."""
+"""Fixtures that several test modules share; the builders of tiny worlds are in tests/helpers."""
 
 import os
 
@@ -15,7 +15,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pipeline import STAGES, build_world, call, repro
+
+from tests.helpers.tiny_pipeline import STAGES, build_world, call, repro
 
 MEANWHILE = 8  # files
 

@@ -1,5 +1,5 @@
-"""What the stages share: one module an idea, cut by who uses it, since DVC tracks files."""
+"""What stages and commands are made of: packages on floors, each of which imports from those below only (CONTRIBUTING.md)."""
 
-from transfer.instructions import hold_to_avx2
+from transfer.runtime.instructions import hold_to_avx2
 
 hold_to_avx2()  # before any module below imports NumPy or TensorFlow

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from transfer.errors import PipelineError
-from transfer.images import BadImageError
+from transfer.runtime.errors import PipelineError
+from transfer.sources.decoding import BadImageError
 
 SECONDS = 10  # for one input of a few kilobytes: a reader that takes longer hangs
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from flask import Flask, Response, abort, render_template, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from transfer.errors import PipelineError
-from transfer.images import MAX_PIXELS, BadImageError
+from transfer.runtime.errors import PipelineError
+from transfer.sources.decoding import MAX_PIXELS, BadImageError
 
 if TYPE_CHECKING:  # it takes TensorFlow's seconds
     from transfer.demo.service import Service
 
 TEMPLATES = Path(__file__).parent / "templates"
-REPORT_STYLE = Path(__file__).parents[1] / "reporting/templates/report.css"  # the page looks as the report does
+REPORT_STYLE = Path(__file__).parents[1] / "report/templates/report.css"  # the page looks as the report does
 NAMED_CLASSES = 12
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "

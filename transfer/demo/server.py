@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from flask import Flask
 from waitress import create_server
 
-from transfer.errors import PipelineError
+from transfer.runtime.errors import PipelineError
 
 _THREADS = 4  # one image is looked at at a time; the others hand out the page meanwhile
 _CONNECTIONS = 32  # each may hold an image of the largest size that is allowed

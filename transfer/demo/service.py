@@ -8,20 +8,20 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from transfer.array_files import inputs_file
-from transfer.arrays import read_array
-from transfer.backbone import load_backbone
-from transfer.backbones import BackboneParams
-from transfer.errors import PipelineError
-from transfer.gradcam import heat_maps, overlay, split_at_maps
-from transfer.images import read_rgb
-from transfer.lean import keras
-from transfer.manifest import read_manifest, rows_of
-from transfer.params import load_params
-from transfer.predicting.novelty import pool
-from transfer.predicting.predictor import NOT_FINITE, Predictor, load_predictor
-from transfer.predicting.rows import ranking
-from transfer.predicting.sheet import UNLIKE
+from transfer.backbones.network import load_backbone
+from transfer.backbones.registry import BackboneParams
+from transfer.compute.keras import keras
+from transfer.dataset.manifest import read_manifest, rows_of
+from transfer.evaluation.gradcam import heat_maps, overlay, split_at_maps
+from transfer.features.pooling import pool
+from transfer.inference.columns import UNLIKE
+from transfer.inference.predictions import ranking
+from transfer.inference.predictor import NOT_FINITE, Predictor, load_predictor
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.params import load_params
+from transfer.sources.decoding import read_rgb
+from transfer.storage.array_paths import inputs_file
+from transfer.storage.arrays import read_array
 
 MOST_CLASSES = 5
 MOST_NEAREST = 5

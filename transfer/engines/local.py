@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from transfer.engines.engine import Function, Tag, Work
-from transfer.parallel import map_in_order
+from transfer.engines.base import Function, Tag, Work
+from transfer.runtime.cores import map_in_order
 
 
 class LocalEngine:

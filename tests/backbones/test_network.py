@@ -1,0 +1,99 @@
+"""The backbone's cut, freezing and preprocessing."""
+
+import numpy as np
+import pytest
+
+from transfer.backbones.network import build_backbone, build_preprocessing, freeze_below, load_backbone, stitch, with_preprocessing
+from transfer.backbones.registry import BackboneParams
+from transfer.classifiers.head import build_head
+from transfer.runtime.errors import PipelineError
+
+
+def architecture(**changes) -> BackboneParams:
+    defaults = {"name": "VGG16", "image_size": 32, "preprocessing": "imagenet", "unfreeze_from": "block5_conv1"}
+    return BackboneParams(**defaults | changes)
+
+
+@pytest.fixture(scope="module")
+def vgg16():
+    return build_backbone("VGG16", 64)
+
+
+def test_shapes_at_64_pixels_are_those_of_the_design(vgg16):
+    cut, features = with_preprocessing(vgg16, architecture(image_size=64)).output_shape
+    assert cut == (None, 4, 4, 512)
+    assert features == (None, 2, 2, 512)
+
+
+def test_the_head_with_132_units_has_the_lessons_parameters():
+    head = build_head((2, 2, 512), units=132, dropout=0.5, normalize=True, n_classes=2)
+    assert head.count_params() == 270_601
+    assert head.output_shape == (None, 1)
+
+
+def test_more_than_two_classes_get_a_logit_each():
+    assert build_head((2, 2, 512), units=8, dropout=0, normalize=False, n_classes=5).output_shape == (None, 5)
+
+
+def test_a_normalizing_head_does_not_see_the_scale_of_the_features():
+    head = build_head((2, 2, 8), units=8, dropout=0, normalize=True, n_classes=2)
+    features = np.random.default_rng(0).random((4, 2, 2, 8), dtype=np.float32)
+    np.testing.assert_allclose(head.predict_on_batch(features), head.predict_on_batch(features * 300), rtol=1e-4)
+
+
+def test_features_of_a_black_image_do_not_break_a_normalizing_head():
+    head = build_head((2, 2, 8), units=8, dropout=0, normalize=True, n_classes=2)
+    assert np.isfinite(head.predict_on_batch(np.zeros((1, 2, 2, 8), dtype=np.float32))).all()
+
+
+def test_the_summary_counts_trainable_and_frozen_parameters(vgg16, capsys):
+    params = architecture(image_size=64)
+    head = build_head((2, 2, 512), units=132, dropout=0, normalize=True, n_classes=2)
+    freeze_below(vgg16, None)
+    stitch(vgg16, head, params).summary()
+    frozen = capsys.readouterr().out
+    assert "Trainable params: 270,601" in frozen
+    assert "Non-trainable params: 14,714,688" in frozen
+    freeze_below(vgg16, "block5_conv1")
+    stitch(vgg16, head, params).summary()
+    tuned = capsys.readouterr().out
+    assert "Trainable params: 7,350,025" in tuned
+    assert "Non-trainable params: 7,635,264" in tuned
+
+
+def test_freezing_below_a_layer_leaves_it_and_what_follows_trainable(vgg16):
+    freeze_below(vgg16, "block5_conv1")
+    assert [layer.name for layer in vgg16.layers if layer.trainable] == ["block5_conv1", "block5_conv2", "block5_conv3", "block5_pool"]
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "expected"),
+    [
+        ("imagenet", [30 - 103.939, 20 - 116.779, 10 - 123.68]),
+        ("rescale", [10 / 255, 20 / 255, 30 / 255]),
+        ("none", [10, 20, 30]),
+    ],
+)
+def test_preprocessing_is_the_backbones_own_and_leaves_its_input_alone(preprocessing, expected):
+    params = architecture(preprocessing=preprocessing)
+    images = np.tile(np.array([10, 20, 30], dtype=np.float32), (1, 32, 32, 1))
+    before = images.copy()
+    pixels = build_preprocessing(params).predict_on_batch(images)
+    np.testing.assert_allclose(pixels[0, 0, 0], expected, rtol=1e-5)
+    assert np.array_equal(images, before)
+
+
+def test_missing_and_damaged_weights_say_so(tmp_path):
+    missing = tmp_path / "backbone.weights.h5"
+    with pytest.raises(PipelineError, match="is missing; run `dvc repro weights`"):
+        load_backbone(architecture(), missing)
+    missing.write_bytes(b"no HDF5")
+    with pytest.raises(PipelineError, match="is damaged or not of VGG16"):
+        load_backbone(architecture(), missing)
+
+
+def test_stitching_shares_the_weights(vgg16):
+    head = build_head((2, 2, 512), units=4, dropout=0, normalize=True, n_classes=2)
+    classifier = stitch(vgg16, head, architecture(image_size=64))
+    assert classifier.count_params() == vgg16.count_params() + head.count_params()
+    assert {id(v) for v in classifier.variables} == {id(v) for v in [*vgg16.variables, *head.variables]}

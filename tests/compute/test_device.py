@@ -1,0 +1,67 @@
+"""Device, precision and what the backends are told; that all backends compute the same is test_backends.py."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.helpers.tiny_pipeline import ROOT, call
+from tests.helpers.tiny_sources import write_params
+from transfer.classifiers.head import build_head
+from transfer.compute.data_parallel import divide_steps
+from transfer.compute.device import ComputeParams
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.params import load_params
+
+
+@pytest.fixture
+def bfloat16():
+    """The policy that `compute.precision: bfloat16` sets, for one test."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "choices"),
+    [("device", "tpu", "'auto', 'cpu' or 'gpu'"), ("precision", "float8", "'float32', 'bfloat16' or 'float16'")],
+)
+def test_an_unknown_choice_is_refused_with_the_list_of_choices(project, key, value, choices):
+    write_params(project, compute={key: value})
+    with pytest.raises(PipelineError, match=f"compute.{key} = '{value}': .*{choices}"):
+        load_params(ComputeParams, "compute")
+
+
+def test_a_gpu_that_is_not_there_ends_in_a_sentence(project, monkeypatch):
+    """In a process of its own: a backend is set up once, before its first operation."""
+    write_params(project, compute={"device": "gpu"})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    finished = call("python", "-m", "stages.extract", cwd=project, check=False)
+    assert finished.returncode == 1
+    assert f"extract: compute.device = 'gpu': {keras.config.backend()} sees no GPU; set auto or cpu" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.skipif(keras.config.backend() == "jax", reason="there it is done: test_backends.py")
+def test_steps_are_divided_over_gpus_with_jax_alone():
+    with pytest.raises(PipelineError, match=r"compute\.gpus = 2: Keras divides training steps with JAX only, this is \w+; set 1"):
+        divide_steps(2)
+
+
+def test_a_backend_that_keras_cannot_load_ends_in_a_sentence(project, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "abacus")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    finished = call("python", "-m", "stages.extract", cwd=project, check=False)
+    assert finished.returncode == 1
+    assert "KERAS_BACKEND=abacus: Keras cannot load it" in finished.stderr
+    assert "choose tensorflow, or jax or torch" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_bfloat16_leaves_weights_and_logits_float32(bfloat16):
+    head = build_head((2, 2, 8), units=4, dropout=0, normalize=True, n_classes=3)
+    assert head.get_layer("hidden").compute_dtype == "bfloat16"
+    assert {weight.dtype for weight in head.weights} == {"float32"}
+    logits = head.predict_on_batch(np.ones((2, 2, 2, 8), dtype=np.float32))
+    assert logits.dtype == np.float32

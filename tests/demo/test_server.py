@@ -1,0 +1,296 @@
+"""`python -m transfer demo`: the answers are predict's, and nobody gets more out of the server than these."""
+
+import base64
+import contextlib
+import http.client
+import io
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.helpers.tiny_sources import encode, picture
+from transfer.commands import demo
+from transfer.demo.app import HEADERS, create_app
+from transfer.demo.server import listen, names_of, serve, url
+from transfer.runtime.errors import PipelineError
+from transfer.sources.decoding import BadImageError
+
+MOST = 1_000_000
+OURS = {"base_url": "http://127.0.0.1:8000"}
+
+
+@pytest.fixture(scope="module", params=["finetuned", "head"])
+def service(base, request):
+    from transfer.demo.service import load_service
+
+    with contextlib.chdir(base):
+        return load_service(request.param, "bilinear")
+
+
+@pytest.fixture(scope="module")
+def manifest(base) -> pd.DataFrame:
+    return pd.read_csv(base / "data/split/manifest.csv")
+
+
+def content_of(base: Path, path: str) -> bytes:
+    return (base / "images" / path).read_bytes()
+
+
+def pixels_of(data_url: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data_url.partition(",")[2]))))
+
+
+def test_an_answer_is_that_of_evaluate_and_of_predict(base, service):
+    evaluated = list(pd.read_csv(base / f"plots/predictions/{service.name}.csv").itertuples())
+    contents = [content_of(base, one.path) for one in evaluated]
+    predictions = service._predictor.predict(np.stack([service._predictor.decode(content) for content in contents]))
+    for one, content, predicted in zip(evaluated, contents, predictions, strict=True):
+        answer = json.loads(json.dumps(service.answer(content)))
+        assert (answer["predicted"], answer["probability"]) == (one.predicted, one.probability)
+        assert [each["name"] for each in answer["classes"]] == [one.predicted, *({"a", "b"} - {one.predicted})]
+        assert (answer["distance"], answer["unlike"]) == (round(predicted.distance, 6), round(predicted.percentile, 2))
+
+
+def test_the_heat_is_that_of_evaluates_pictures(base, service, manifest):
+    """The tiny world's images are as large as a thumbnail, and PNGs lose nothing; so the map over them is compared bit by bit."""
+    from transfer.evaluation.gradcam import heat_maps, overlay
+
+    test = manifest[manifest["split"] == "test"].reset_index(drop=True)
+    cut = np.load(base / "data/features/test_cut.npy")
+    for row, path in enumerate(test["path"][:3]):
+        answer = service.answer(content_of(base, path))
+        target = service.class_names.index(answer["predicted"])
+        (heat,) = heat_maps(service._split_at, cut, np.array([row]), np.array([target]))
+        image = pixels_of(answer["picture"])
+        assert (image == np.asarray(Image.open(base / "images" / path))).all()
+        assert (pixels_of(answer["heat"]) == overlay(image, heat)).all()
+        assert answer["is_seen"] == heat.any()
+
+
+def test_a_training_image_is_the_nearest_to_itself(base, service, manifest):
+    train = manifest[manifest["split"] == "train"].reset_index(drop=True)
+    images = np.load(base / "data/images/train.npy")
+    for row in (0, len(train) - 1):
+        nearest = service.answer(content_of(base, train["path"][row]))["nearest"]
+        assert (nearest[0]["path"], nearest[0]["class"], nearest[0]["distance"]) == (train["path"][row], train["class_name"][row], 0)
+        assert (pixels_of(nearest[0]["picture"]) == images[row]).all()
+        assert len(nearest) == 5
+        assert [each["distance"] for each in nearest] == sorted(each["distance"] for each in nearest)
+
+
+def test_a_large_picture_is_shown_smaller_and_keeps_its_shape(service):
+    answer = service.answer(encode(picture(0, 900, 300), "JPEG"))
+    assert pixels_of(answer["picture"]).shape == pixels_of(answer["heat"]).shape == (171, 512, 3)
+    assert answer["picture"].startswith("data:image/jpeg;base64,")
+    assert answer["is_unlike"]
+    assert answer["likeness"].startswith("Hardly like anything it was trained on")
+
+
+def test_threads_get_the_answers_of_their_own_images(base, service, manifest):
+    contents = [content_of(base, path) for path in manifest["path"][:3]]
+    alone = [service.answer(content) for content in contents]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(service.answer, contents)) == alone
+
+
+@pytest.mark.parametrize(
+    ("percentile", "words"),
+    [
+        (50.04, "Like what it was trained on: 50 % of"),
+        (90.1, "Farther than most from what it was trained on: 90.1 % of"),
+        (99.0, "Farther"),
+        (99.1, "Hardly"),
+    ],
+)
+def test_a_percentile_in_words(percentile, words):
+    from transfer.demo.service import likeness
+
+    assert likeness(percentile).startswith(words)
+
+
+# From here on a service that knows only lengths: what is asked is who gets in and what with.
+
+
+def answer(content: bytes) -> dict:
+    if not content:
+        raise BadImageError("the file is empty")
+    if content == b"hot":
+        raise PipelineError("no finite number")
+    return {"length": len(content)}
+
+
+@pytest.fixture
+def app():
+    service = SimpleNamespace(name="finetuned", class_names=["<b>", *(f"class {n}" for n in range(20))], answer=answer)
+    with listen("127.0.0.1", 0) as listening:
+        return create_app(service, names_of("127.0.0.1", listening), MOST)
+
+
+@pytest.fixture
+def served(app) -> Iterator[http.client.HTTPConnection]:
+    """A connection to the real server; it ends with the process."""
+    listening = listen("127.0.0.1", 0)
+    port = listening.getsockname()[1]
+    threading.Thread(target=serve, args=(app, listening, MOST), daemon=True).start()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    yield connection
+    connection.close()
+
+
+def test_the_page_names_its_classes_as_text(app):
+    text = app.test_client().get("/", **OURS).text
+    assert "&lt;b&gt;" in text
+    assert "<b>" not in text
+    assert "knows 21 classes" in text
+    assert "and 9 more" in text
+
+
+def test_what_is_no_image_is_a_sentence(app):
+    client = app.test_client()
+    for content, status, expected in (
+        (b"image", 200, {"length": 5}),
+        (b"", 400, {"error": "the file is empty"}),
+        (b"hot", 500, {"error": "no finite number"}),
+        (b"x" * MOST, 200, {"length": MOST}),
+        (b"x" * (MOST + 1), 413, {"error": "more than the 1,000,000 bytes that are allowed"}),
+    ):
+        response = client.post("/predict", data=content, **OURS)
+        assert (response.status_code, response.json) == (status, expected)
+
+
+def test_a_form_and_other_methods_are_refused_with_a_sentence(app):
+    client = app.test_client()
+    form = client.post("/predict", data={"file": (io.BytesIO(b"image"), "a.png")}, **OURS)
+    assert (form.status_code, form.json["error"][:28]) == (415, "Send an image's bytes as the")
+    got = client.get("/predict", **OURS)
+    assert (got.status_code, set(got.headers["Allow"].split(", "))) == (405, {"POST", "OPTIONS"})
+    assert got.json["error"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "127.0.0.1", "localhost:9999", "LOCALHOST", "[::1]:8000"])
+def test_the_servers_names_are_let_in(app, host):
+    assert app.test_client().get("/", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8000", "10.0.0.1", "[bad", "", "a@localhost:x"]
+)
+def test_other_names_are_not_since_whoever_owns_one_may_point_it_here(app, host):
+    for path in ("/", "/page.js", "/nowhere"):
+        assert app.test_client().get(path, headers={"Host": host}).status_code in (400, 421)
+
+
+def test_where_other_machines_may_come_an_address_will_do_but_no_strange_name():
+    with listen("0.0.0.0", 0) as listening:
+        is_ours = names_of("0.0.0.0", listening)
+        assert url("0.0.0.0", listening).startswith("http://localhost:")
+    assert all(map(is_ours, ["10.0.0.1:8000", "localhost", socket.gethostname(), "[fe80::1]:80"]))
+    assert not any(map(is_ours, ["evil.example", "", "[bad"]))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://127.0.0.1:8001"}, {"Sec-Fetch-Site": "cross-site"}],
+)
+def test_another_sites_page_cannot_ask(app, headers):
+    response = app.test_client().post("/predict", data=b"image", headers=headers, **OURS)
+    assert response.status_code == 403
+    assert "Access-Control-Allow-Origin" not in response.headers
+
+
+def test_its_own_page_can_ask(app):
+    headers = {"Origin": OURS["base_url"], "Sec-Fetch-Site": "same-origin"}
+    assert app.test_client().post("/predict", data=b"image", headers=headers, **OURS).status_code == 200
+
+
+def test_every_answer_carries_the_guards(app):
+    for path in ("/", "/page.css", "/page.js", "/predict", "/nowhere"):
+        headers = app.test_client().get(path, **OURS).headers
+        assert {name: headers[name] for name in HEADERS} == HEADERS
+
+
+PATHS = [
+    *("/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc/passwd", "//etc/passwd", "/etc/passwd", "/page.js/../page.py"),
+    *("/static/page.js", "/templates/page.html", "/page.html", "/params.yaml", "/data/images/train.npy", "/page.css%00.png", "/\\..\\x"),
+]
+
+
+def test_no_path_names_a_file(app, served):
+    assert {rule.rule for rule in app.url_map.iter_rules()} == {"/", "/page.css", "/page.js", "/predict"}
+    for path in PATHS:
+        served.putrequest("GET", path)
+        served.endheaders()
+        response = served.getresponse()
+        assert (response.status, "root:" in response.read().decode()) == (404, False), path
+
+
+def test_uploads_stay_in_memory(served, monkeypatch):
+    def refused(*_):
+        raise AssertionError("a temporary file")
+
+    monkeypatch.setattr("waitress.buffers.TempfileBasedBuffer", refused)
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    for body, chunked in ((b"x" * MOST, False), (iter([b"x" * (MOST // 2)] * 2), True)):
+        served.request("POST", "/predict", body, encode_chunked=chunked)
+        response = served.getresponse()
+        assert (response.status, json.load(response)) == (200, {"length": MOST})
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_what_is_too_large_is_refused_before_it_is_there(served, chunked):
+    served.putrequest("POST", "/predict")
+    served.putheader(*(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(10**12))))
+    served.endheaders()
+    if chunked:
+        with contextlib.suppress(ConnectionError):  # it does not wait for the rest
+            served.send(b"200000\r\n" + b"x" * 0x200000)
+    assert served.getresponse().status == 413
+
+
+@pytest.fixture
+def say(monkeypatch, capsys):
+    def say(*words: str) -> tuple[int, str, str]:
+        try:
+            code = demo.main([*words])
+        except SystemExit as exit_:  # argparse's
+            code = exit_.code
+        return code, *capsys.readouterr()
+
+    return say
+
+
+def test_a_port_in_use_is_one_line(say):
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        line = f"demo: port {port} of 127.0.0.1 is in use; choose another with --port, or any that is free with --port 0\n"
+        assert say("--port", str(port)) == (1, "", line)
+
+
+def test_other_mistakes_are_one_line_too(say, monkeypatch, project):
+    code, out, err = say("--host", "no such host")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("demo: --host no such host: no such address")
+    for words in (["--port", "70000"], ["--max-megabytes", "0"], ["--max-megabytes", "257"]):
+        code, _, err = say(*words)
+        assert code == 2
+        assert words[0] in err
+
+
+def test_only_an_open_address_is_remarked_on(say, monkeypatch):
+    monkeypatch.setattr(demo, "load", lambda model: SimpleNamespace(name=model, class_names=["a"], answer=answer))
+    monkeypatch.setattr("transfer.demo.server.serve", lambda app, listening, most_bytes: None)
+    code, out, err = say("--port", "0")
+    assert (code, err) == (0, "")
+    assert out.startswith("demo: finetuned at http://127.0.0.1:")
+    code, out, err = say("--port", "0", "--host", "0.0.0.0", "--model", "head")
+    assert err == "demo: other machines may reach 0.0.0.0, and nobody is asked for a password\n"
+    assert out.startswith("demo: head at http://localhost:")

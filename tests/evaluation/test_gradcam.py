@@ -1,0 +1,124 @@
+"""What a class is seen in, where that is known beforehand, and the pictures of mistakes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from transfer.backbones.network import build_backbone, trainable_tail
+from transfer.classifiers.head import build_head
+from transfer.compute.keras import keras
+from transfer.evaluation.gradcam import gradients_of_logits, heat_maps, overlay, signs, split_at_maps
+from transfer.evaluation.mistakes import draw_mistakes, shorten, side_by_side, surest_mistakes, write_pictures
+
+to_numpy = keras.ops.convert_to_numpy
+
+
+@pytest.fixture(scope="module")
+def backbone() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return build_backbone("VGG16", 64)
+
+
+def bright_or_not() -> keras.Model:
+    """Cut (4, 4, 2) -> a logit a class: class 0 sums the first channel, class 1 the second."""
+    cut = keras.Input((4, 4, 2))
+    maps = keras.layers.Conv2D(2, 1, use_bias=False, name="maps")(cut)
+    logits = keras.layers.Dense(2, use_bias=False)(keras.layers.GlobalAveragePooling2D()(maps))
+    model = keras.Model(cut, logits)
+    model.set_weights([np.eye(2).reshape(1, 1, 2, 2), np.eye(2)])
+    return model
+
+
+def test_heat_is_where_the_class_is(backbone):
+    cut = np.zeros((3, 4, 4, 2), dtype=np.float32)
+    cut[1, 0, 3, 0], cut[1, 2, 1, 1] = 5, 2
+    heat = heat_maps(split_at_maps(bright_or_not(), "cut", backbone, "block5_conv1"), cut, np.array([1, 1, 2]), np.array([0, 1, 0]))
+    assert heat.shape == (3, 4, 4)
+    assert np.argwhere(heat[0]).tolist() == [[0, 3]]
+    assert np.argwhere(heat[1]).tolist() == [[2, 1]]
+    assert heat[0].max() == heat[1].max() == 1
+    assert not heat[2].any()
+
+
+def test_a_head_on_features_is_explained_on_the_maps_in_front_of_the_pooling(backbone):
+    head = build_head((2, 2, 512), 4, 0, True, 2)
+    to_maps, to_logits = split_at_maps(head, "features", backbone, "block5_conv1")
+    cut = np.random.default_rng(0).random((2, 4, 4, 512), dtype=np.float32)
+    assert to_maps.output_shape == (None, 4, 4, 512)
+    whole = head(trainable_tail(backbone, "block5_conv1")(cut))
+    assert np.array_equal(to_numpy(to_logits(to_maps(cut))), to_numpy(whole))
+
+
+def test_the_gradient_is_that_of_finite_differences():
+    model = bright_or_not()
+    inputs = np.random.default_rng(0).random((1, 4, 4, 2)).astype(np.float32)
+    weights = signs(np.array([1]), 2)
+    found = gradients_of_logits(model, inputs, weights)
+    step = np.zeros_like(inputs)
+    step[0, 1, 2, 1] = 0.5
+    change = ((to_numpy(model(inputs + step)) - to_numpy(model(inputs - step))) * weights).sum()
+    assert found[0, 1, 2, 1] == pytest.approx(change, rel=1e-4)
+
+
+def test_one_logit_speaks_for_label_1_and_against_label_0():
+    assert signs(np.array([0, 1]), 1).tolist() == [[-1], [1]]
+    assert signs(np.array([2, 0]), 3).tolist() == [[0, 0, 1], [1, 0, 0]]
+
+
+def test_no_mistakes_no_maps(backbone):
+    split_at = split_at_maps(bright_or_not(), "cut", backbone, "block5_conv1")
+    none = np.array([], dtype=int)
+    assert heat_maps(split_at, np.zeros((3, 4, 4, 2), dtype=np.float32), none, none).shape == (0, 4, 4)
+
+
+def test_an_overlay_is_brightest_where_the_heat_is():
+    heat = np.zeros((4, 4), dtype=np.float32)
+    heat[0, 0] = 1
+    picture = overlay(np.full((32, 48, 3), 100, dtype=np.uint8), heat)
+    assert (picture.shape, picture.dtype) == ((32, 48, 3), np.uint8)
+    assert picture[0, 0].sum() > picture[-1, -1].sum()
+
+
+def test_the_surest_mistake_comes_first_and_right_answers_not_at_all():
+    labels = np.array([0, 0, 1, 1])
+    chances = np.array([[0.4, 0.6], [0.9, 0.1], [0.8, 0.2], [0.6, 0.4]])
+    assert surest_mistakes(labels, chances, 10).tolist() == [2, 0, 3]
+    assert surest_mistakes(labels, chances, 1).tolist() == [2]
+
+
+def test_a_pair_is_made_smaller_only_where_it_is_large():
+    small, large = (np.zeros((side, side, 3), dtype=np.uint8) for side in (64, 224))
+    assert side_by_side(small, small).shape == (64, 128, 3)
+    assert side_by_side(large, large).shape == (128, 256, 3)
+
+
+def test_pictures_replace_those_of_the_run_before(tmp_path):
+    picture = np.zeros((4, 8, 3), dtype=np.uint8)
+    assert write_pictures(tmp_path / "head", [picture] * 3) == ["001.png", "002.png", "003.png"]
+    write_pictures(tmp_path / "head", [picture])
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["001.png"]
+
+
+def draw_sheet(path, n: int) -> int:
+    """Draw a sheet of n pictures; its height."""
+    row = {"path": "cat/image_of_a_rather_long_name_indeed.jpg", "actual": "cat", "predicted": "$dog_1", "probability": 0.8}
+    draw_mistakes(path, "head", [np.full((8, 16, 3), 128, dtype=np.uint8)] * n, pd.DataFrame([row] * n, columns=list(row)))
+    with Image.open(path) as image:
+        return image.height
+
+
+def test_the_sheet_of_mistakes_grows_with_them(tmp_path):
+    heights = [draw_sheet(tmp_path / f"{n}.png", n) for n in (0, 3, 4, 5, 24)]
+    assert heights[0] == heights[1] == heights[2] < heights[3] < heights[4]
+
+
+def test_the_sheet_repeats_byte_for_byte(tmp_path):
+    draw_sheet(tmp_path / "a.png", 5)
+    draw_sheet(tmp_path / "b.png", 5)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_long_names_keep_both_ends():
+    assert shorten("cat.jpg") == "cat.jpg"
+    assert shorten("a" * 20 + "b" * 20) == "a" * 13 + "…" + "b" * 13

@@ -1,0 +1,108 @@
+"""Damaged images and archives end in an image, entries, or the project's own error, and nothing is written anywhere."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.fuzz.mutations import NAMES, mutated, mutated_png, tars, zips
+from tests.helpers.tiny_sources import build, class_folders, encode, picture
+from transfer.sources.decoding import MAX_PIXELS, read_rgb, resize
+from transfer.sources.layout import find_layout
+from transfer.sources.reader import read_source
+from transfer.sources.source_file import MAX_FILE_BYTES
+
+PNGS = [
+    encode(picture(0)),
+    encode(picture(1).convert("P"), transparency=3),
+    encode(Image.fromarray(np.arange(96, dtype=np.uint16).reshape(8, 12)), transparency=4),
+    encode(picture(2), save_all=True, append_images=[picture(3)]),
+]
+TIFFS = [
+    {},
+    {"compression": "tiff_lzw"},
+    {"compression": "jpeg"},
+    {"tiffinfo": {322: 16, 323: 16}},
+    {"save_all": True, "append_images": [picture(4)]},
+]
+IMAGES = {
+    "PNG": PNGS,
+    "JPEG": [
+        encode(picture(0), "JPEG", exif=picture(0).getexif()),
+        encode(picture(1, 40, 40), "JPEG", progressive=True),
+        encode(picture(0), "MPO"),
+    ],
+    "GIF": [encode(picture(0), "GIF"), encode(picture(0), "GIF", save_all=True, append_images=[picture(1)], transparency=0)],
+    "BMP": [encode(picture(0), "BMP"), encode(picture(0).convert("1"), "BMP"), encode(picture(0).convert("P"), "BMP")],
+    "WEBP": [encode(picture(0), "WEBP"), encode(picture(0), "WEBP", lossless=True, save_all=True, append_images=[picture(1)])],
+    "TIFF": [encode(picture(0), "TIFF", **options) for options in TIFFS],
+}
+FILES = class_folders(cat=2, dog=2)
+KINDS = ["set.zip", "set.tar", "set.tar.gz", "set.tar.bz2", "set.tar.xz"]
+
+
+def check_image(image: Image.Image | None) -> None:
+    if image is None:
+        return
+    assert image.mode == "RGB"
+    assert 0 < image.width * image.height <= MAX_PIXELS
+    assert resize(image, 4, "bilinear").shape == (4, 4, 3)
+
+
+@pytest.mark.parametrize("kind", IMAGES)
+def test_a_damaged_image_is_an_image_or_refused(guard, kind):
+    @given(mutated(IMAGES[kind]))
+    def throw(content: bytes):
+        check_image(guard(f"image {kind}", content, lambda: read_rgb(content)))
+
+    throw()
+
+
+@given(mutated_png(PNGS))
+def test_a_png_of_other_chunks_is_an_image_or_refused(guard, content):
+    check_image(guard("image PNG", content, lambda: read_rgb(content)))
+
+
+def check_entries(guard, name: str, content: bytes, source) -> None:
+    """Read a source whose file is `content`: names are fit for a line, contents small enough, and no name climbs out."""
+    source.write_bytes(content)
+    entries = guard(name, content, lambda: list(read_source(source)), names=source)
+    for entry in entries or []:
+        entry.path.encode("utf-8")
+        assert not set(entry.path) & {chr(code) for code in (*range(32), 127)}
+        assert (entry.content is None) or (entry.problem is None and len(entry.content) <= MAX_FILE_BYTES)
+        if not entry.problem:
+            assert not entry.path.startswith("/")
+            assert not {"..", ""} & set(entry.path.removesuffix("/").split("/"))
+    if entries:
+        layout = guard("layout", (name, content), lambda: find_layout([entry.path for entry in entries], source), names=source)
+        assert layout is None or all(layout.place(entry.path) is None or layout.place(entry.path)[1] for entry in entries)
+    assert sorted(source.parent.iterdir()) == [source]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_archive_is_read_or_refused(guard, tmp_path, kind):
+    source = build(tmp_path / kind, FILES)
+
+    @given(mutated([source.read_bytes()]))
+    def throw(content: bytes):
+        check_entries(guard, f"archive {kind.removeprefix('set')}", content, source)
+
+    throw()
+
+
+@pytest.mark.parametrize(("name", "archives"), [("archive .tar, built", tars()), ("archive .zip, built", zips())])
+def test_an_archive_of_any_members_is_read_or_refused(guard, tmp_path, name, archives):
+    @given(archives)
+    def throw(content: bytes):
+        check_entries(guard, name, content, tmp_path / "set.archive")
+
+    throw()
+
+
+@given(st.lists(NAMES, max_size=8))
+def test_any_paths_have_a_layout_or_none(guard, paths):
+    layout = guard("layout", paths, lambda: find_layout(paths, "set"), names="set")
+    for path in paths if layout else []:
+        assert layout.place(path) is None or layout.place(path)[1]

@@ -1,0 +1,269 @@
+"""The file of a whole network: found, checked, fetched over real HTTP on 127.0.0.1, taken up where it broke off, or told why not."""
+
+import fcntl
+import hashlib
+import re
+import resource
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers import http_servers
+from transfer.backbones.registry import ARCHITECTURES, File
+from transfer.imagenet import download as downloading
+from transfer.imagenet import weights
+from transfer.imagenet.download import DownloadError, download, part_of
+from transfer.imagenet.weights import check_name, find_weights
+from transfer.runtime.errors import PipelineError
+
+CONTENT = np.random.default_rng(0).bytes(4500)
+MD5 = hashlib.md5(CONTENT).hexdigest()
+NAME = "MobileNetV3Large"
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch) -> Path:
+    http_servers.keep_to_loopback(monkeypatch)
+    (tmp_path / "site/net").mkdir(parents=True)
+    (tmp_path / "site/net/whole.h5").write_bytes(CONTENT)
+    return tmp_path / "site"
+
+
+@pytest.fixture
+def target(tmp_path) -> Path:
+    return tmp_path / "kept/whole.h5"
+
+
+def fetch(url: str, target: Path, checksum: str = MD5, most_bytes: int = 10_000) -> None:
+    download(f"{url}/net/whole.h5", target, checksum, most_bytes)
+
+
+def kept(target: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in target.parent.iterdir()}
+
+
+@pytest.mark.parametrize("checksum", [MD5, hashlib.sha256(CONTENT).hexdigest()])
+def test_a_file_arrives_whole_and_alone(site, target, checksum):
+    with http_servers.serve(site) as server:
+        fetch(server.url, target, checksum)
+    assert kept(target) == {"whole.h5": CONTENT}
+
+
+def test_a_connection_that_breaks_is_taken_up_where_it_broke(site, target):
+    with http_servers.serve(site, drop_after=1000, ranges=True) as server:
+        fetch(server.url, target)
+    assert kept(target) == {"whole.h5": CONTENT}
+    assert server.starts == [0, 1000, 2000, 3000, 4000]
+
+
+def test_after_some_connections_it_is_given_up_and_the_next_call_goes_on(site, target):
+    with http_servers.serve(site, drop_after=500, ranges=True) as server:
+        with pytest.raises(DownloadError, match="broke off after 2,500 of 4,500 bytes"):
+            fetch(server.url, target)
+        assert kept(target) == {".whole.h5.part": CONTENT[:2500]}
+        fetch(server.url, target)
+    assert kept(target) == {"whole.h5": CONTENT}
+    assert server.starts == [0, 500, 1000, 1500, 2000, 2500, 3000, 3500, 4000]
+
+
+def test_a_server_that_knows_no_ranges_sends_all_of_it_again(site, target):
+    target.parent.mkdir()
+    part_of(target).write_bytes(CONTENT[:100])
+    with http_servers.serve(site) as server:
+        fetch(server.url, target)
+    assert kept(target) == {"whole.h5": CONTENT}
+
+
+def test_what_is_there_whole_but_was_not_yet_moved_is_taken(site, target):
+    target.parent.mkdir()
+    part_of(target).write_bytes(CONTENT)
+    with http_servers.serve(site, ranges=True) as server:
+        fetch(server.url, target)
+    assert kept(target) == {"whole.h5": CONTENT}
+    assert server.starts == [4500]
+
+
+@pytest.mark.parametrize("n", [100, 5000])
+def test_what_began_as_another_file_is_fetched_anew(site, target, n):
+    target.parent.mkdir()
+    part_of(target).write_bytes(bytes(n))
+    with http_servers.serve(site, ranges=True) as server:
+        fetch(server.url, target)
+    assert kept(target) == {"whole.h5": CONTENT}
+    assert server.starts == [n, 0]
+
+
+def test_another_file_is_refused_with_both_checksums_and_what_was_there_stays(site, target):
+    target.parent.mkdir()
+    target.write_bytes(b"earlier")
+    with http_servers.serve(site) as server, pytest.raises(DownloadError, match=f"another file: its md5 is {MD5}, not {'0' * 32}"):
+        fetch(server.url, target, "0" * 32)
+    assert kept(target) == {"whole.h5": b"earlier"}
+
+
+def test_a_server_that_never_ends_is_left(site, target, monkeypatch):
+    monkeypatch.setattr(downloading, "_PIECE", 100)
+    with http_servers.serve(site) as server, pytest.raises(DownloadError, match="another file"):
+        fetch(server.url, target, most_bytes=1000)
+    assert kept(target) == {}
+
+
+def test_a_host_that_refuses_or_has_no_such_file_is_told_so_and_asked_once(site, target):
+    with pytest.raises(DownloadError, match="Connection refused"):
+        fetch(http_servers.refuse(), target)
+    with http_servers.serve(site) as server, pytest.raises(DownloadError, match="HTTP 404 File not found"):
+        download(f"{server.url}/gone.h5", target, MD5, 10_000)
+    assert server.starts == [0]
+    assert kept(target) == {}
+
+
+def test_a_host_that_stalls_is_given_up(target, monkeypatch):
+    http_servers.keep_to_loopback(monkeypatch)
+    monkeypatch.setattr(downloading, "TIMEOUT_SECONDS", 0.1)
+    with http_servers.stall() as url, pytest.raises(DownloadError, match="timed out"):
+        fetch(url, target)
+
+
+def test_a_file_that_another_process_fetches_is_left_to_it(site, target):
+    target.parent.mkdir()
+    with part_of(target).open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with (
+            http_servers.serve(site) as server,
+            pytest.raises(PipelineError, match=r"whole\.h5\.part: another process is fetching this file"),
+        ):
+            fetch(server.url, target)
+    assert server.starts == []
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_and_keeps_what_has_come(site, target):
+    """A limit on the size of files stands for it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with http_servers.serve(site, ranges=True) as server:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
+            with pytest.raises(OSError, match=r"File too large: .*/\.whole\.h5\.part'$"):
+                fetch(server.url, target)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            signal.signal(signal.SIGXFSZ, handler)
+        assert kept(target) == {".whole.h5.part": CONTENT[:3000]}
+        fetch(server.url, target)
+    assert kept(target) == {"whole.h5": CONTENT}
+
+
+# --- which file, and where ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listed(tmp_path, monkeypatch) -> Path:
+    """The file as Keras would list and keep it; returns where it is kept."""
+    http_servers.keep_to_loopback(monkeypatch)
+    monkeypatch.setitem(ARCHITECTURES, NAME, replace(ARCHITECTURES[NAME], whole=File("net/whole.h5", MD5)))
+    monkeypatch.setattr(weights, "HOST", http_servers.refuse())
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    return tmp_path / "keras/models/whole.h5"
+
+
+def error_of(given: Path | None = None) -> str:
+    with pytest.raises(PipelineError) as caught:
+        find_weights(NAME, given)
+    return str(caught.value)
+
+
+def test_a_file_that_is_there_is_used_without_the_network(listed, tmp_path, monkeypatch, capsys):
+    listed.parent.mkdir(parents=True)
+    listed.write_bytes(CONTENT)
+    assert find_weights(NAME, None) == listed
+    monkeypatch.delenv("KERAS_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    home = tmp_path / "home/.keras/models/whole.h5"
+    home.parent.mkdir(parents=True)
+    listed.rename(home)
+    assert find_weights(NAME, None) == home
+    assert capsys.readouterr().err == ""
+
+
+def test_a_download_is_announced_and_kept_for_the_next_time(listed, site, monkeypatch, capsys):
+    with http_servers.serve(site) as server:
+        monkeypatch.setattr(weights, "HOST", server.url)
+        assert find_weights(NAME, None) == find_weights(NAME, None) == listed
+    assert listed.read_bytes() == CONTENT
+    assert server.paths == ["/net/whole.h5"]
+    assert capsys.readouterr().err == f"label: fetching {server.url}/net/whole.h5, some 22 MB, to {listed.parent}\n"
+
+
+def test_another_file_in_its_place_is_replaced(listed, site, monkeypatch):
+    listed.parent.mkdir(parents=True)
+    listed.write_bytes(b"half of it")
+    with http_servers.serve(site) as server:
+        monkeypatch.setattr(weights, "HOST", server.url)
+        find_weights(NAME, None)
+    assert listed.read_bytes() == CONTENT
+
+
+def test_without_any_source_it_says_which_file_how_large_what_was_tried_and_what_to_do(listed):
+    assert error_of().splitlines() == [
+        f"the weights of {NAME} with its 1,000 classes, whole.h5 of some 22 MB, cannot be had:",
+        f"  {listed}: not there",
+        f"  {weights.HOST}/net/whole.h5: Connection refused",
+        f"Run this again where that address can be reached; or fetch the file on another machine and name it: --weights FILE, md5 {MD5}",
+    ]
+    listed.write_bytes(b"half of it")
+    assert f"{listed}: another file, its md5 is {hashlib.md5(b'half of it').hexdigest()}\n" in error_of()
+    assert listed.read_bytes() == b"half of it"
+
+
+def test_a_large_networks_error_names_a_small_one(listed):
+    with pytest.raises(PipelineError) as caught:
+        find_weights("VGG16", None)
+    message = str(caught.value)
+    assert "vgg16_weights_tf_dim_ordering_tf_kernels.h5 of some 553 MB, cannot be had" in message
+    assert message.endswith("md5 64373286793e3c8b2b4e3219cbf3544b; or take a smaller network: --backbone MobileNetV3Large, 22 MB")
+
+
+def test_a_download_that_breaks_off_says_how_much_is_kept(listed, site, monkeypatch):
+    with http_servers.serve(site, drop_after=500, ranges=True) as server:
+        monkeypatch.setattr(weights, "HOST", server.url)
+        message = error_of()
+        assert f"{server.url}/net/whole.h5: broke off after 2,500 of 4,500 bytes\n" in message
+        assert "where that address can be reached (2,500 bytes have come and are kept); or" in message
+        find_weights(NAME, None)
+    assert listed.read_bytes() == CONTENT
+
+
+def test_a_given_file_is_the_only_one_and_must_be_the_listed_one(listed, tmp_path, monkeypatch):
+    own = tmp_path / "own.h5"
+    assert error_of(own) == f"--weights {own}: no such file"
+    assert error_of(tmp_path) == f"--weights {tmp_path}: not a file"
+    own.write_bytes(b"other")
+    other = hashlib.md5(b"other").hexdigest()
+    said = f"--weights {own}: its md5 is {other}, but that of {NAME} with its 1,000 classes (whole.h5) is {MD5}; "
+    assert error_of(own) == said + "copy or fetch the file again"
+    vgg = ARCHITECTURES["VGG16"]
+    monkeypatch.setitem(ARCHITECTURES, "VGG16", replace(vgg, whole=File("x.h5", other)))
+    assert error_of(own) == said + "it is VGG16's: --backbone VGG16"
+    monkeypatch.setitem(ARCHITECTURES, "VGG16", replace(vgg, headless=File("x.h5", other)))
+    assert error_of(own) == said + "it is VGG16's without the top"
+    own.write_bytes(CONTENT)
+    assert find_weights(NAME, own) == own
+    assert not listed.exists()
+
+
+def test_only_names_of_the_table_know_the_classes():
+    for name in ARCHITECTURES:
+        check_name(name, "--backbone")
+    with pytest.raises(
+        PipelineError, match=re.escape("--backbone 'vgg17': no such backbone; did you mean VGG19 or VGG16? There are VGG16, VGG19, ")
+    ):
+        check_name("vgg17", "--backbone")
+    with pytest.raises(PipelineError, match="'Whatever': no such backbone; There are .*, MobileNetV3Large$"):
+        check_name("Whatever", "--backbone")
+    with pytest.raises(
+        PipelineError, match=re.escape("name = 'my.keras': a model of your own knows no 1,000 classes of ImageNet; choose with --backbone")
+    ):
+        check_name("my.keras", "params.yaml: backbone.name =")

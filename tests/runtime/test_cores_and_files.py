@@ -1,0 +1,112 @@
+import threading
+import time
+from itertools import count
+
+import pytest
+
+from transfer.runtime.cores import available_cores, map_in_order
+from transfer.runtime.files import replacing, write_csv, write_json
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7, None])
+def test_results_come_in_the_order_of_the_items(workers):
+    def slow_first(i: int) -> int:
+        time.sleep(0.01 if i % 5 == 0 else 0)
+        return i * i
+
+    assert list(map_in_order(slow_first, range(40), workers)) == [i * i for i in range(40)]
+
+
+def test_no_items_give_no_results():
+    assert list(map_in_order(str, [])) == []
+
+
+def test_items_are_drawn_only_as_results_are_taken():
+    drawn = []
+    results = map_in_order(str, (drawn.append(i) or i for i in count()), workers=2)
+    for i in range(10):
+        assert next(results) == str(i)
+        assert len(drawn) == i + 5  # this one, and twice the workers ahead
+    results.close()
+
+
+def test_work_is_spread_over_the_threads():
+    both_are_here = threading.Barrier(2, timeout=5)
+    list(map_in_order(lambda _: both_are_here.wait(), range(2), workers=2))
+
+
+def test_an_exception_of_the_function_comes_in_its_place():
+    results = map_in_order(lambda i: 1 // (3 - i), range(10), workers=2)
+    assert [next(results) for _ in range(3)] == [0, 0, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_an_exception_of_the_items_reaches_the_caller():
+    def items():
+        yield 1
+        raise KeyError("torn")
+
+    with pytest.raises(KeyError, match="torn"):
+        list(map_in_order(str, items(), workers=2))
+
+
+def test_a_caller_who_stops_early_does_not_wait_for_what_is_queued():
+    done = []
+
+    def slow(i: int) -> int:
+        time.sleep(0.05)
+        done.append(i)
+        return i
+
+    results = map_in_order(slow, count(), workers=1)
+    next(results)
+    results.close()
+    assert len(done) < 3  # the first, and at most the one under way
+
+
+def test_there_is_at_least_one_core():
+    assert available_cores() >= 1
+
+
+def test_a_file_gets_its_name_when_it_is_whole(tmp_path):
+    path = tmp_path / "new" / "folder" / "result.npy"
+    with replacing(path) as temporary:
+        temporary.write_text("whole")
+        assert not path.exists()
+        assert temporary.suffix == ".npy"
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "result.csv"
+    path.write_text("old")
+    with pytest.raises(error), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_before_anything_was_written_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="early"), replacing(tmp_path / "result.csv"):
+        raise ValueError("early")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_has_no_nan(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "scores.json", {"accuracy": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_is_written_for_people(tmp_path):
+    write_json(tmp_path / "scores.json", {"class": "Käfer", "accuracy": 0.5})
+    assert (tmp_path / "scores.json").read_bytes() == '{\n  "class": "Käfer",\n  "accuracy": 0.5\n}\n'.encode()
+
+
+def test_csv_quotes_what_would_break_a_line(tmp_path):
+    write_csv(tmp_path / "table.csv", ["path", "reason"], [("a,b.png", 'not "whole"'), ("ü.png", "two\nlines")])
+    assert (tmp_path / "table.csv").read_bytes() == 'path,reason\n"a,b.png","not ""whole"""\nü.png,"two\nlines"\n'.encode()

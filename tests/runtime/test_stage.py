@@ -1,0 +1,67 @@
+"""The door: one process a stage and folder, and a log that says where something was computed."""
+
+import fcntl
+import json
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pytest
+
+from transfer.runtime import stage
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.pins import in_use
+
+
+@pytest.fixture
+def held(project: Path) -> Iterator[IO]:
+    """The lock of the stage `extract`, as another process would hold it."""
+    (project / "logs").mkdir()
+    with (project / "logs/extract.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write("4711")
+        file.flush()
+        yield file
+
+
+def test_a_stage_that_runs_already_is_refused_with_its_process(held, monkeypatch):
+    monkeypatch.setattr(stage, "PATIENCE", 0.2)
+    with (
+        pytest.raises(PipelineError, match="process 4711 runs this stage in .*project too; wait until it ends, or stop it"),
+        stage.only_one("extract"),
+    ):
+        pytest.fail("two at once")
+
+
+def test_another_stage_may_run_beside_it(held):
+    with stage.only_one("augment"):
+        pass
+
+
+def test_a_stage_waits_for_one_that_is_about_to_end(held, monkeypatch):
+    monkeypatch.setattr(stage.time, "sleep", lambda _: held.close())
+    with stage.only_one("extract"):
+        assert held.closed
+
+
+def test_the_log_says_when_how_long_how_much_and_where(project, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["stages/extract.py"])
+    (project / "dvc.yaml").write_text("stages: {extract: {desc: Test}}")
+    stage.run(lambda: None)
+    log = json.loads((project / "logs/extract.json").read_text())
+    assert set(log) == {"started", "seconds", "peak_bytes", "environment"}
+    assert log["environment"]["python"] == platform.python_version()
+    assert set(log["environment"]["packages"]) == {*in_use()}
+    assert log["environment"]["packages"]["numpy"] == np.__version__
+    assert all(log["environment"][name] for name in ("system", "processor", "cores"))
+
+
+def test_a_refusal_of_the_system_ends_in_a_sentence(project, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["stages/extract.py"])
+    (project / "dvc.yaml").write_text("stages: {extract: {desc: Test}}")
+    (project / "logs").write_text("a file, where a folder is wanted")
+    with pytest.raises(SystemExit, match="^extract: logs: File exists; nothing is half-written"):
+        stage.run(lambda: None)

@@ -1,0 +1,315 @@
+"""Arrays in shards against the same arrays in memory: what is stored, what is read, how much is held, what is refused."""
+
+import pickle
+import threading
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+
+from tests.helpers.tiny_sources import write_params
+from transfer.runtime.errors import PipelineError
+from transfer.storage import object_store, shard_cache
+from transfer.storage.array_paths import inputs_file
+from transfer.storage.array_writer import new_rows
+from transfer.storage.arrays import let_go, read_array, take
+from transfer.storage.object_store import Store
+from transfer.storage.shard_check import check
+from transfer.storage.shard_writer import new_shards
+from transfer.storage.sharded_array import ShardedArray, read_index
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    (tmp_path / "place").mkdir()
+    return Store(str(tmp_path / "place"), "resources.shards_url")
+
+
+def write(path: Path, array: np.ndarray, store: Store, leading: int = 1, shard_rows: int = 4, order=None) -> ShardedArray:
+    """An array (N, ...) or, with leading = 2, (V, N, ...) written row by row in an order, and opened."""
+    flat = array.reshape(-1, *array.shape[leading:])
+    with new_shards(path, array.shape[:leading], array.shape[leading:], str(array.dtype), shard_rows, store, "x") as rows:
+        for row in range(len(flat)) if order is None else order:
+            rows[int(row)] = flat[row]
+    return ShardedArray(path, read_index(path), store, window=2)
+
+
+def objects(store: Store) -> dict[str, bytes]:
+    return {name: store.read(name) for name, size in store.walk() if size is not None}
+
+
+def random(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).random(shape, dtype=np.float32)
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_rows_come_back_as_from_the_array_itself(tmp_path, store, in_order):
+    array = random(11, 2, 3)
+    order = None if in_order else np.random.default_rng(1).permutation(11)
+    found = write(tmp_path / "a.shards", array, store, order=order)
+    assert (found.shape, found.dtype, found.ndim, len(found), found.size) == (array.shape, array.dtype, 3, 11, 66)
+    for rows in (0, -1, np.int64(5), slice(None), slice(3, 9), slice(10, 2, -3), slice(8, 99), np.array([9, 0, -2]), np.array([], int)):
+        assert np.array_equal(found[rows], array[rows])
+        assert type(take(found, rows)) is np.ndarray and np.array_equal(take(found, rows), array[rows])
+    assert np.array_equal(np.array(found), array) and all(np.array_equal(a, b) for a, b in zip(found, array, strict=True))
+    let_go(found)
+    for rows in (11, -12, np.array([0, 11])):
+        with pytest.raises(IndexError):
+            found[rows]
+    with pytest.raises(IndexError):
+        found[np.array([True, False])]
+
+
+def test_views_have_shards_of_their_own_and_are_read_alone(tmp_path, store):
+    array = random(3, 10, 2)
+    found = write(tmp_path / "a.shards", array, store, leading=2, order=np.random.default_rng(1).permutation(30))
+    assert found.shape == (3, 10, 2) and len(found) == 3 and len(objects(store)) == 9
+    for view in (0, 2, -1):
+        assert found[view].shape == (10, 2)
+        assert np.array_equal(found[view][np.array([9, 1, 4])], array[view][[9, 1, 4]])
+    assert np.array_equal(np.array(found), array)
+    with pytest.raises(IndexError):
+        found[3]
+
+
+def test_a_shard_is_a_npy_file_named_by_its_content(tmp_path, store):
+    array = random(6, 2)
+    write(tmp_path / "a.shards", array, store)
+    names = [shard.name for shard in read_index(tmp_path / "a.shards").shards]
+    assert np.array_equal(np.concatenate([np.load(Path(store.url, name)) for name in names]), array)
+    text = (tmp_path / "a.shards").read_text()
+    assert store.url not in text and text.count("\n") == 4
+
+
+def test_equal_arrays_have_equal_indexes_however_they_were_written_and_each_shard_is_stored_once(tmp_path, store):
+    array = random(10, 2)
+    write(tmp_path / "a.shards", array, store)
+    times = {path: path.stat().st_mtime_ns for path in Path(store.url).rglob("*.npy")}
+    write(tmp_path / "b.shards", array, store, order=np.random.default_rng(1).permutation(10))
+    write(tmp_path / "c.shards", np.concatenate([array[:8], -array[8:]]), store)
+    assert (tmp_path / "a.shards").read_bytes() == (tmp_path / "b.shards").read_bytes()
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    assert len(objects(store)) == len(times) + 1 == 4
+
+
+def test_a_block_that_fails_leaves_no_index_and_no_scratch(tmp_path, store):
+    with pytest.raises(KeyboardInterrupt), new_shards(tmp_path / "a.shards", (6,), (2,), "float32", 4, store, "x") as rows:
+        rows[0] = [1, 2]
+        raise KeyboardInterrupt
+    with pytest.raises(ValueError, match="rows of 1 of 2 shards were never written, the first being shard 1"):
+        write(tmp_path / "a.shards", random(6, 2), store, order=range(5))
+    assert [path.name for path in tmp_path.iterdir()] == ["place"]
+
+
+def test_a_row_of_another_shape_or_of_a_full_shard_is_refused(tmp_path, store):
+    with new_shards(tmp_path / "a.shards", (4,), (2,), "float32", 2, store, "x") as rows:
+        with pytest.raises(ValueError, match=r"row 0 has shape \(3,\), not \(2,\)"):
+            rows[0] = [1, 2, 3]
+        for row in range(4):
+            rows[row] = [row, row]
+        with pytest.raises(ValueError, match="row 1 of a shard that is full"):
+            rows[1] = [0, 0]
+
+
+def test_what_is_on_the_local_disk_is_a_few_shards_where_rows_come_in_order(tmp_path, store):
+    most = 0
+    with new_shards(tmp_path / "a.shards", (400,), (8,), "float32", 10, store, "x") as rows:
+        for row in range(400):
+            rows[row] = np.full(8, row)
+            most = max(most, len(list((tmp_path / ".tmp-filling-a.shards").iterdir())))
+    assert most <= 7
+
+
+def damage(path: Path, how: str) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.unlink() if how == "gone" else path.write_bytes(content if how == "flipped" else content[:-4])
+
+
+@pytest.mark.parametrize(("how", "words"), [("flipped", "is damaged"), ("cut", "is damaged"), ("gone", "is missing")])
+def test_a_shard_that_is_not_what_the_index_says_is_not_read(tmp_path, store, how, words):
+    found = write(tmp_path / "a.shards", random(8, 2), store)
+    shard = found.index.shards[1]
+    damage(Path(store.url, shard.name), how)
+    assert found[0].shape == (2,)
+    with pytest.raises(PipelineError) as error:
+        found[4:8]
+    assert f"{shard.name}, a shard of {tmp_path / 'a.shards'}, {words}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"float32"', '"object"'),
+        ('"float32"', '"nonsense"'),
+        ('"leading": [6]', '"leading": [9]'),
+        ('"leading": [6]', '"leading": [1, 1, 6]'),
+        ('"leading": [6]', '"leading": ["6"]'),
+        ('"shard_rows": 4', '"shard_rows": 0'),
+        ('"rows": 2', '"rows": 3'),
+        ('"sha256": "', '"sha256": "../'),
+        ('"row": [2]', '"row": 2'),
+        ("]}", "]"),
+    ],
+)
+def test_a_damaged_index_is_refused(tmp_path, store, old, new):
+    write(tmp_path / "a.shards", random(6, 2), store)
+    text = (tmp_path / "a.shards").read_text()
+    assert old in text
+    (tmp_path / "a.shards").write_text(text.replace(old, new))
+    with pytest.raises(PipelineError, match=r"a\.shards is damaged .*; delete it and run `dvc repro`"):
+        read_index(tmp_path / "a.shards")
+
+
+def test_a_missing_index_says_how_to_get_it(tmp_path):
+    with pytest.raises(PipelineError, match=r"a\.shards is missing; run `dvc repro` or `dvc pull`"):
+        read_index(tmp_path / "a.shards")
+
+
+def test_an_array_goes_to_another_process_and_reads_there(tmp_path, store):
+    array = random(2, 6, 2)
+    found = write(tmp_path / "a.shards", array, store, leading=2)
+    assert np.array_equal(pickle.loads(pickle.dumps(found))[1][:], array[1])
+    assert np.array_equal(pickle.loads(pickle.dumps(found[1]))[2], array[1, 2])
+
+
+class Watched(Store):
+    """Keeps what was read, and how many whole shards an array may hold: those that were read and not let go."""
+
+    def __init__(self, url: str):
+        super().__init__(url, "resources.shards_url")
+        self.whole, self.parts, self.lock = [], 0, threading.Lock()
+
+    def read(self, name, start=None, end=None):
+        with self.lock:
+            self.whole += [name] if start is None else []
+            self.parts += start is not None
+        return super().read(name, start, end)
+
+
+def watched(tmp_path, array, monkeypatch, **kwargs) -> ShardedArray:
+    monkeypatch.setattr(shard_cache, "SMALL", 0)
+    (tmp_path / "place").mkdir()
+    write(tmp_path / "a.shards", array, Store(str(tmp_path / "place"), "resources.shards_url"), **kwargs)
+    return ShardedArray(tmp_path / "a.shards", read_index(tmp_path / "a.shards"), Watched(str(tmp_path / "place")), window=2)
+
+
+def test_single_rows_are_read_by_themselves_and_many_by_the_shard(tmp_path, monkeypatch):
+    array = random(300, 2)
+    found = watched(tmp_path, array, monkeypatch, shard_rows=100)
+    assert np.array_equal(found[np.array([5, 250, 7])], array[[5, 250, 7]])
+    assert (found.store.whole, found.store.parts) == ([], 3)
+    for row in range(100):
+        assert np.array_equal(found[row], array[row])
+    assert found.store.parts == 3 + shard_cache.FEW_ROWS - 2
+
+
+def test_reading_from_end_to_end_reads_each_shard_once_and_keeps_three(tmp_path, monkeypatch):
+    array = random(500, 2)
+    found = watched(tmp_path, array, monkeypatch, shard_rows=20)
+    for start in range(0, 500, 32):
+        assert np.array_equal(found[start : start + 32], array[start : start + 32])
+        assert len(found._held._shards) <= shard_cache.KEPT + 1
+    assert len(found.store.whole) == len(set(found.store.whole)) == 25
+
+
+def test_windows_hold_two_and_read_each_shard_once(tmp_path, monkeypatch):
+    array = random(200, 2)
+    found = watched(tmp_path, array, monkeypatch, shard_rows=20)
+    found.read_in([[7, 2], [9, 0], [4, 1], [3, 8], [6, 5]])
+    order = np.concatenate([np.arange(20) + 20 * shard for shard in (2, 7, 0, 9, 1, 4, 3, 8, 6, 5)])
+    for start in range(0, 200, 12):
+        rows = order[start : start + 12]
+        assert np.array_equal(found[rows], array[rows])
+        assert len(found._held._shards) <= 4
+    assert sorted(found.store.whole) == sorted(shard.name for shard in found.index.shards)
+    assert found.store.parts == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("shards", "neither s3://... or the like nor an absolute path"),
+        ("nowhere://bucket", "Protocol not known: nowhere"),
+        ("gs://bucket", "pip install --no-deps --require-hashes -r remotes/gs.txt"),
+        ("/nowhere/at/all", "no such bucket or folder; make it, or mend the name"),
+    ],
+)
+def test_a_place_that_cannot_be_one_is_refused(url, words):
+    with pytest.raises(PipelineError) as error:
+        Store(url, "resources.shards_url").check_writable()
+    assert str(error.value).startswith(f"resources.shards_url = {url!r}: ") and words in str(error.value)
+
+
+def test_a_place_without_an_answer_is_left_after_a_while(monkeypatch, tmp_path):
+    never = threading.Event()
+    store = Store(str(tmp_path), "resources.shards_url")
+    monkeypatch.setattr(object_store, "PATIENCE", 0.2)
+    monkeypatch.setattr(store._files, "info", lambda path: never.wait())
+    with pytest.raises(PipelineError, match=r"cannot be reached \(no answer within 0.2 seconds\)"):
+        store.check_writable()
+    never.set()
+
+
+def test_a_store_of_objects_is_written_without_another_name(tmp_path):
+    store = Store("memory://somewhere/below", "resources.shards_url")
+    store._files.mkdir("/somewhere")
+    write(tmp_path / "a.shards", random(6, 2), store)
+    assert sorted(objects(store)) == sorted(shard.name for shard in read_index(tmp_path / "a.shards").shards)
+    fsspec.filesystem("memory").store.clear()
+
+
+def test_names_are_listed_folder_by_folder(tmp_path):
+    for name in ("b/2.png", "b/1.png", "a/x/3.png", "a/4.png", "5.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    listed = list(Store(str(tmp_path), "x").walk())
+    assert [name for name, _ in listed] == ["5.png", "a/", "a/4.png", "a/x/", "a/x/3.png", "b/", "b/1.png", "b/2.png"]
+    assert [size for _, size in listed] == [5, None, 7, None, 9, None, 7, 7]
+    assert [name for name, _ in Store(str(tmp_path), "x").walk("a")] == ["a/4.png", "a/x/", "a/x/3.png"]
+
+
+def test_the_format_of_arrays_is_chosen_by_name_and_the_place_by_parameters(project):
+    (project / "place").mkdir()
+    write_params(project, arrays={"format": "shards", "shard_rows": 4, "window": 3}, resources={"shards_url": str(project / "place")})
+    array = random(10, 2, 2, 3)
+    with new_rows(inputs_file("train", "features"), (10,), (2, 2, 3), "float32", "x") as rows:
+        for row in range(10):
+            rows[row] = array[row]
+    found = read_array(Path("data/features/train.shards"), rows=10, ndim=4)
+    assert np.array_equal(found[:], array) and found.layout == shard_cache.Layout(4, 3)
+    with pytest.raises(PipelineError, match=r"data/features/train\.shards has 10 rows, the manifest has 9"):
+        read_array(Path("data/features/train.shards"), rows=9)
+    with pytest.raises(PipelineError, match="4 dimensions were expected"):
+        read_array(write(project / "b.shards", random(4, 2), found.store).path, ndim=4)
+
+
+@pytest.mark.parametrize("url", [None, ""])
+def test_shards_without_a_place_are_refused(project, url):
+    write_params(project, arrays={"format": "shards"}, resources={"shards_url": url})
+    Path("data").mkdir()
+    Path("place").mkdir()
+    said = r"resources\.shards_url is not set, and shards \(arrays\.format = 'shards'\) need it: s3://bucket/prefix, say"
+    with (
+        pytest.raises(PipelineError, match=said),
+        new_rows(Path("data/images.shards"), (10,), (2, 2, 3), "uint8", "backbone.image_size"),
+    ):
+        pass
+    assert not list(Path("data").iterdir())
+    write(project / "a.shards", random(4, 2), Store(str(project / "place"), "resources.shards_url"))
+    with pytest.raises(PipelineError, match=said):
+        read_array(project / "a.shards")
+
+
+def test_every_shard_of_several_indexes_is_checked_once_and_named_with_its_index(tmp_path, monkeypatch):
+    array = random(8, 2)
+    found = watched(tmp_path, array, monkeypatch)
+    write(tmp_path / "b.shards", np.concatenate([array[:4], -array[4:]]), Store(found.store.url, "resources.shards_url"))
+    indexes = {path: read_index(path) for path in (tmp_path / "a.shards", tmp_path / "b.shards")}
+    assert check(indexes, found.store) == [] and len(found.store.whole) == 3
+    shared, own = found.index.shards
+    damage(Path(found.store.url, shared.name), "flipped")
+    damage(Path(found.store.url, own.name), "gone")
+    said = [(path.name, shard, state) for path, shard, state in check(indexes, found.store)]
+    assert said == [("a.shards", shared, "damaged"), ("a.shards", own, "missing"), ("b.shards", shared, "damaged")]

@@ -1,0 +1,51 @@
+"""What people run: `python -m transfer NAME ...`; `python -m transfer --help` lists the commands.
+
+Only the module of the command that was asked for is imported, so that help comes at once and the audit of vulnerabilities needs none of the
+project's packages.
+"""
+
+import os
+import sys
+from importlib import import_module
+
+COMMANDS = {  # transfer/commands/NAME.py has main(argv)
+    "run": "bring the pipeline up to date and print the models' table",
+    "predict": "label images with a trained model",
+    "label": "label images with ImageNet's 1,000 classes",
+    "demo": "try a trained model in a browser",
+    "verify": "hash all files again that dvc.lock names, and print what repairs them",
+    "repair": "repair dvc.lock and DVC's own files after DVC was killed",
+    "reproduce": "run the pipeline in two fresh clones and compare all outputs",
+    "shards": "check, list or delete shards in the bucket",
+    "sweep": "search for better values of the trainings' parameters",
+    "comment": "write what a pull request or an experiment changes as a comment",
+    "vulnerabilities": "look up known vulnerabilities of all packages that are pinned",
+}
+
+
+def usage() -> str:
+    """The list of commands, as `--help` prints it."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {does}" for name, does in COMMANDS.items()]
+    return "\n".join(["usage: python -m transfer COMMAND ...", "", "commands (each has a --help of its own):", *lines])
+
+
+def main(argv: list[str]) -> int | None:
+    """Run the command that the first word names with the others; the exit code, None for 0."""
+    if not argv:
+        print(usage(), file=sys.stderr)
+        return 2
+    name, *words = argv
+    if name in ("-h", "--help"):
+        print(usage())
+        return 0
+    if name not in COMMANDS:
+        print(f"transfer: there is no command {name!r}; choose one of {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    # TensorFlow's start-up messages on instruction sets and absent GPUs hide a command's own; set it to 0 to see them.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    return import_module(f"transfer.commands.{name}").main(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Augmented views of the training images: one affine warp a view."""

@@ -1,0 +1,165 @@
+"""The pretrained network in front of the head, and where it is cut in two.
+
+image --> [ preprocessing, frozen layers ] --> activations at the cut --> [ trainable layers ] --> features
+"""
+
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from transfer.backbones.registry import LAYERS, WEIGHTS, BackboneParams, find_architecture, is_own_model
+from transfer.compute.keras import keras
+from transfer.runtime.errors import PipelineError
+
+
+def build_backbone(name: str, image_size: int, includes_scaling: bool = True, layers: Path = LAYERS) -> keras.Model:
+    """The network without its top, with random weights: (B, image_size, image_size, 3) -> features (B, h, w, C).
+
+    Args:
+        includes_scaling: whether the networks that do so scale pixels themselves.
+        layers: of a model of the user's, as the `weights` stage wrote it down; networks of the table need none.
+
+    Raises:
+        PipelineError: no such backbone, or a model that cannot be built for this image size.
+    """
+    pixels = keras.Input((image_size, image_size, 3), name="input_layer")  # Keras would number it by the process's history
+    if is_own_model(name):
+        return _build_own(layers, pixels)
+    architecture = find_architecture(name)
+    options = {"include_preprocessing": includes_scaling} if architecture.scales_itself else {}
+    network = getattr(keras.applications, name)(include_top=False, weights=None, input_tensor=pixels, **options)
+    return _named_as_if_first(keras.Model(pixels, network.output, name=network.name))
+
+
+def _build_own(layers: Path, pixels: keras.KerasTensor) -> keras.Model:
+    if not layers.exists():
+        raise PipelineError(f"{layers} is missing; run `dvc repro weights` or `dvc pull weights`")
+    try:
+        model = keras.Model.from_config(json.loads(layers.read_text(encoding="utf-8"))["model"])
+        return keras.models.clone_model(model, input_tensors=[pixels])
+    except Exception as error:  # Keras raises whatever a value makes it run into
+        raise PipelineError(
+            f"the model in {layers} cannot be built for images of {pixels.shape[1]} pixels (backbone.image_size): {error}"
+        ) from None
+
+
+def _named_as_if_first(model: keras.Model) -> keras.Model:
+    """The same layers, where Keras numbered their names by what the process had built before: numbered from 0.
+
+    Models on disk hold names, and `backbone.unfreeze_from` is one.
+    """
+    numbered = defaultdict(list)
+    for operation in model.operations:
+        prefix, number = re.fullmatch(r"(.*?)(?:_(\d+))?", operation.name).groups()
+        if prefix.replace("_", "") == type(operation).__name__.lower():
+            numbered[prefix].append((int(number or 0), operation.name))
+    new_names = {
+        name: f"{prefix}_{place}" if place else prefix
+        for prefix, names in numbered.items()
+        for place, (_, name) in enumerate(sorted(names))
+    }
+    if all(old == new for old, new in new_names.items()):
+        return model
+    return keras.models.model_from_json(re.sub(r'"(\w+)"', lambda word: f'"{new_names.get(word[1], word[1])}"', model.to_json()))
+
+
+def load_backbone(params: BackboneParams, weights: Path = WEIGHTS) -> keras.Model:
+    """The backbone with the weights that the `weights` stage obtained.
+
+    Raises:
+        PipelineError: the file is missing, damaged or of another backbone.
+    """
+    backbone = build_backbone(params.name, params.image_size, params.preprocessing == "imagenet")
+    if not weights.exists():
+        raise PipelineError(f"{weights} is missing; run `dvc repro weights` or `dvc pull`")
+    try:
+        backbone.load_weights(weights)
+    except Exception as error:  # h5py raises RuntimeError, TypeError and more on a damaged file
+        raise PipelineError(f"{weights} is damaged or not of {params.name} ({error}); delete it and run `dvc repro weights`") from None
+    return backbone
+
+
+def build_preprocessing(params: BackboneParams) -> keras.Model:
+    """RGB in 0..255 (B, image_size, image_size, 3) -> what the backbone takes, the same shape.
+
+    `imagenet`: as the backbone was trained (VGG: BGR less the mean of ImageNet; networks that scale pixels themselves get them
+    as they are). `rescale`: x / 255, as the lessons do. `none`: 0..255.
+    """
+    images = keras.Input((params.image_size, params.image_size, 3), name="images")
+    if params.preprocessing == "imagenet":
+        pixels = getattr(keras.applications, find_architecture(params.name).module).preprocess_input(images)
+    elif params.preprocessing == "rescale":
+        pixels = keras.layers.Rescaling(1 / 255)(images)
+    else:
+        pixels = images
+    return keras.Model(images, pixels, name="preprocessing")
+
+
+def with_preprocessing(backbone: keras.Model, params: BackboneParams) -> keras.Model:
+    """The frozen pass over an image: RGB 0..255 (B, H, W, 3) -> [activations at the cut, features], in the precision of the set-up."""
+    preprocessing = build_preprocessing(params)
+    both = keras.Model(backbone.input, [cut_tensor(backbone, params.unfreeze_from), backbone.output])
+    return keras.Model(preprocessing.input, both(preprocessing.output), name="frozen")
+
+
+def cut_tensor(backbone: keras.Model, unfreeze_from: str) -> keras.KerasTensor:
+    """The last tensor in front of the first trainable layer.
+
+    Raises:
+        PipelineError: no layer of that name, or one that some paths go around.
+    """
+    trainable_tail(backbone, unfreeze_from)
+    return backbone.get_layer(unfreeze_from).input
+
+
+def trainable_tail(backbone: keras.Model, unfreeze_from: str) -> keras.Model:
+    """The layers from `unfreeze_from` to the features, sharing the backbone's weights: cut (B, h, w, C) -> features.
+
+    Raises:
+        PipelineError: as `cut_tensor`.
+    """
+    names = [layer.name for layer in backbone.layers]
+    named = f"backbone.unfreeze_from = {unfreeze_from!r}"
+    if unfreeze_from not in names[1:]:
+        raise PipelineError(f"{named}: no such layer in {backbone.name}; there are {', '.join(names[1:])}")
+    place = names.index(unfreeze_from)
+    if (tail := _tail_from(backbone, place)) is not None:
+        return tail
+    others = sorted(range(1, len(names)), key=lambda other: abs(other - place))
+    nearest = next((names[other] for other in others if _tail_from(backbone, other) is not None), names[1])
+    raise PipelineError(
+        f"{named}: {backbone.name} cannot be cut there, since some paths go around that layer; the nearest that will do is {nearest}"
+    )
+
+
+def _tail_from(backbone: keras.Model, place: int) -> keras.Model | None:
+    """The layers from this place on; None where one tensor alone does not lead to all of them."""
+    layer = backbone.layers[place]
+    if isinstance(layer, keras.Model) or not isinstance(layer.input, keras.KerasTensor):
+        return None
+    try:
+        tail = keras.Model(layer.input, backbone.output, name="tail")
+    except ValueError:  # Keras's word for an output that depends on other tensors too
+        return None
+    return tail if len(tail.layers) - 1 == len(backbone.layers) - place else None
+
+
+def stitch(backbone: keras.Model, head: keras.Model, params: BackboneParams) -> keras.Model:
+    """The whole classifier, RGB 0..255 (B, H, W, 3) -> logits, sharing the weights of both parts."""
+    images = keras.Input((params.image_size, params.image_size, 3), name="images")
+    return keras.Model(images, head(backbone(build_preprocessing(params)(images))), name="classifier")
+
+
+def freeze_below(backbone: keras.Model, unfreeze_from: str | None) -> None:
+    """Make the layers from `unfreeze_from` on trainable and freeze those in front; None freezes all.
+
+    BatchNormalization stays frozen everywhere, which also keeps it in inference mode: the statistics of a small batch of other
+    images undo what the network has learned (keras.io/guides/transfer_learning). A model that holds the backbone must be compiled
+    again afterwards.
+    """
+    names = [layer.name for layer in backbone.layers]
+    first = len(names) if unfreeze_from is None else names.index(unfreeze_from)
+    backbone.trainable = True
+    for position, layer in enumerate(backbone.layers):  # each by itself: the model's own setter does not reach the layers of a graph
+        layer.trainable = position >= first and not isinstance(layer, keras.layers.BatchNormalization)

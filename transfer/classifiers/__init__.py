@@ -1,0 +1,1 @@
+"""The networks that are trained, and how a trained model is saved."""

@@ -1,0 +1,165 @@
+"""Trained classifiers on disk: `NAME.weights.h5`, `NAME.json` and `NAME_history.csv`, written and read here only.
+
+Weights and configuration are apart because a `.keras` archive carries the date and is never the same bytes twice.
+"""
+
+import json
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, softmax
+
+from transfer.compute.keras import keras
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.files import replacing, write_json, write_weights
+from transfer.storage.arrays import rows_at_once, take
+
+MODELS = Path("models")
+HISTORY = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
+_WAITING = "uninitialized_variables"  # Keras's name for its list of those
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model from pixels or cached activations to logits (B, L).
+
+    takes: `images`, `features` or `cut`, the array that it reads. epoch: the epoch whose weights these are, from 1.
+    """
+
+    model: keras.Model
+    takes: str
+    class_names: list[str]
+    epoch: int
+
+
+def save_classifier(name: str, classifier: Classifier, history: pd.DataFrame, folder: Path = MODELS) -> None:
+    """Write a classifier and its training history under `name`; equal models give equal bytes."""
+    # Without its compilation: the optimizer's state would double the file, and Keras numbers it by the process's history.
+    model = keras.Model(classifier.model.input, classifier.model.output, name=classifier.model.name)
+    description = {
+        "takes": classifier.takes,
+        "class_names": classifier.class_names,
+        "epoch": classifier.epoch,
+        "model": json.loads(model.to_json()),
+    }
+    write_json(folder / f"{name}.json", description)
+    write_weights(folder / f"{name}.weights.h5", model)
+    _write_history(folder / f"{name}_history.csv", history)
+
+
+def save_skipped(name: str, why: str, folder: Path = MODELS) -> None:
+    """Write the files of a classifier that was not trained, so that those who list them find them: without weights, without epochs."""
+    write_json(folder / f"{name}.json", {"skipped": why})
+    with replacing(folder / f"{name}.weights.h5") as temporary:
+        temporary.touch()
+    _write_history(folder / f"{name}_history.csv", pd.DataFrame(columns=HISTORY))
+
+
+def is_skipped(name: str, folder: Path = MODELS) -> bool:
+    """Whether `save_skipped` wrote what is there under `name`; a file that is missing or damaged is left to `load_classifier`."""
+    try:
+        return "skipped" in json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
+
+
+@contextmanager
+def growing_history(name: str, folder: Path = MODELS) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Yield what writes the history so far while a training runs: `dvc plots show` and DVC's extension for VS Code draw it as it grows.
+
+    A training that fails leaves none. Where an earlier run's history lies (DVC deletes it first, a person who runs the stage does
+    not), that one stays until the new model is whole.
+    """
+    path = folder / f"{name}_history.csv"
+    if path.exists():
+        yield lambda history: None
+        return
+    try:
+        yield lambda history: _write_history(path, history)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _write_history(path: Path, history: pd.DataFrame) -> None:
+    with replacing(path) as temporary:
+        history.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
+    """Read a classifier back.
+
+    Raises:
+        PipelineError: missing, skipped, damaged, weights that do not fit the layers, or what `save_classifier` would not have written.
+    """
+    description_file, weights_file = folder / f"{name}.json", folder / f"{name}.weights.h5"
+    for file in (description_file, weights_file):
+        if not file.exists():
+            raise PipelineError(f"{file} is missing; run `dvc repro` or `dvc pull`")
+    if is_skipped(name, folder):
+        raise PipelineError(f"{description_file}: it was skipped, so there is no such model; params.yaml says whether it is trained")
+    try:
+        description = json.loads(description_file.read_text(encoding="utf-8"))
+        model = _build(json.dumps(description["model"]), weights_file.stat().st_size)
+        with warnings.catch_warnings(action="ignore"):  # of groups that are not there: the error that follows says it better
+            model.load_weights(weights_file)
+        classifier = Classifier(model, description["takes"], description["class_names"], description["epoch"])
+        _check(classifier)
+    except Exception as error:  # Keras and h5py raise whatever a value makes them run into
+        raise PipelineError(f"{description_file} and {weights_file.name} are damaged or do not belong together: {error}") from None
+    return classifier
+
+
+def _build(description: str, most: int) -> keras.Model:
+    """The model of a description: of Keras's own layers only, and none that needs more bytes than its weights file has.
+
+    Raises:
+        ValueError: it needs more; said before memory is taken.
+    """
+    from keras.src.backend.common import global_state  # Keras is loaded by transfer.compute.keras
+
+    waiting = [*global_state.get_global_attribute(_WAITING, [])]
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            plan = keras.models.model_from_json(description)
+    finally:
+        global_state.set_global_attribute(
+            _WAITING, waiting
+        )  # the plan's variables would take their memory with the next model that is built
+    needed = sum(math.prod(variable.shape) for variable in plan.weights)
+    if needed > most:
+        raise ValueError(f"a model of {needed:,} numbers, and {most:,} bytes of weights")
+    return keras.models.model_from_json(description)
+
+
+def _check(classifier: Classifier) -> None:
+    names = classifier.class_names
+    if classifier.takes not in ("images", "features", "cut") or type(classifier.epoch) is not int:
+        raise ValueError(f"takes = {classifier.takes!r}, epoch = {classifier.epoch!r}")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"class_names = {names!r}")
+
+
+def predict_logits(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
+    """Logits float32 (N, L) of inputs (N, ...)."""
+    logits, step = [], rows_at_once(inputs.shape[1:])
+    for start in range(0, len(inputs), step):
+        batch = take(inputs, slice(start, start + step))
+        filled = np.zeros((step, *batch.shape[1:]), dtype=np.float32)  # one shape, so that Keras traces the model once
+        filled[: len(batch)] = batch
+        logits.append(keras.ops.convert_to_numpy(model.predict_on_batch(filled))[: len(batch)])
+    return np.concatenate(logits)
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Logits (N, L) to probabilities float64 (N, C): a sigmoid for one logit, a softmax for more."""
+    if logits.shape[1] == 1:
+        positive = expit(logits.astype(np.float64))
+        return np.hstack([1 - positive, positive])
+    return softmax(logits.astype(np.float64), axis=1)

@@ -1,0 +1,303 @@
+"""The engine of a cluster: Ray's actors, one process each, on every node.
+
+Actors and not Ray Data, whose retries do not tell the fault of an image that ends its process from that of a node; docs/cluster.md
+has what both were measured at. Ray restarts nothing here: which batch was under way, and how often an image has met the end of its
+process, is known to this module alone.
+"""
+
+import io
+import os
+import time
+import zipfile
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import transfer
+from transfer.cluster import worker
+from transfer.cluster.connection import Cluster
+from transfer.engines.base import Crashed, Tag, Work
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.pins import versions
+from transfer.runtime.resource_params import ResourceParams
+
+IN_FLIGHT = 2  # batches a worker's thread has: one that it does, and one that waits there, so that it need not
+LOOK_EVERY = 1.0  # seconds between two looks at the cluster
+# Where objects are, but never a secret: a node has credentials of its own.
+_PASSED_ON = (
+    *("KERAS_BACKEND", "XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA"),
+    *("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_PROFILE"),
+)
+
+
+@dataclass(eq=False)
+class _Batch:
+    """Items under way, with their places in the batch of the stage, which has `results` and knows how many are `open`."""
+
+    items: list
+    places: list[int]
+    whole: "_Whole"
+    attempts: int = 0
+
+
+@dataclass(eq=False)
+class _Whole:
+    tag: Any
+    results: list
+    open: int
+
+
+@dataclass(eq=False)
+class _Actor:
+    handle: Any
+    greeting: Any  # Ray's reference to what `hello` will say
+    node_id: str | None = None
+    host: str = "a node"
+    ready: bool = False
+    under_way: dict = field(default_factory=dict)  # Ray's reference to the results -> _Batch
+
+
+class RayEngine:
+    """packages: those that decide the bytes of the work, which must be the same on all nodes as here."""
+
+    def __init__(self, params: ResourceParams, packages: Sequence[str]):
+        self._params = params
+        self._packages = list(packages)
+
+    @contextmanager
+    def start(self, work: Work) -> Iterator["RayWorkers"]:
+        """As the interface says.
+
+        Raises:
+            PipelineError: Ray is not installed; no cluster at the address; one of other versions; none with what the work needs.
+        """
+        cluster = Cluster(self._params)
+        try:
+            packages = [name for name in self._packages if name not in work.unused_packages]
+            workers = RayWorkers(cluster, work, self._params, packages)
+            workers.wait()
+            yield workers
+        finally:
+            cluster.leave()
+
+
+class RayWorkers:
+    """Actors on all nodes, as many as have room; more where nodes join, others for those that end."""
+
+    def __init__(self, cluster: Cluster, work: Work, params: ResourceParams, packages: list[str]):
+        self._packages = packages
+        self._cluster, self._ray, self._params, self._work = cluster, cluster.ray, params, work
+        self._actors: list[_Actor] = []
+        self._again: deque[_Batch] = deque()
+        self._looked = -LOOK_EVERY
+        self._served = time.monotonic()
+        self._needed = {"GPU": 1} if work.needs_gpu else {"CPU": params.worker_cpus}
+        self._check_resources()
+        self._luggage = [self._ray.put(each) for each in (pack_package(), {file.as_posix(): file.read_bytes() for file in work.files})]
+        self.about: Any = None
+
+    def _check_resources(self) -> None:
+        kind, needed = next(iter(self._needed.items()))
+        nodes = self._cluster.nodes()
+        if any(resources.get(kind, 0) >= needed for resources in nodes.values()):
+            return
+        has = f"its {len(nodes)} nodes have {', '.join(f'{resources.get(kind, 0):g}' for resources in nodes.values())}"
+        if kind == "GPU":
+            raise PipelineError(
+                f"compute.device = 'gpu': no node of the cluster at {self._cluster.address} has a GPU ({has}); set auto or cpu"
+            )
+        raise PipelineError(
+            f"resources.worker_cpus = {needed}: no node of the cluster at {self._cluster.address} has so many CPUs ({has}); lower it"
+        )
+
+    def wait(self) -> None:
+        """Until all that have room are up, or until `resources.timeout` is over and at least one is.
+
+        Raises:
+            PipelineError: none came up, or one that computes otherwise than this machine or the others.
+        """
+        deadline = time.monotonic() + self._params.timeout
+        self._look()
+        while not self._is_served() or (not all(actor.ready for actor in self._actors) and time.monotonic() < deadline):
+            self._take_done(LOOK_EVERY)
+            self._look()
+        ready = [actor for actor in self._actors if actor.ready]
+        nodes = {actor.node_id for actor in ready}
+        print(f"ray: {_count(len(ready), 'worker')} on {_count(len(nodes), 'node')} of {self._cluster.address}")
+
+    def _is_served(self) -> bool:
+        return any(actor.ready for actor in self._actors)
+
+    def map(self, batches: Iterable[tuple[Tag, list]]) -> Iterator[tuple[Tag, Sequence]]:
+        waiting = iter(batches)
+        exhausted = False
+        while True:
+            self._look()
+            while (self._again or not exhausted) and (actor := self._free()) is not None:
+                batch = self._again.popleft() if self._again else next((_new(*each) for each in waiting), None)
+                exhausted = batch is None
+                if batch is not None:
+                    actor.under_way[actor.handle.call.remote(batch.items)] = batch
+            if exhausted and not self._again and not any(actor.under_way for actor in self._actors):
+                return
+            for whole in self._take_done(LOOK_EVERY):
+                yield whole.tag, whole.results
+
+    def _free(self) -> _Actor | None:
+        """The worker that has least to do, if it can take more. What has ended a worker before goes to an idle one, and alone."""
+        ready = [actor for actor in self._actors if actor.ready and not any(batch.attempts for batch in actor.under_way.values())]
+        least = min(ready, key=lambda actor: len(actor.under_way), default=None)
+        most = 1 if self._again else IN_FLIGHT * self._threads
+        return least if least is not None and len(least.under_way) < most else None
+
+    @property
+    def _threads(self) -> int:
+        return 1 if self._work.needs_gpu else self._params.worker_cpus
+
+    def _take_done(self, timeout: float) -> Iterator[_Whole]:
+        """Wait for results; the batches of the stage that are complete with them."""
+        owners = {reference: actor for actor in self._actors for reference in actor.under_way}
+        owners |= {actor.greeting: actor for actor in self._actors if not actor.ready}
+        if not owners:
+            time.sleep(timeout)
+            return []
+        done, _ = self._ray.wait(list(owners), num_returns=1, timeout=timeout)
+        finished = []
+        for reference in done:
+            actor = owners[reference]
+            if actor not in self._actors:
+                continue  # lost a moment ago, with all that it had
+            try:
+                answer = self._ray.get(reference)
+            except self._ray.exceptions.RayError:
+                finished += self._lose(actor)
+            else:
+                self._served = time.monotonic()
+                finished += (
+                    self._greet(actor, answer) if reference == actor.greeting else self._receive(actor.under_way.pop(reference), answer)
+                )
+        return finished
+
+    def _greet(self, actor: _Actor, said: dict) -> list:
+        """Let a worker in that computes as this machine and the others do."""
+        actor.host = said["host"]
+        check_versions(said["host"], said["versions"], versions(self._packages))
+        if "error" in said:
+            raise said["error"]
+        if self.about is not None and said["about"] != self.about:
+            raise PipelineError(
+                f"{said['host']} computes other bits than the workers before it, although its packages are the same: another processor, "
+                "or another setting of the libraries; take it out of the cluster, or use nodes of one kind"
+            )
+        self.about = said["about"]
+        actor.ready = True
+        return []
+
+    def _receive(self, batch: _Batch, answer: tuple[bool, Any]) -> list[_Whole]:
+        went_well, results = answer
+        if not went_well:
+            raise results
+        return self._fill(batch, results)
+
+    def _fill(self, batch: _Batch, results: Sequence) -> list[_Whole]:
+        for place, result in zip(batch.places, results, strict=True):
+            batch.whole.results[place] = result
+        batch.whole.open -= len(batch.places)
+        return [] if batch.whole.open else [batch.whole]
+
+    def _lose(self, actor: _Actor) -> list[_Whole]:
+        """A process or its node has ended, and any image that it had may be why.
+
+        What it had is done again, each batch alone on a worker; where that one ends too, each of its images alone. So no image is
+        blamed for another, and none for its node.
+        """
+        self._actors.remove(actor)
+        if self._cluster.nodes():  # its process may live on, out of reach
+            self._ray.kill(actor.handle)
+        finished = []
+        for batch in actor.under_way.values():
+            attempts = batch.attempts + 1
+            is_alone = batch.attempts > 0 and len(batch.items) == 1
+            if is_alone and attempts > self._params.retries and self._cluster.nodes() and self._cluster.answers(actor.node_id):
+                finished += self._fill(batch, [Crashed(attempts)])
+            elif batch.attempts:
+                each = zip(batch.items, batch.places, strict=True)
+                self._again.extend(_Batch([item], [place], batch.whole, attempts) for item, place in each)
+            else:
+                self._again.append(replace(batch, attempts=attempts))
+        return finished
+
+    def _look(self) -> None:
+        """Now and then: workers for where there is room; whether there is a cluster at all.
+
+        Raises:
+            PipelineError: for `resources.timeout` no worker was up, or the head is gone.
+        """
+        if time.monotonic() - self._looked < LOOK_EVERY:
+            return
+        self._looked = time.monotonic()
+        kind, needed = next(iter(self._needed.items()))
+        rooms = {node_id: int(resources.get(kind, 0) // needed) for node_id, resources in self._cluster.nodes().items()}
+        for node_id, room in rooms.items():
+            here = sum(actor.node_id == node_id for actor in self._actors)
+            self._actors += [self._hire(node_id) for _ in range(here, room)]
+        if self._is_served():
+            self._served = time.monotonic()
+        elif time.monotonic() - self._served > self._params.timeout:
+            raise PipelineError(self._unserved(sum(room for node_id, room in rooms.items() if self._cluster.answers(node_id))))
+
+    def _unserved(self, room: int) -> str:
+        where = f"on the cluster at {self._cluster.address} for resources.timeout = {self._params.timeout:g} s"
+        if not room:
+            return f"no node was left to work {where}; what was computed is kept: start nodes and run `dvc repro`"
+        return (
+            f"no worker came up {where}, though there is room for {room}: other jobs may hold it (see `ray status`), or workers end "
+            "as they begin (their logs are in /tmp/ray/session_latest/logs on their node); mend that, or raise resources.timeout"
+        )
+
+    def _hire(self, node_id: str) -> _Actor:
+        strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node_id, soft=False)
+        kind = self._ray.remote(
+            num_cpus=self._needed.get("CPU", 0), num_gpus=self._needed.get("GPU", 0), max_restarts=0, max_concurrency=self._threads
+        )(worker.Worker)
+        handle = kind.options(scheduling_strategy=strategy).remote()
+        unpacked = handle.unpack.remote(*self._luggage, _environment())
+        return _Actor(handle, handle.hello.remote(unpacked, self._work, self._packages), node_id)
+
+
+def _count(n: int, name: str) -> str:
+    return f"{n} {name}" if n == 1 else f"{n} {name}s"
+
+
+def _new(tag: Any, items: list) -> _Batch:
+    return _Batch(items, list(range(len(items))), _Whole(tag, [None] * len(items), len(items)))
+
+
+def pack_package() -> bytes:
+    """A zip archive of the package `transfer`, for a node that does not have it."""
+    package = Path(transfer.__file__).parent
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for source in sorted(package.rglob("*.py")):
+            archive.write(source, source.relative_to(package.parent))
+    return buffer.getvalue()
+
+
+def check_versions(host: str, there: dict[str, str], here: dict[str, str]) -> None:
+    """See that a node has what this machine has: others may give other bits.
+
+    Raises:
+        PipelineError: it does not; each difference.
+    """
+    differ = [f"{name} {there[name]} (here {here[name]})" for name in here if there[name] != here[name]]
+    if differ:
+        raise PipelineError(
+            f"{host} has other versions than this machine: {', '.join(differ)}; install requirements.txt and requirements-ray.txt there too"
+        )
+
+
+def _environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}

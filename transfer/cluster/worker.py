@@ -1,0 +1,62 @@
+"""What runs on a node of the cluster. It is sent there as it stands, so it knows nothing of the project until it has unpacked it."""
+
+import os
+import pathlib
+import platform
+import shutil
+import sys
+import tempfile
+import traceback
+
+
+class Worker:
+    """A process that does batches of one kind of work."""
+
+    def unpack(self, package: bytes, files: dict[str, bytes], environment: dict[str, str]) -> None:
+        """Put the project where it can be imported and read.
+
+        Args:
+            package: a zip archive of `transfer`.
+            files: those of the project that the work reads, by their paths in it.
+            environment: variables that the work is to see.
+        """
+        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="transfer-"))
+        os.chdir(self._folder)
+        for name, content in {"package.zip": package, **files}.items():
+            path = pathlib.Path(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        os.environ.update(environment)
+        sys.path.insert(0, str(self._folder / "package.zip"))
+
+    def hello(self, unpacked: None, work: object, packages: list[str]) -> dict:
+        """Start the work. What it says: where it is, what it computes with, and `about` or the `error` that it met.
+
+        Args:
+            unpacked: what `unpack` gave: Ray calls a method when all that it is given is there, and only then can it read `work`.
+            packages: those that decide the bytes of the work.
+        """
+        from transfer.runtime.pins import versions
+
+        said = {"host": platform.node(), "pid": os.getpid(), "versions": versions(packages)}
+        try:
+            self._function = work.start()
+            return said | {"about": self._function.about}
+        except Exception as error:
+            return said | {"error": _with_traceback(error)}
+        finally:  # a worker that is killed could not do it later
+            os.chdir("/")
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def call(self, items: list) -> tuple[bool, object]:
+        """Whether it went well, and the results or the exception."""
+        try:
+            return True, self._function(items)
+        except Exception as error:
+            return False, _with_traceback(error)
+
+
+def _with_traceback(error: Exception) -> Exception:
+    """A traceback is not pickled with its exception; a note is."""
+    error.add_note(traceback.format_exc())
+    return error

@@ -1,0 +1,65 @@
+"""Label images with ImageNet's 1,000 classes, by a network as it was trained: no stage of dvc.yaml but a command that needs no other.
+
+    python -m transfer label photos/
+    python -m transfer label 'photos/**/*.jpg' more.zip --backbone MobileNetV3Large --top-k 3 --output labels.csv
+    find photos -name '*.png' -print0 | python -m transfer label --null - --format jsonl
+
+PATHS are images, folders (every file in them counts, but for hidden ones), .zip and .tar(.gz) archives, globs in quotes, and - for a
+list of files, folders and archives on standard input, one a line. Rows come in that order, those of a folder sorted, while the rest is
+still being read.
+
+Each class has its name, its WordNet id (two classes are named crane, and two maillot) and the network's own probability, which is not
+calibrated. The names ship with the project. The weights with the top, 22 to 575 MB, are fetched once and kept where Keras keeps them,
+$KERAS_HOME/models or ~/.keras/models; a file that is there already is used, and so is one named with --weights.
+"""
+
+import argparse
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+
+from transfer.backbones.registry import ARCHITECTURES
+from transfer.imagenet.classes import read_classes
+from transfer.imagenet.columns import LabelSheet
+from transfer.imagenet.weights import check_name, find_weights
+from transfer.inference import cli
+from transfer.inference.input_paths import check_given, read_given
+from transfer.runtime.params import load_param
+
+
+def label(argv: list[str]) -> int:
+    """Label what the words name and write the rows; the exit code."""
+    options = parse(argv)
+    check_given(options.paths)
+    labeller = load(options)
+    sheet = LabelSheet(read_classes(), options.top_k)
+    with threadpool_limits(1):  # the images are spread over the cores already
+        return cli.write_all("label", labeller.stream(read_given(options.paths, end=options.end)), sheet, options)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = cli.parser_of("label", __doc__, top_k=5)
+    parser.add_argument("--backbone", metavar="NAME", help=f"{', '.join(ARCHITECTURES)} (backbone.name of params.yaml)")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="the network's file with its top, as Keras publishes it")
+    return cli.parse(parser, argv)
+
+
+def load(options: argparse.Namespace):
+    """The network that was asked for."""
+    name = options.backbone or load_param(str, "backbone.name")
+    check_name(name, "--backbone" if options.backbone else "params.yaml: backbone.name =")
+    weights = find_weights(name, options.weights)
+    # TensorFlow takes seconds, and nothing above should wait for it.
+    from transfer.compute.device import ComputeParams, set_up
+    from transfer.imagenet.labeller import Labeller
+    from transfer.runtime.params import load_params
+    from transfer.sources.decoding import DecodeParams
+
+    interpolation = load_params(DecodeParams, "decode").interpolation
+    set_up(load_params(ComputeParams, "compute"), seed=0)
+    return Labeller(name, weights, interpolation)
+
+
+def main(argv: list[str]) -> int:
+    """`label` as a program: an error for people is a line on standard error."""
+    return cli.run("label", lambda: label(argv))

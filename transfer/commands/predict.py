@@ -1,0 +1,63 @@
+"""Label images with a trained model: no stage of dvc.yaml but a command, for after `dvc repro` or `dvc pull`.
+
+    python -m transfer predict photos/ --output labels.csv
+    python -m transfer predict 'photos/**/*.jpg' more.zip --model head --top-k 3
+    find photos -name '*.png' -print0 | python -m transfer predict --null - --format jsonl
+
+PATHS are images, folders (every file in them counts, but for hidden ones), .zip and .tar(.gz) archives, globs in quotes, and - for a
+list of files, folders and archives on standard input, one a line. Rows come in that order, those of a folder sorted, while the rest is
+still being read.
+
+predicted is the likeliest class, and probability is calibrated on the validation images. distance is how far an image is from the
+training images nearest to it in feature space, and unlike how many of a hundred validation images are nearer to theirs: beyond 99,
+which the table marks with !, the model answers about something that it has hardly seen.
+"""
+
+import argparse
+
+from threadpoolctl import threadpool_limits
+
+from transfer.inference import cli
+from transfer.inference.columns import UNLIKE, PredictionSheet
+from transfer.inference.input_paths import check_given, read_given
+from transfer.inference.predictions import Row
+
+
+def predict(argv: list[str]) -> int:
+    """Predict what the words name and write the rows; the exit code."""
+    options = parse(argv)
+    check_given(options.paths)
+    predictor = load(options)
+    sheet = PredictionSheet(predictor.class_names, options.top_k)
+    remarks = {f"less like the training images than {UNLIKE:g} of 100 validation images are": is_unlike}
+    with threadpool_limits(1):  # the images are spread over the cores already
+        return cli.write_all("predict", predictor.stream(read_given(options.paths, end=options.end)), sheet, options, remarks)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    parser = cli.parser_of("predict", __doc__, top_k=1)
+    parser.add_argument("--model", default="finetuned", metavar="NAME", help="scratch, head, augmented or finetuned (the default)")
+    parser.add_argument("--no-novelty", action="store_true", help="leave distance and unlike empty; data/features/ is not needed then")
+    return cli.parse(parser, argv)
+
+
+def load(options: argparse.Namespace):
+    """The predictor of the model that was asked for."""
+    # TensorFlow takes seconds, and neither --help nor a mistyped path should wait for it.
+    from transfer.compute.device import ComputeParams, set_up
+    from transfer.inference.predictor import load_predictor
+    from transfer.runtime.params import load_params
+    from transfer.sources.decoding import DecodeParams
+
+    interpolation = load_params(DecodeParams, "decode").interpolation
+    set_up(load_params(ComputeParams, "compute"), seed=0)
+    return load_predictor(options.model, interpolation, with_novelty=not options.no_novelty)
+
+
+def is_unlike(row: Row) -> bool:
+    return row.prediction is not None and (row.prediction.percentile or 0) > UNLIKE
+
+
+def main(argv: list[str]) -> int:
+    """`predict` as a program: an error for people is a line on standard error."""
+    return cli.run("predict", lambda: predict(argv))

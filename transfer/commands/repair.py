@@ -1,0 +1,179 @@
+"""Repairs what a killed DVC left half-written, before the next one refuses it, and tells DVC whether there is a git repository.
+
+    python -m transfer repair
+
+DVC writes `dvc.lock` and `.dvc/tmp/rwlock` in place. Killed in that moment, it leaves the first part of the file. Of `dvc.lock` the entries
+of stages that are whole are kept, and the others are taken from the last commit: an entry is a claim that DVC checks by the hashes of
+what is there, so an old one costs a look into DVC's run-cache, or a run, and is never believed. `rwlock` says only which DVC runs now.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.files import replacing
+
+LOCK = Path("dvc.lock")
+BUSY = Path(".dvc/tmp/rwlock")
+DAMAGED = Path(".dvc/tmp/dvc.lock.damaged")
+SETTINGS = Path(".dvc/config.local")
+WITHOUT_GIT = Path(".dvc/tmp/without-git")  # core.no_scm was set here, and not by a person
+HEADER = "schema: '2.0'\nstages:\n"
+PATIENCE = 1.0  # seconds: another DVC may be writing the file at this moment
+
+
+def main(argv: list[str]) -> None:
+    """Repair the project in the working directory and print what was done."""
+    argparse.ArgumentParser(
+        prog="python -m transfer repair", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args(argv)
+    print_repairs("repair")
+
+
+def print_repairs(program: str) -> None:
+    """Repair, and print each line behind the program's name; end the program in a sentence where a person is needed."""
+    try:
+        for line in repair():
+            print(f"{program}: {line}", flush=True)
+    except PipelineError as error:
+        sys.exit(f"{program}: {error}")
+
+
+def repair() -> list[str]:
+    """Repair the project in the working directory; returns a line for a person for each thing that was done.
+
+    Raises:
+        PipelineError: dvc.lock has the marks of an unfinished merge, which only a person can resolve.
+    """
+    return [line for line in (repair_lock(), repair_busy(), settle_git()) if line]
+
+
+def repair_lock() -> str | None:
+    """Make dvc.lock whole again where it is not; a copy of the damaged one is kept."""
+    if not LOCK.exists() or is_whole(LOCK.read_bytes()):
+        return None
+    if re.search(rb"^<<<<<<< ", LOCK.read_bytes(), flags=re.MULTILINE):
+        raise PipelineError(f"{LOCK}: a merge left its marks (<<<<<<<); resolve it (git checkout --theirs {LOCK}, say) and run this again")
+    time.sleep(PATIENCE)
+    found = LOCK.read_bytes()
+    if is_whole(found):
+        return None
+    DAMAGED.parent.mkdir(parents=True, exist_ok=True)
+    DAMAGED.write_bytes(found)
+    kept, committed = whole_entries(found), whole_entries(committed_lock())
+    entries = kept | {name: entry for name, entry in committed.items() if name not in kept}
+    if entries:
+        with replacing(LOCK) as part:
+            part.write_text(HEADER + "".join(entries.values()), encoding="utf-8")
+    else:
+        LOCK.unlink()
+    taken = ", ".join(name for name in entries if name not in kept) or "none"
+    return (
+        f"{LOCK} was cut short, as when DVC is killed while it writes it: {len(kept)} of its stages are kept, "
+        f"from the last commit come: {taken}; what is missing comes from DVC's run-cache or is run again. "
+        f"A copy of the damaged file is {DAMAGED}"
+    )
+
+
+def repair_busy() -> str | None:
+    """Remove a damaged .dvc/tmp/rwlock."""
+    if not BUSY.exists() or is_json(BUSY.read_bytes()):
+        return None
+    time.sleep(PATIENCE)
+    if not BUSY.exists() or is_json(BUSY.read_bytes()):
+        return None
+    BUSY.unlink()
+    return f"{BUSY} was cut short, as when DVC is killed while it writes it: removed, since it says only which DVC runs at this moment"
+
+
+def is_json(content: bytes) -> bool:
+    """Whether the bytes are a JSON object."""
+    try:
+        return isinstance(json.loads(content), dict)
+    except ValueError:
+        return False
+
+
+def is_whole(content: bytes) -> bool:
+    """Whether the bytes are a lock that DVC wrote to its end, as far as a look at the file can tell."""
+    try:
+        lock = yaml.load(content.decode("utf-8"), yaml.CSafeLoader)  # noqa: S506, a safe loader
+    except (ValueError, yaml.YAMLError):
+        return False
+    stages = lock.get("stages") if isinstance(lock, dict) and "schema" in lock else None
+    return content.endswith(b"\n") and isinstance(stages, dict) and all(map(is_complete, stages.values()))
+
+
+def whole_entries(content: bytes) -> dict[str, str]:
+    """The lines of each stage whose entry is whole, by its name, in the order of the file."""
+    text = content.decode("utf-8", errors="replace")
+    entries = {}
+    for part in re.split(r"^(?=  \S)", text, flags=re.MULTILINE)[1:]:
+        try:
+            parsed = yaml.load(part, yaml.CSafeLoader)  # noqa: S506, a safe loader
+        except (ValueError, yaml.YAMLError):
+            continue
+        if part.endswith("\n") and isinstance(parsed, dict) and len(parsed) == 1:
+            [(name, entry)] = parsed.items()
+            if isinstance(name, str) and is_complete(entry):
+                entries[name] = part
+    return entries
+
+
+def is_complete(entry: object) -> bool:
+    """Whether a stage's entry has what DVC always writes, so that it does not end in the middle of a file's or a parameter's lines."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), (str, list)):
+        return False
+    params = entry.get("params", {})
+    if not isinstance(params, dict) or not all(isinstance(values, dict) for values in params.values()):
+        return False
+    files = [entry.get(key, []) for key in ("deps", "outs")]
+    return all(isinstance(items, list) and all(map(is_complete_file, items)) for items in files)
+
+
+def is_complete_file(item: object) -> bool:
+    """Whether a file's lines name its path and hash, with an MD5 its size too, and for a folder the number of its files."""
+    if not isinstance(item, dict) or "path" not in item or None in item.values():
+        return False
+    if "md5" in item:
+        return "size" in item and ("nfiles" in item or not str(item["md5"]).endswith(".dir"))
+    return "hash" not in item and bool({"etag", "checksum"} & item.keys())  # of an address in a bucket or on a server
+
+
+def committed_lock() -> bytes:
+    """dvc.lock of the last commit, or nothing where there is none."""
+    try:
+        shown = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], capture_output=True, check=False)  # noqa: S603, S607, git is where git is
+    except OSError:
+        return b""
+    return shown.stdout if shown.returncode == 0 else b""
+
+
+def settle_git() -> str | None:
+    """Have DVC do without git where the folder is in no git repository, and with it again once it is in one."""
+    here = Path.cwd()
+    in_git = any((folder / ".git").exists() for folder in (here, *here.parents))
+    if in_git and WITHOUT_GIT.exists():  # what a person has set stays
+        configure("--unset", "core.no_scm")
+        WITHOUT_GIT.unlink()
+        return "there is a git repository now, so DVC uses it again"
+    if in_git or (SETTINGS.exists() and "no_scm" in SETTINGS.read_text(encoding="utf-8")):
+        return None
+    configure("core.no_scm", "true")
+    WITHOUT_GIT.parent.mkdir(parents=True, exist_ok=True)
+    WITHOUT_GIT.touch()
+    return (
+        f"{here} is in no git repository, so DVC works without one (core.no_scm in {SETTINGS}); "
+        "to compare and keep experiments, make it one: git init && git add --all && git commit -m start"
+    )
+
+
+def configure(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", "config", "--local", *words], check=True)  # noqa: S603, no shell

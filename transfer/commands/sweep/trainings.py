@@ -1,0 +1,119 @@
+"""The pipeline's three trainings, each by its own stage, in a folder of its own, from the arrays that `dvc repro augment` left."""
+
+import contextlib
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import yaml
+from scipy.stats import ttest_rel
+
+from stages import finetune, train_augmented, train_head
+from transfer.compute.keras import keras
+from transfer.runtime.dvc_files import checksum, describe_stage, inputs_key
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.files import replacing
+from transfer.runtime.params import Params, load_params
+
+
+class Training(NamedTuple):
+    """main: the stage's. params: the class of its section of params.yaml. model: what it writes, `models/MODEL*`."""
+
+    main: Callable[[], None]
+    params: type[Params]
+    model: str
+
+
+class Scores(NamedTuple):
+    """On the validation split, of the epoch that is kept."""
+
+    loss: float
+    accuracy: float
+
+
+TRAININGS = {  # by section of params.yaml, in the order of the pipeline
+    "train_head": Training(train_head.main, train_head.TrainHeadParams, "head"),
+    "train_augmented": Training(train_augmented.main, train_augmented.TrainAugmentedParams, "augmented"),
+    "finetune": Training(finetune.main, finetune.FinetuneParams, "finetuned"),
+}
+
+
+def prepare(folder: Path, links: Iterable[str], changes: dict[str, dict]) -> None:
+    """Make a folder in which stages find these files and folders of the project, by links, and its params.yaml with changes by section.
+
+    Raises:
+        PipelineError: one of them is not there.
+    """
+    (folder / "models").mkdir(parents=True)
+    for name in links:
+        if not Path(name).exists():
+            raise PipelineError(f"{name} is missing; run `dvc repro augment` or `dvc pull`")
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(Path(name).resolve())
+    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    changed = {section: values | changes.get(section, {}) for section, values in params.items()}
+    (folder / "params.yaml").write_text(yaml.safe_dump(changed), encoding="utf-8")
+
+
+def train(section: str) -> None:
+    """Run a training's stage in the working directory, silently; raises what it raises."""
+    keras.backend.clear_session()  # what an earlier training left would number this one's layers on
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        TRAININGS[section].main()
+
+
+def measure(store: Path, section: str, changes: dict, shift: int) -> Scores:
+    """The validation scores of a training with params.yaml's seed plus `shift`; from the store, where it was trained before.
+
+    Raises:
+        PipelineError: the training refuses its parameters or its loss is not finite; an array is missing.
+    """
+    model = TRAININGS[section].model
+    entry = _trained(store, section, changes, shift, [f"{model}.json", f"{model}_history.csv"])
+    epoch = json.loads((entry / f"{model}.json").read_text(encoding="utf-8"))["epoch"]
+    history = pd.read_csv(entry / f"{model}_history.csv", index_col="epoch")
+    return Scores(float(history["val_loss"][epoch]), float(history["val_accuracy"][epoch]))
+
+
+def _trained(store: Path, section: str, changes: dict, shift: int, files: list[str]) -> Path:
+    """The folder of the store that has these files of a training, which is done where one is missing.
+
+    Fine-tuning starts from params.yaml's augmented model with its own seed plus `shift`.
+    """
+    own = load_params(TRAININGS[section].params, section).seed
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "project"
+        read = describe_stage(section)["deps"]
+        started = [name for name in read if name.startswith("models/")]
+        prepare(folder, ["dvc.yaml", *(name for name in read if name not in started)], {section: {**changes, "seed": own + shift}})
+        if started:
+            names = [Path(name).name for name in started]
+            start = _trained(store, "train_augmented", {}, shift, names)
+            for name in names:
+                (folder / "models" / name).symlink_to((start / name).resolve())
+        with contextlib.chdir(folder):
+            checksum.cache_clear()  # it goes by names, and other folders have other models under these
+            entry = inputs_key(section)
+        if not all((store / entry / name).exists() for name in files):
+            with contextlib.chdir(folder):
+                train(section)
+            for name in files:
+                with replacing(store / entry / name) as whole:
+                    shutil.copyfile(folder / "models" / name, whole)
+    return store / entry
+
+
+def paired(scores_: pd.Series, defaults: pd.Series) -> tuple[float, float, float, float]:
+    """The mean difference over seeds with its 95 % interval, and p; both by seed."""
+    difference = scores_ - defaults.loc[scores_.index]
+    mean = float(difference.mean())
+    if np.ptp(difference) == 0:  # the test divides by their deviation
+        return mean, mean, mean, 1.0 if mean == 0 else 0.0
+    tested = ttest_rel(scores_, defaults.loc[scores_.index])
+    return mean, *tested.confidence_interval(0.95), float(tested.pvalue)

@@ -1,0 +1,1 @@
+"""Keras and its backends: device, precision, determinism."""

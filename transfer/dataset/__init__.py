@@ -1,0 +1,1 @@
+"""The manifest, the splits, perceptual hashes, and the examples of a split."""

@@ -1,0 +1,129 @@
+"""The manifest: which image is where. Row i of every array of a split is row i of that split here."""
+
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.files import replacing
+from transfer.runtime.params import load_param
+
+FOLDER = Path("data/split")
+SPLITS = ("train", "validation", "test")
+UNUSED = "unused"  # beyond the counts asked for: listed, so that every image is accounted for
+COLUMNS = ["split", "path", "class_name", "label", "group", "sha256"]
+_TEXT, _NUMBERS = ("split", "path", "class_name", "sha256"), ("label", "group")
+
+
+def manifest_file() -> Path:
+    """Where the manifest lies: its name ends in what `split.manifest` says."""
+    return FOLDER / f"manifest.{load_param(Literal['csv', 'parquet'], 'split.manifest')}"
+
+
+def write_manifest(manifest: pd.DataFrame, path: Path | None = None, order: Literal["path", "checksum"] = "path") -> None:
+    """Write the manifest as Parquet where the name ends in that, else as CSV, ordered by split, then path or checksum.
+
+    Args:
+        manifest: the columns of COLUMNS: split (train, validation, test or unused), path inside the source,
+            class_name, label (its number in the sorted class names, from 0), group (images that must stay on one
+            side share it), sha256 of the file.
+        path: by default `manifest_file()`.
+    """
+    path = path or manifest_file()
+    place = manifest["split"].map([*SPLITS, UNUSED].index)
+    within = ["path"] if order == "path" else ["sha256", "path"]
+    ordered = manifest.assign(place=place).sort_values(["place", *within])[COLUMNS]
+    with replacing(path) as temporary:
+        if path.suffix == ".parquet":
+            _write_parquet(ordered, temporary)
+        else:
+            ordered.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _write_parquet(manifest: pd.DataFrame, path: Path) -> None:
+    """Without pandas's notes about itself in it: equal tables give equal bytes by one version of pyarrow."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(manifest, schema=_schema(), preserve_index=False)
+    pq.write_table(table.replace_schema_metadata(), path, compression="zstd")
+
+
+def _schema():
+    import pyarrow as pa
+
+    return pa.schema([(name, pa.string() if name in _TEXT else pa.int64()) for name in COLUMNS])
+
+
+def read_manifest(path: Path | None = None) -> pd.DataFrame:
+    """Read the manifest back, by default that of `manifest_file()`.
+
+    Raises:
+        PipelineError: missing, not a table, columns or values that `write_manifest` would not have written.
+    """
+    path = path or manifest_file()
+    try:
+        manifest = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+    except FileNotFoundError:
+        raise PipelineError(f"{path} is missing; run `dvc repro split` or `dvc pull`") from None
+    except (ValueError, OverflowError, TypeError, NotImplementedError, KeyError, OSError, Warning) as error:
+        raise PipelineError(f"{path} is damaged ({error}); delete it and run `dvc repro split`") from None
+    if problem := _problem(manifest):
+        raise PipelineError(f"{path} is damaged: {problem}; delete it and run `dvc repro split`")
+    return manifest
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    with warnings.catch_warnings(action="error"):  # numbers such as 1e20 only make pandas warn, at first
+        return pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str) | dict.fromkeys(_NUMBERS, int), keep_default_na=False)
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as file:
+        table = pq.read_table(file)
+    if not table.schema.equals(_schema()):
+        raise ValueError(f"its columns are {', '.join(map(str, table.schema))}")
+    table.validate(full=True)  # of text that is none the rest of a program finds out
+    if any(column.null_count for column in table.columns):
+        raise ValueError("values are missing")
+    return table.to_pandas()
+
+
+def _problem(manifest: pd.DataFrame) -> str | None:
+    """What `write_manifest` after `split` would not have written."""
+    if list(manifest.columns) != COLUMNS:
+        return f"its columns are {', '.join(map(str, manifest.columns))} instead of {', '.join(COLUMNS)}"
+    found = set(manifest["split"])
+    if unknown := sorted(found - {*SPLITS, UNUSED}):
+        return f"unknown split {unknown[0]!r}"
+    if missing := [split for split in SPLITS if split not in found]:
+        return f"no images in {missing[0]}"
+    labels = {name: label for label, name in enumerate(class_names(manifest))}
+    wrong = manifest[manifest["label"] != manifest["class_name"].map(labels)]
+    if len(wrong):
+        return f"label {wrong['label'].iloc[0]} of {wrong['path'].iloc[0]!r} does not fit its class {wrong['class_name'].iloc[0]!r}"
+    if (twice := manifest["path"].duplicated()).any():
+        return f"{manifest.loc[twice, 'path'].iloc[0]!r} is listed twice"
+    if not (whole := manifest["sha256"].str.fullmatch("[0-9a-f]{64}").fillna(False)).all():
+        return f"no sha256 for {manifest.loc[~whole, 'path'].iloc[0]!r}"
+    return None
+
+
+def rows_of(manifest: pd.DataFrame, split: str) -> pd.DataFrame:
+    """The rows of one split, numbered from 0: row i here is row i of that split's arrays."""
+    return manifest[manifest["split"] == split].reset_index(drop=True)
+
+
+def class_names(manifest: pd.DataFrame) -> list[str]:
+    """Class names by label: `class_names(m)[label]`."""
+    return sorted(manifest["class_name"].unique())
+
+
+def labels_of(manifest: pd.DataFrame, split: str) -> np.ndarray:
+    """Labels of one split's rows: int (N,)."""
+    return rows_of(manifest, split)["label"].to_numpy()

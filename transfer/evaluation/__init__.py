@@ -1,0 +1,1 @@
+"""Scores, calibration, comparison of models, Grad-CAM, mistakes."""

@@ -1,0 +1,116 @@
+"""All of an export: the model put together, written in each format, checked, and moved to its place."""
+
+import hashlib
+import itertools
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from transfer.backbones.network import load_backbone
+from transfer.backbones.registry import BackboneParams
+from transfer.classifiers.saved import MODELS, load_classifier
+from transfer.classifiers.temperatures import read_temperature
+from transfer.dataset.manifest import read_manifest, rows_of
+from transfer.export.checks import TOLERANCE, Answers, Checked, check
+from transfer.export.end_to_end_model import build_whole
+from transfer.export.formats import FORMATS
+from transfer.export.model_selection import best_on_validation
+from transfer.export.writers import About, write
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.files import write_json
+from transfer.storage.array_paths import inputs_file
+from transfer.storage.arrays import read_array
+
+# Height and width in shares of an image's own: every fourth is as `decode` made it.
+STRETCHES = ((1, 1), (1.5, 2), (3, 1), (0.6, 1.1))
+
+
+def export(
+    name: str, formats: Sequence[str], output: Path, margin: float, architecture: BackboneParams, interpolation: str
+) -> pd.DataFrame:
+    """Write a model in each format to `output`, which is replaced as a whole once all have passed.
+
+    Args:
+        name: of the model, or `best`: the lowest validation loss.
+        margin: share of the test images by which the accuracy of smaller weights may be lower.
+
+    Returns:
+        A row a format: file, megabytes, milliseconds an image, accuracy, labels that are the Keras model's, largest difference.
+
+    Raises:
+        PipelineError: something is missing, or a format's answers are not the Keras model's.
+    """
+    name = best_on_validation() if name == "best" else name
+    classifier = load_classifier(name)
+    whole = build_whole(classifier, load_backbone(architecture), architecture, interpolation, read_temperature(name))
+    test = rows_of(read_manifest(), "test")
+    images = stretched(read_array(inputs_file("test", "images"), rows=len(test), ndim=4))
+    expected = Answers(images, np.concatenate([whole.predict_on_batch(image[None]) for image in images]), test["label"].to_numpy())
+    about = About(classifier.class_names, version_of(name), architecture.image_size)
+    with tempfile.TemporaryDirectory(dir=_parent(output), prefix=".tmp-") as temporary:
+        folder = Path(temporary) / output.name
+        folder.mkdir()
+        checked = []
+        for kind in formats:
+            print(f"export: {kind}", flush=True)
+            write(kind, folder / FORMATS[kind].file, whole, about)
+            checked.append(check(kind, folder / FORMATS[kind].file, expected))
+        refuse(checked, expected, margin)
+        table = pd.DataFrame(checked)
+        write_json(folder / "export.json", {"model": name, **about.to_dict(), "files": table.drop(columns="ms").to_dict("records")})
+        replace(output, folder)
+    return table
+
+
+def version_of(name: str) -> str:
+    """Twelve hexadecimal digits that are others whenever the classifier or its temperature is."""
+    digest = hashlib.sha256()
+    for file in (MODELS / f"{name}.json", MODELS / f"{name}.weights.h5"):
+        digest.update(file.read_bytes())
+    digest.update(str(read_temperature(name)).encode())
+    return digest.hexdigest()[:12]
+
+
+def stretched(images: np.ndarray) -> list[np.ndarray]:
+    """The images uint8 (N, H, W, 3), each in another of four shapes, as people's are: a file must see of each what Keras sees."""
+    factors = itertools.cycle(STRETCHES)
+    sides = [(round(image.shape[1] * across), round(image.shape[0] * down)) for image, (down, across) in zip(images, factors, strict=False)]
+    return [np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BICUBIC)) for image, side in zip(images, sides, strict=True)]
+
+
+def refuse(checked: Sequence[Checked], expected: Answers, margin: float) -> None:
+    """Stop where a format's answers are not good enough.
+
+    Raises:
+        PipelineError: naming each, and by how much.
+    """
+    problems = []
+    for each in checked:
+        if FORMATS[each.format].is_exact and (each.equal_labels < 1 or each.difference > TOLERANCE):
+            said = f"{each.equal_labels:.1%} of the labels are equal, probabilities differ by up to {each.difference:.2g}"
+        elif each.accuracy < expected.accuracy - margin:
+            said = f"accuracy {each.accuracy:.3f} instead of {expected.accuracy:.3f}; allow it with export.margin, or leave it out"
+        else:
+            continue
+        problems.append(f"{each.format}: {said}")
+    if problems:
+        raise PipelineError("not exported, since these do not answer as the Keras model does:\n" + "\n".join(problems))
+
+
+def replace(output: Path, folder: Path) -> None:
+    """Put `folder` in the place of `output`; what lay there goes only once the new one is complete."""
+    old = folder.with_name("old")
+    if output.exists():
+        output.rename(old)
+    folder.rename(output)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _parent(output: Path) -> Path:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    return output.parent

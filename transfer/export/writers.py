@@ -1,0 +1,136 @@
+"""Writing the whole classifier as SavedModel, ONNX and LiteRT, with class names and version inside. TensorFlow only: its converters are."""
+
+import json
+import logging
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+import tf2onnx
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from transfer.compute.keras import keras
+from transfer.export.canonical_onnx import canonical
+
+ONNX_OPSET = 18  # of ONNX 1.13 (2022), which every runtime of the last years reads
+LABELS, ABOUT = "labels.txt", "about.json"  # inside a LiteRT file, as its metadata names the first
+
+
+@dataclass(frozen=True)
+class About:
+    """What a file says of itself. version: other whenever the classifier is."""
+
+    class_names: Sequence[str]
+    version: str
+    image_size: int
+
+    def to_dict(self) -> dict:
+        return {"class_names": list(self.class_names), "version": self.version, "image_size": self.image_size}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+
+def write(kind: str, path: Path, model: keras.Model, about: About) -> None:
+    """Write a model of `build_whole` in one of the formats of `names.FORMATS`."""
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of its own converters
+    if kind == "saved_model":
+        write_saved_model(path, model, about)
+    elif kind == "onnx":
+        write_onnx(path, model, about)
+    else:
+        write_litert(path, model, about, kind.removeprefix("litert").removeprefix("_") or "float32")
+
+
+def write_saved_model(folder: Path, model: keras.Model, about: About) -> None:
+    """A folder for TensorFlow: `serve` takes images, `about` gives JSON."""
+    module = tf.Module()
+    module.tensors = [variable.value for variable in model.variables]  # Keras's own export writes each of them twice
+    module.serve = _function(model)
+    module.about = tf.function(lambda: tf.constant(about.to_json()), input_signature=[])
+    tf.saved_model.save(module, folder)
+    (folder / "fingerprint.pb").unlink()  # holds a number drawn anew each time, and nothing needs it
+    (folder / "assets").rmdir()  # empty
+    _forget_machine(folder / "saved_model.pb")
+
+
+def _forget_machine(path: Path) -> None:
+    """Take out of a SavedModel's calls what they would be run with where it was made, such as the number of cores."""
+    saved = SavedModel.FromString(path.read_bytes())
+    for graph in (meta_graph.graph_def for meta_graph in saved.meta_graphs):
+        for node in (*graph.node, *(node for function in graph.library.function for node in function.node_def)):
+            if "config_proto" in node.attr:
+                node.attr["config_proto"].s = b""
+    path.write_bytes(saved.SerializeToString(deterministic=True))
+
+
+def write_onnx(path: Path, model: keras.Model, about: About) -> None:
+    """One file; class names and version are its metadata."""
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it prints the traceback of each optimization that it leaves out
+    frozen = _frozen(model)
+    (images,), (probabilities,) = frozen.inputs, frozen.outputs
+    converted, _ = tf2onnx.convert.from_graph_def(
+        _without_erfc(_with_calls_opened(frozen.graph.as_graph_def())),
+        input_names=[images.name],
+        output_names=[probabilities.name],
+        opset=ONNX_OPSET,
+    )
+    for key, value in about.to_dict().items():
+        converted.metadata_props.add(key=key, value=value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    path.write_bytes(canonical(converted).SerializeToString(deterministic=True))
+
+
+def _with_calls_opened(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
+    """A graph whose functions the converter puts in their places; Keras wants those with grouped convolutions compiled as they are."""
+    opened = tf.compat.v1.GraphDef.FromString(graph.SerializeToString())
+    functions = opened.library.function
+    for marked in (*functions, *opened.node, *(node for function in functions for node in function.node_def)):
+        for mark in ("_XlaMustCompile", "_noinline"):
+            marked.attr.pop(mark, None)
+    return opened
+
+
+def _without_erfc(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
+    """The same graph with 1 - erf for erfc, which is in TensorFlow's GELU and which ONNX has not."""
+    rewritten = tf.compat.v1.GraphDef.FromString(graph.SerializeToString())
+    for node in [node for node in rewritten.node if node.op == "Erfc"]:
+        kind = node.attr["T"]
+        one, erf = rewritten.node.add(op="Const", name=f"{node.name}/one"), rewritten.node.add(op="Erf", name=f"{node.name}/erf")
+        one.attr["dtype"].CopyFrom(kind)
+        one.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(1, kind.type, shape=()))
+        erf.attr["T"].CopyFrom(kind)
+        erf.input.extend(node.input)
+        node.op = "Sub"
+        node.ClearField("input")
+        node.input.extend([one.name, erf.name])
+    return rewritten
+
+
+def _function(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
+    return tf.function(model, input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")])
+
+
+def _frozen(model: keras.Model) -> tf.types.experimental.ConcreteFunction:
+    """The function with its weights as constants."""
+    return convert_variables_to_constants_v2(_function(model).get_concrete_function())
+
+
+def write_litert(path: Path, model: keras.Model, about: About, numbers: str) -> None:
+    """One file for LiteRT (TensorFlow Lite), class names and version in a zip at its end, as its metadata tools do.
+
+    Args:
+        numbers: of the weights, `float32`, `float16` or `int8`. Activations stay float32: with int8 for them too the resizing, whose
+            positions in a picture have no fixed range, gave wrong labels to half of all images that had another size.
+    """
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen(model)], model)
+    if numbers != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if numbers == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    path.write_bytes(converter.convert())
+    with zipfile.ZipFile(path, "a") as archive:
+        for name, text in ((LABELS, "\n".join(about.class_names) + "\n"), (ABOUT, about.to_json() + "\n")):
+            archive.writestr(zipfile.ZipInfo(name), text)  # without a date

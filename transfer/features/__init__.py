@@ -1,0 +1,1 @@
+"""The frozen pass over all images, and its cache."""

@@ -1,0 +1,168 @@
+"""Batches of images through the frozen part of the network: what a worker does, in this process or on a cluster."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+from pydantic import PositiveInt
+
+from transfer.backbones.converted import NETWORK, RECORD, read_converted, read_network
+from transfer.backbones.registry import LAYERS, WEIGHTS, BackboneParams
+from transfer.compute.accelerators import may_have_accelerator
+from transfer.compute.params import ComputeParams
+from transfer.runtime.checksums import content_key
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.instructions import missing_instructions
+from transfer.runtime.params import Params
+from transfer.runtime.pins import in_use
+
+Runtime = Literal["litert", "keras"]
+Shape = tuple[int, int, int]
+
+
+class ExtractParams(Params):
+    batch_size: PositiveInt
+    storage: Literal["float32", "float16"]
+
+
+class FrozenNetwork(Protocol):
+    """Pixels (H, W, 3) in 0..255 of some images -> activations at the cut, and features, (b, h, w, C) each.
+
+    Attributes:
+        image_shape, cut_shape, features_shape: of one image.
+        batch_size: how many images a call had best be given.
+        uses_all_cores: a single call does, so that calls need not be spread over threads.
+        identity: bytes that differ whenever the network would compute other rows.
+    """
+
+    image_shape: Shape
+    cut_shape: Shape
+    features_shape: Shape
+    batch_size: int
+    uses_all_cores: bool
+    identity: bytes
+
+    def __call__(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+class About(NamedTuple):
+    """identity: 32 bytes that differ whenever rows would. layout: of a row. size: images a batch, at most."""
+
+    identity: bytes
+    layout: np.dtype
+    size: int
+
+
+@dataclass(frozen=True)
+class FrozenWork:
+    """draw: makes the pixels (H, W, 3), 0..255, of what is sent for an image. runtime: from `choose_runtime`."""
+
+    architecture: BackboneParams
+    extract: ExtractParams
+    compute: ComputeParams
+    draw: Callable[[Any], np.ndarray]
+    runtime: Runtime
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        wanted = (NETWORK, RECORD) if self.runtime == "litert" else (WEIGHTS, LAYERS)
+        return tuple(file for file in wanted if file.exists())
+
+    @property
+    def needs_gpu(self) -> bool:
+        return self.compute.device == "gpu"
+
+    @property
+    def unused_packages(self) -> tuple[str, ...]:
+        return tuple(in_use(("keras", "tensorflow"))) if self.runtime == "litert" else ("ai-edge-litert",)
+
+    def start(self) -> "FrozenPass":
+        if self.runtime == "keras":
+            from transfer.compute.device import set_up
+
+            set_up(self.compute, seed=0)
+        network = load_network(self.runtime, self.architecture, self.extract.batch_size)
+        return FrozenPass(network, self.extract.storage, self.draw)
+
+
+class FrozenPass:
+    """A call takes what is sent for some images and gives rows of `about.layout`: activations at the cut, and features."""
+
+    def __init__(self, network: FrozenNetwork, storage: str, draw: Callable[[Any], np.ndarray]):
+        self._network, self._draw = network, draw
+        layout = np.dtype([("cut", storage, network.cut_shape), ("features", storage, network.features_shape)])
+        self.about = About(content_key(network.identity, storage.encode()), layout, network.batch_size)
+        self.uses_all_cores = network.uses_all_cores
+
+    def __call__(self, sent: Sequence) -> np.ndarray:
+        return _pack(self.about.layout, *self._network([self._draw(each) for each in sent]))
+
+
+def choose_runtime(architecture: BackboneParams, compute: ComputeParams) -> Runtime:
+    """LiteRT for a CPU, which it serves without TensorFlow and with bytes that do not follow the processor; else Keras's backend.
+
+    Says in a line why a CPU is left to Keras.
+
+    Raises:
+        PipelineError: the converted network is missing, damaged or does not belong to the weights.
+    """
+    if compute.device == "gpu" or (compute.device == "auto" and may_have_accelerator() and _sees_accelerator()):
+        return "keras"
+    converted = read_converted(architecture)
+    if not find_spec("ai_edge_litert"):
+        reason = "LiteRT is not installed"
+    elif compute.precision != "float32":
+        reason = f"compute.precision = {compute.precision}, and LiteRT computes in float32"
+    elif converted.problem is not None:
+        reason = converted.problem
+    elif (missing := missing_instructions()) is not None:
+        reason = f"this processor has no {missing.upper()}"
+    else:
+        return "litert"
+    print(f"the frozen layers are computed by Keras's backend, not by LiteRT: {reason}", flush=True)
+    return "keras"
+
+
+def _sees_accelerator() -> bool:
+    from transfer.compute.device import has_accelerator
+
+    return has_accelerator()
+
+
+def load_network(runtime: Runtime, architecture: BackboneParams, batch_size: int) -> FrozenNetwork:
+    """The frozen network, ready to be called. With "litert" neither Keras nor its backend is imported; "keras" takes it as it is set up.
+
+    Args:
+        batch_size: images that an accelerator gets at a time.
+
+    Raises:
+        PipelineError: a file is missing or damaged.
+    """
+    if runtime == "litert":
+        from transfer.backbones.litert_network import LiteRTNetwork
+
+        converted = read_converted(architecture)
+        try:
+            return LiteRTNetwork(read_network(converted), converted.network.encode())
+        except ValueError as error:
+            raise PipelineError(f"{NETWORK}: LiteRT cannot read it ({error}); run `dvc repro --force convert`") from None
+    from transfer.backbones.keras_network import KerasNetwork
+    from transfer.backbones.network import load_backbone, with_preprocessing
+
+    return KerasNetwork(with_preprocessing(load_backbone(architecture), architecture), batch_size)
+
+
+def _pack(layout: np.dtype, cut: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """Rows of the layout (b,); refused where its type cannot hold a value."""
+    content = np.zeros(len(cut), layout)
+    with np.errstate(over="ignore"):
+        content["cut"], content["features"] = cut, features
+    for name, computed in (("cut", cut), ("features", features)):
+        if not np.isfinite(computed).all():
+            raise PipelineError(f"the network computes infinite or undefined activations ({name}); check the weights and compute.precision")
+        if not np.isfinite(content[name]).all():
+            raise PipelineError(f"an activation is {np.abs(computed).max():g}, beyond extract.storage = {content[name].dtype}; use float32")
+    return content

@@ -1,0 +1,169 @@
+"""What came out of a frozen network, a row an image, kept by content in `.rows/` under the project's root.
+
+A stage assembles its arrays from here and computes only the rows that are missing. The store is a convenience: it can be deleted
+at any time, damaged rows are noticed and computed again, and a disk without room only means that rows are not kept.
+
+A network has a folder, named by its identity. Each run that computes rows adds one segment: `NAME.rows` holds rows of a
+fixed size, `NAME.index` their keys and checksums in the same order. A segment is only ever appended to, by one process,
+so a run that is killed leaves what it had computed, and several may write at once.
+"""
+
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+FOLDER = ".rows"
+KEY_BYTES = 32
+ENTRY = np.dtype([("key", "u1", KEY_BYTES), ("checksum", "u1", 16)])
+
+
+def store_folder() -> Path:
+    """`.rows` of the main workspace: DVC names it in DVC_ROOT, in the temporary folders of its experiments too."""
+    return Path(os.environ.get("DVC_ROOT", ".")) / FOLDER
+
+
+class RowStore:
+    """Rows of one network, by key. A context manager: the segment that it writes is open inside the block.
+
+    Args:
+        folder: the whole store, all networks.
+        identity: 32 bytes, other for any network that computes other rows.
+        layout: of one row, shared by all rows of this identity.
+        limit: bytes that the whole store may have; segments that were not used for longest go first. 0 switches it off.
+    """
+
+    def __init__(self, folder: Path, identity: bytes, layout: np.dtype, limit: int):
+        self._folder, self._layout, self._limit = folder, layout, limit
+        self._network = folder / identity.hex()[:32]
+        self._segments = sorted(self._network.glob("*.index")) if limit else []
+        self._used: set[Path] = set()
+        self._prefixes, self._places = self._read_indexes()
+        self._new: Path | None = None
+        self._room = 0
+
+    def _read_indexes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Beginnings of all keys, sorted, uint64 (n,), and where each row is: segment and position, int64 (n, 2)."""
+        prefixes, places = [np.empty(0, "u8")], [np.empty((0, 2), "i8")]
+        for number, index in enumerate(self._segments):
+            entries = _read_entries(index)
+            prefixes.append(np.ascontiguousarray(entries["key"][:, :8]).view("<u8")[:, 0])
+            places.append(np.column_stack([np.full(len(entries), number), np.arange(len(entries))]))
+        prefixes, places = np.concatenate(prefixes), np.concatenate(places)
+        order = np.argsort(prefixes, kind="stable")
+        return prefixes[order], places[order]
+
+    def get(self, key: bytes) -> np.ndarray | None:
+        """The row of a key, of the store's layout, or None where there is none that is whole."""
+        prefix = np.frombuffer(key[:8], "<u8")[0]
+        first, last = np.searchsorted(self._prefixes, prefix, "left"), np.searchsorted(self._prefixes, prefix, "right")
+        for number, position in self._places[first:last][::-1]:  # the newest first: an older one may be damaged
+            content = self._read(self._segments[number], int(position), key)
+            if content is not None:
+                self._used.add(self._segments[number])
+                return np.frombuffer(content, self._layout)[0]
+        return None
+
+    def _read(self, index: Path, position: int, key: bytes) -> bytes | None:
+        try:
+            entry = _read_at(index, position, ENTRY.itemsize)
+            content = _read_at(index.with_suffix(".rows"), position, self._layout.itemsize)
+        except OSError:  # deleted meanwhile, or the disk fails: the row is computed again
+            return None
+        if len(content) < self._layout.itemsize or entry != key + _checksum(key, content):
+            return None
+        return content
+
+    def __enter__(self) -> Self:
+        if self._limit:
+            self._room = self._limit - sum(size for _, size, _ in self._all_segments())
+            self._make_room(0)
+        return self
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def put(self, key: bytes, row: np.ndarray) -> None:
+        """Keep a row. Where the limit or the disk leaves no room, say so once and keep no more: the stage does not depend on it."""
+        size = ENTRY.itemsize + self._layout.itemsize
+        if not self._limit:
+            return
+        if self._room < size and not self._make_room(size):
+            print(
+                f"{self._folder} is full: no more rows are kept for the next run; raise resources.cache_gigabytes = {self._limit / 1e9:g}"
+            )
+            self._limit = 0
+            return
+        content = row.tobytes()
+        try:
+            if self._new is None:
+                self._network.mkdir(parents=True, exist_ok=True)
+                self._new = self._network / f"{time.time_ns():020}-{secrets.token_hex(4)}.index"
+            with self._new.with_suffix(".rows").open("ab") as rows, self._new.open("ab") as index:
+                rows.write(content)
+                index.write(key + _checksum(key, content))
+        except OSError as error:
+            print(f"{self._folder}: no more rows are kept for the next run ({error.strerror})")
+            self._limit = 0
+        self._room -= size
+
+    def _make_room(self, needed: int) -> bool:
+        """Delete segments, the longest unused first, but none that this run reads or writes; whether there is room now."""
+        busy = {*self._used, self._new}
+        idle = (segment for segment in sorted(self._all_segments()) if segment[2] not in busy)
+        while self._room < needed:
+            _, size, index = next(idle, (None, 0, None))
+            if index is None:
+                return False
+            if _delete(index):
+                self._room += size
+        return True
+
+    def _all_segments(self) -> Iterator[tuple[float, int, Path]]:
+        """Last use, bytes and index file of each segment of every network."""
+        for index in self._folder.glob("*/*.index"):
+            rows = index.with_suffix(".rows")
+            try:
+                yield index.stat().st_mtime, index.stat().st_size + rows.stat().st_size, index
+            except OSError:
+                _delete(index)  # half a segment serves nobody
+
+    def __exit__(self, *exception: object) -> None:
+        for index in self._used:
+            with suppress(OSError):  # deleted meanwhile, or nothing can be written there
+                os.utime(index)
+
+
+def _read_entries(index: Path) -> np.ndarray:
+    """The whole entries of an index file, of dtype ENTRY (n,); a cut-off last one is left out."""
+    try:
+        content = index.read_bytes()
+    except OSError:
+        content = b""
+    return np.frombuffer(content, ENTRY, count=len(content) // ENTRY.itemsize)
+
+
+def _read_at(path: Path, position: int, size: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(position * size)
+        return file.read(size)
+
+
+def _checksum(key: bytes, content: bytes) -> bytes:
+    return hashlib.blake2b(key + content, digest_size=16).digest()
+
+
+def _delete(index: Path) -> bool:
+    """Delete a segment; whether the disk let it. The rows go first: an index left alone is found again and deleted."""
+    try:
+        index.with_suffix(".rows").unlink(missing_ok=True)
+        index.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True

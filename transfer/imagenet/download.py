@@ -1,0 +1,145 @@
+"""A large file over HTTP: taken up where it broke off, checked, and under its name only when it is whole."""
+
+import fcntl
+import hashlib
+import os
+import sys
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse
+from io import FileIO
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from tqdm import tqdm
+
+from transfer.runtime.errors import PipelineError
+
+TIMEOUT_SECONDS = 60  # without a byte; a whole download may take longer
+ATTEMPTS = 5  # connections that a download may take, each but the first because the one before broke off after some bytes
+_PIECE = 2**18
+
+
+class DownloadError(Exception):
+    """Why an address did not serve, in words for a person."""
+
+
+def checksum_of(path: Path, like: str) -> str:
+    """MD5 or SHA-256 of a file, in lower-case hexadecimal: whichever `like` is."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm_of(like)).hexdigest()
+
+
+def algorithm_of(checksum: str) -> str:
+    """As Keras tells them apart, which lists either."""
+    return "sha256" if len(checksum) == 64 else "md5"
+
+
+def part_of(target: Path) -> Path:
+    """Where a download is kept until it is whole."""
+    return target.with_name(f".{target.name}.part")
+
+
+def download(url: str, target: Path, checksum: str, most_bytes: int) -> None:
+    """Fetch a file to `target`. What has come stays in `part_of(target)`, however this ends, and the next call goes on from there.
+
+    Args:
+        checksum: MD5 or SHA-256. A file with another one is deleted.
+        most_bytes: what comes beyond these is not taken.
+
+    Raises:
+        DownloadError: the address cannot be reached, breaks off, or has another file.
+        PipelineError: another process is fetching this file.
+        OSError: it cannot be written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = part_of(target)
+    with part.open("ab", buffering=0) as file:
+        if not _is_ours(file, part):
+            raise PipelineError(f"{part}: another process is fetching this file; run this again when it has ended")
+        goes_on = file.tell() > 0
+        try:
+            _fetch(url, file, most_bytes)
+            if goes_on and checksum_of(part, checksum) != checksum:  # it began with what another server had sent, say
+                _empty(file)
+                _fetch(url, file, most_bytes)
+            if (found := checksum_of(part, checksum)) != checksum:
+                _empty(file)
+                raise DownloadError(f"sent another file: its {algorithm_of(checksum)} is {found}, not {checksum}")
+            part.replace(target)
+        finally:
+            if file.tell() == 0:
+                part.unlink(missing_ok=True)
+
+
+def _is_ours(file: FileIO, part: Path) -> bool:
+    """Lock the file; False where another process has, or has just moved it to its place."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return part.exists() and os.path.samestat(os.fstat(file.fileno()), part.stat())
+
+
+def _fetch(url: str, file: FileIO, most_bytes: int) -> None:
+    """Append what the file lacks, over several connections as long as each brings something."""
+    for left in reversed(range(ATTEMPTS)):
+        had = file.tell()
+        try:
+            _append(url, file, most_bytes)
+        except DownloadError:
+            if left == 0 or file.tell() <= had:
+                raise
+        else:
+            return
+
+
+def _append(url: str, file: FileIO, most_bytes: int) -> None:
+    had = file.tell()
+    request = Request(url, headers={"Range": f"bytes={had}-"} if had else {})  # noqa: S310, not an address that anybody typed
+    try:
+        response = urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
+    except HTTPError as error:
+        error.close()
+        if had and error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # all of it is there
+            return
+        raise DownloadError(f"HTTP {error.code} {error.reason}") from None
+    except (OSError, HTTPException) as error:
+        raise _in_words(error) from None
+    with response:
+        if response.status != HTTPStatus.PARTIAL_CONTENT:  # a server that knows no ranges sends all of it
+            had = _empty(file)
+        length = response.headers["Content-Length"]
+        whole = None if length is None else had + int(length)
+        with tqdm(total=whole, initial=had, unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as progress:
+            while file.tell() <= most_bytes and (piece := _read(response)):
+                _write(file, piece)
+                progress.update(len(piece))
+        if whole is not None and file.tell() < min(whole, most_bytes):
+            raise DownloadError(f"broke off after {file.tell():,} of {whole:,} bytes")
+
+
+def _read(response: HTTPResponse) -> bytes:
+    try:
+        return response.read1(_PIECE)
+    except (OSError, HTTPException) as error:
+        raise _in_words(error) from None
+
+
+def _write(file: FileIO, piece: bytes) -> None:
+    try:
+        while piece:
+            piece = piece[file.write(piece) :]
+    except OSError as error:
+        error.filename = file.name  # a full disk is found out in writing, and only opening says where
+        raise
+
+
+def _empty(file: FileIO) -> int:
+    file.truncate(0)
+    return file.seek(0)
+
+
+def _in_words(error: Exception) -> DownloadError:
+    reason = getattr(error, "reason", error)
+    return DownloadError(getattr(reason, "strerror", None) or str(reason) or type(reason).__name__)

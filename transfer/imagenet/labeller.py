@@ -1,0 +1,61 @@
+"""A whole network with its top, loaded once: image files in, probabilities of ImageNet's 1,000 classes out."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from transfer.backbones.registry import ARCHITECTURES
+from transfer.compute.device import takes_one_core
+from transfer.compute.keras import keras
+from transfer.imagenet.weights import WHOLE
+from transfer.inference.predictions import Prediction, Row
+from transfer.runtime.cores import map_in_order
+from transfer.sources.decoding import BadImageError, read_rgb, resize
+from transfer.sources.source_file import Entry
+
+CLASSES = 1000
+NOT_FINITE = "the network gives it no finite number; see compute.precision"
+
+
+class Labeller:
+    """Labels an image at a time by a network as it was trained, at its size, with its preprocessing; several threads may do so at once."""
+
+    def __init__(self, name: str, weights: Path, interpolation: str):
+        """
+        Args:
+            weights: from `find_weights`.
+            interpolation: `decode.interpolation`.
+        """
+        self.side = WHOLE[name].side
+        self._interpolation = interpolation
+        self._preprocess = getattr(keras.applications, ARCHITECTURES[name].module).preprocess_input
+        shape = (self.side, self.side, 3)
+        self._network = getattr(keras.applications, name)(include_top=True, weights=None, input_shape=shape, classes=CLASSES)
+        self._network.load_weights(weights)
+        self.probabilities(np.zeros(shape, np.uint8))  # traced once, before threads share it
+
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """Of an image uint8 (side, side, 3): float64 (CLASSES,), the network's own softmax."""
+        pixels = self._preprocess(image[None].astype(np.float32))  # writes over what it is given
+        return keras.ops.convert_to_numpy(self._network.predict_on_batch(pixels))[0].astype(np.float64)
+
+    def stream(self, entries: Iterable[Entry]) -> Iterator[Row]:
+        """Label image files as they come, in their order: a row each, whatever the file is.
+
+        A thread a core reads and labels one image after the other, so that few are held, and a row depends on its image alone. Where
+        one image takes all cores, or there is a GPU, it is one thread.
+        """
+        return map_in_order(self._label, entries, workers=None if takes_one_core() else 1)
+
+    def _label(self, entry: Entry) -> Row:
+        if entry.problem is not None:
+            return Row(entry.path, None, entry.problem)
+        try:
+            image = resize(read_rgb(entry.content), self.side, self._interpolation)
+        except BadImageError as problem:
+            return Row(entry.path, None, str(problem))
+        probabilities = self.probabilities(image)
+        if not np.isfinite(probabilities).all():
+            return Row(entry.path, None, NOT_FINITE)
+        return Row(entry.path, Prediction(probabilities))

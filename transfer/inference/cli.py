@@ -1,0 +1,126 @@
+"""What the commands that label images have in common: their words, where the rows go, and how they end."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from tqdm import tqdm
+
+from transfer.inference.input_paths import STDIN
+from transfer.inference.output_formats import FORMATS, WRITERS, Sheet
+from transfer.inference.predictions import Row
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.files import replacing
+
+PREDICTED, FAILED, UNREADABLE, INTERRUPTED = 0, 1, 3, 130  # 2 is argparse's
+EXIT_CODES = f"""exit codes:
+  {PREDICTED}    all images were predicted, or the reader of the output had enough
+  {FAILED}    an error, in a path, the model or params.yaml, say; the file of --output is left as it was
+  2    the command line is wrong
+  {UNREADABLE}    done, but some images could not be read: their rows say why, in the column error
+  {INTERRUPTED}  interrupted
+"""
+
+
+def parser_of(name: str, description: str, *, top_k: int) -> argparse.ArgumentParser:
+    """A parser with the words of both commands, to which each adds its own.
+
+    Args:
+        top_k: how many classes of an image it names unless told otherwise.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m transfer {name}", description=description, epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATHS", help="see above")
+    parser.add_argument(
+        "--top-k", type=_positive, default=top_k, metavar="K", help=f"so many classes of each image, the likeliest first ({top_k})"
+    )
+    parser.add_argument("--format", choices=list(WRITERS), help="by the suffix of --output if it has one of these; otherwise table")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="instead of standard output; it appears when it is whole")
+    parser.add_argument(
+        "--null", "-0", action="store_true", help="paths on standard input end in a null byte, as `find -print0` writes them"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
+    """What was typed, with `format` filled in and `end`, what ends a path on standard input; a contradiction is argparse's error."""
+    options = parser.parse_args(argv)
+    if options.paths.count(STDIN) > 1:
+        parser.error("- can be given only once")
+    if options.null and STDIN not in options.paths:
+        parser.error("--null is about paths on standard input, and there is no - among PATHS")
+    if options.format is None:
+        options.format = FORMATS.get(options.output.suffix.lower()) if options.output else "table"
+        if options.format is None:
+            parser.error(f"--output {options.output}: its suffix is none of {', '.join(FORMATS)}; say which --format")
+    options.end = b"\0" if options.null else b"\n"
+    return options
+
+
+def write_all(
+    name: str, rows: Iterable[Row], sheet: Sheet, options: argparse.Namespace, remarks: Mapping[str, Callable[[Row], bool]] | None = None
+) -> int:
+    """Write each row as it comes, then say on standard error what there was; the exit code.
+
+    Args:
+        remarks: words about rows, and which rows they are true of; how many there are is said.
+
+    Raises:
+        PipelineError: there was no row.
+    """
+    remarks = {"could not be read": lambda row: row.prediction is None, **(remarks or {})}
+    counts = dict.fromkeys(remarks, 0)
+    n = 0
+    with _opened(options.output) as file:
+        write = WRITERS[options.format](file, sheet)
+        for row in tqdm(rows, desc=name, unit=" images", disable=not sys.stderr.isatty() or file.isatty()):
+            write(row)
+            file.flush()
+            n += 1
+            for remark, is_true in remarks.items():
+                counts[remark] += is_true(row)
+        if n == 0:
+            raise PipelineError("no path came in on standard input")
+        said = [f"{name}: {n:,} images", *(f"{count:,} {remark}" for remark, count in counts.items() if count)]
+        print(", ".join(said), file=sys.stderr)
+    return UNREADABLE if counts["could not be read"] else PREDICTED
+
+
+@contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    """The file to write to: standard output, or one that appears under its name when all is written."""
+    if output is None:
+        sys.stdout.reconfigure(encoding="utf-8")
+        yield sys.stdout
+        return
+    with replacing(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        yield file
+
+
+def run(name: str, main: Callable[[], int]) -> int:
+    """`main` as a program: an error for people is a line on standard error, and a reader who has had enough is none."""
+    try:
+        return main()
+    except PipelineError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left as it ends
+        return PREDICTED
+    except OSError as error:
+        place = error.filename2 or error.filename
+        print(f"{name}: {f'{place}: ' if place else ''}{error.strerror or error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return FAILED

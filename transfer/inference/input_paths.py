@@ -1,0 +1,128 @@
+"""What a person names on the command line, as one stream of image files: files, folders, archives, globs, a list on standard input.
+
+Nothing is read before it is asked for. Folders and archives go through `transfer.sources.reader`, with its limits and refusals.
+"""
+
+import glob
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from transfer.runtime.errors import PipelineError
+from transfer.sources.archives import ENDINGS
+from transfer.sources.reader import read_source
+from transfer.sources.source_file import Entry, size_problem
+
+STDIN = "-"
+_PIECE = 2**16
+
+
+def check_given(given: Iterable[str]) -> None:
+    """Look at all that was named, before seconds are spent on loading a network.
+
+    Raises:
+        PipelineError: a path that does not exist, a glob without a match, a folder or archive without a file in it, or one that
+            cannot be opened.
+    """
+    for name in given:
+        if name == STDIN:
+            continue
+        if not os.path.lexists(name):
+            if not glob.has_magic(name):
+                raise PipelineError(f"{name!r}: no such file or folder")
+            if next(_matches(name), None) is None:
+                raise PipelineError(f"{name!r}: no file matches; in quotes, `**` stands for any number of folders")
+        elif _is_many(name) and not any(True for _ in _read_many(name)):
+            raise PipelineError(f"{name!r}: no files in it")
+
+
+def read_given(given: Iterable[str], stdin: BinaryIO | None = None, end: bytes = b"\n") -> Iterator[Entry]:
+    """Stream all image files, in the order in which they were named; a folder's are sorted.
+
+    Like in `split`, every file of a folder or archive counts, but for hidden ones and the clutter of desktops. A glob stands for the
+    files that it matches, sorted. `-` is a list of paths, each ended by `end`; they may be folders and archives, but not globs,
+    since file names may hold brackets. What cannot be read is an entry with its problem, in its place.
+
+    Args:
+        stdin: the list for `-`; by default the process's own.
+    """
+    for name in given:
+        if name == STDIN:
+            for path in read_list(stdin or sys.stdin.buffer, end):
+                yield from _read(path)
+        elif not os.path.lexists(name) and glob.has_magic(name):
+            for path in _matches(name):
+                yield from _read(path)
+        else:
+            yield from _read(name)
+
+
+def read_list(file: BinaryIO, end: bytes) -> Iterator[str]:
+    """The paths of a list, each as soon as it is there whole; empty ones are passed over."""
+    rest = b""
+    while piece := file.read1(_PIECE):
+        *whole, rest = (rest + piece).split(end)
+        yield from (os.fsdecode(path) for path in whole if path)
+    if rest:
+        yield os.fsdecode(rest)
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207, which knows no absolute patterns
+    return (path for path in found if not Path(path).is_dir())
+
+
+def _is_many(name: str) -> bool:
+    return Path(name).is_dir() or name.lower().endswith(ENDINGS)  # by name: looking into each image would take long
+
+
+def _read(name: str) -> Iterator[Entry]:
+    """The files behind one path. Nothing about them is raised: the next path may be sound."""
+    found = False
+    try:
+        for entry in _read_many(name) if _is_many(name) else [_read_file(name)]:
+            found = True
+            yield entry
+    except PipelineError as error:
+        yield Entry(_printable(name), problem=str(error))
+    except OSError as error:
+        yield Entry(_printable(error.filename or name), problem=f"cannot be read: {error.strerror}")
+    else:
+        if not found:
+            yield Entry(_printable(name), problem="no files in it")
+
+
+def _read_many(name: str) -> Iterator[Entry]:
+    """The files of a folder or an archive, each with the path that leads there."""
+    prefix = _printable(name.rstrip("/") or "/").rstrip("/") + "/"
+    try:
+        for entry in read_source(Path(name)):
+            if not entry.path.endswith("/"):
+                yield Entry(prefix + entry.path, entry.content, entry.problem)
+    except PipelineError as error:  # the reader names the parameter that usually brings it a source
+        raise PipelineError(str(error).removeprefix("split.source = ")) from None
+
+
+def _read_file(name: str) -> Entry:
+    shown = _printable(name)
+    try:
+        status = Path(name).stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe might never end
+            return Entry(shown, problem="not a regular file")
+        if problem := size_problem(status.st_size):
+            return Entry(shown, problem=problem)
+        return Entry(shown, content=Path(name).read_bytes())
+    except FileNotFoundError:
+        return Entry(shown, problem="no such file")
+    except OSError as error:
+        return Entry(shown, problem=f"cannot be read: {error.strerror}")
+    except ValueError:
+        return Entry(shown, problem="no path: it holds a null byte; a list of paths that end in one is read with --null")
+
+
+def _printable(name: str) -> str:
+    """A path as text that can be encoded: bytes that are not UTF-8 as `\\xNN`."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

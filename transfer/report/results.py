@@ -1,0 +1,211 @@
+"""What the other stages found, read back for the report: one object that holds all of it, checked at the door."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from transfer.classifiers.names import MODEL_NAMES
+from transfer.dataset.manifest import read_manifest
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.params import PARAMS_FILE
+
+Kind = Literal["text", "number", "number or words"]
+Value = float | str
+HISTORY = dict.fromkeys(("epoch", "loss", "accuracy", "val_loss", "val_accuracy"), "number")
+CLASSES = {"class_name": "text"} | dict.fromkeys(("precision", "recall", "f1", "support"), "number or words")
+MISTAKES = dict.fromkeys(("file", "path", "actual", "predicted"), "text") | {"probability": "number"}
+ACCURACY = {"model": "text"} | dict.fromkeys(("accuracy", "low", "high"), "number or words")
+COMPARISON = {
+    **dict.fromkeys(("model", "against"), "text"),
+    **dict.fromkeys(("difference", "difference_low", "difference_high", "only_model_right", "only_against_right"), "number or words"),
+    **dict.fromkeys(("p", "p_holm"), "number or words"),
+    **dict.fromkeys(("method", "verdict"), "text"),
+}
+ISSUES = dict.fromkeys(("path", "split", "class_name", "issue"), "text") | {"score": "number or words", "detail": "text"}
+FEATURE_MAP = dict.fromkeys(("x", "y"), "number") | dict.fromkeys(("class_name", "split", "path"), "text")
+REQUIRED_METRICS = ("n", "accuracy", "accuracy_low", "accuracy_high")
+
+
+@dataclass(frozen=True)
+class ModelResults:
+    """One model on the test split.
+
+    metrics: a number, or words where the metric is not defined. epoch: whose weights were kept, from 1. history: a row an
+    epoch. classes: a row a class. predictions: a row a test image. roc, precision_recall, reliability: points of curves, empty
+    where the curve is not defined. mistakes: the surest first; `pictures / f"{file}.png"` is its picture.
+    """
+
+    name: str
+    metrics: dict[str, Value]
+    class_names: list[str]
+    epoch: int
+    history: pd.DataFrame
+    classes: pd.DataFrame
+    predictions: pd.DataFrame
+    roc: pd.DataFrame
+    precision_recall: pd.DataFrame
+    reliability: pd.DataFrame
+    mistakes: pd.DataFrame
+    pictures: Path
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that the report shows, apart from parameters, checksums and the sheet of augmented views.
+
+    comparison: a row a pair of models. issues: what the audit found, a row an image and issue; audit: its counts by name.
+    feature_map: a row an image, its features in two dimensions.
+    """
+
+    manifest: pd.DataFrame
+    rejected: pd.DataFrame
+    duplicates: pd.DataFrame
+    models: list[ModelResults]
+    accuracy: pd.DataFrame
+    comparison: pd.DataFrame
+    issues: pd.DataFrame
+    audit: dict[str, Value]
+    feature_map: pd.DataFrame
+
+
+def read_results() -> Results:
+    """Read all results below the working directory.
+
+    Raises:
+        PipelineError: a file is missing or is not what its stage writes.
+    """
+    split, audit = Path("data/split"), Path("data/audit")
+    accuracy = _of_models(Path("plots/accuracy.csv"), ACCURACY, ["model"])
+    return Results(
+        manifest=read_manifest(),
+        rejected=read_table(split / "rejected.csv", dict.fromkeys(("path", "reason"), "text")),
+        duplicates=read_table(split / "duplicates.csv", dict.fromkeys(("group", "split", "path", "same_file_in_two_classes"), "text")),
+        models=[read_model(name) for name in accuracy["model"]],
+        accuracy=accuracy,
+        comparison=_of_models(Path("plots/comparison.csv"), COMPARISON, ["model", "against"]),
+        issues=read_table(audit / "issues.csv", ISSUES),
+        audit=_flat(read_json(Path("metrics/audit.json"))),
+        feature_map=read_table(audit / "feature_map.csv", FEATURE_MAP),
+    )
+
+
+def read_model(name: str) -> ModelResults:
+    """Read what is known of one model; raises PipelineError as `read_results`."""
+    description_file, metrics_file, plots = Path(f"models/{name}.json"), Path(f"metrics/{name}.json"), Path("plots")
+    description, metrics = read_json(description_file), _flat(read_json(metrics_file))
+    class_names, epoch = description.get("class_names"), description.get("epoch")
+    if not isinstance(class_names, list) or not all(isinstance(each, str) for each in class_names) or type(epoch) is not int:
+        raise damaged(description_file, f"class_names = {class_names!r}, epoch = {epoch!r}")
+    if missing := [key for key in REQUIRED_METRICS if key not in metrics]:
+        raise damaged(metrics_file, f"{missing[0]} is missing")
+    return ModelResults(
+        name=name,
+        metrics=metrics,
+        class_names=class_names,
+        epoch=epoch,
+        history=read_table(Path(f"models/{name}_history.csv"), HISTORY),
+        classes=read_table(plots / "classes" / f"{name}.csv", CLASSES),
+        predictions=read_table(plots / "predictions" / f"{name}.csv", dict.fromkeys(("path", "actual", "predicted"), "text")),
+        roc=read_table(plots / "roc" / f"{name}.csv", dict.fromkeys(("false_positive_rate", "true_positive_rate"), "number")),
+        precision_recall=read_table(plots / "precision_recall" / f"{name}.csv", dict.fromkeys(("recall", "precision"), "number")),
+        reliability=read_table(
+            plots / "reliability" / f"{name}.csv", {"calibration": "text"} | dict.fromkeys(("confidence", "accuracy", "n"), "number")
+        ),
+        mistakes=read_table(Path(f"data/mistakes/{name}.csv"), MISTAKES),
+        pictures=Path(f"data/mistakes/{name}"),
+    )
+
+
+def read_params(path: Path = PARAMS_FILE) -> dict[str, dict]:
+    """All sections of params.yaml but `resources`, which decides nothing: to be shown. Unlike `load_params`, whatever stands in them.
+
+    Raises:
+        PipelineError: missing, no YAML, or a section is none.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PipelineError(f"{path} is not in {Path.cwd()}; run from the project's folder") from None
+    except Exception as error:  # besides its own errors, PyYAML lets through what a value such as 2020-99-99 makes Python raise
+        raise PipelineError(f"{path} cannot be read: {error}; restore it from git") from None
+    if not isinstance(document, dict) or not all(isinstance(section, dict) for section in document.values()):
+        raise PipelineError(f"{path}: sections of parameters were expected; restore it from git")
+    return {name: values for name, values in document.items() if name != "resources"}
+
+
+def read_table(path: Path, columns: Mapping[str, Kind]) -> pd.DataFrame:
+    """Read the named columns of a CSV file, in that order; others are left out.
+
+    Text stays text (`NA` too). A number is a finite float64, or NaN where the cell is empty; "number or words" is a float or else a str.
+
+    Raises:
+        PipelineError: missing, not a table, a column is missing, or a number is none or infinite.
+    """
+    try:
+        with warnings.catch_warnings(action="error"):
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if missing := [name for name in columns if name not in table.columns]:
+            raise damaged(path, f"column {missing[0]!r} is missing among {', '.join(map(str, table.columns))}")
+        return pd.DataFrame({name: _converted(table[name], kind) for name, kind in columns.items()})
+    except FileNotFoundError:
+        raise PipelineError(f"{path} is missing; run `dvc repro` or `dvc pull`") from None
+    except (ValueError, OverflowError, OSError, Warning) as error:
+        raise damaged(path, str(error)) from None
+
+
+def _of_models(path: Path, columns: Mapping[str, Kind], names: list[str]) -> pd.DataFrame:
+    """A table whose columns `names` hold names of models."""
+    table = read_table(path, columns)
+    if unknown := sorted({*table[names].to_numpy().ravel()} - {*MODEL_NAMES}):
+        raise damaged(path, f"there is no model {unknown[0]!r}")
+    if table.empty and names == ["model"]:
+        raise damaged(path, "it names no model")
+    return table
+
+
+def _converted(column: pd.Series, kind: Kind) -> pd.Series:
+    if kind == "text":
+        return column
+    numbers = pd.to_numeric(column.replace("", None), errors="raise" if kind == "number" else "coerce").astype("float64")
+    if np.isinf(numbers).any():
+        raise ValueError(f"{column.name} is infinite")
+    return numbers if kind == "number" else numbers.astype(object).where(numbers.notna(), column)
+
+
+def read_json(path: Path) -> dict:
+    """Read a JSON object.
+
+    Raises:
+        PipelineError: missing, not JSON, or no object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PipelineError(f"{path} is missing; run `dvc repro` or `dvc pull`") from None
+    except (ValueError, RecursionError, OSError) as error:
+        raise damaged(path, str(error)) from None
+    if not isinstance(content, dict):
+        raise damaged(path, f"it holds a {type(content).__name__}, an object was expected")
+    return content
+
+
+def _flat(content: dict, prefix: str = "") -> dict[str, Value]:
+    """Numbers and words of nested objects by their joined names; lists and nothings are left out."""
+    flat = {}
+    for key, value in content.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}, ")
+        elif isinstance(value, int | float | str):
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def damaged(path: Path, problem: str) -> PipelineError:
+    return PipelineError(f"{path} is damaged: {problem}; delete it and run `dvc repro`, or `dvc pull` it again")

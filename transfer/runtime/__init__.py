@@ -1,0 +1,1 @@
+"""How a process of the project runs: stages, parameters, files, checksums, errors, cores, checkpoints."""

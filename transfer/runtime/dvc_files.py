@@ -1,0 +1,155 @@
+"""What a stage is about to read: whether it is what dvc.lock says, and one name for all of it.
+
+DVC trusts a file whose time and size are as it left them, so a bit that flipped on the disk, in the cache or in a remote goes
+unnoticed. A stage reads its inputs anyway; it hashes them first.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.instructions import VARIABLES
+from transfer.runtime.pins import PINS, in_use, installed, unlike_pins
+
+PIPELINE = Path("dvc.yaml")
+LOCK = Path("dvc.lock")
+PARAMS = Path("params.yaml")
+_LEFT_BEHIND = re.compile(r"\..*|#.*#|.*~|__pycache__|.*\.py[co]")  # by Python, editors and desktops: .dvcignore has these too
+
+
+def check_inputs(stage: str) -> None:
+    """Hold the files that a stage reads against what dvc.lock says the stages before it wrote.
+
+    Only where DVC runs the stage: by hand, stages may be run in any state.
+
+    Raises:
+        PipelineError: a file is damaged, or was changed by hand without `dvc commit`.
+    """
+    if "DVC_STAGE" not in os.environ or not LOCK.exists():
+        return
+    written = dict(_outputs_in_lock())
+    for dependency in map(Path, describe_stage(stage).get("deps", [])):
+        expected = written.get(dependency.as_posix())
+        if expected is not None and dependency.is_file() and checksum(dependency) != expected:
+            raise PipelineError(
+                f"{dependency} is not what dvc.lock says (md5 {checksum(dependency)} instead of {expected}): it was damaged, or changed by "
+                "hand. `make verify` says how to get it back; `dvc commit` keeps it where you meant the change"
+            )
+
+
+def inputs_key(stage: str) -> str:
+    """A name that is other whenever the stage would compute other bytes: of its files, parameters, backend, libraries and
+    their kernels."""
+    description = describe_stage(stage)
+    params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    content = {
+        "files": {name: _contents(Path(name)) for name in description.get("deps", [])},
+        "params": {name: _value(params, name) for name in params_of(description)},
+        "variables": {name: os.environ.get(name) for name in ("KERAS_BACKEND", *VARIABLES)},
+        "versions": installed(packages_of(description)),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@cache
+def checksum(path: Path) -> str:
+    """MD5 of a file as DVC has it in dvc.lock; taken once a process, since a stage's inputs do not change while it runs."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _contents(path: Path) -> str | dict[str, str]:
+    """The checksum of a file, or those of all files in a folder of code, by their paths in it."""
+    if not path.is_dir():
+        return checksum(path)
+    files = (file.relative_to(path) for file in sorted(path.rglob("*")) if file.is_file())
+    return {file.as_posix(): checksum(path / file) for file in files if not any(map(_LEFT_BEHIND.fullmatch, file.parts))}
+
+
+def describe_stage(stage: str) -> dict:
+    """What dvc.yaml says of a stage, with the values of params.yaml where it names parameters, `${section.name}`.
+
+    What params.yaml lacks stays as it is: the stage says better what is wrong there.
+    """
+    described = yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["stages"][stage]
+    try:
+        params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    except Exception:  # PyYAML lets through what a value such as 2020-99-99 makes Python raise
+        params = {}
+    return _filled_in(described, params)
+
+
+def params_of(description: dict) -> list[str]:
+    """The sections and keys of params.yaml that a stage has as parameters in dvc.yaml."""
+    return [item for item in description.get("params", []) if isinstance(item, str)]
+
+
+def packages_of(description: dict) -> list[str]:
+    """The packages that decide a stage's bytes, as dvc.yaml has them, with those of the backend that is used."""
+    files = [item for item in description.get("params", []) if isinstance(item, dict)]
+    return in_use(name for item in files for name in item.get(PINS.name, []))
+
+
+def other_versions(stage: str) -> list[str]:
+    """A phrase for each package that decides the stage's bytes and is installed in another version than pins.yaml has.
+
+    None where there is no dvc.yaml or no pins.yaml: by hand, stages may be run without them.
+
+    Raises:
+        PipelineError: pins.yaml is no list of versions.
+    """
+    if not PIPELINE.exists() or not PINS.exists():
+        return []
+    return unlike_pins(packages_of(describe_stage(stage)), read_pins())
+
+
+def read_pins(path: Path = PINS) -> dict[str, str]:
+    """The pinned version by package.
+
+    Raises:
+        PipelineError: the file cannot be read, or it is no list of versions.
+    """
+    try:
+        pins = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except Exception as error:  # besides its own errors, PyYAML lets through what a value such as 2020-99-99 makes Python raise
+        raise PipelineError(f"{path} cannot be read: {error}; restore it from git, or make it again with `make lock`") from None
+    if not isinstance(pins, dict) or not all(isinstance(pinned, str) for pinned in pins.values()):
+        raise PipelineError(f"{path}: a version in quotes was expected for each package; restore it from git")
+    return pins
+
+
+def _filled_in(value: Any, params: Any) -> Any:
+    if isinstance(value, dict):
+        return {_filled_in(key, params): _filled_in(each, params) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_filled_in(each, params) for each in value]
+    return re.sub(r"\$\{([\w.]+)\}", lambda found: _shown(params, found), value) if isinstance(value, str) else value
+
+
+def _shown(params: Any, found: re.Match) -> str:
+    try:
+        return str(_value(params, found[1]))
+    except (KeyError, TypeError):
+        return found[0]
+
+
+def _outputs_in_lock() -> Iterator[tuple[str, str]]:
+    """Path and MD5 of each file that dvc.lock has as an output; a folder has the MD5 of its list, which no file can have."""
+    for stage in yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"].values():
+        for output in stage.get("outs", []):
+            yield output["path"], output["md5"]
+
+
+def _value(params: dict, name: str) -> object:
+    """A section, or `section.key`."""
+    for part in name.split("."):
+        params = params[part]
+    return params

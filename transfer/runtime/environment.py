@@ -1,0 +1,36 @@
+"""Where something was computed: the facts that may change its last bits (docs/reproducibility.md)."""
+
+import os
+import platform
+
+from transfer.runtime.cores import available_cores
+from transfer.runtime.instructions import VARIABLES, processor_information
+from transfer.runtime.pins import in_use, installed
+
+# By these, as Linux names them, the libraries choose their kernels on x86-64.
+_INSTRUCTIONS = ("avx", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
+_VARIABLES = ("KERAS_BACKEND", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", *VARIABLES)
+
+
+def describe_environment() -> dict:
+    """System, processor, cores that may be used, Python, versions of the packages that decide bytes, and the variables that steer them."""
+    return {
+        "system": platform.platform(),
+        "processor": processor(),
+        "instructions": instruction_sets(),
+        "cores": available_cores(),
+        "python": platform.python_version(),
+        "packages": installed(in_use()),
+        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+    }
+
+
+def processor() -> str:
+    """The model's name; Linux keeps it in /proc/cpuinfo and gives Python only the architecture."""
+    return processor_information("model name") or platform.processor() or platform.machine()
+
+
+def instruction_sets() -> list[str]:
+    """Those of _INSTRUCTIONS that the processor has; none where the system does not say (macOS)."""
+    there = processor_information("flags").split()
+    return [name for name in _INSTRUCTIONS if name in there]

@@ -1,0 +1,8 @@
+"""The one exception that a person is meant to read."""
+
+
+class PipelineError(Exception):
+    """A mistake in the input or the parameters: what was wrong, where, the value, and what to do.
+
+    The stage's door (`transfer.runtime.stage.run`) prints it without a traceback and exits with 1.
+    """

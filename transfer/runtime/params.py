@@ -1,0 +1,93 @@
+"""Typed parameters: one pydantic class a section of params.yaml, checked at the stage's door."""
+
+import reprlib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from transfer.runtime.errors import PipelineError
+
+PARAMS_FILE = Path("params.yaml")
+
+# A few lines of YAML aliases stand for more text than fits in memory.
+_brief = reprlib.Repr()
+_brief.maxlevel, _brief.maxstring, _brief.maxother = 2, 200, 200
+
+
+class Params(BaseModel):
+    """Base of every section: frozen, and an unknown key is an error.
+
+    Pydantic's lax mode is on purpose: `dvc exp run -S x=0.00001` writes `1e-05`, which YAML 1.1 reads as a
+    string; pydantic makes it the float that was meant.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+P = TypeVar("P", bound=Params)
+
+
+def load_params(kind: type[P], section: str, path: Path = PARAMS_FILE) -> P:
+    """Read one section of params.yaml as `kind`.
+
+    Raises:
+        PipelineError: the file or section is missing, is no YAML, or a value does not fit; every problem is named
+            with its key and value.
+    """
+    content = _read_section(section, path)
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise PipelineError("\n".join(_explain(problem, section, path) for problem in error.errors())) from None
+
+
+def load_param(kind: Any, key: str, path: Path = PARAMS_FILE) -> Any:
+    """Read one value of another stage's section, `section.name`, as `kind` (a type that pydantic knows).
+
+    Raises:
+        PipelineError: as `load_params`.
+    """
+    section, name = key.split(".")
+    content = _read_section(section, path)
+    if name not in content:
+        raise PipelineError(f"{path}: {key} is missing; restore it from params.yaml in git")
+    try:
+        return TypeAdapter(kind).validate_python(content[name])
+    except ValidationError as error:
+        raise PipelineError("\n".join(_explain(problem, key, path) for problem in error.errors())) from None
+
+
+def _read_section(section: str, path: Path) -> dict:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PipelineError(f"{path} is not in {Path.cwd()}; run from the project's folder") from None
+    except OSError as error:
+        raise PipelineError(f"{path} cannot be read: {error.strerror}; restore it from git") from None
+    except Exception as error:  # besides its own errors, PyYAML lets through what a value such as 2020-99-99 makes Python raise
+        raise PipelineError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(document, dict) or not isinstance(document.get(section), dict):
+        raise PipelineError(f"{path}: section '{section}' is missing; restore it from params.yaml in git")
+    return document[section]
+
+
+def _explain(problem: dict, section: str, path: Path) -> str:
+    """Say one of pydantic's findings in a line: file, key, value, what is wrong."""
+    key = ".".join([section, *map(str, problem["loc"])])
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: unknown parameter {key} = {_shown(problem['input'])}; check the spelling against params.yaml in git"
+    if problem["type"] == "missing":
+        return f"{path}: {key} is missing; restore it from params.yaml in git"
+    message = problem["msg"].removeprefix("Value error, ")
+    if isinstance(problem["input"], dict):
+        return f"{path}: {key}: {message}"
+    return f"{path}: {key} = {_shown(problem['input'])}: {message}"
+
+
+def _shown(value: object) -> str:
+    try:
+        return _brief.repr(value)
+    except ValueError:  # Python writes out no integer of more than some thousand digits
+        return "a number of thousands of digits"

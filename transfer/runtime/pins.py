@@ -1,0 +1,109 @@
+"""The packages that decide bytes of some stage's outputs: which they are, and which versions are installed and pinned.
+
+`make lock` runs this module, which writes pins.yaml from requirements.txt. In dvc.yaml each stage has those that decide its own bytes
+among its parameters, so that DVC runs it again when one of these pins changes, and not for any other package. Nothing beyond the
+standard library is used here: the module also runs where nothing is installed yet.
+"""
+
+import os
+import platform
+import re
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from transfer.runtime.files import replacing
+
+LOCK, PINS = Path("requirements.txt"), Path("pins.yaml")
+DECIDE_BYTES = (
+    "ai-edge-litert",  # computes the frozen pass on CPUs
+    "cleanlab",
+    "cleanvision",
+    "h5py",  # the layout of .weights.h5
+    "imagehash",  # its phash is all that is used, and that needs no pywavelets
+    "jinja2",
+    "keras",
+    "kiwisolver",  # Matplotlib's constrained layout
+    "markupsafe",  # how the report's text is escaped
+    "matplotlib",
+    "numpy",
+    "onnx",
+    "onnxruntime",  # its answers, as those of LiteRT
+    "pandas",  # how numbers are written in tables
+    "pillow",
+    "protobuf",  # the order of fields in a SavedModel and an ONNX file
+    "pyarrow",  # the manifest as Parquet
+    "pyyaml",  # the head of the model card
+    "scikit-learn",
+    "scipy",
+    "statsmodels",
+    "tensorflow",
+    "tf2onnx",
+)
+BACKENDS = {"tensorflow": ("tensorflow",), "jax": ("jax", "jaxlib"), "torch": ("torch",)}
+NOT_INSTALLED = "not installed"
+_OR = " or "
+_HEADER = """\
+# The pinned versions of the packages that decide bytes of outputs, from requirements.txt: made by `make lock`, not by hand.
+# Stages have them as parameters (dvc.yaml), so that a changed version runs again what it may change. Where two versions are pinned,
+# it depends on Python's.
+"""
+
+
+def main() -> None:
+    write_pins(read_lock(LOCK), PINS)
+
+
+def in_use(packages: Iterable[str] = DECIDE_BYTES) -> list[str]:
+    """The packages, with those of the backend that KERAS_BACKEND names in place of TensorFlow."""
+    backend = BACKENDS.get(os.environ.get("KERAS_BACKEND", "tensorflow"), ())
+    return [name for package in packages for name in (backend if package == "tensorflow" else (package,))]
+
+
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """Versions by package; NOT_INSTALLED where there is none."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = NOT_INSTALLED
+    return found
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """`installed`, and Python's own version as `python`."""
+    return {"python": platform.python_version(), **installed(packages)}
+
+
+def unlike_pins(packages: Iterable[str], pins: dict[str, str]) -> list[str]:
+    """A phrase for each package that is installed in another version than pinned; what is not installed computes nothing."""
+    there = installed(name for name in packages if name in pins)
+    return [
+        f"{name} {found} ({pins[name]} in {PINS})"
+        for name, found in there.items()
+        if found != NOT_INSTALLED and found not in pins[name].split(_OR)
+    ]
+
+
+def read_lock(lock: Path) -> dict[str, str]:
+    """The pinned version of each package in a requirements file; `A or B` where markers choose between several."""
+    versions: dict[str, list[str]] = {}
+    for name, pinned in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", lock.read_text(encoding="utf-8"), re.MULTILINE):
+        versions.setdefault(name, []).append(pinned)
+    return {name: _OR.join(dict.fromkeys(each)) for name, each in versions.items()}
+
+
+def write_pins(locked: dict[str, str], path: Path) -> None:
+    """Write the versions of DECIDE_BYTES as YAML.
+
+    Raises:
+        KeyError: one of these packages is not locked.
+    """
+    lines = [f'{name}: "{locked[name]}"\n' for name in DECIDE_BYTES]
+    with replacing(path) as temporary:
+        temporary.write_text(_HEADER + "".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The user's images: folders, archives, buckets, and how an image is decoded."""

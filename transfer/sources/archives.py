@@ -1,0 +1,155 @@
+"""`.zip` and `.tar(.gz)`, read in memory and never unpacked, so that nothing in them can be written anywhere."""
+
+import lzma
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from transfer.runtime.errors import PipelineError
+from transfer.sources.source_file import Entry, is_clutter, name_problem, printable, size_problem, tidy
+
+ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+MAX_HEADER_BYTES = 2**20  # of a tar's long names and pax records
+_PIECE = 4096  # bytes of a member read at once
+# What reading a damaged archive raises: the libraries let through what their decompressors and parsers do.
+_DAMAGE = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, OSError, RuntimeError, NotImplementedError, ValueError, OverflowError),
+)
+_HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+
+
+def is_tar(source: Path) -> bool:
+    try:
+        with _open_tar(source):
+            return True
+    except _DAMAGE as error:
+        if getattr(error, "errno", None):  # the machine's refusal, not the file's content
+            raise
+        return False
+
+
+def is_zip(source: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(source)
+    except _DAMAGE:  # it has begun to be one; opening it says what is wrong
+        return True
+
+
+def read_zip(source: Path, wanted: Collection[str] | None) -> Iterator[Entry]:
+    try:
+        archive = zipfile.ZipFile(source)
+    except _DAMAGE as error:
+        raise PipelineError(f"split.source = {str(source)!r}: a damaged zip archive ({error}); is the download complete?") from None
+    with archive:
+        for member in archive.infolist():
+            path, problem = _zip_name(member)
+            is_folder = member.filename.endswith(("/", "\\"))
+            if is_clutter(path):
+                continue
+            problem = problem or name_problem(path)
+            if problem:
+                yield Entry(printable(path), problem=problem)
+            elif is_folder:
+                yield Entry(path + "/")
+            elif stat.S_ISLNK(member.external_attr >> 16):
+                yield Entry(path, problem="a link inside an archive")
+            elif problem := size_problem(member.file_size):
+                yield Entry(path, problem=problem)
+            elif wanted is None or path in wanted:
+                yield _read_member(archive, member, path)
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> Entry:
+    if member.flag_bits & 0x1:
+        return Entry(path, problem="encrypted; archive it again without a password")
+    if member.compress_type == zipfile.ZIP_BZIP2:  # a piece of it can become gigabytes, in one call
+        return Entry(path, problem="packed with bzip2; archive it again as an ordinary zip")
+    try:
+        with archive.open(member) as file:
+            # In pieces, since zipfile unpacks LZMA as far as the bytes of one call go, whatever size the member claims.
+            return Entry(path, content=b"".join(iter(lambda: file.read(_PIECE), b"")))
+    except _DAMAGE as error:
+        return Entry(path, problem=f"a damaged member of the archive: {error}")
+
+
+def _zip_name(member: zipfile.ZipInfo) -> tuple[str, str | None]:
+    """The member's path, and what is wrong with its encoding.
+
+    Python decodes a name without the UTF-8 flag as code page 437, as the format says; many programs write UTF-8
+    there all the same, so the raw bytes are tried as that.
+    """
+    path, problem = member.filename, None
+    if not member.flag_bits & 0x800:
+        try:
+            path = path.encode("cp437").decode("utf-8")
+        except UnicodeEncodeError:
+            pass  # newer Pythons take the name from an extra field, which is UTF-8
+        except UnicodeDecodeError:
+            problem = "the name is not UTF-8; rename it"
+    return tidy(path.replace("\\", "/")), problem
+
+
+class _Member(tarfile.TarInfo):
+    """Refuses headers that would fill the memory: `tarfile` reads names, pax records and the maps of sparse files whole."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # which tarfile's source invites to override
+        held = sum(len(key) + len(value) for key, value in archive.pax_headers.items())
+        if self.type in _HEADERS and held + self.size > MAX_HEADER_BYTES:
+            raise _damaged_tar(archive.name, f"a header of {held + self.size:,} bytes, more than the {MAX_HEADER_BYTES:,} that are allowed")
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            raise _sparse_tar(archive.name)
+        return super()._proc_member(archive)
+
+    def _proc_gnusparse_10(self, following: tarfile.TarInfo, records: dict, archive: tarfile.TarFile) -> None:
+        raise _sparse_tar(archive.name)
+
+
+def _damaged_tar(source: Path | str, problem: object) -> PipelineError:
+    return PipelineError(f"split.source = {str(source)!r}: a damaged tar archive ({problem}); is the download complete?")
+
+
+def _sparse_tar(source: str) -> PipelineError:
+    return PipelineError(f"split.source = {source!r}: a tar archive with sparse files; make it again without --sparse")
+
+
+def _open_tar(source: Path) -> tarfile.TarFile:
+    return tarfile.open(source, encoding="utf-8", errors="surrogateescape", tarinfo=_Member)
+
+
+def read_tar(source: Path, wanted: Collection[str] | None) -> Iterator[Entry]:
+    try:
+        with _open_tar(source) as archive:
+            for member in archive:
+                archive.members.clear()  # tarfile would keep them all
+                if member.size < 0:  # the next one would be this one again, forever
+                    raise tarfile.ReadError(f"a member of {member.size:,} bytes")
+                path = tidy(member.name)
+                if is_clutter(path):
+                    continue
+                if problem := name_problem(path):
+                    yield Entry(printable(path), problem=problem)
+                elif member.isdir():
+                    yield Entry(path + "/")
+                elif not member.isfile():
+                    yield Entry(path, problem="a link inside an archive" if member.issym() or member.islnk() else "not a regular file")
+                elif problem := size_problem(member.size):
+                    yield Entry(path, problem=problem)
+                elif wanted is None or path in wanted:
+                    yield Entry(path, content=archive.extractfile(member).read())
+            _check_tar_end(archive)
+    except _DAMAGE as error:
+        raise _damaged_tar(source, error) from None
+
+
+def _check_tar_end(archive: tarfile.TarFile) -> None:
+    """`tarfile` takes a damaged header, or a file cut off between two members, for the end and says nothing."""
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+        raise tarfile.ReadError(f"it breaks off at byte {archive.offset:,}")
+    while archive.fileobj.read(2**20):  # gzip compares its checksum at the end of the stream
+        pass

@@ -1,0 +1,43 @@
+"""Class folders on object storage, `s3://bucket/prefix` say: listed here, read by whoever takes an entry."""
+
+from collections.abc import Collection, Iterator
+
+from transfer.runtime.errors import PipelineError
+from transfer.sources.archives import ENDINGS
+from transfer.sources.source_file import Entry, is_clutter, name_problem, printable, size_problem
+from transfer.storage.object_store import Store
+
+NAMED = "split.source"
+
+
+def read_objects(url: str, wanted: Collection[str] | None = None) -> Iterator[Entry]:
+    """List the objects below a URL, folder by folder, by name; or take it that the wanted ones are there, in their order.
+
+    Raises:
+        PipelineError: no such bucket, nothing below the prefix, an archive, or the store does not let itself be listed.
+    """
+    if url.lower().endswith(ENDINGS):
+        raise PipelineError(f"{NAMED} = {url!r}: an archive is read from a disk only; copy it here, or put its folders there")
+    store = Store(url, NAMED)
+    store.check_there()
+    if wanted is not None:
+        yield from (Entry(path, store=store) for path in wanted)
+        return
+    found = False
+    try:
+        for path, size in store.walk():
+            found = True
+            if is_clutter(path.rstrip("/")):
+                continue
+            if problem := name_problem(path):
+                yield Entry(printable(path), problem=problem)
+            elif size is None:
+                yield Entry(path)
+            elif problem := size_problem(size):
+                yield Entry(path, problem=problem)
+            else:
+                yield Entry(path, store=store)
+    except FileNotFoundError:  # of a prefix without objects
+        pass
+    if not found:
+        raise PipelineError(f"{NAMED} = {url!r}: there is nothing below that prefix; mend the name")

@@ -1,0 +1,120 @@
+"""One file of a source: what its path may be, how it is read, and batches of such files for those who decode them."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Self
+
+from PIL import Image
+
+from transfer.sources.decoding import read_rgb
+from transfer.storage.object_store import Store
+
+MAX_FILE_BYTES = 256 * 2**20
+READERS = 8  # of a batch: a store takes its time for each object, however small
+_CLUTTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+BATCH_ENTRIES, BATCH_BYTES = 16, 2**20
+# 16 x 16 pixels of colour, chroma at half the resolution: what decoders round differently.
+PROBE = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAA0JCgsKCA0LCgsODg0PEyAVExISEyccHhcgLikxMC4pLSwzOko+MzZGNywtQFdBRkxOUlNSMj5aYVpQYEpRUk//"
+    "2wBDAQ4ODhMREyYVFSZPNS01T09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT0//wAARCAAQABADASIAAhEBAxEB/8QA"
+    "FQABAQAAAAAAAAAAAAAAAAAABgT/xAAhEAABAgUFAQAAAAAAAAAAAAABAAQCAwURIRIiMXGBYf/EABQBAQAAAAAAAAAAAAAAAAAAAAP/xAAaEQACAgMAAAAA"
+    "AAAAAAAAAAABBQACERIh/9oADAMBAAIRAxEAPwCp40BBMXCN1BrDm0A95PidPZGwC33sozUJF9RJx0gXaClQB2EsXnIn/9k="
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a source.
+
+    path: POSIX path inside the source; a folder's ends in `/`.
+    content: the file's bytes; None for a folder, for a file with a problem and for one that `load` has yet to read.
+    problem: why it cannot be taken, or None.
+    store: where it lies, if its content was not read yet.
+    """
+
+    path: str
+    content: bytes | None = None
+    problem: str | None = None
+    store: Store | None = None
+
+    @property
+    def is_folder(self) -> bool:
+        return self.path.endswith("/")
+
+    def load(self) -> Self:
+        """This entry with its content, or with the problem that it is gone. Any thread may ask, and any process: it can be pickled."""
+        if self.store is None:
+            return self
+        try:
+            return Entry(self.path, self.store.read(self.path))
+        except FileNotFoundError:
+            return Entry(self.path, problem="gone since it was listed")
+
+
+def load_all(entries: Sequence[Entry]) -> list[Entry]:
+    """Each with its content, in their order."""
+    if all(entry.store is None for entry in entries):
+        return list(entries)
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(Entry.load, entries))
+
+
+def tidy(path: str) -> str:
+    """Drop `./` and doubled slashes, keep a leading `/` and `..` for `name_problem` to see."""
+    return str(PurePosixPath(path))
+
+
+def is_clutter(path: str) -> bool:
+    """Hidden, or left by a desktop; or `.`, the source itself, which some archives list."""
+    return path == "." or not climbs(path) and any(part in _CLUTTER or part.startswith(".") for part in path.split("/"))
+
+
+def climbs(path: str) -> bool:
+    path = path.replace("\\", "/")
+    return path.startswith("/") or ".." in path.split("/") or path[1:3] == ":/"
+
+
+def name_problem(path: str) -> str | None:
+    if climbs(path):
+        return "the path climbs out of the source"
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return "the name is not UTF-8; rename it"
+    if _CONTROL.search(path):
+        return "the name holds a control character, such as a line break; rename it"
+    return None
+
+
+def printable(path: str) -> str:
+    """The path with undecodable bytes and control characters as `\\xNN`, fit for a line of a UTF-8 file."""
+    path = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda character: f"\\x{ord(character[0]):02x}", path)
+
+
+def size_problem(size: int) -> str | None:
+    return f"{size:,} bytes, more than the {MAX_FILE_BYTES:,} that one image may have" if size > MAX_FILE_BYTES else None
+
+
+def batches_of_entries(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Lists of BATCH_ENTRIES, or of fewer that have BATCH_BYTES together, so that what is under way stays small."""
+    batch, size = [], 0
+    for entry in entries:
+        batch.append(entry)
+        size += len(entry.content or b"")
+        if len(batch) == BATCH_ENTRIES or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def decoded_bits() -> str:
+    """What a JPEG becomes here, hashed: other decoders may round otherwise, and then not every node may decode."""
+    return hashlib.sha256(read_rgb(PROBE).resize((5, 5), Image.Resampling.LANCZOS).tobytes()).hexdigest()

@@ -1,0 +1,88 @@
+"""The manifest's images, read from the source again: each one is the file that `split` saw, or it is an error."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+
+from transfer.engines.base import Crashed, Engine
+from transfer.runtime.errors import PipelineError
+from transfer.sources.decoding import BadImageError, read_rgb
+from transfer.sources.reader import read_source
+from transfer.sources.source_file import Entry, batches_of_entries, decoded_bits, load_all
+
+
+@dataclass(frozen=True)
+class ListedWork:
+    """function: of an image, upright 8-bit RGB."""
+
+    source: Path | str
+    function: Callable[[Image.Image], Any]
+    files = ()
+    needs_gpu = False
+    unused_packages = ()
+
+    def start(self) -> "ListedFunction":
+        return ListedFunction(self.source, self.function)
+
+
+class ListedFunction:
+    """Path and `function(image)` of each entry that comes with the SHA-256 that the manifest has of it."""
+
+    uses_all_cores = False
+
+    def __init__(self, source: Path | str, function: Callable[[Image.Image], Any]):
+        self._source, self._function = source, function
+        self.about = decoded_bits()
+
+    def __call__(self, items: list[tuple[Entry, str]]) -> list[tuple[str, Any]]:
+        entries = load_all([entry for entry, _ in items])
+        return [(entry.path, self._look(entry, checksum)) for entry, (_, checksum) in zip(entries, items, strict=True)]
+
+    def _look(self, entry: Entry, checksum: str) -> Any:
+        if entry.problem:
+            raise PipelineError(f"{self._source}: {entry.path!r}: {entry.problem}; run `dvc repro` again")
+        if hashlib.sha256(entry.content).hexdigest() != checksum:
+            raise PipelineError(f"{self._source}: {entry.path!r} is not the file that `split` saw; run `dvc repro` again")
+        try:
+            return self._function(read_rgb(entry.content))
+        except BadImageError as problem:
+            raise PipelineError(
+                f"{self._source}: {entry.path!r}: {problem}; it could be read when `split` ran: run `dvc repro` again"
+            ) from None
+
+
+def map_listed(
+    function: Callable[[Image.Image], Any], source: Path | str, listed: pd.DataFrame, engine: Engine
+) -> Iterator[tuple[str, Any]]:
+    """Yield path and `function(image)` of each listed image, upright 8-bit RGB, in any order; nothing else is read.
+
+    Args:
+        listed: rows of the manifest.
+
+    Raises:
+        PipelineError: a listed image is gone, has changed, no longer decodes, or ends the processes that decode it.
+    """
+    checksums = dict(zip(listed["path"], listed["sha256"], strict=True))
+    missing = set(checksums)
+    files = (entry for entry in read_source(source, checksums) if not (entry.problem or entry.is_folder))
+    batches = ((entries, [(entry, checksums[entry.path]) for entry in entries]) for entries in batches_of_entries(files))
+    with engine.start(ListedWork(source, function)) as workers:
+        for entries, results in workers.map(batches):
+            for entry, result in zip(entries, results, strict=True):
+                if isinstance(result, Crashed):
+                    raise PipelineError(
+                        f"{source}: {entry.path!r} ended {result.attempts} processes that decoded it; it could be read when `split` ran: "
+                        "remove it, or run `dvc repro --force split` on this cluster, which rejects it"
+                    )
+                missing.remove(entry.path)
+                yield result
+    if missing:
+        raise PipelineError(
+            f"{source}: {len(missing)} of the manifest's images are gone or can no longer be read, the first being {min(missing)!r}; "
+            "run `dvc repro` again"
+        )

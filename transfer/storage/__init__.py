@@ -1,0 +1,1 @@
+"""Arrays as .npy files or shards, on disk or in a bucket."""

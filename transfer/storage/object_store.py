@@ -1,0 +1,184 @@
+"""Objects at a URL, by name: `s3://`, `gs://` and whatever else fsspec speaks, or a folder that all machines see.
+
+Settings come from the environment, as each store's own tools read them (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_PROFILE, ...).
+"""
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Self, TypeVar
+
+import fsspec
+
+from transfer.runtime.errors import PipelineError
+
+T = TypeVar("T")
+
+PATIENCE = 20  # seconds in which a store must take and give back a few bytes, before work starts
+LOCKS = dict.fromkeys(("s3", "s3a"), "s3") | dict.fromkeys(("gs", "gcs"), "gs") | dict.fromkeys(("az", "abfs", "abfss"), "azure")
+# A store that is there answers within seconds; what comes and goes is tried again, by botocore and then by s3fs.
+_OPTIONS = {
+    "s3": {
+        "use_listings_cache": False,
+        "config_kwargs": {"connect_timeout": 5, "read_timeout": 60, "retries": {"mode": "standard", "total_max_attempts": 5}},
+    },
+    "gs": {"use_listings_cache": False},
+    "azure": {"use_listings_cache": False},
+    "file": {"auto_mkdir": True},
+}
+_UNREACHED = ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError", "ClientConnectorError")
+_NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "NoAuthTokenError", "ProfileNotFound")
+
+
+def is_url(place: str) -> bool:
+    return "://" in place
+
+
+class Store:
+    """The objects below a URL.
+
+    Args:
+        named: the parameter that holds the URL, for messages.
+
+    Raises:
+        PipelineError: from every method, where the store does not do what it is asked; a missing object is a FileNotFoundError.
+    """
+
+    def __init__(self, url: str, named: str):
+        self.url, self._named = url.rstrip("/") or url, named
+        protocol = url.split("://")[0] if is_url(url) else "file"
+        if protocol == "file" and not url.removeprefix("file://").startswith("/"):
+            raise PipelineError(f"{named} = {url!r}: neither s3://... or the like nor an absolute path; experiments run in other folders")
+        lock = LOCKS.get(protocol)
+        try:
+            self._files, self._root = fsspec.url_to_fs(url, **_OPTIONS.get("s3" if lock == "s3" else lock or protocol, {}))
+        except ImportError as error:
+            how = f"pip install --no-deps --require-hashes -r remotes/{lock}.txt" if lock else f"install what is missing: {error}"
+            raise PipelineError(f"{named} = {url!r}: what speaks {protocol}:// is not installed; {how}") from None
+        except Exception as error:  # unknown protocols and what a setting in the environment makes a client run into
+            raise PipelineError(f"{named} = {url!r}: {_reason(error)}") from None
+        self._is_atomic = protocol == "memory" or lock is not None
+
+    def __reduce__(self) -> tuple:
+        return Store, (self.url, self._named)
+
+    def read(self, name: str, start: int | None = None, end: int | None = None) -> bytes:
+        """An object's bytes, or those from `start` up to `end`."""
+        return self._ask(lambda: self._files.cat_file(self._path(name), start, end))
+
+    def size(self, name: str) -> int | None:
+        """Bytes of an object, None where there is none."""
+        try:
+            return self._ask(lambda: self._files.info(self._path(name)))["size"]
+        except FileNotFoundError:
+            return None
+
+    def put(self, name: str, file: Path) -> None:
+        """Store a file under a name, where it appears whole or not at all."""
+        if self._is_atomic:
+            self._ask(lambda: self._files.put_file(str(file), self._path(name)))
+            return
+        folder, _, last = name.rpartition("/")
+        temporary = self._path(f"{folder}/.tmp-{secrets.token_hex(8)}-{last}".lstrip("/"))
+        self._ask(lambda: self._files.put_file(str(file), temporary))
+        self._ask(lambda: self._files.mv(temporary, self._path(name)))
+
+    def delete(self, name: str) -> None:
+        self._ask(lambda: self._files.rm_file(self._path(name)))
+
+    def walk(self, below: str = "") -> Iterator[tuple[str, int | None]]:
+        """Names and sizes of all objects below a prefix, folder by folder, by name; a folder's ends in `/` and has no size."""
+        waiting = [below.strip("/")]
+        while waiting:
+            folder = waiting.pop()
+            if folder != below.strip("/"):
+                yield folder + "/", None
+            for entry in self._children(folder):
+                name = entry["name"].rstrip("/").removeprefix(self._root).lstrip("/")
+                if entry["type"] == "directory":
+                    waiting.append(name)
+                elif name != folder:  # the empty object that some tools put in a folder's place
+                    yield name, entry["size"]
+
+    def _children(self, folder: str) -> list[dict]:
+        """What lies in a folder: files by name, then folders by name, the last first."""
+        entries = self._ask(lambda: self._files.ls(self._path(folder).rstrip("/"), detail=True))
+        folders = sorted((entry for entry in entries if entry["type"] == "directory"), key=lambda entry: entry["name"], reverse=True)
+        return sorted((entry for entry in entries if entry["type"] != "directory"), key=lambda entry: entry["name"]) + folders
+
+    def check_writable(self) -> None:
+        """Put a few bytes, read them back and delete them, within PATIENCE: said before hours are spent.
+
+        Raises:
+            PipelineError: no such bucket or folder, no permission, no credentials, or nobody answers.
+        """
+        name = f".probe-{secrets.token_hex(8)}"
+
+        def probe() -> None:
+            self._find_top()
+            self._files.pipe_file(self._path(name), b"probe")
+            if self._files.cat_file(self._path(name)) != b"probe":
+                raise OSError("it gives back other bytes than it was given")
+            self._files.rm_file(self._path(name))
+
+        self._within_patience(probe)
+
+    def check_there(self) -> None:
+        """Raises PipelineError where there is no such bucket or folder, or it cannot be asked within PATIENCE."""
+        self._within_patience(self._find_top)
+
+    def _find_top(self) -> None:
+        """A bucket or a folder is never made here: one that is missing is a wrong name, or a disk that is not mounted."""
+        top = self._root if self._files.protocol[0] == "file" else self._root.split("/")[0]
+        with suppress(PermissionError):  # whoever may write below a bucket need not be allowed to look at it
+            self._files.info(top)
+
+    def _within_patience(self, work: Callable[[], None]) -> None:
+        problem: list[BaseException | None] = []
+
+        def run() -> None:
+            try:
+                work()
+                problem.append(None)
+            except BaseException as error:
+                problem.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)  # a client that waits for minutes must not keep the process
+        thread.start()
+        thread.join(PATIENCE)
+        error = problem[0] if problem else TimeoutError(f"no answer within {PATIENCE} seconds")
+        if isinstance(error, FileNotFoundError):
+            raise PipelineError(f"{self._named} = {self.url!r}: no such bucket or folder; make it, or mend the name") from None
+        if error is not None:
+            raise PipelineError(f"{self._named} = {self.url!r}: {_reason(error)}") from None
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        try:
+            return question()
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # each store's client has exceptions of its own
+            raise PipelineError(f"{self._named} = {self.url!r}: {_reason(error)}") from None
+
+    def _path(self, name: str) -> str:
+        return f"{self._root.rstrip('/')}/{name}"
+
+    def __eq__(self, other: Self) -> bool:
+        return isinstance(other, Store) and self.url == other.url
+
+    __hash__ = None
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong and what to do, from the exceptions of fsspec and of the stores' clients, which need not be installed."""
+    kind = {each.__name__ for each in type(error).__mro__}
+    if kind & {*_NO_CREDENTIALS}:
+        return f"no credentials ({error}); set them as the store's own tools read them (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, say)"
+    if isinstance(error, TimeoutError) or kind & {*_UNREACHED}:
+        return f"it cannot be reached ({error}); check the network and the address (AWS_ENDPOINT_URL, where it is not Amazon's)"
+    if isinstance(error, PermissionError):
+        why = error.strerror or error
+        return f"refused ({why}); check the credentials, and that they may list, read, write and delete there"
+    return f"{error.strerror if isinstance(error, OSError) and error.strerror else error or type(error).__name__}"

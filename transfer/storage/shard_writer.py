@@ -1,0 +1,121 @@
+"""Writes an array in shards: each is put together on the local disk, stored under its checksum as soon as it is full, and deleted here."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.files import replacing
+from transfer.storage.object_store import Store
+from transfer.storage.sharded_array import Index, Shard, as_json, name_of
+
+SENDERS = 4  # shards under way at a time; one more that is full waits
+
+
+@contextmanager
+def new_shards(
+    path: Path, leading: tuple[int, ...], row: tuple[int, ...], dtype: str, shard_rows: int, store: Store, lower_with: str
+) -> Iterator["ShardWriter"]:
+    """Yield what takes the rows of an array (*leading, *row), `rows[i] = content`; the index gets its name when the block ends well.
+
+    Args:
+        leading: (N,) or (V, N); i counts over both, the last one fastest.
+        lower_with: the parameter that makes the array smaller, for the message.
+
+    Raises:
+        PipelineError: the store takes nothing, said before work starts, or no longer; or the disk has no room for the shards that
+            are being filled.
+    """
+    store.check_writable()
+    index = Index(np.dtype(dtype).name, leading, row, shard_rows, ())
+    scratch = path.with_name(f".tmp-filling-{path.name}")
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
+    scratch.mkdir(parents=True)
+    largest = shard_rows * index.row_bytes
+    if (free := shutil.disk_usage(scratch).free) < largest:
+        raise PipelineError(f"{path}: a shard needs {largest:,} bytes and the disk has {free:,}; free some, or lower {lower_with}")
+    try:
+        with ShardWriter(index, store, scratch) as writer:
+            yield writer
+            whole = replace(index, shards=writer.finish())
+        with replacing(path) as temporary:
+            temporary.write_text(as_json(whole), encoding="utf-8")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+class ShardWriter:
+    """Takes rows in any order; those that come in order keep a few shards on the disk. A context manager: it ends its threads."""
+
+    def __init__(self, index: Index, store: Store, scratch: Path):
+        self._index, self._store, self._scratch = index, store, scratch
+        self._missing: dict[int, np.ndarray] = {}
+        self._sent: dict[int, Future] = {}
+        self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="shards")
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._senders.shutdown(cancel_futures=True)
+
+    def __setitem__(self, row: int, content: np.ndarray) -> None:
+        """Put one row (*row) in its place, in the array's dtype."""
+        content = np.ascontiguousarray(content, self._index.dtype)
+        if content.shape != self._index.row:
+            raise ValueError(f"row {row} has shape {content.shape}, not {self._index.row}")
+        view, at = divmod(row, self._index.leading[-1])
+        number, inside = divmod(at, self._index.shard_rows)
+        number += view * self._index.shards_a_view
+        if number in self._sent:
+            raise ValueError(f"row {row} of a shard that is full and sent")
+        header = self._index.header(number)
+        file = self._scratch / f"{number}.npy"
+        if number not in self._missing:
+            self._missing[number] = np.ones(self._index.rows_in(number), dtype=bool)
+            file.write_bytes(header)
+        with file.open("r+b", buffering=0) as opened:
+            opened.seek(len(header) + inside * self._index.row_bytes)
+            opened.write(content)
+        missing = self._missing[number]
+        missing[inside] = False
+        if not missing.any():
+            del self._missing[number]
+            self._send(number, file)
+
+    def _send(self, number: int, file: Path) -> None:
+        """Have a full shard stored by a thread; where SENDERS are busy, wait, since disk and memory are bounded."""
+        busy = [future for future in self._sent.values() if not future.done()]
+        if len(busy) > SENDERS:
+            busy[0].result()
+        for future in [future for future in self._sent.values() if future.done()]:
+            future.result()
+        self._sent[number] = self._senders.submit(self._store_shard, number, file)
+
+    def _store_shard(self, number: int, file: Path) -> Shard:
+        """Store a file under its checksum, but for one that is there already, and delete it here."""
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        shard = Shard(digest, self._index.rows_in(number), file.stat().st_size)
+        if self._store.size(name_of(digest)) != shard.bytes:
+            self._store.put(shard.name, file)
+        file.unlink()
+        return shard
+
+    def finish(self) -> tuple[Shard, ...]:
+        """All shards in their order, once they are stored.
+
+        Raises:
+            ValueError: rows are missing.
+        """
+        count = self._index.shards_a_view * (self._index.leading[0] if len(self._index.leading) == 2 else 1)
+        lacking = [number for number in range(count) if number not in self._sent]
+        if lacking:
+            raise ValueError(f"rows of {len(lacking)} of {count} shards were never written, the first being shard {lacking[0]}")
+        return tuple(self._sent[number].result() for number in range(count))

@@ -1,0 +1,112 @@
+"""The optimizers, and what theirs of Keras lack: a rate of its own for each variable, L2, and exact averages."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+
+from transfer.compute.keras import keras
+from transfer.runtime.params import Params
+
+KINDS = {
+    "rmsprop": (keras.optimizers.RMSprop, {}),
+    "adam": (keras.optimizers.Adam, {}),
+    "adamw": (keras.optimizers.Adam, {}),  # its weight decay is below, where it follows each variable's rate
+    "sgd": (keras.optimizers.SGD, {"momentum": 0.9, "nesterov": True}),
+}
+
+
+class OptimizerParams(Params):
+    optimizer: Literal["rmsprop", "adam", "adamw", "sgd"]
+    learning_rate: PositiveFloat
+    weight_decay: NonNegativeFloat
+    l2: NonNegativeFloat
+    ema: float | None = Field(gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _weight_decay_is_adamws(self) -> Self:
+        if self.weight_decay and self.optimizer != "adamw":
+            raise ValueError(f"weight_decay = {self.weight_decay:g} is for adamw, not {self.optimizer}; choose l2, or optimizer: adamw")
+        if self.optimizer == "adamw" and not self.weight_decay:
+            raise ValueError("optimizer = 'adamw' without weight_decay is adam; set weight_decay (Keras has 0.004), or choose adam")
+        return self
+
+
+class _ByVariable:
+    """Put in front of one of Keras's optimizers. It counts on one call of `update_step` a variable and step, as all backends make it.
+
+    - `factors`, float32 (variables,): what share of the learning rate each variable has. One of 0 keeps every bit, while the optimizer's
+      moments follow its gradients, so that it does not start with a jump when it is opened.
+    - `l2`: adds l2 times the sum of squared kernels to what is minimised, through its gradient; reported losses are without it.
+    - `weight_decay`: each step takes rate times weight_decay of a kernel away (Loshchilov and Hutter 2019, arXiv:1711.05101).
+    - `ema`: `averages` of the variables' values, a <- a + (1 - ema)(w - a) each step, from the values before the first. Keras's own
+      (`use_ema`) computes ema a + (1 - ema) w, which moves the last bits of a variable that stands still.
+    """
+
+    def __init__(self, *arguments, l2: float, weight_decay: float, ema: float | None, **settings):
+        super().__init__(*arguments, **settings)
+        self._l2, self._decay, self._ema = l2, weight_decay, ema
+        self.averages = []
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self._kernels = [variable.path.endswith("kernel") for variable in variables]
+        self.factors = self.add_variable((len(variables),), initializer="ones", name="factors")
+        if self._ema is not None:
+            self.averages = self.add_optimizer_variables(variables, "average")
+            for average, variable in zip(self.averages, variables, strict=True):
+                average.assign(keras.ops.copy(variable))  # JAX must not find one buffer in two variables
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        rate = learning_rate * self.factors[index]
+        if self._l2 and self._kernels[index]:
+            gradient = keras.ops.add(gradient, keras.ops.multiply(2 * self._l2, variable))
+        if self._decay and self._kernels[index]:
+            self.assign_sub(variable, keras.ops.multiply(variable, self._decay * rate))
+        super().update_step(gradient, variable, rate)
+        if self._ema is not None:
+            average = self.averages[index]
+            self.assign_add(average, keras.ops.multiply(1 - self._ema, keras.ops.subtract(variable, average)))
+
+
+def build_optimizer(params: OptimizerParams, by_layer: bool) -> keras.optimizers.Optimizer:
+    """Keras's optimizer, and just that where it does all that is asked for.
+
+    Args:
+        by_layer: whether variables are to have rates of their own, in its `factors`.
+    """
+    kind, settings = KINDS[params.optimizer]
+    if not (by_layer or params.l2 or params.weight_decay or params.ema):
+        return kind(params.learning_rate, **settings)
+    extended = type(kind.__name__, (_ByVariable, kind), {})
+    return extended(params.learning_rate, l2=params.l2, weight_decay=params.weight_decay, ema=params.ema, **settings)
+
+
+def own_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
+    """The one from `build_optimizer`: Keras puts another around it that scales the loss, for models in float16."""
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
+
+
+def use_averages(model: keras.Model) -> None:
+    """Give a compiled model its optimizer's averages as weights, where it has any."""
+    for variable, average in zip(model.trainable_variables, averages_of(model), strict=False):
+        variable.assign(keras.ops.copy(average))
+
+
+@contextmanager
+def averaged(model: keras.Model) -> Iterator[None]:
+    """The same within the block only."""
+    own = [keras.ops.copy(variable) for variable in model.trainable_variables] if averages_of(model) else []
+    use_averages(model)
+    yield
+    for variable, value in zip(model.trainable_variables, own, strict=False):
+        variable.assign(value)
+
+
+def averages_of(model: keras.Model) -> list:
+    """A variable for each trainable one of the model's, or none without `ema`."""
+    return getattr(own_optimizer(model), "averages", [])
