@@ -2,9 +2,10 @@
 
     python -m benchmarks.audit --seeds 20
 
-Label errors: 5 % of the training and validation labels are flipped to another class, once a seed, and looked for. Precision counts
-every other image that is reported as wrong, also where the source's own label is an error. Near-copies: each image is changed in a
-way that people change copies, and compared with itself. Image problems: each image is spoilt, and scored; the blur also by
+Label errors: 5 % of the training and validation labels are flipped to another class, once a seed,
+and looked for. Precision counts every other image that is reported as wrong, also where the
+source's own label is an error. Near-copies: each image is changed in a way that people change
+copies, and compared with itself. Image problems: each image is spoilt, and scored; the blur also by
 cleanvision's own measure. Prints three tables in Markdown. Nothing is written.
 """
 
@@ -36,7 +37,9 @@ SHARE = 0.05
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=20)
     seeds = parser.parse_args().seeds
     params = load_params(AuditParams, "audit")
@@ -45,7 +48,13 @@ def main() -> None:
     with threadpool_limits(1):
         features = read_pooled(manifest, AUDITED)
         show(f"label errors, {seeds} seeds", label_errors(features, images, params, seeds))
-    pictures = list(dict(map_listed(lambda image: image, Path(load_param(str, "split.source")), images, LocalEngine())).values())
+    pictures = list(
+        dict(
+            map_listed(
+                lambda image: image, Path(load_param(str, "split.source")), images, LocalEngine()
+            )
+        ).values()
+    )
     show("near-copies", near_copies(pictures, params.near_duplicate_bits))
     show("image problems", image_problems(pictures, params))
 
@@ -54,13 +63,17 @@ def show(title: str, table: pd.DataFrame) -> None:
     print(f"\n{title}:\n\n{table.to_markdown(index=False, floatfmt='.3g')}")
 
 
-def label_errors(features: np.ndarray, images: pd.DataFrame, params: AuditParams, seeds: int) -> pd.DataFrame:
+def label_errors(
+    features: np.ndarray, images: pd.DataFrame, params: AuditParams, seeds: int
+) -> pd.DataFrame:
     """Mean, standard deviation, least and most over the seeds, of flipped labels found."""
     results = [flip_and_find(features, images, params, seed) for seed in range(seeds)]
     return pd.DataFrame(results).agg(["mean", "std", "min", "max"]).reset_index(names="over seeds")
 
 
-def flip_and_find(features: np.ndarray, images: pd.DataFrame, params: AuditParams, seed: int) -> dict[str, float]:
+def flip_and_find(
+    features: np.ndarray, images: pd.DataFrame, params: AuditParams, seed: int
+) -> dict[str, float]:
     rng = np.random.default_rng(seed)
     labels = images["class_name"].to_numpy().copy()
     names = np.unique(labels)
@@ -68,11 +81,15 @@ def flip_and_find(features: np.ndarray, images: pd.DataFrame, params: AuditParam
     flipped[rng.choice(len(labels), round(SHARE * len(labels)), replace=False)] = True
     shift = rng.integers(1, len(names), flipped.sum())
     labels[flipped] = names[(np.searchsorted(names, labels[flipped]) + shift) % len(names)]
-    predicted = predict_out_of_fold(features, labels, images["group"].to_numpy(), params.folds, params.seed)
+    predicted = predict_out_of_fold(
+        features, labels, images["group"].to_numpy(), params.folds, params.seed
+    )
     found = np.zeros(len(labels), dtype=bool)
     found[[issue.row for issue in find_label_errors(predicted, labels)]] = True
     quality = np.ones(len(labels))
-    quality[predicted.index] = get_label_quality_scores(np.searchsorted(names, labels[predicted.index]), predicted.to_numpy())
+    quality[predicted.index] = get_label_quality_scores(
+        np.searchsorted(names, labels[predicted.index]), predicted.to_numpy()
+    )
     worst = np.argsort(quality, kind="stable")[: flipped.sum()]
     return {
         "flipped": flipped.sum(),
@@ -88,7 +105,9 @@ def near_copies(pictures: list[Image.Image], bits: int) -> pd.DataFrame:
     """Bits that a change moves, and the share of images still known by at most `bits`."""
     changes: dict[str, Callable[[Image.Image], Image.Image]] = {
         "JPEG of quality 30": lambda image: reopened(image, quality=30),
-        "half the size": lambda image: image.resize((max(image.width // 2, 1), max(image.height // 2, 1))),
+        "half the size": lambda image: image.resize(
+            (max(image.width // 2, 1), max(image.height // 2, 1))
+        ),
         "grey": lambda image: image.convert("L").convert("RGB"),
         "brighter by a fifth": lambda image: ImageEnhance.Brightness(image).enhance(1.2),
         "2 % cut from each side": lambda image: cropped(image, 0.02),
@@ -96,8 +115,16 @@ def near_copies(pictures: list[Image.Image], bits: int) -> pd.DataFrame:
     }
     rows = []
     for name, change in changes.items():
-        moved = np.array([imagehash.phash(image) - imagehash.phash(change(image)) for image in pictures])
-        rows.append({"change": name, "median bits": np.median(moved), "95th percentile": np.percentile(moved, 95)})
+        moved = np.array(
+            [imagehash.phash(image) - imagehash.phash(change(image)) for image in pictures]
+        )
+        rows.append(
+            {
+                "change": name,
+                "median bits": np.median(moved),
+                "95th percentile": np.percentile(moved, 95),
+            }
+        )
         rows[-1][f"found, at {bits} bits"] = (moved <= bits).mean()
     return pd.DataFrame(rows)
 
@@ -110,29 +137,55 @@ def reopened(image: Image.Image, quality: int) -> Image.Image:
 
 def cropped(image: Image.Image, share: float) -> Image.Image:
     across, down = image.width * share, image.height * share
-    return image.crop((round(across), round(down), round(image.width - across), round(image.height - down)))
+    return image.crop(
+        (round(across), round(down), round(image.width - across), round(image.height - down))
+    )
 
 
 def image_problems(pictures: list[Image.Image], params: AuditParams) -> pd.DataFrame:
-    """The share of images that are reported once all of them are spoilt, and of the untouched ones."""
+    """The share of images that are reported once all of them are spoilt, and of the untouched
+    ones."""
     spoilt: dict[tuple[str, str], Callable[[Image.Image], Image.Image]] = {
         ("blurry", "untouched"): lambda image: image,
-        **{("blurry", f"Gaussian blur, {r} pixels"): lambda image, r=r: image.filter(ImageFilter.GaussianBlur(r)) for r in (1, 2, 4, 8)},
+        **{
+            ("blurry", f"Gaussian blur, {r} pixels"): lambda image, r=r: image.filter(
+                ImageFilter.GaussianBlur(r)
+            )
+            for r in (1, 2, 4, 8)
+        },
         ("dark", "untouched"): lambda image: image,
-        **{("dark", f"{share:.0%} of the light"): lambda image, s=share: image.point(lambda v: int(s * v)) for share in (0.5, 0.3, 0.2)},
+        **{
+            ("dark", f"{share:.0%} of the light"): lambda image, s=share: image.point(
+                lambda v: int(s * v)
+            )
+            for share in (0.5, 0.3, 0.2)
+        },
         ("light", "untouched"): lambda image: image,
-        ("light", "96 % white"): lambda image: Image.blend(image, Image.new("RGB", image.size, "white"), 0.96),
+        ("light", "96 % white"): lambda image: Image.blend(
+            image, Image.new("RGB", image.size, "white"), 0.96
+        ),
         ("low_information", "untouched"): lambda image: image,
         ("low_information", "one colour"): lambda image: Image.new("RGB", image.size, "grey"),
         ("odd_aspect_ratio", "untouched"): lambda image: image,
-        ("odd_aspect_ratio", "a third of the width"): lambda image: image.resize((max(image.width // 3, 1), image.height)),
+        ("odd_aspect_ratio", "a third of the width"): lambda image: image.resize(
+            (max(image.width // 3, 1), image.height)
+        ),
     }
     rows = []
     for (kind, how), spoil in spoilt.items():
         changed = [spoil(image) for image in pictures]
-        found = find_image_problems(pd.DataFrame(map(measure, changed)), {kind: getattr(params.below, kind)})
+        found = find_image_problems(
+            pd.DataFrame(map(measure, changed)), {kind: getattr(params.below, kind)}
+        )
         theirs = cleanvisions_blurry(changed) if kind == "blurry" else ""
-        rows.append({"problem": kind, "images": how, "reported": f"{len(found) / len(changed):.3f}", "by cleanvision's blur": theirs})
+        rows.append(
+            {
+                "problem": kind,
+                "images": how,
+                "reported": f"{len(found) / len(changed):.3f}",
+                "by cleanvision's blur": theirs,
+            }
+        )
     return pd.DataFrame(rows)
 
 

@@ -1,12 +1,15 @@
-"""Time, memory and disk as the data grows: the whole pipeline under DVC on made-up images, in folders of its own.
+"""Time, memory and disk as the data grows: the whole pipeline under DVC on made-up images, in
+folders of its own.
 
     python -m benchmarks.data_growth --images 1000 10000 100000
     python -m benchmarks.data_growth --images 10000 --added 10000 --keep /tmp/worlds
 
-Each size gets a copy of the project's code with small settings (SETTINGS) and a `.zip` of that many 40 x 40 PNGs in two classes.
-Prints, by stage and size, seconds and peak resident memory as `logs/` has them; by size what lies on the disk after `dvc repro`,
-and what DVC takes when nothing has changed. `--added N` then adds ADDED images to the archive of the world of N images, and compares
-the seconds of three runs of `extract`: with their rows missing, with none missing, and ADDED images alone beside an empty store.
+Each size gets a copy of the project's code with small settings (SETTINGS) and a `.zip` of that many
+40 x 40 PNGs in two classes. Prints, by stage and size, seconds and peak resident memory as `logs/`
+has them; by size what lies on the disk after `dvc repro`, and what DVC takes when nothing has
+changed. `--added N` then adds ADDED images to the archive of the world of N images, and compares
+the seconds of three runs of `extract`: with their rows missing, with none missing, and ADDED images
+alone beside an empty store.
 """
 
 import argparse
@@ -45,14 +48,29 @@ SETTINGS = {
     "train_augmented": {"epochs": 1, "batch_size": 100},
     "finetune": {"epochs": 1, "batch_size": 100},
 }
-AUTHOR = {f"GIT_{who}_{what}": "scale@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+AUTHOR = {
+    f"GIT_{who}_{what}": "scale@example.com"
+    for who in ("AUTHOR", "COMMITTER")
+    for what in ("NAME", "EMAIL")
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 10000])
-    parser.add_argument("--keep", type=Path, help="a folder for the worlds, which then stay (default: a temporary one)")
-    parser.add_argument("--added", type=int, metavar="N", help=f"add {ADDED} images to the world of N, one of --images")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="a folder for the worlds, which then stay (default: a temporary one)",
+    )
+    parser.add_argument(
+        "--added",
+        type=int,
+        metavar="N",
+        help=f"add {ADDED} images to the world of N, one of --images",
+    )
     arguments = parser.parse_args()
     if arguments.added and arguments.added not in arguments.images:
         parser.error(f"--added {arguments.added} is none of --images")
@@ -61,17 +79,31 @@ def main() -> None:
         measured = {n: measure(world, n) for n, world in worlds.items()}
         print_tables(measured)
         if arguments.added:
-            print_added(measure_added(worlds[arguments.added], arguments.added, Path(folder).absolute() / "alone"))
+            print_added(
+                measure_added(
+                    worlds[arguments.added], arguments.added, Path(folder).absolute() / "alone"
+                )
+            )
 
 
 def measure(world: Path, n: int) -> dict[str, pd.Series]:
-    """Run the pipeline on n images: seconds and peak MB by stage, and what there is to say of the whole."""
+    """Run the pipeline on n images: seconds and peak MB by stage, and what there is to say of the
+    whole."""
     make_project(world)
     archive = world / ARCHIVE
     add_images(archive, range(n))
-    seconds = {"first": dvc(world, "repro"), "dvc status": dvc(world, "status"), "idle dvc repro": dvc(world, "repro")}
+    seconds = {
+        "first": dvc(world, "repro"),
+        "dvc status": dvc(world, "status"),
+        "idle dvc repro": dvc(world, "repro"),
+    }
     stages = yaml.safe_load((world / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    logs = pd.DataFrame({stage: json.loads((world / "logs" / f"{stage}.json").read_text(encoding="utf-8")) for stage in stages}).T
+    logs = pd.DataFrame(
+        {
+            stage: json.loads((world / "logs" / f"{stage}.json").read_text(encoding="utf-8"))
+            for stage in stages
+        }
+    ).T
     whole = {
         "archive, MB": archive.stat().st_size / 1e6,
         "data/ and models/, MB": megabytes(world / "data", world / "models"),
@@ -81,13 +113,20 @@ def measure(world: Path, n: int) -> dict[str, pd.Series]:
         "dvc status, s": seconds["dvc status"],
         "idle dvc repro, s": seconds["idle dvc repro"],
     }
-    return {"Seconds": logs["seconds"], "Peak resident memory, MB": logs["peak_bytes"] / 1e6, "Disk, and DVC": pd.Series(whole)}
+    return {
+        "Seconds": logs["seconds"],
+        "Peak resident memory, MB": logs["peak_bytes"] / 1e6,
+        "Disk, and DVC": pd.Series(whole),
+    }
 
 
 def make_project(world: Path) -> None:
-    """A Git repository with the project's code as it is now and the settings of this benchmark; no data."""
+    """A Git repository with the project's code as it is now and the settings of this benchmark; no
+    data."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    tracked = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    tracked = subprocess.run(
+        listed, cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
     for name in tracked:
         if (ROOT / name).is_file() and name.split("/")[0] not in LEFT_OUT:
             (world / name).parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +134,11 @@ def make_project(world: Path) -> None:
     params = yaml.safe_load((world / "params.yaml").read_text(encoding="utf-8"))
     params = {section: values | SETTINGS.get(section, {}) for section, values in params.items()}
     (world / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    for words in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "settings"]):
+    for words in (
+        ["init", "--quiet"],
+        ["add", "--all"],
+        ["commit", "--quiet", "--message", "settings"],
+    ):
         subprocess.run(["git", *words], cwd=world, check=True, env=os.environ | AUTHOR)  # noqa: S607, whichever Git there is
 
 
@@ -103,15 +146,21 @@ def add_images(archive: Path, numbers: Iterable[int]) -> None:
     """Append images to a `.zip`, one in memory at a time; equal numbers give equal bytes."""
     with zipfile.ZipFile(archive, "a") as file:
         for number in tqdm(numbers, desc="drawing", unit=" images"):
-            file.writestr(zipfile.ZipInfo(f"{('warm', 'cold')[number % 2]}/{number:07}.png"), draw_image(number))
+            file.writestr(
+                zipfile.ZipInfo(f"{('warm', 'cold')[number % 2]}/{number:07}.png"),
+                draw_image(number),
+            )
 
 
 def draw_image(number: int) -> bytes:
-    """A PNG of coloured squares, the even ones with little blue and the odd ones with little red; hardly two share a perceptual hash."""
+    """A PNG of coloured squares, the even ones with little blue and the odd ones with little red;
+    hardly two share a perceptual hash."""
     pixels = np.random.default_rng(number).integers(0, 256, (CELLS, CELLS, 3), dtype=np.uint8)
     pixels[..., 0 if number % 2 else 2] //= 2
     content = io.BytesIO()
-    Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.NEAREST).save(content, "PNG", compress_level=1)
+    Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.NEAREST).save(
+        content, "PNG", compress_level=1
+    )
     return content.getvalue()
 
 
@@ -128,7 +177,15 @@ def environment() -> dict[str, str]:
 
 
 def megabytes(*folders: Path) -> float:
-    return sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file()) / 1e6
+    return (
+        sum(
+            path.stat().st_size
+            for folder in folders
+            for path in folder.rglob("*")
+            if path.is_file()
+        )
+        / 1e6
+    )
 
 
 def print_tables(measured: dict[int, dict[str, pd.Series]]) -> None:
@@ -139,7 +196,8 @@ def print_tables(measured: dict[int, dict[str, pd.Series]]) -> None:
 
 
 def measure_added(world: Path, n: int, alone: Path) -> dict[str, float]:
-    """Seconds of `extract` after images were added to a reproduced world, again with all rows known, and of the added number alone."""
+    """Seconds of `extract` after images were added to a reproduced world, again with all rows
+    known, and of the added number alone."""
     add_images(world / ARCHIVE, range(n, n + ADDED))
     dvc(world, "repro", "split", "decode")
     seconds = {"added": extract(world), "known": extract(world)}
@@ -147,21 +205,31 @@ def measure_added(world: Path, n: int, alone: Path) -> dict[str, float]:
     shutil.copytree(world / "data" / "weights", alone / "data" / "weights", dirs_exist_ok=True)
     (alone / "data" / "images").mkdir(exist_ok=True)
     for split, n_images in zip(SPLITS, (ADDED - 4, 2, 2), strict=True):
-        images = np.load(world / "data" / "images" / f"{split}.npy", mmap_mode="r", allow_pickle=False)
+        images = np.load(
+            world / "data" / "images" / f"{split}.npy", mmap_mode="r", allow_pickle=False
+        )
         np.save(alone / "data" / "images" / f"{split}.npy", images[:n_images])
     return seconds | {"alone": extract(alone)}
 
 
 def extract(world: Path) -> float:
     """Run the stage without DVC; its seconds."""
-    subprocess.run([sys.executable, "-m", "stages.extract"], cwd=world, check=True, env=environment())
+    subprocess.run(
+        [sys.executable, "-m", "stages.extract"], cwd=world, check=True, env=environment()
+    )
     return json.loads((world / "logs" / "extract.json").read_text(encoding="utf-8"))["seconds"]
 
 
 def print_added(seconds: dict[str, float]) -> None:
     bound = 3 * seconds["alone"] + seconds["known"]
-    print(f"\nSeconds of extract: {ADDED} images added {seconds['added']:.2f}, nothing missing (reading the store) {seconds['known']:.2f}")
-    print(f"{ADDED} images alone, empty store {seconds['alone']:.2f}; 3 x alone + reading = {bound:.2f}")
+    print(
+        f"\nSeconds of extract: {ADDED} images added {seconds['added']:.2f}, nothing missing "
+        f"(reading the store) {seconds['known']:.2f}"
+    )
+    print(
+        f"{ADDED} images alone, empty store {seconds['alone']:.2f}; 3 x alone + reading = "
+        f"{bound:.2f}"
+    )
     print(f"Within that bound: {'yes' if seconds['added'] <= bound else 'NO'}")
 
 

@@ -2,11 +2,12 @@
 
     python -m benchmarks.lesson --seed 0 --output logs/lesson-0.json
 
-The same split files and the same weights as the pipeline (run `dvc repro weights split` first), and everything else
-as the lesson has it: pixels / 255, nearest-neighbour resizing, sigmoid and binary cross-entropy, every epoch through
-the whole network, the weights of the last epoch. Method 1 extracts features and trains a dense head; method 2 trains
-a head behind the frozen base with augmentation; then block5 is fine-tuned. Prints and writes the seconds of each part and
-the test accuracy of each model.
+The same split files and the same weights as the pipeline (run `dvc repro weights split` first), and
+everything else as the lesson has it: pixels / 255, nearest-neighbour resizing, sigmoid and binary
+cross-entropy, every epoch through the whole network, the weights of the last epoch. Method 1
+extracts features and trains a dense head; method 2 trains a head behind the frozen base with
+augmentation; then block5 is fine-tuned. Prints and writes the seconds of each part and the test
+accuracy of each model.
 """
 
 import time
@@ -32,7 +33,9 @@ SIZE = (64, 64)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
@@ -57,7 +60,8 @@ def unpack_splits(folder: Path) -> None:
 
 
 def run_lesson(folder: Path) -> dict:
-    """Start, extraction, both methods and fine-tuning: the seconds of each part, and test accuracy of each model."""
+    """Start, extraction, both methods and fine-tuning: the seconds of each part, and test accuracy
+    of each model."""
     plain = ImageDataGenerator(rescale=1 / 255)
     augmenting = ImageDataGenerator(
         rescale=1 / 255,
@@ -83,19 +87,40 @@ def run_lesson(folder: Path) -> dict:
     features = {split: extract_features(base, plain, folder / split) for split in SPLITS}
     note("extract")
     head = keras.Sequential(
-        [keras.layers.Flatten(), keras.layers.Dense(256, activation="relu"), keras.layers.Dense(1, activation="sigmoid")]
+        [
+            keras.layers.Flatten(),
+            keras.layers.Dense(256, activation="relu"),
+            keras.layers.Dense(1, activation="sigmoid"),
+        ]
     )
     compile_as_lesson(head, 1e-4)
-    head.fit(*features["train"], epochs=20, batch_size=10, validation_data=features["validation"], verbose=2)
+    head.fit(
+        *features["train"],
+        epochs=20,
+        batch_size=10,
+        validation_data=features["validation"],
+        verbose=2,
+    )
     note("head", head.evaluate(*features["test"], verbose=0)[1])
 
     base.trainable = False
     model = keras.Sequential(
-        [base, keras.layers.Flatten(), keras.layers.Dense(132, activation="relu"), keras.layers.Dense(1, activation="sigmoid")]
+        [
+            base,
+            keras.layers.Flatten(),
+            keras.layers.Dense(132, activation="relu"),
+            keras.layers.Dense(1, activation="sigmoid"),
+        ]
     )
-    train = augmenting.flow_from_directory(folder / "train", target_size=SIZE, batch_size=20, class_mode="binary")
-    validation = plain.flow_from_directory(folder / "validation", target_size=SIZE, batch_size=20, class_mode="binary")
-    test = plain.flow_from_directory(folder / "test", target_size=SIZE, batch_size=20, class_mode="binary", shuffle=False)
+    train = augmenting.flow_from_directory(
+        folder / "train", target_size=SIZE, batch_size=20, class_mode="binary"
+    )
+    validation = plain.flow_from_directory(
+        folder / "validation", target_size=SIZE, batch_size=20, class_mode="binary"
+    )
+    test = plain.flow_from_directory(
+        folder / "test", target_size=SIZE, batch_size=20, class_mode="binary", shuffle=False
+    )
     compile_as_lesson(model, 2e-5)
     model.fit(train, epochs=10, validation_data=validation, verbose=2)
     note("augmented", model.evaluate(test, verbose=0)[1])
@@ -109,16 +134,27 @@ def run_lesson(folder: Path) -> dict:
     return results
 
 
-def extract_features(base: keras.Model, generator: ImageDataGenerator, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+def extract_features(
+    base: keras.Model, generator: ImageDataGenerator, folder: Path
+) -> tuple[np.ndarray, np.ndarray]:
     """Features flattened to (N, 2048) and labels (N,) of a folder of class folders."""
-    batches = generator.flow_from_directory(folder, target_size=SIZE, batch_size=10, class_mode="binary")
-    pairs = [(base.predict(images, verbose=0), labels) for images, labels in (batches[i] for i in range(len(batches)))]
+    batches = generator.flow_from_directory(
+        folder, target_size=SIZE, batch_size=10, class_mode="binary"
+    )
+    pairs = [
+        (base.predict(images, verbose=0), labels)
+        for images, labels in (batches[i] for i in range(len(batches)))
+    ]
     features, labels = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     return features.reshape(len(features), -1), labels
 
 
 def compile_as_lesson(model: keras.Model, learning_rate: float) -> None:
-    model.compile(loss="binary_crossentropy", optimizer=keras.optimizers.RMSprop(learning_rate=learning_rate), metrics=["accuracy"])
+    model.compile(
+        loss="binary_crossentropy",
+        optimizer=keras.optimizers.RMSprop(learning_rate=learning_rate),
+        metrics=["accuracy"],
+    )
 
 
 if __name__ == "__main__":

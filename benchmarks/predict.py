@@ -2,10 +2,12 @@
 
     python -m benchmarks.predict --images 2000 --repeats 5
 
-The source's images, copied until there are as many, in a folder. Extraction is what the stages `decode` and `extract` do with them:
-decoding into an array, the frozen pass, features and rows written, with no row known. `bare` is decoding and the frozen pass alone, and
-nothing kept. Each round runs all of them in one process, one after the other, since the speed of a shared machine changes; loading is
-not counted. Seconds are those of the clock and those that the cores worked, which others on the machine change less.
+The source's images, copied until there are as many, in a folder. Extraction is what the stages
+`decode` and `extract` do with them: decoding into an array, the frozen pass, features and rows
+written, with no row known. `bare` is decoding and the frozen pass alone, and nothing kept. Each
+round runs all of them in one process, one after the other, since the speed of a shared machine
+changes; loading is not counted. Seconds are those of the clock and those that the cores worked,
+which others on the machine change less.
 """
 
 import argparse
@@ -25,7 +27,13 @@ from transfer.backbones.registry import BackboneParams
 from transfer.compute.device import ComputeParams, set_up
 from transfer.engines.local import LocalWorkers
 from transfer.features.extraction import CleanImages, as_sent, cache_frozen_pass
-from transfer.features.frozen_network import ExtractParams, FrozenNetwork, FrozenPass, choose_runtime, load_network
+from transfer.features.frozen_network import (
+    ExtractParams,
+    FrozenNetwork,
+    FrozenPass,
+    choose_runtime,
+    load_network,
+)
 from transfer.inference.columns import PredictionSheet
 from transfer.inference.input_paths import read_given
 from transfer.inference.output_formats import csv_writer
@@ -40,22 +48,37 @@ from transfer.storage.arrays import read_array
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--models", nargs="+", default=["head", "finetuned"])
     arguments = parser.parse_args()
-    source, architecture = Path(load_param(str, "split.source")), load_params(BackboneParams, "backbone")
+    source, architecture = (
+        Path(load_param(str, "split.source")),
+        load_params(BackboneParams, "backbone"),
+    )
     interpolation = load_params(DecodeParams, "decode").interpolation
     set_up(load_params(ComputeParams, "compute"), seed=0)
     runtime = choose_runtime(architecture, load_params(ComputeParams, "compute"))
     network = load_network(runtime, architecture, load_params(ExtractParams, "extract").batch_size)
-    predictors = {name: load_predictor(name, interpolation, with_novelty=True) for name in arguments.models}
+    predictors = {
+        name: load_predictor(name, interpolation, with_novelty=True) for name in arguments.models
+    }
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
         images = copy_images(source, Path(folder) / "images", arguments.images)
-        rounds = [time_round(network, predictors, images, interpolation) for _ in range(arguments.repeats)]
+        rounds = [
+            time_round(network, predictors, images, interpolation) for _ in range(arguments.repeats)
+        ]
     for place, clock in enumerate(("the clock", "the cores")):
-        show(clock, pd.DataFrame([{way: seconds[place] for way, seconds in each.items()} for each in rounds]), arguments.images)
+        show(
+            clock,
+            pd.DataFrame(
+                [{way: seconds[place] for way, seconds in each.items()} for each in rounds]
+            ),
+            arguments.images,
+        )
 
 
 def copy_images(source: Path, folder: Path, n: int) -> Path:
@@ -73,10 +96,13 @@ def time_round(
     """Seconds of each way, one after the other."""
     seconds = {
         "extraction": timed(lambda folder: extract(network, images, interpolation, folder)),
-        "bare": timed(lambda folder: pass_only(network, decode(network, images, interpolation, folder))),
+        "bare": timed(
+            lambda folder: pass_only(network, decode(network, images, interpolation, folder))
+        ),
     }
     return seconds | {
-        f"predict {name}": timed(lambda folder, each=each: predict(each, images, folder)) for name, each in predictors.items()
+        f"predict {name}": timed(lambda folder, each=each: predict(each, images, folder))
+        for name, each in predictors.items()
     }
 
 
@@ -90,8 +116,12 @@ def timed(run: Callable[[Path], object]) -> tuple[float, float]:
 
 def decode(network: FrozenNetwork, images: Path, interpolation: str, folder: Path) -> np.ndarray:
     size = network.image_shape[0]
-    with new_rows(folder / "images.npy", (len(list(images.iterdir())),), (size, size, 3), "uint8", "--images") as rows:
-        decoded = map_in_order(lambda entry: resize(read_rgb(entry.content), size, interpolation), read_source(images))
+    with new_rows(
+        folder / "images.npy", (len(list(images.iterdir())),), (size, size, 3), "uint8", "--images"
+    ) as rows:
+        decoded = map_in_order(
+            lambda entry: resize(read_rgb(entry.content), size, interpolation), read_source(images)
+        )
         for row, pixels in enumerate(decoded):
             rows[row] = pixels
     return read_array(folder / "images.npy", ndim=4)
@@ -101,9 +131,20 @@ def extract(network: FrozenNetwork, images: Path, interpolation: str, folder: Pa
     pictures = CleanImages(decode(network, images, interpolation, folder))
     os.environ["DVC_ROOT"] = str(folder)  # where the rows are kept
     files = folder / "features.npy", folder / "cut.npy"
-    params, resources = load_params(ExtractParams, "extract"), load_params(ResourceParams, "resources")
+    params, resources = (
+        load_params(ExtractParams, "extract"),
+        load_params(ResourceParams, "resources"),
+    )
     workers = LocalWorkers(FrozenPass(network, params.storage, as_sent))
-    cache_frozen_pass(workers, pictures, (len(pictures),), files, resources.cache_gigabytes, folder / "checkpoint", "--images")
+    cache_frozen_pass(
+        workers,
+        pictures,
+        (len(pictures),),
+        files,
+        resources.cache_gigabytes,
+        folder / "checkpoint",
+        "--images",
+    )
 
 
 def pass_only(network: FrozenNetwork, images: np.ndarray) -> None:
@@ -119,13 +160,17 @@ def predict(predictor: Predictor, images: Path, folder: Path) -> None:
 
 
 def show(clock: str, rounds: pd.DataFrame, n: int) -> None:
-    """Seconds a round, and how many times extraction's they are: the median of the rounds' ratios, and all of these."""
+    """Seconds a round, and how many times extraction's they are: the median of the rounds' ratios,
+    and all of these."""
     print(f"\nSeconds of {clock}, {n:,} images")
     print(rounds.round(1).to_string())
     for way in rounds.columns.drop(["extraction", "bare"]):
         for beside in ("extraction", "bare"):
             ratios = rounds[way] / rounds[beside]
-            print(f"{way} / {beside}: {ratios.median():.3f} ({', '.join(f'{each:.3f}' for each in ratios)})")
+            print(
+                f"{way} / {beside}: {ratios.median():.3f} "
+                f"({', '.join(f'{each:.3f}' for each in ratios)})"
+            )
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
     python -m benchmarks.seeds --seeds 0 1 2 3 4
     python -m benchmarks.seeds --seeds 0 1 2 --vary training --preset docs/lesson.yaml
 
-`--vary splits` (the default) gives each seed to the split and to the trainings: other images train and test. Views keep their
-seed, so rows of `.rows/` serve every split, and what one split has computed no other computes again. `--vary training` leaves the split
-alone and gives the seed to the augmentation instead. The experiments are named NAME-VARY-SEED and stay in `dvc exp show`; the workspace is
-left alone. Prints a row a model: mean, standard deviation (of a sample, n - 1), and each seed.
+`--vary splits` (the default) gives each seed to the split and to the trainings: other images train
+and test. Views keep their seed, so rows of `.rows/` serve every split, and what one split has
+computed no other computes again. `--vary training` leaves the split alone and gives the seed to the
+augmentation instead. The experiments are named NAME-VARY-SEED and stay in `dvc exp show`; the
+workspace is left alone. Prints a row a model: mean, standard deviation (of a sample, n - 1), and
+each seed.
 """
 
 import argparse
@@ -24,34 +26,57 @@ MODELS = ("scratch", "head", "augmented", "finetuned")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--vary", choices=SEEDED, default="splits")
     parser.add_argument("--preset", type=Path, help="a YAML file of sections of params.yaml")
     arguments = parser.parse_args()
-    preset = yaml.safe_load(arguments.preset.read_text(encoding="utf-8")) if arguments.preset else {}
+    preset = (
+        yaml.safe_load(arguments.preset.read_text(encoding="utf-8")) if arguments.preset else {}
+    )
     name = arguments.preset.stem if arguments.preset else "defaults"
     seeded = SEEDED[arguments.vary]
-    accuracies = {seed: run_experiment(f"{name}-{arguments.vary}-{seed}", preset, seeded, seed) for seed in arguments.seeds}
-    print(f"\ntest accuracy, {name}, {arguments.vary} by seed:\n{spread(accuracies).round(3).to_string()}")
+    accuracies = {
+        seed: run_experiment(f"{name}-{arguments.vary}-{seed}", preset, seeded, seed)
+        for seed in arguments.seeds
+    }
+    print(
+        f"\ntest accuracy, {name}, {arguments.vary} by "
+        f"seed:\n{spread(accuracies).round(3).to_string()}"
+    )
 
 
 def spread(accuracies: dict[int, dict[str, float]]) -> pd.DataFrame:
-    """A row a model: mean, standard deviation, and the accuracy of each seed; no deviation of a single one."""
+    """A row a model: mean, standard deviation, and the accuracy of each seed; no deviation of a
+    single one."""
     table = pd.DataFrame(accuracies, index=MODELS)
     deviation = table.std(axis=1) if len(accuracies) > 1 else "one seed"
-    return pd.concat([table.mean(axis=1).rename("mean"), pd.Series(deviation, MODELS, name="sd"), table], axis=1)
+    return pd.concat(
+        [table.mean(axis=1).rename("mean"), pd.Series(deviation, MODELS, name="sd"), table], axis=1
+    )
 
 
 def run_experiment(name: str, preset: dict, seeded: tuple[str, ...], seed: int) -> dict[str, float]:
     """Run one experiment beside the workspace; the test accuracy of each model."""
-    changes = [f"{section}.{key}={value}" for section, values in preset.items() for key, value in values.items()]
+    changes = [
+        f"{section}.{key}={value}"
+        for section, values in preset.items()
+        for key, value in values.items()
+    ]
     changes += [*(f"{section}.seed={seed}" for section in seeded), "export.formats=[]"]
     dvc = [sys.executable, "-m", "dvc"]
     settings = [word for change in changes for word in ("--set-param", change)]
-    subprocess.run([*dvc, "exp", "remove", name], check=False, capture_output=True)  # of an earlier call; --force would run every stage
+    # of an earlier call; --force would run every stage
+    subprocess.run([*dvc, "exp", "remove", name], check=False, capture_output=True)
     subprocess.run([*dvc, "exp", "run", "--temp", "--name", name, *settings], check=True)
-    shown = subprocess.run([*dvc, "metrics", "diff", "--all", "--json", "HEAD", name], check=True, capture_output=True, text=True)
+    shown = subprocess.run(
+        [*dvc, "metrics", "diff", "--all", "--json", "HEAD", name],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     metrics = json.loads(shown.stdout)
     return {model: metrics["metrics/accuracy.json"][model]["new"] for model in MODELS}
 

@@ -1,7 +1,9 @@
-"""Look for what is wrong with the training and validation images: labels, near-copies, outliers, pictures that show nothing.
+"""Look for what is wrong with the training and validation images: labels, near-copies, outliers,
+pictures that show nothing.
 
-The test split is left alone: no pixel, feature or label of it is read. Of its images only the perceptual hashes are compared,
-since a near-copy of a test image among the others flatters the scores.
+The test split is left alone: no pixel, feature or label of it is read. Of its images only the
+perceptual hashes are compared, since a near-copy of a test image among the others flatters the
+scores.
 """
 
 from pathlib import Path
@@ -66,7 +68,9 @@ def main() -> None:
         issues = [
             *find_near_duplicates(images, test, hashes, params.near_duplicate_bits),
             *find_label_errors(predicted, labels),
-            *find_outliers(features, images["path"], params.neighbours, params.outlier_fence, params.seed),
+            *find_outliers(
+                features, images["path"], params.neighbours, params.outlier_fence, params.seed
+            ),
             *find_image_problems(measure_images(source, images), params.below.model_dump()),
         ]
         write_issues(issues, images)
@@ -76,35 +80,69 @@ def main() -> None:
 
 
 def measure_images(source: Path | str, images: pd.DataFrame) -> pd.DataFrame:
-    """What `measure` says of each image, in their order; PipelineError where the source is no longer what `split` saw."""
-    measured = dict(tqdm(map_listed(measure, source, images, LocalEngine()), desc="audit: images", total=len(images), unit=" images"))
+    """What `measure` says of each image, in their order; PipelineError where the source is no
+    longer what `split` saw."""
+    measured = dict(
+        tqdm(
+            map_listed(measure, source, images, LocalEngine()),
+            desc="audit: images",
+            total=len(images),
+            unit=" images",
+        )
+    )
     return pd.DataFrame([measured[path] for path in images["path"]])
 
 
-def write_feature_map(features: np.ndarray, images: pd.DataFrame, issues: list[Issue], params: AuditParams) -> None:
-    """Write a row a point: x, y, class_name, split, path, and the names of its issues, separated by spaces."""
+def write_feature_map(
+    features: np.ndarray, images: pd.DataFrame, issues: list[Issue], params: AuditParams
+) -> None:
+    """Write a row a point: x, y, class_name, split, path, and the names of its issues, separated by
+    spaces."""
     strata = np.unique(images["class_name"] + "/" + images["split"], return_inverse=True)[1]
     rows = draw_rows(strata, params.map_images, np.random.default_rng(params.seed))
     points = map_features(features[rows], params.seed)
-    kinds = pd.Series([issue.kind for issue in issues], index=[issue.row for issue in issues], dtype=str).groupby(level=0).agg(" ".join)
-    about = images.assign(issues=kinds).fillna({"issues": ""})[["class_name", "split", "path", "issues"]].iloc[rows]
-    table = [(f"{x:.6f}", f"{y:.6f}", *row) for (x, y), row in zip(points.tolist(), about.itertuples(index=False, name=None), strict=True)]
+    kinds = (
+        pd.Series(
+            [issue.kind for issue in issues], index=[issue.row for issue in issues], dtype=str
+        )
+        .groupby(level=0)
+        .agg(" ".join)
+    )
+    about = (
+        images.assign(issues=kinds)
+        .fillna({"issues": ""})[["class_name", "split", "path", "issues"]]
+        .iloc[rows]
+    )
+    table = [
+        (f"{x:.6f}", f"{y:.6f}", *row)
+        for (x, y), row in zip(
+            points.tolist(), about.itertuples(index=False, name=None), strict=True
+        )
+    ]
     write_csv(FEATURE_MAP, ["x", "y", "class_name", "split", "path", "issues"], table)
 
 
 def summarise(issues: list[Issue], n: int, n_judged: int) -> dict[str, int]:
-    """The metrics: images looked at, how many of their labels could be judged, images with any issue, and with each kind."""
+    """The metrics: images looked at, how many of their labels could be judged, images with any
+    issue, and with each kind."""
     with_issues = len({issue.row for issue in issues})
-    return {"images": n, "labels_judged": n_judged, "images_with_issues": with_issues} | count_issues(issues)
+    return {
+        "images": n,
+        "labels_judged": n_judged,
+        "images_with_issues": with_issues,
+    } | count_issues(issues)
 
 
 def report(issues: list[Issue], n: int, n_judged: int) -> None:
     """Say in two lines what was found and what could not be looked at."""
-    counts = [f"{count} {kind.replace('_', ' ')}" for kind, count in count_issues(issues).items() if count]
+    counts = [
+        f"{count} {kind.replace('_', ' ')}" for kind, count in count_issues(issues).items() if count
+    ]
     print(f"audit: {n:,} images: {', '.join(counts) or 'no issue'}; {ISSUES}")
     if n_judged < n:
         print(
-            f"audit: labels that could not be judged: {n - n_judged:,}; their classes have images of one group only, or the features "
+            f"audit: labels that could not be judged: {n - n_judged:,}; their classes have images "
+            "of one group only, or the features "
             "tell the classes apart no better than their frequencies do"
         )
 

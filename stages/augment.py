@@ -17,14 +17,30 @@ from transfer.storage.arrays import read_array
 
 def main() -> None:
     params = load_params(AugmentParams, "augment")
-    architecture, extract = load_params(BackboneParams, "backbone"), load_params(ExtractParams, "extract")
-    compute, resources = load_params(ComputeParams, "compute"), load_params(ResourceParams, "resources")
+    architecture, extract = (
+        load_params(BackboneParams, "backbone"),
+        load_params(ExtractParams, "extract"),
+    )
+    compute, resources = (
+        load_params(ComputeParams, "compute"),
+        load_params(ResourceParams, "resources"),
+    )
     images = read_array(inputs_file("train", "images"), ndim=4)
     files = views_file("features"), views_file("cut")
     views, leading = Views(images, params), (params.views, len(images))
-    work = FrozenWork(architecture, extract, compute, DrawView(params), choose_runtime(architecture, compute))
+    work = FrozenWork(
+        architecture, extract, compute, DrawView(params), choose_runtime(architecture, compute)
+    )
     with load_engine("augment").start(work) as workers, resumable("augment") as checkpoint:
-        cache_frozen_pass(workers, views, leading, files, resources.cache_gigabytes, checkpoint.folder, lower_with="augment.views")
+        cache_frozen_pass(
+            workers,
+            views,
+            leading,
+            files,
+            resources.cache_gigabytes,
+            checkpoint.folder,
+            lower_with="augment.views",
+        )
 
 
 if __name__ == "__main__":

@@ -12,10 +12,12 @@ from transfer.runtime.stage import run
 
 
 def main() -> None:
-    """Write the converted network and its record; where it cannot be converted, say why and write an empty one."""
+    """Write the converted network and its record; where it cannot be converted, say why and write
+    an empty one."""
     architecture = load_params(BackboneParams, "backbone")
     if find_spec("tensorflow"):
-        os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever backend trains: the converter is TensorFlow's
+        # whatever backend trains: the converter is TensorFlow's
+        os.environ["KERAS_BACKEND"] = "tensorflow"
     from transfer.backbones.network import load_backbone, with_preprocessing
 
     frozen = with_preprocessing(load_backbone(architecture), architecture)
@@ -29,7 +31,11 @@ def main() -> None:
         network=hashlib.sha256(content).hexdigest(),
         problem=problem,
     )
-    print(f"convert: {problem}; Keras's backend will compute the frozen layers" if problem else f"convert: {len(content):,} bytes")
+    print(
+        f"convert: {problem}; Keras's backend will compute the frozen layers"
+        if problem
+        else f"convert: {len(content):,} bytes"
+    )
     write_bytes(NETWORK, content)
     write_json(RECORD, record.model_dump())
 

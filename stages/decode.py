@@ -21,22 +21,35 @@ from transfer.storage.array_writer import new_rows
 def main() -> None:
     params = load_params(DecodeParams, "decode")
     source = load_param(str, "split.source")
-    size = image_side(load_param(str, "backbone.name"), load_param(PositiveInt | None, "backbone.image_size"))
+    size = image_side(
+        load_param(str, "backbone.name"), load_param(PositiveInt | None, "backbone.image_size")
+    )
     write_images(source, read_manifest(), size, params.interpolation)
 
 
 def write_images(source: Path | str, manifest: pd.DataFrame, size: int, interpolation: str) -> None:
-    """Write each split's images, uint8 (N, size, size, 3), rows in the manifest's order, in one pass over the source.
+    """Write each split's images, uint8 (N, size, size, 3), rows in the manifest's order, in one
+    pass over the source.
 
     Raises:
         PipelineError: an image of the manifest is gone, has changed or no longer decodes.
     """
-    places = {path: (split, row) for split in SPLITS for row, path in enumerate(rows_of(manifest, split)["path"])}
+    places = {
+        path: (split, row)
+        for split in SPLITS
+        for row, path in enumerate(rows_of(manifest, split)["path"])
+    }
     listed = manifest[manifest["split"].isin(SPLITS)]
     with ExitStack() as stack:
         arrays = {
             split: stack.enter_context(
-                new_rows(inputs_file(split, "images"), (len(rows_of(manifest, split)),), (size, size, 3), "uint8", "backbone.image_size")
+                new_rows(
+                    inputs_file(split, "images"),
+                    (len(rows_of(manifest, split)),),
+                    (size, size, 3),
+                    "uint8",
+                    "backbone.image_size",
+                )
             )
             for split in SPLITS
         }

@@ -10,17 +10,40 @@ from pydantic import NonNegativeInt, PositiveInt
 from transfer.backbones.network import load_backbone
 from transfer.backbones.registry import BackboneParams
 from transfer.classifiers.names import MODEL_NAMES
-from transfer.classifiers.saved import Classifier, is_skipped, load_classifier, predict_logits, probabilities
+from transfer.classifiers.saved import (
+    Classifier,
+    is_skipped,
+    load_classifier,
+    predict_logits,
+    probabilities,
+)
 from transfer.classifiers.temperatures import CALIBRATION
 from transfer.compute.device import ComputeParams, set_up
 from transfer.compute.keras import keras
 from transfer.dataset.examples import Examples, read_examples
 from transfer.dataset.manifest import class_names, read_manifest, rows_of
-from transfer.evaluation.calibration import Calibration, choose_threshold, class_logits, fit_temperature
+from transfer.evaluation.calibration import (
+    Calibration,
+    choose_threshold,
+    class_logits,
+    fit_temperature,
+)
 from transfer.evaluation.comparison import compare
 from transfer.evaluation.gradcam import heat_maps, overlay, split_at_maps
-from transfer.evaluation.mistakes import draw_mistakes, side_by_side, surest_mistakes, write_pictures
-from transfer.evaluation.scores import class_table, precision_recall, quality, reliability, roc, score
+from transfer.evaluation.mistakes import (
+    draw_mistakes,
+    side_by_side,
+    surest_mistakes,
+    write_pictures,
+)
+from transfer.evaluation.scores import (
+    class_table,
+    precision_recall,
+    quality,
+    reliability,
+    roc,
+    score,
+)
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_csv, write_json
 from transfer.runtime.params import Params, load_params
@@ -46,7 +69,8 @@ class EvaluateParams(Params):
 
 @dataclass(frozen=True)
 class Judged:
-    """A model's probabilities of the test images (N, C), as trained and calibrated, and what was chosen for it on validation."""
+    """A model's probabilities of the test images (N, C), as trained and calibrated, and what was
+    chosen for it on validation."""
 
     probabilities: np.ndarray
     calibrated: np.ndarray
@@ -64,20 +88,32 @@ def main() -> None:
     models = {name: load_classifier(name) for name in MODEL_NAMES if not is_skipped(name)}
     judged = {name: judge(model, manifest) for name, model in models.items()}
     write_json(CALIBRATION, {name: model.calibration.to_dict() for name, model in judged.items()})
-    scores = {name: score(labels, model.probabilities, names) | calibrated_scores(labels, model) for name, model in judged.items()}
+    scores = {
+        name: score(labels, model.probabilities, names) | calibrated_scores(labels, model)
+        for name, model in judged.items()
+    }
     write_json(METRICS / "accuracy.json", {name: scores[name]["accuracy"] for name in scores})
     write_table(PLOTS / "accuracy.csv", accuracy_table(scores))
     for name, model in judged.items():
         write_json(METRICS / f"{name}.json", scores[name])
         write_curves(name, labels, model)
-        write_table(PLOTS / "classes" / f"{name}.csv", class_table(labels, model.probabilities.argmax(axis=1), names))
-        write_table(PLOTS / "predictions" / f"{name}.csv", prediction_table(test, model.calibrated, names))
-    is_right = {name: model.probabilities.argmax(axis=1) == labels for name, model in judged.items()}
+        write_table(
+            PLOTS / "classes" / f"{name}.csv",
+            class_table(labels, model.probabilities.argmax(axis=1), names),
+        )
+        write_table(
+            PLOTS / "predictions" / f"{name}.csv", prediction_table(test, model.calibrated, names)
+        )
+    is_right = {
+        name: model.probabilities.argmax(axis=1) == labels for name, model in judged.items()
+    }
     write_table(PLOTS / "comparison.csv", compare(is_right, test["group"].to_numpy(), params.seed))
     backbone = load_backbone(architecture)
     for name, model in models.items():
         explained = split_at_maps(model.model, model.takes, backbone, architecture.unfreeze_from)
-        show_mistakes(name, model.takes, explained, judged[name].calibrated, test, names, params.mistakes)
+        show_mistakes(
+            name, model.takes, explained, judged[name].calibrated, test, names, params.mistakes
+        )
     for name in [name for name in MODEL_NAMES if name not in models]:
         write_nothing(name)
 
@@ -86,21 +122,34 @@ def judge(classifier: Classifier, manifest: pd.DataFrame) -> Judged:
     """Choose temperature and threshold on validation, and predict the test images.
 
     Raises:
-        PipelineError: the model was trained on other classes than the manifest has, or gives numbers that are not finite.
+        PipelineError: the model was trained on other classes than the manifest has, or gives
+            numbers that are not finite.
     """
     if classifier.class_names != class_names(manifest):
-        raise PipelineError(f"the model knows {classifier.class_names}, the manifest {class_names(manifest)}; run `dvc repro`")
-    validation, test = (read_examples(manifest, split, classifier.takes) for split in ("validation", "test"))
+        raise PipelineError(
+            f"the model knows {classifier.class_names}, the manifest {class_names(manifest)}; run "
+            "`dvc repro`"
+        )
+    validation, test = (
+        read_examples(manifest, split, classifier.takes) for split in ("validation", "test")
+    )
     calibration = calibrate(classifier, validation)
     logits = logits_of(classifier, test)
-    return Judged(probabilities(logits), probabilities(logits / calibration.temperature), calibration)
+    return Judged(
+        probabilities(logits), probabilities(logits / calibration.temperature), calibration
+    )
 
 
 def calibrate(classifier: Classifier, validation: Examples) -> Calibration:
     logits = logits_of(classifier, validation)
     temperature = fit_temperature(class_logits(logits), validation.labels)
     is_binary = logits.shape[1] == 1
-    return Calibration(temperature, choose_threshold(validation.labels, probabilities(logits / temperature)[:, 1]) if is_binary else None)
+    return Calibration(
+        temperature,
+        choose_threshold(validation.labels, probabilities(logits / temperature)[:, 1])
+        if is_binary
+        else None,
+    )
 
 
 def logits_of(classifier: Classifier, examples: Examples) -> np.ndarray:
@@ -108,16 +157,20 @@ def logits_of(classifier: Classifier, examples: Examples) -> np.ndarray:
     logits = predict_logits(classifier.model, examples.inputs)
     if not np.isfinite(logits).all():
         raise PipelineError(
-            f"{classifier.model.name}: {(~np.isfinite(logits)).any(axis=1).sum()} of {len(logits)} images get no finite logit; "
+            f"{classifier.model.name}: {(~np.isfinite(logits)).any(axis=1).sum()} of {len(logits)} "
+            "images get no finite logit; "
             "lower its learning_rate and run `dvc repro`"
         )
     return logits
 
 
 def calibrated_scores(labels: np.ndarray, model: Judged) -> dict[str, float]:
-    """What the temperature does to the probabilities' quality, and the threshold to the accuracy."""
+    """What the temperature does to the probabilities' quality, and the threshold to the
+    accuracy."""
     scores = {"temperature": model.calibration.temperature}
-    scores |= {f"{name}_calibrated": value for name, value in quality(labels, model.calibrated).items()}
+    scores |= {
+        f"{name}_calibrated": value for name, value in quality(labels, model.calibrated).items()
+    }
     if (threshold := model.calibration.threshold) is not None:
         right = (model.calibrated[:, 1] >= threshold) == labels
         scores |= {"threshold": threshold, "accuracy_at_threshold": round(float(right.mean()), 6)}
@@ -126,20 +179,29 @@ def calibrated_scores(labels: np.ndarray, model: Judged) -> dict[str, float]:
 
 def write_curves(name: str, labels: np.ndarray, model: Judged) -> None:
     write_table(PLOTS / "roc" / f"{name}.csv", roc(labels, model.probabilities))
-    write_table(PLOTS / "precision_recall" / f"{name}.csv", precision_recall(labels, model.probabilities))
+    write_table(
+        PLOTS / "precision_recall" / f"{name}.csv", precision_recall(labels, model.probabilities)
+    )
     both = {"as trained": model.probabilities, "calibrated": model.calibrated}
     bins = [reliability(labels, each).assign(calibration=kind) for kind, each in both.items()]
-    write_table(PLOTS / "reliability" / f"{name}.csv", pd.concat(bins)[["calibration", "confidence", "accuracy", "n"]].round(6))
+    write_table(
+        PLOTS / "reliability" / f"{name}.csv",
+        pd.concat(bins)[["calibration", "confidence", "accuracy", "n"]].round(6),
+    )
 
 
 def accuracy_table(scores: dict[str, dict]) -> pd.DataFrame:
     """A row a model, as the plot of intervals takes it: model, accuracy, low, high."""
-    rows = [(name, each["accuracy"], each["accuracy_low"], each["accuracy_high"]) for name, each in scores.items()]
+    rows = [
+        (name, each["accuracy"], each["accuracy_low"], each["accuracy_high"])
+        for name, each in scores.items()
+    ]
     return pd.DataFrame(rows, columns=["model", "accuracy", "low", "high"])
 
 
 def prediction_table(test: pd.DataFrame, predictions: np.ndarray, names: list[str]) -> pd.DataFrame:
-    """A row an image, as the confusion plot takes it: path, actual, predicted, probability of the predicted class."""
+    """A row an image, as the confusion plot takes it: path, actual, predicted, probability of the
+    predicted class."""
     return pd.DataFrame(
         {
             "path": test["path"],
@@ -159,22 +221,36 @@ def show_mistakes(
     names: list[str],
     most: int,
 ) -> None:
-    """A model's surest mistakes, each image beside what spoke for the wrong class: one by one and on a sheet."""
+    """A model's surest mistakes, each image beside what spoke for the wrong class: one by one and
+    on a sheet."""
     images = read_array(inputs_file("test", "images"), rows=len(test), ndim=4)
-    starts = images if takes == "images" else read_array(inputs_file("test", "cut"), rows=len(test), ndim=4)
+    starts = (
+        images
+        if takes == "images"
+        else read_array(inputs_file("test", "cut"), rows=len(test), ndim=4)
+    )
     rows = surest_mistakes(test["label"].to_numpy(), predictions, most)
     heats = heat_maps(explained, starts, rows, predictions[rows].argmax(axis=1))
-    pairs = [side_by_side(images[row], overlay(images[row], heat)) for row, heat in zip(rows, heats, strict=True)]
+    pairs = [
+        side_by_side(images[row], overlay(images[row], heat))
+        for row, heat in zip(rows, heats, strict=True)
+    ]
     table = prediction_table(test.iloc[rows], predictions[rows], names)
     table.insert(0, "file", write_pictures(MISTAKES / name, pairs))
     write_table(MISTAKES / f"{name}.csv", table)
     n_wrong = int((predictions.argmax(axis=1) != test["label"]).sum())
     shown = f", the {len(rows)} surest" if len(rows) < n_wrong else ""
-    draw_mistakes(PLOTS / "mistakes" / f"{name}.png", f"{name}: {n_wrong} of {len(test)} wrong{shown}", pairs, table)
+    draw_mistakes(
+        PLOTS / "mistakes" / f"{name}.png",
+        f"{name}: {n_wrong} of {len(test)} wrong{shown}",
+        pairs,
+        table,
+    )
 
 
 def write_nothing(name: str) -> None:
-    """The files of a model that was skipped: without them DVC would say at every plot that it cannot find one."""
+    """The files of a model that was skipped: without them DVC would say at every plot that it
+    cannot find one."""
     write_json(METRICS / f"{name}.json", {})
     for folder, columns in CURVES.items():
         write_table(PLOTS / folder / f"{name}.csv", pd.DataFrame(columns=columns))

@@ -1,9 +1,11 @@
-"""Write the best model for other programs, as SavedModel, ONNX and LiteRT, and hold each file against the Keras model.
+"""Write the best model for other programs, as SavedModel, ONNX and LiteRT, and hold each file
+against the Keras model.
 
-Each takes RGB images of any size, uint8 (B, height, width, 3), and gives calibrated probabilities, float32 (B, classes): resizing,
-preprocessing, class names and a version are inside. Its own runtime then runs it on the test images, stretched to several sizes. With
-weights as they are, labels must be equal and probabilities within 1e-4; with smaller ones, accuracy may fall by `margin`. All of it is
-in float32, in whatever precision the model was trained.
+Each takes RGB images of any size, uint8 (B, height, width, 3), and gives calibrated probabilities,
+float32 (B, classes): resizing, preprocessing, class names and a version are inside. Its own runtime
+then runs it on the test images, stretched to several sizes. With weights as they are, labels must
+be equal and probabilities within 1e-4; with smaller ones, accuracy may fall by `margin`. All of it
+is in float32, in whatever precision the model was trained.
 """
 
 import os
@@ -24,7 +26,8 @@ EXPORT = Path("models/export")
 
 
 class ExportParams(Params):
-    """model: a name, or the one whose kept epoch has the lowest validation loss. margin: share of the test images."""
+    """model: a name, or the one whose kept epoch has the lowest validation loss. margin: share of
+    the test images."""
 
     model: Literal["best", *MODEL_NAMES]
     formats: list[Literal[*FORMATS]]
@@ -44,14 +47,18 @@ def main() -> None:
         shutil.rmtree(EXPORT, ignore_errors=True)
         write_json(EXPORT / "export.json", {"model": None, "files": []})
         return
-    # The converters are TensorFlow's, whatever backend trained. Loading it takes seconds, and who wants no file should not wait for it.
+    # The converters are TensorFlow's, whatever backend trained. Loading it takes seconds, and who
+    # wants no file should not wait for it.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     from transfer.compute.device import ComputeParams, set_up
     from transfer.export.export import export
 
     compute = load_params(ComputeParams, "compute").model_copy(update={"precision": "float32"})
     set_up(compute, seed=0, threads=compute.threads)
-    architecture, interpolation = load_params(BackboneParams, "backbone"), load_param(str, "decode.interpolation")
+    architecture, interpolation = (
+        load_params(BackboneParams, "backbone"),
+        load_param(str, "decode.interpolation"),
+    )
     table = export(params.model, params.formats, EXPORT, params.margin, architecture, interpolation)
     print(table.to_string(index=False))
 

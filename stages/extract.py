@@ -15,15 +15,27 @@ from transfer.storage.arrays import read_array
 
 
 def main() -> None:
-    params, architecture = load_params(ExtractParams, "extract"), load_params(BackboneParams, "backbone")
-    compute, resources = load_params(ComputeParams, "compute"), load_params(ResourceParams, "resources")
+    params, architecture = (
+        load_params(ExtractParams, "extract"),
+        load_params(BackboneParams, "backbone"),
+    )
+    compute, resources = (
+        load_params(ComputeParams, "compute"),
+        load_params(ResourceParams, "resources"),
+    )
     work = FrozenWork(architecture, params, compute, as_sent, choose_runtime(architecture, compute))
     with load_engine("extract").start(work) as workers, resumable("extract") as checkpoint:
         for split in SPLITS:
             images = CleanImages(read_array(inputs_file(split, "images"), ndim=4))
             files = inputs_file(split, "features"), inputs_file(split, "cut")
             cache_frozen_pass(
-                workers, images, (len(images),), files, resources.cache_gigabytes, checkpoint.folder, lower_with="backbone.image_size"
+                workers,
+                images,
+                (len(images),),
+                files,
+                resources.cache_gigabytes,
+                checkpoint.folder,
+                lower_with="backbone.image_size",
             )
 
 

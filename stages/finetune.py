@@ -1,4 +1,5 @@
-"""Fine-tune the top of the backbone and the augmented model's head together, from the activations at the cut."""
+"""Fine-tune the top of the backbone and the augmented model's head together, from the activations
+at the cut."""
 
 from typing import Self
 
@@ -24,7 +25,10 @@ class FinetuneParams(ConvolutionTrainingParams, UnfreezingParams):
     def _opens_before_the_end(self) -> Self:
         if self.unfreeze and self.unfreeze[-1].epoch > self.epochs:
             last = self.unfreeze[-1]
-            raise ValueError(f"unfreeze opens {last.from_layer} in epoch {last.epoch}, and epochs = {self.epochs}; open it earlier")
+            raise ValueError(
+                f"unfreeze opens {last.from_layer} in epoch {last.epoch}, and epochs = "
+                f"{self.epochs}; open it earlier"
+            )
         return self
 
 
@@ -46,9 +50,20 @@ def main() -> None:
     compile_classifier(model, params, by_layer=rates is not None)
     with resumable("finetune") as checkpoint, growing_history("finetuned") as show:
         fitted = fit(
-            model, lambda epoch: views.inputs[epoch % len(views.inputs)], views.labels, validation, params, checkpoint, show, rates
+            model,
+            lambda epoch: views.inputs[epoch % len(views.inputs)],
+            views.labels,
+            validation,
+            params,
+            checkpoint,
+            show,
+            rates,
         )
-        save_classifier("finetuned", Classifier(model, "cut", augmented.class_names, fitted.epoch), fitted.history)
+        save_classifier(
+            "finetuned",
+            Classifier(model, "cut", augmented.class_names, fitted.epoch),
+            fitted.history,
+        )
 
 
 if __name__ == "__main__":

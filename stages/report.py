@@ -27,7 +27,10 @@ def main() -> None:
     train = rows_of(results.manifest, "train")
     draw_sheet(SHEET, read_array(inputs_file("train", "images"), rows=len(train), ndim=4), augment)
     prose = describe(results, told, params)
-    files = [fingerprint(Path(name), what) for name, what in files_behind([model.name for model in results.models]).items()]
+    files = [
+        fingerprint(Path(name), what)
+        for name, what in files_behind([model.name for model in results.models]).items()
+    ]
     write_page(PAGE, results, prose, params, SHEET, files)
     write_card(CARD, results, prose, params, told.license, files)
 

@@ -56,11 +56,17 @@ class SplitParams(Params):
 
     @model_validator(mode="after")
     def _adds_up(self):
-        asked = f"train, validation, test = {self.train:.12g}, {self.validation:.12g}, {self.test:.12g}"
+        asked = (
+            f"train, validation, test = {self.train:.12g}, {self.validation:.12g}, {self.test:.12g}"
+        )
         if self.is_fractions and abs(self.sizes.sum() - 1) > 1e-6:
-            raise ValueError(f"{asked} add up to {self.sizes.sum():.12g}; fractions must add up to 1")
+            raise ValueError(
+                f"{asked} add up to {self.sizes.sum():.12g}; fractions must add up to 1"
+            )
         if not self.is_fractions and (self.sizes % 1).any():
-            raise ValueError(f"{asked}: give three fractions that add up to 1, or three whole numbers of images")
+            raise ValueError(
+                f"{asked}: give three fractions that add up to 1, or three whole numbers of images"
+            )
         return self
 
 
@@ -96,7 +102,8 @@ def check_rejected(rejected: list[Examined], most: int) -> None:
     """Stop when more files are bad than the user is ready to lose."""
     if len(rejected) > most:
         raise PipelineError(
-            f"{_files(len(rejected))} cannot be used, more than split.max_rejected = {most} (all of them are in {REJECTED}):\n"
+            f"{_files(len(rejected))} cannot be used, more than split.max_rejected = {most} (all "
+            f"of them are in {REJECTED}):\n"
             f"{list_rejected(rejected)}\nRepair or remove them, or raise split.max_rejected."
         )
 
@@ -107,42 +114,58 @@ def list_rejected(rejected: list[Examined]) -> str:
 
 
 def first_ten(items: list[str], separator: str = ", ") -> str:
-    return separator.join(items[:10]) + (f"{separator}... and {len(items) - 10} more" if len(items) > 10 else "")
+    return separator.join(items[:10]) + (
+        f"{separator}... and {len(items) - 10} more" if len(items) > 10 else ""
+    )
 
 
 def _files(n: int) -> str:
     return "1 file" if n == 1 else f"{n} files"
 
 
-def check_classes(images: list[Examined], files: list[Examined], folders: list[str], layout: Layout, source: str) -> None:
+def check_classes(
+    images: list[Examined], files: list[Examined], folders: list[str], layout: Layout, source: str
+) -> None:
     """Two to MAX_CLASSES classes, none of them without a usable image."""
     used = {image.class_name for image in images}
     places = [layout.place(folder) for folder in folders]
-    named = {file.class_name for file in files if file.class_name} | {place[1] for place in places if place}
+    named = {file.class_name for file in files if file.class_name} | {
+        place[1] for place in places if place
+    }
     if empty := sorted(named - used):
         raise PipelineError(
-            f"split.source = {source!r}: no usable image in class folder {first_ten([repr(name) for name in empty])}; "
+            f"split.source = {source!r}: no usable image in class folder "
+            f"{first_ten([repr(name) for name in empty])}; "
             f"add images or remove the folder (files that cannot be used are in {REJECTED})"
         )
     if not 2 <= len(used) <= MAX_CLASSES:
         found = f"only {next(iter(used))!r}" if len(used) == 1 else f"{len(used):,}"
         raise PipelineError(
-            f"split.source = {source!r} must hold 2 to {MAX_CLASSES:,} class folders with images, found {found}; "
+            f"split.source = {source!r} must hold 2 to {MAX_CLASSES:,} class folders with images, "
+            f"found {found}; "
             "put each class's images in a folder of its own"
         )
 
 
 def divide(images: list[Examined], params: SplitParams, *, is_split: bool) -> pd.DataFrame:
-    """The manifest's rows: class, group and split of every image; a source that is already split keeps its splits."""
+    """The manifest's rows: class, group and split of every image; a source that is already split
+    keeps its splits."""
     names = sorted({image.class_name for image in images})
     labels = np.array([names.index(image.class_name) for image in images])
-    groups = connected_groups([tie_keys(image, key) for image, key in zip(images, group_keys(images, params.group_by), strict=True)])
+    groups = connected_groups(
+        [
+            tie_keys(image, key)
+            for image, key in zip(images, group_keys(images, params.group_by), strict=True)
+        ]
+    )
     if is_split:
         splits = [image.split for image in images]
     else:
         check_three_of_each(labels, names)
         quota = quotas(np.bincount(labels), count_sizes(params, len(images)), spare=len(SPLITS))
-        numbers = assign(labels, groups, quota, np.random.default_rng(params.seed), spare=len(SPLITS))
+        numbers = assign(
+            labels, groups, quota, np.random.default_rng(params.seed), spare=len(SPLITS)
+        )
         splits = [(*SPLITS, UNUSED)[number] for number in numbers]
     return pd.DataFrame(
         {
@@ -157,13 +180,15 @@ def divide(images: list[Examined], params: SplitParams, *, is_split: bool) -> pd
 
 
 def tie_keys(image: Examined, group_key: str | None) -> list[tuple[str, str]]:
-    """What ties an image to others: its look (which the same bytes share, of course) and the group that the user named."""
+    """What ties an image to others: its look (which the same bytes share, of course) and the group
+    that the user named."""
     looks = ("perceptual", image.perceptual)
     return [looks] if group_key is None else [looks, ("group_by", group_key)]
 
 
 def group_keys(images: list[Examined], pattern: str | None) -> list[str | None]:
-    """What `split.group_by` finds in each path: its first group, or the whole match; None where that is nothing or empty."""
+    """What `split.group_by` finds in each path: its first group, or the whole match; None where
+    that is nothing or empty."""
     if pattern is None:
         return [None] * len(images)
     expression = re.compile(pattern)
@@ -171,15 +196,23 @@ def group_keys(images: list[Examined], pattern: str | None) -> list[str | None]:
     keys = [(match[1 if expression.groups else 0] or None) if match else None for match in matches]
     if not any(keys):
         raise PipelineError(
-            f"split.group_by = {pattern!r} matches nothing in any path, the first being {images[0].path!r}; mend the expression"
+            f"split.group_by = {pattern!r} matches nothing in any path, the first being "
+            f"{images[0].path!r}; mend the expression"
         )
     if missed := keys.count(None):
-        print(f"split: split.group_by matches {len(images) - missed} of {len(images)} paths; the others are on their own")
+        print(
+            f"split: split.group_by matches {len(images) - missed} of {len(images)} paths; the "
+            "others are on their own"
+        )
     return keys
 
 
 def check_three_of_each(labels: np.ndarray, names: list[str]) -> None:
-    scarce = [f"{names[c]!r} ({count})" for c, count in enumerate(np.bincount(labels)) if count < len(SPLITS)]
+    scarce = [
+        f"{names[c]!r} ({count})"
+        for c, count in enumerate(np.bincount(labels))
+        if count < len(SPLITS)
+    ]
     if scarce:
         raise PipelineError(
             f"fewer images than splits in class {first_ten(scarce)}; "
@@ -195,7 +228,8 @@ def count_sizes(params: SplitParams, n: int) -> np.ndarray:
     if params.sizes.sum() > n:
         asked = " + ".join(f"{size:.0f}" for size in params.sizes)
         raise PipelineError(
-            f"split.train + validation + test = {asked} = {params.sizes.sum():.0f}, but only {n} usable images were found; "
+            f"split.train + validation + test = {asked} = {params.sizes.sum():.0f}, but only {n} "
+            "usable images were found; "
             "lower them, or give fractions such as 0.6, 0.2, 0.2"
         )
     counts = params.sizes.astype(int)
@@ -203,22 +237,29 @@ def count_sizes(params: SplitParams, n: int) -> np.ndarray:
 
 
 def check_every_class_everywhere(manifest: pd.DataFrame, *, is_split: bool) -> None:
-    """A source's own splits may lack a class but for training, which could not learn it; `report` names those."""
+    """A source's own splits may lack a class but for training, which could not learn it; `report`
+    names those."""
     needed = ("train",) if is_split else SPLITS
-    lacking = [f"{name!r} has none in {split}" for name, split in absent(manifest) if split in needed]
+    lacking = [
+        f"{name!r} has none in {split}" for name, split in absent(manifest) if split in needed
+    ]
     if lacking:
         remedy = (
-            "the source is already split: add images there, or give plain class folders to have them divided"
+            "the source is already split: add images there, or give plain class folders to have "
+            "them divided"
             if is_split
             else "images that belong together (duplicates, split.group_by) stay on one side, so a class needs at least "
-            "three groups of its own: add images, ask for larger splits or let split.group_by tell more groups apart"
+            "three groups of its own: add images, ask for larger splits or let split.group_by tell "
+            "more groups apart"
         )
         raise PipelineError(f"class {first_ten(lacking)}; {remedy}")
 
 
 def absent(manifest: pd.DataFrame) -> list[tuple[str, str]]:
     """Classes and the splits in which they have no image."""
-    table = pd.crosstab(manifest["class_name"], manifest["split"]).reindex(columns=SPLITS, fill_value=0)
+    table = pd.crosstab(manifest["class_name"], manifest["split"]).reindex(
+        columns=SPLITS, fill_value=0
+    )
     return [(name, split) for name in table.index for split in SPLITS if not table.loc[name, split]]
 
 
@@ -227,34 +268,62 @@ def list_duplicates(manifest: pd.DataFrame) -> pd.DataFrame:
     tied = manifest[manifest.groupby("group")["path"].transform("size") > 1]
     in_classes = manifest.groupby("sha256")["class_name"].transform("nunique")
     tied = tied.assign(same_file_in_two_classes=in_classes[tied.index] > 1)
-    return tied.sort_values(["group", "path"])[["group", "split", "path", "class_name", "same_file_in_two_classes"]]
+    return tied.sort_values(["group", "path"])[
+        ["group", "split", "path", "class_name", "same_file_in_two_classes"]
+    ]
 
 
-def report(manifest: pd.DataFrame, duplicates: pd.DataFrame, rejected: list[Examined], params: SplitParams) -> None:
+def report(
+    manifest: pd.DataFrame, duplicates: pd.DataFrame, rejected: list[Examined], params: SplitParams
+) -> None:
     """Say in a few lines what came out, and above all what the user should look at."""
     counts = manifest["split"].value_counts()
     columns = [name for name in (*SPLITS, UNUSED) if counts.get(name)]
-    table = pd.crosstab(manifest["class_name"], manifest["split"])[columns].assign(all=lambda table: table.sum(axis=1))
+    table = pd.crosstab(manifest["class_name"], manifest["split"])[columns].assign(
+        all=lambda table: table.sum(axis=1)
+    )
     print(pd.concat([table, table.sum().to_frame("all classes").T]).to_string())
-    print(f"split: {len(class_names(manifest))} classes, {len(manifest)} images, {_files(len(rejected))} rejected ({REJECTED})")
+    print(
+        f"split: {len(class_names(manifest))} classes, {len(manifest)} images, "
+        f"{_files(len(rejected))} rejected ({REJECTED})"
+    )
     if rejected:
         print(list_rejected(rejected))
-    print(f"split: images that belong together: {len(duplicates)}, in groups: {duplicates['group'].nunique()} ({DUPLICATES})")
-    if not params.is_fractions and (got := [counts[s] for s in SPLITS]) != params.sizes.astype(int).tolist():
+    print(
+        f"split: images that belong together: {len(duplicates)}, in groups: "
+        f"{duplicates['group'].nunique()} ({DUPLICATES})"
+    )
+    if (
+        not params.is_fractions
+        and (got := [counts[s] for s in SPLITS]) != params.sizes.astype(int).tolist()
+    ):
         print(
-            f"split: asked for {', '.join(f'{size:.0f}' for size in params.sizes)}, got {', '.join(map(str, got))}: groups are "
+            f"split: asked for {', '.join(f'{size:.0f}' for size in params.sizes)}, got "
+            f"{', '.join(map(str, got))}: groups are "
             "never cut, every class is in every split, and a source that is already split stays so"
         )
     if counts.get(UNUSED):
-        print(f"split: images in no split, since the counts ask for fewer than there are: {counts[UNUSED]}")
+        print(
+            "split: images in no split, since the counts ask for fewer than there are: "
+            f"{counts[UNUSED]}"
+        )
     if twice := int(duplicates["same_file_in_two_classes"].sum()):
         paths = duplicates.loc[duplicates["same_file_in_two_classes"], "path"]
-        print(f"split: WARNING: {twice} images are the same file in two classes, one label is wrong: {', '.join(paths[:6])}")
+        print(
+            f"split: WARNING: {twice} images are the same file in two classes, one label is wrong: "
+            f"{', '.join(paths[:6])}"
+        )
     if lacking := [f"{name!r} has no image in {split}" for name, split in absent(manifest)]:
-        print(f"split: WARNING: the source's own splits lack classes: {first_ten(lacking)}; scores that need them will say so")
+        print(
+            f"split: WARNING: the source's own splits lack classes: {first_ten(lacking)}; scores "
+            "that need them will say so"
+        )
     leaks = duplicates.groupby("group")["split"].nunique()
     if leaking := int((leaks > 1).sum()):
-        print(f"split: WARNING: groups of duplicates that lie across the source's own splits: {leaking}; test scores are flattered")
+        print(
+            "split: WARNING: groups of duplicates that lie across the source's own splits: "
+            f"{leaking}; test scores are flattered"
+        )
 
 
 if __name__ == "__main__":

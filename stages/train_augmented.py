@@ -23,15 +23,36 @@ def main() -> None:
     compute = load_params(ComputeParams, "compute")
     set_up(compute, params.seed, compute.threads)
     manifest = read_manifest()
-    views, validation = read_views(manifest, "features"), read_examples(manifest, "validation", "features")
-    head = build_head(views.inputs.shape[2:], params.units, params.dropout, params.normalize, len(class_names(manifest)))
+    views, validation = (
+        read_views(manifest, "features"),
+        read_examples(manifest, "validation", "features"),
+    )
+    head = build_head(
+        views.inputs.shape[2:],
+        params.units,
+        params.dropout,
+        params.normalize,
+        len(class_names(manifest)),
+    )
     backbone = build_backbone(architecture.name, architecture.image_size)
     freeze_below(backbone, None)
     stitch(backbone, head, architecture).summary()
     compile_classifier(head, params)
     with resumable("train_augmented") as checkpoint, growing_history("augmented") as show:
-        fitted = fit(head, lambda epoch: views.inputs[epoch % len(views.inputs)], views.labels, validation, params, checkpoint, show)
-        save_classifier("augmented", Classifier(head, "features", class_names(manifest), fitted.epoch), fitted.history)
+        fitted = fit(
+            head,
+            lambda epoch: views.inputs[epoch % len(views.inputs)],
+            views.labels,
+            validation,
+            params,
+            checkpoint,
+            show,
+        )
+        save_classifier(
+            "augmented",
+            Classifier(head, "features", class_names(manifest), fitted.epoch),
+            fitted.history,
+        )
 
 
 if __name__ == "__main__":

@@ -23,15 +23,29 @@ def main() -> None:
     compute = load_params(ComputeParams, "compute")
     set_up(compute, params.seed, compute.threads)
     manifest = read_manifest()
-    train, validation = (read_examples(manifest, split, "features") for split in ("train", "validation"))
-    head = build_head(train.inputs.shape[1:], params.units, params.dropout, params.normalize, len(class_names(manifest)))
+    train, validation = (
+        read_examples(manifest, split, "features") for split in ("train", "validation")
+    )
+    head = build_head(
+        train.inputs.shape[1:],
+        params.units,
+        params.dropout,
+        params.normalize,
+        len(class_names(manifest)),
+    )
     backbone = build_backbone(architecture.name, architecture.image_size)
     freeze_below(backbone, None)
     stitch(backbone, head, architecture).summary()
     compile_classifier(head, params)
     with resumable("train_head") as checkpoint, growing_history("head") as show:
-        fitted = fit(head, lambda epoch: train.inputs, train.labels, validation, params, checkpoint, show)
-        save_classifier("head", Classifier(head, "features", class_names(manifest), fitted.epoch), fitted.history)
+        fitted = fit(
+            head, lambda epoch: train.inputs, train.labels, validation, params, checkpoint, show
+        )
+        save_classifier(
+            "head",
+            Classifier(head, "features", class_names(manifest), fitted.epoch),
+            fitted.history,
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""What transfer is held against: train a small network from nothing, on the same augmented images, epoch e on view e mod V."""
+"""What transfer is held against: train a small network from nothing, on the same augmented images,
+epoch e on view e mod V."""
 
 from pydantic import Field, PositiveInt
 
@@ -34,15 +35,29 @@ def main() -> None:
         allow_all_instructions()
     set_up(compute, params.seed, compute.threads)
     manifest = read_manifest()
-    train, validation = (read_examples(manifest, split, "images") for split in ("train", "validation"))
-    network = build_small_network(train.inputs.shape[1], params.units, params.dropout, len(class_names(manifest)))
+    train, validation = (
+        read_examples(manifest, split, "images") for split in ("train", "validation")
+    )
+    network = build_small_network(
+        train.inputs.shape[1], params.units, params.dropout, len(class_names(manifest))
+    )
     network.summary()
     compile_classifier(network, params)
     with resumable("train_scratch") as checkpoint, growing_history("scratch") as show:
         fitted = fit(
-            network, lambda epoch: View(train.inputs, epoch % augment.views, augment), train.labels, validation, params, checkpoint, show
+            network,
+            lambda epoch: View(train.inputs, epoch % augment.views, augment),
+            train.labels,
+            validation,
+            params,
+            checkpoint,
+            show,
         )
-        save_classifier("scratch", Classifier(network, "images", class_names(manifest), fitted.epoch), fitted.history)
+        save_classifier(
+            "scratch",
+            Classifier(network, "images", class_names(manifest), fitted.epoch),
+            fitted.history,
+        )
 
 
 if __name__ == "__main__":

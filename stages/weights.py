@@ -1,4 +1,5 @@
-"""Obtain the pretrained backbone once: from the first source that can serve, checked, as the same bytes whichever it was."""
+"""Obtain the pretrained backbone once: from the first source that can serve, checked, as the same
+bytes whichever it was."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +37,10 @@ class WeightsParams(Params):
     @model_validator(mode="after")
     def _nothing_is_ignored(self) -> Self:
         if self.source == "random" and (self.path is not None or self.compare):
-            raise ValueError("source: random takes no file and compares nothing; set path: null and compare: false")
+            raise ValueError(
+                "source: random takes no file and compares nothing; set path: null and compare: "
+                "false"
+            )
         return self
 
 
@@ -44,8 +48,12 @@ def main() -> None:
     params = load_params(WeightsParams, "weights")
     name = load_param(str, "backbone.name")
     keras.utils.set_random_seed(params.seed)
-    backbone = own_backbone(Path(name), params) if is_own_model(name) else published_backbone(name, params)
-    write_json(LAYERS, {"name": name, "model": backbone.get_config() if is_own_model(name) else None})
+    backbone = (
+        own_backbone(Path(name), params) if is_own_model(name) else published_backbone(name, params)
+    )
+    write_json(
+        LAYERS, {"name": name, "model": backbone.get_config() if is_own_model(name) else None}
+    )
     write_weights(WEIGHTS, backbone)
 
 
@@ -56,7 +64,10 @@ def own_backbone(path: Path, params: WeightsParams) -> keras.Model:
         PipelineError: it cannot be used, or other weights are named beside it.
     """
     if params.path is not None or params.compare:
-        raise PipelineError(f"backbone.name = '{path}' brings its own weights; set weights.path: null and weights.compare: false")
+        raise PipelineError(
+            f"backbone.name = '{path}' brings its own weights; set weights.path: null and "
+            "weights.compare: false"
+        )
     backbone = read_own_model(path.expanduser(), params.sha256)
     if params.source == "random":
         return keras.Model.from_config(backbone.get_config())
@@ -72,10 +83,12 @@ def published_backbone(name: str, params: WeightsParams) -> keras.Model:
     """
     if params.sha256 is not None and params.path is None:
         raise PipelineError(
-            "weights.sha256 is the checksum of the file in weights.path, or of a model file in backbone.name, and neither is a file; "
+            "weights.sha256 is the checksum of the file in weights.path, or of a model file in "
+            "backbone.name, and neither is a file; "
             "name the file or set weights.sha256: null"
         )
-    backbone = build_backbone(name, find_architecture(name).smallest)  # convolutions do not depend on the image size
+    # convolutions do not depend on the image size
+    backbone = build_backbone(name, find_architecture(name).smallest)
     if params.source == "imagenet":
         obtain(backbone, name, params)
     return backbone
@@ -103,8 +116,9 @@ def obtain(backbone: keras.Model, name: str, params: WeightsParams) -> None:
 def sources_for(name: str, params: WeightsParams) -> tuple[Sequence[Source], str | None]:
     """The sources to try in turn, and the digest that their tensors must have.
 
-    A file that the user names is the only one: it was named to be used. With its own checksum it may hold any
-    weights (of a network that the user trained, say); without one it must hold the known ones.
+    A file that the user names is the only one: it was named to be used. With its own checksum it
+    may hold any weights (of a network that the user trained, say); without one it must hold the
+    known ones.
 
     Raises:
         PipelineError: a file without a checksum, for a backbone whose weights' digest is not known.
@@ -117,14 +131,18 @@ def sources_for(name: str, params: WeightsParams) -> tuple[Sequence[Source], str
         return [file], None
     if known is None:
         raise PipelineError(
-            f"weights.path = {params.path!r}: no digest of {name}'s weights is known here to check it by; "
+            f"weights.path = {params.path!r}: no digest of {name}'s weights is known here to check "
+            "it by; "
             f"give the file's checksum too, weights.sha256 (`sha256sum {params.path}`)"
         )
     return [file], known
 
 
-def compare_sources(backbone: keras.Model, name: str, used: Source, others: Sequence[Source]) -> None:
-    """Hold the weights in use against each other source that can be had, tensor by tensor, and say what was found.
+def compare_sources(
+    backbone: keras.Model, name: str, used: Source, others: Sequence[Source]
+) -> None:
+    """Hold the weights in use against each other source that can be had, tensor by tensor, and say
+    what was found.
 
     Raises:
         PipelineError: some tensors differ, naming each.
@@ -139,10 +157,14 @@ def compare_sources(backbone: keras.Model, name: str, used: Source, others: Sequ
             continue
         count = len(backbone.weights)
         if different := differences(backbone, other):
-            tensors = "\n".join(f"  {tensor}, by up to {largest:.3g}" for tensor, largest in different.items())
+            tensors = "\n".join(
+                f"  {tensor}, by up to {largest:.3g}" for tensor, largest in different.items()
+            )
             raise PipelineError(
-                f"{source}\ndiffers from {used}\nin {len(different)} of {count} tensors:\n{tensors}\n"
-                "Do not trust either before you know why; to use one all the same, set weights.compare: false, "
+                f"{source}\ndiffers from {used}\nin {len(different)} of {count} "
+                f"tensors:\n{tensors}\n"
+                "Do not trust either before you know why; to use one all the same, set "
+                "weights.compare: false, "
                 "name its file in weights.path and give its weights.sha256"
             )
         print(f"weights: all {count} tensors of {source} equal the ones in use, byte for byte")

@@ -2,8 +2,9 @@
 
 import os
 
-# Models in half precision are tested in this process too, and oneDNN held to AVX2 cannot compute them. The stages that it starts inherit
-# it, so that both compute alike; test_instructions.py has what a process without it does.
+# Models in half precision are tested in this process too, and oneDNN held to AVX2 cannot compute
+# them. The stages that it starts inherit it, so that both compute alike; test_instructions.py has
+# what a process without it does.
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "ALL")
 
 import transfer  # noqa: F401  the other variables come before all that imports NumPy
@@ -32,10 +33,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory) -> Path:
-    """A clone of the project with tiny parameters and images, reproduced and committed: by the first test process, copied by the others."""
+    """A clone of the project with tiny parameters and images, reproduced and committed: by the
+    first test process, copied by the others."""
     project = tmp_path_factory.mktemp("world") / "base"
     own = tmp_path_factory.getbasetemp()
-    with ((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "base.txt").open("a+") as made:
+    with ((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "base.txt").open(
+        "a+"
+    ) as made:
         fcntl.flock(made, fcntl.LOCK_EX)
         made.seek(0)
         first = made.read()
@@ -70,7 +74,8 @@ def own_models(base, world) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that need the reproduced world come first, so that no process is left with a long one at the end.
+    """Files that need the reproduced world come first, so that no process is left with a long one
+    at the end.
 
     While one process makes that world, the others have a few files that do without.
     """

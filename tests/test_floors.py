@@ -1,4 +1,5 @@
-"""The floors: a package imports from those below it and from no other, and every package stands on one."""
+"""The floors: a package imports from those below it and from no other, and every package stands on
+one."""
 
 import os
 import re
@@ -10,18 +11,32 @@ from pathlib import Path
 
 from tests.helpers.tiny_sources import REPOSITORY
 
-CONTRACT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
-FLOORS = [[name.strip() for name in layer.split("|")] for layer in CONTRACT["contracts"][0]["layers"]]
+CONTRACT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+    "importlinter"
+]
+FLOORS = [
+    [name.strip() for name in layer.split("|")] for layer in CONTRACT["contracts"][0]["layers"]
+]
 
 
 def lint_imports(project: Path) -> subprocess.CompletedProcess:
-    program = shutil.which("lint-imports", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    program = shutil.which(
+        "lint-imports", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    )
     assert program, "import-linter is not installed: make .venv/tested"
-    return subprocess.run([program, "--no-cache", "pyproject.toml"], cwd=project, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [program, "--no-cache", "pyproject.toml"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_every_package_stands_on_one_floor():
-    packages = [f"transfer.{path.parent.name}" for path in (REPOSITORY / "transfer").glob("*/__init__.py")]
+    packages = [
+        f"transfer.{path.parent.name}" for path in (REPOSITORY / "transfer").glob("*/__init__.py")
+    ]
     assert sorted(name for floor in FLOORS for name in floor) == sorted([*packages, "stages"])
 
 

@@ -1,10 +1,13 @@
-"""Installs locks into the environment whose Python runs this file: with uv, or with pip where uv cannot be had.
+"""Installs locks into the environment whose Python runs this file: with uv, or with pip where uv
+cannot be had.
 
     .venv/bin/python tools/install.py [--no-deps] [--unhashed] LOCK...
 
-It runs before anything is installed, so it imports Python's standard library only. uv itself is installed by hash (tools/uv.txt).
-uv does not read pip's configuration, so what pip would use (indexes, links, certificates, proxy) is handed to uv in its own variables.
-A wheel with another hash than the lock's ends it at once; every other failure of uv is followed by pip, which then has the last word.
+It runs before anything is installed, so it imports Python's standard library only. uv itself is
+installed by hash (tools/uv.txt). uv does not read pip's configuration, so what pip would use
+(indexes, links, certificates, proxy) is handed to uv in its own variables. A wheel with another
+hash than the lock's ends it at once; every other failure of uv is followed by pip, which then has
+the last word.
 """
 
 import argparse
@@ -66,9 +69,13 @@ class RefusedError(Exception):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("locks", nargs="+", type=Path, metavar="LOCK")
-    parser.add_argument("--no-deps", action="store_true", help="install what the locks name and nothing else")
+    parser.add_argument(
+        "--no-deps", action="store_true", help="install what the locks name and nothing else"
+    )
     parser.add_argument("--unhashed", action="store_true", help="the files name no hashes")
     options = parser.parse_args()
     words = ["--no-deps"] * options.no_deps + ["--require-hashes"] * (not options.unhashed)
@@ -92,17 +99,36 @@ def install_with_uv(locks: Sequence[Path], words: Sequence[str]) -> str:
     """
     settings = pip_settings()
     if unknown := sorted(settings.keys() - IRRELEVANT - TRANSLATED):
-        raise RefusedError(f"pip is configured with {', '.join(unknown)}, for which uv has no equal")
-    got = pip("install", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes", "--requirement", str(UV_LOCK))
+        raise RefusedError(
+            f"pip is configured with {', '.join(unknown)}, for which uv has no equal"
+        )
+    got = pip(
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--require-hashes",
+        "--requirement",
+        str(UV_LOCK),
+    )
     if got.returncode:
         stop_at_another_hash(got.stderr)
         raise RefusedError(f"uv cannot be installed here: {last_error(got.stderr)}")
     environment = os.environ | uv_variables(settings, os.environ)
-    command = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--quiet", "--python", sys.executable]
+    command = [
+        str(Path(sys.executable).with_name("uv")),
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        sys.executable,
+    ]
     command += [*uv_words(settings), *requirement_words(locks)]
     constraints = constraint_words(settings)
     if constraints and "--require-hashes" in words:
-        # uv takes no constraints beside that. Whether they allow what is locked is asked beforehand, which fetches nothing.
+        # uv takes no constraints beside that. Whether they allow what is locked is asked
+        # beforehand, which fetches nothing.
         run_uv([*command, "--dry-run", "--no-deps", *constraints], environment)
         constraints = []
     run_uv([*command, "--compile-bytecode", *words, *constraints], environment)
@@ -112,7 +138,9 @@ def install_with_uv(locks: Sequence[Path], words: Sequence[str]) -> str:
 def run_uv(command: Sequence[str], environment: Mapping[str, str]) -> str:
     """What a command of uv's prints; RefusedError with its error where it fails."""
     try:
-        finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603, no shell
+        finished = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=False
+        )  # noqa: S603, no shell
     except OSError as error:
         raise RefusedError(f"uv does not run here: {error}") from error
     if finished.returncode:
@@ -123,13 +151,15 @@ def run_uv(command: Sequence[str], environment: Mapping[str, str]) -> str:
 
 def install_with_pip(locks: Sequence[Path], words: Sequence[str]) -> str:
     """Install each lock with pip; returns "pip". Ends the program in a sentence where pip fails."""
-    for lock in locks:  # one at a time: locks may name the same package, which pip takes for a contradiction
+    # one at a time: locks may name the same package, which pip takes for a contradiction
+    for lock in locks:
         finished = pip("install", "--quiet", *words, "--requirement", str(lock))
         if finished.returncode:
             stop_at_another_hash(finished.stderr)
             sys.exit(
                 f"set-up: pip could not install {lock}: {last_error(finished.stderr)}\n"
-                "set-up: nothing is set up; see that the package index can be reached (pip config list), then run the command again"
+                "set-up: nothing is set up; see that the package index can be reached (pip config "
+                "list), then run the command again"
             )
     return "pip"
 
@@ -138,13 +168,17 @@ def stop_at_another_hash(said: str) -> None:
     """End the program where uv or pip says that a file is not the one that was locked."""
     if "hash mismatch" in said.lower() or "DO NOT MATCH THE HASHES" in said:
         sys.exit(
-            f"{said.strip()}\nset-up: a package is not the file that was locked, so nothing of this lock is installed; its index may have "
-            "been changed or the download damaged. Run the command again; if it stays so, use another index or ask who made the lock"
+            f"{said.strip()}\nset-up: a package is not the file that was locked, so nothing of "
+            "this lock is installed; its index may have "
+            "been changed or the download damaged. Run the command again; if it stays so, use "
+            "another index or ask who made the lock"
         )
 
 
 def pip(*words: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "pip", *words], capture_output=True, text=True, check=False)  # noqa: S603, no shell
+    return subprocess.run(
+        [sys.executable, "-m", "pip", *words], capture_output=True, text=True, check=False
+    )  # noqa: S603, no shell
 
 
 def last_error(said: str) -> str:
@@ -155,7 +189,8 @@ def last_error(said: str) -> str:
 
 
 def pip_settings() -> dict[str, str]:
-    """What is set for `pip install`, by name without dashes in front: files, then their section for `install`, then PIP_ variables."""
+    """What is set for `pip install`, by name without dashes in front: files, then their section for
+    `install`, then PIP_ variables."""
     finished = pip("config", "list")
     if finished.returncode:
         raise RefusedError(f"pip's configuration cannot be read: {last_error(finished.stderr)}")
@@ -170,18 +205,24 @@ def pip_settings() -> dict[str, str]:
 
 
 def uv_variables(settings: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
-    """pip's settings as variables that uv reads. What a person has set for uv stays; so do the proxies of the system.
+    """pip's settings as variables that uv reads. What a person has set for uv stays; so do the
+    proxies of the system.
 
     Args:
         settings: as `pip_settings` returns them.
         environment: the variables that there are already.
     """
-    variables = {"UV_INDEX_STRATEGY": "unsafe-best-match"}  # of all indexes, as pip; the hashes say which file is meant
+    # of all indexes, as pip; the hashes say which file is meant
+    variables = {"UV_INDEX_STRATEGY": "unsafe-best-match"}
     if "index-url" in settings:
         variables["UV_DEFAULT_INDEX"] = settings["index-url"]
     if "extra-index-url" in settings:
         variables["UV_INDEX"] = " ".join(settings["extra-index-url"].split())
-    links = [link for link in map(os.path.expanduser, settings.get("find-links", "").split()) if is_there(link)]
+    links = [
+        link
+        for link in map(os.path.expanduser, settings.get("find-links", "").split())
+        if is_there(link)
+    ]
     if links:
         variables["UV_FIND_LINKS"] = ",".join(links)
     if "trusted-host" in settings:
@@ -199,15 +240,21 @@ def uv_variables(settings: Mapping[str, str], environment: Mapping[str, str]) ->
     for name in ("HTTP_PROXY", "HTTPS_PROXY") if "proxy" in settings else ():
         variables[name] = settings["proxy"]
     variables = {name: value for name, value in variables.items() if name not in environment}
-    # pip's own setting goes before the variables of requests and curl, which pip reads and uv does not.
-    certificates = settings.get("cert") or environment.get("REQUESTS_CA_BUNDLE") or environment.get("CURL_CA_BUNDLE")
+    # pip's own setting goes before the variables of requests and curl, which pip reads and uv does
+    # not.
+    certificates = (
+        settings.get("cert")
+        or environment.get("REQUESTS_CA_BUNDLE")
+        or environment.get("CURL_CA_BUNDLE")
+    )
     if certificates:
         variables["SSL_CERT_DIR" if Path(certificates).is_dir() else "SSL_CERT_FILE"] = certificates
     return variables
 
 
 def is_there(link: str) -> bool:
-    """Whether a place to find wheels at is an address or exists on this disk: pip passes over a missing folder, uv fails."""
+    """Whether a place to find wheels at is an address or exists on this disk: pip passes over a
+    missing folder, uv fails."""
     parts = urlsplit(link)
     if parts.scheme == "file":
         return Path(unquote(parts.path)).exists()
@@ -220,7 +267,9 @@ def uv_words(settings: Mapping[str, str]) -> list[str]:
 
 
 def constraint_words(settings: Mapping[str, str]) -> list[str]:
-    return [word for file in settings.get("constraint", "").split() for word in ("--constraints", file)]
+    return [
+        word for file in settings.get("constraint", "").split() for word in ("--constraints", file)
+    ]
 
 
 def requirement_words(locks: Sequence[Path]) -> list[str]:

@@ -1,4 +1,5 @@
-"""What stages and commands are made of: packages on floors, each of which imports from those below only (CONTRIBUTING.md)."""
+"""What stages and commands are made of: packages on floors, each of which imports from those below
+only (CONTRIBUTING.md)."""
 
 from transfer.runtime.instructions import hold_to_avx2
 

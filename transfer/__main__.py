@@ -1,7 +1,7 @@
 """What people run: `python -m transfer NAME ...`; `python -m transfer --help` lists the commands.
 
-Only the module of the command that was asked for is imported, so that help comes at once and the audit of vulnerabilities needs none of the
-project's packages.
+Only the module of the command that was asked for is imported, so that help comes at once and the
+audit of vulnerabilities needs none of the project's packages.
 """
 
 import os
@@ -27,7 +27,14 @@ def usage() -> str:
     """The list of commands, as `--help` prints it."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:{width}}  {does}" for name, does in COMMANDS.items()]
-    return "\n".join(["usage: python -m transfer COMMAND ...", "", "commands (each has a --help of its own):", *lines])
+    return "\n".join(
+        [
+            "usage: python -m transfer COMMAND ...",
+            "",
+            "commands (each has a --help of its own):",
+            *lines,
+        ]
+    )
 
 
 def main(argv: list[str]) -> int | None:
@@ -40,9 +47,13 @@ def main(argv: list[str]) -> int | None:
         print(usage())
         return 0
     if name not in COMMANDS:
-        print(f"transfer: there is no command {name!r}; choose one of {', '.join(COMMANDS)}", file=sys.stderr)
+        print(
+            f"transfer: there is no command {name!r}; choose one of {', '.join(COMMANDS)}",
+            file=sys.stderr,
+        )
         return 2
-    # TensorFlow's start-up messages on instruction sets and absent GPUs hide a command's own; set it to 0 to see them.
+    # TensorFlow's start-up messages on instruction sets and absent GPUs hide a command's own; set
+    # it to 0 to see them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     return import_module(f"transfer.commands.{name}").main(words)
 

@@ -1,4 +1,5 @@
-"""The driver of `make scale`, in a process of its own as a stage is, and the work that it sends: VGG16's frozen layers, timed."""
+"""The driver of `make scale`, in a process of its own as a stage is, and the work that it sends:
+VGG16's frozen layers, timed."""
 
 import json
 import sys
@@ -47,8 +48,13 @@ def drive(address: str, number: str) -> None:
     images = int(number)
     pixels = np.random.default_rng(0).integers(0, 256, (images, 64, 64, 3), dtype=np.uint8)
     taken, seconds = np.zeros(images, bool), []
-    with RayEngine(ResourceParams(engine="ray", address=address), in_use(["keras", "numpy", "tensorflow"])).start(work) as workers:
-        batches = ((chosen, [pixels[row] for row in chosen]) for chosen in batches_of(range(images), workers.about.size))
+    with RayEngine(
+        ResourceParams(engine="ray", address=address), in_use(["keras", "numpy", "tensorflow"])
+    ).start(work) as workers:
+        batches = (
+            (chosen, [pixels[row] for row in chosen])
+            for chosen in batches_of(range(images), workers.about.size)
+        )
         rows = np.empty(images, workers.about.layout)
         print("begins", flush=True)
         started, worked = time.perf_counter(), time.process_time()
@@ -60,4 +66,14 @@ def drive(address: str, number: str) -> None:
         own = time.process_time() - worked
     if not taken.all():
         sys.exit("images were lost")
-    print(json.dumps({"seconds": elapsed, "images/s": images / elapsed, "compute": seconds, "driver": own / len(seconds)}), flush=True)
+    print(
+        json.dumps(
+            {
+                "seconds": elapsed,
+                "images/s": images / elapsed,
+                "compute": seconds,
+                "driver": own / len(seconds),
+            }
+        ),
+        flush=True,
+    )

@@ -1,10 +1,12 @@
-"""The tables of docs/scale.md that are arithmetic: what an image costs, and what a million, a hundred million and a billion cost.
+"""The tables of docs/scale.md that are arithmetic: what an image costs, and what a million, a
+hundred million and a billion cost.
 
     python -m benchmarks.scale_study.costs
     python -m benchmarks.scale_study.costs --tflops 100 --gigabytes 5 --core-gflops 60
 
-Operations and bytes are counted from Keras's layers; how fast a GPU, a core or a disk is, is assumed: what the arguments say. A training
-step costs three forward passes, less what the first layer would need to pass a gradient on. Counted are convolutions and dense layers.
+Operations and bytes are counted from Keras's layers; how fast a GPU, a core or a disk is, is
+assumed: what the arguments say. A training step costs three forward passes, less what the first
+layer would need to pass a gradient on. Counted are convolutions and dense layers.
 """
 
 import argparse
@@ -48,19 +50,30 @@ class Image:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale_study.costs", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scale_study.costs", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--tflops", type=float, default=10, help="that a GPU sustains")
-    parser.add_argument("--gigabytes", type=float, default=1, help="a second that are read while training")
+    parser.add_argument(
+        "--gigabytes", type=float, default=1, help="a second that are read while training"
+    )
     parser.add_argument("--core-gflops", type=float, default=126, help="that a CPU core sustains")
-    parser.add_argument("--source-kilobytes", type=float, default=100, help="of an image as it lies in the bucket")
+    parser.add_argument(
+        "--source-kilobytes", type=float, default=100, help="of an image as it lies in the bucket"
+    )
     arguments = parser.parse_args()
     images = [count_image(side) for side in (64, 224)]
     print(f"An image through VGG16, cut at {UNFREEZE_FROM}\n{image_table(images).to_string()}\n")
     for image in images:
-        title = f"{image.side} px, hours at {arguments.tflops:g} TFLOP/s and {arguments.gigabytes:g} GB/s; {EPOCHS} epochs, {VIEWS} views"
+        title = (
+            f"{image.side} px, hours at {arguments.tflops:g} TFLOP/s and {arguments.gigabytes:g} "
+            f"GB/s; {EPOCHS} epochs, {VIEWS} views"
+        )
         print(f"{title}\n{hours_table(image, arguments.tflops, arguments.gigabytes).to_string()}\n")
     for image in images:
-        table = totals_table(image, arguments.core_gflops, arguments.tflops, arguments.source_kilobytes)
+        table = totals_table(
+            image, arguments.core_gflops, arguments.tflops, arguments.source_kilobytes
+        )
         print(f"{image.side} px, all of it\n{table.to_string()}\n")
 
 
@@ -84,12 +97,20 @@ def count_image(side: int) -> Image:
 
 def count_flops(model: keras.Model) -> list[float]:
     """Multiplications and additions of each layer that has any to speak of, an image."""
-    weighed = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)]
-    return [float(2 * np.prod(layer.kernel.shape) * np.prod(layer.output.shape[1:-1])) for layer in weighed]
+    weighed = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense)
+    ]
+    return [
+        float(2 * np.prod(layer.kernel.shape) * np.prod(layer.output.shape[1:-1]))
+        for layer in weighed
+    ]
 
 
 def training_flops(forward: list[float]) -> float:
-    """Forward, gradient of the kernels and of the inputs; nobody needs the last of the first layer."""
+    """Forward, gradient of the kernels and of the inputs; nobody needs the last of the first
+    layer."""
     return 3 * sum(forward) - forward[0]
 
 
@@ -117,7 +138,10 @@ def hours_table(image: Image, tflops: float, gigabytes: float) -> pd.DataFrame:
     """Hours on one GPU by number of images: of computing and of reading."""
 
     def hours(flops: float, size: float) -> list[str]:
-        return [f"{n * flops / tflops / 3.6e15:,.1f} / {n * size / gigabytes / 3.6e12:,.1f}" for n in NUMBERS]
+        return [
+            f"{n * flops / tflops / 3.6e15:,.1f} / {n * size / gigabytes / 3.6e12:,.1f}"
+            for n in NUMBERS
+        ]
 
     whole, seen = image.frozen + image.tail, TRAIN * EPOCHS
     rows = {
@@ -129,12 +153,15 @@ def hours_table(image: Image, tflops: float, gigabytes: float) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=[f"{n:,}" for n in NUMBERS])
 
 
-def totals_table(image: Image, core_gflops: float, tflops: float, source_kilobytes: float) -> pd.DataFrame:
+def totals_table(
+    image: Image, core_gflops: float, tflops: float, source_kilobytes: float
+) -> pd.DataFrame:
     """What n images take, by stage and kind."""
     views = 1 + TRAIN * VIEWS
     passes = (image.frozen + image.tail) * views
     row = image.cut + image.features
-    shards = (3 + 2 * TRAIN * VIEWS) / SHARD_ROWS[image.side]  # of pixels, cut, features, and both of each view
+    # of pixels, cut, features, and both of each view
+    shards = (3 + 2 * TRAIN * VIEWS) / SHARD_ROWS[image.side]
     driver_ms = DRIVER_MS * (image.pixels + row) / (12_288 + 40_960)
     return pd.DataFrame(
         {
@@ -153,7 +180,9 @@ def totals_table(image: Image, core_gflops: float, tflops: float, source_kilobyt
                 "list requests, a walk": ceil(n / LISTED),
                 "get requests of split, decode and audit": round(n * (2 + 0.9)),
                 "put requests of shards": ceil(n * shards),
-                "get requests of shards, 10 epochs of both trainings": ceil(2 * EPOCHS * TRAIN * n / SHARD_ROWS[image.side]),
+                "get requests of shards, 10 epochs of both trainings": ceil(
+                    2 * EPOCHS * TRAIN * n / SHARD_ROWS[image.side]
+                ),
                 "split, core-hours": n * EXAMINE_MS / 3.6e6,
                 "decode, core-hours": n * DECODE_MS / 3.6e6,
                 "extract and augment, core-hours": n * passes / core_gflops / 3.6e12,

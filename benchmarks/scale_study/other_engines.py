@@ -3,9 +3,9 @@
     make engines
     python -m benchmarks.scale_study.other_engines --rounds 3 --images 240        # in an environment that has tests/backends.txt
 
-Every measurement is a process of its own, and the engines take turns, so that a busy minute does not fall on one of them alone.
-All get the same random weights and images, in float32 and on all cores. Prints images a second by engine: best and median of
-the rounds, and ratios to ours.
+Every measurement is a process of its own, and the engines take turns, so that a busy minute does
+not fall on one of them alone. All get the same random weights and images, in float32 and on all
+cores. Prints images a second by engine: best and median of the rounds, and ratios to ours.
 """
 
 import argparse
@@ -21,22 +21,34 @@ import pandas as pd
 from transfer.runtime.cores import available_cores
 
 SIDE, BATCH = 64, 40
-BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels and convolutions of VGG16's blocks
+# channels and convolutions of VGG16's blocks
+BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 OURS = "ours"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=480, help=f"of each measurement, a multiple of {BATCH}")
-    parser.add_argument("--engine", choices=ENGINES, help="measure one, in this process, and print a line of JSON")
+    parser.add_argument(
+        "--images", type=int, default=480, help=f"of each measurement, a multiple of {BATCH}"
+    )
+    parser.add_argument(
+        "--engine", choices=ENGINES, help="measure one, in this process, and print a line of JSON"
+    )
     arguments = parser.parse_args()
     if arguments.images <= 0 or arguments.images % BATCH:
         parser.error(f"--images {arguments.images} is no multiple of {BATCH}")
     if arguments.engine:
         print(json.dumps(measure(arguments.engine, arguments.images)))
     else:
-        print_table([{name: measure_apart(name, arguments.images) for name in ENGINES} for _ in range(arguments.rounds)])
+        print_table(
+            [
+                {name: measure_apart(name, arguments.images) for name in ENGINES}
+                for _ in range(arguments.rounds)
+            ]
+        )
 
 
 def measure(name: str, n: int) -> float:
@@ -50,8 +62,18 @@ def measure(name: str, n: int) -> float:
 
 
 def measure_apart(name: str, n: int) -> float:
-    words = [sys.executable, "-m", "benchmarks.scale_study.other_engines", "--engine", name, "--images", str(n)]
-    speed = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
+    words = [
+        sys.executable,
+        "-m",
+        "benchmarks.scale_study.other_engines",
+        "--engine",
+        name,
+        "--images",
+        str(n),
+    ]
+    speed = json.loads(
+        subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
+    )
     print(f"{name}: {speed:.1f} images/s", flush=True)
     return speed
 
@@ -62,11 +84,15 @@ def print_table(rounds: list[dict[str, float]]) -> None:
     for column in ("best", "median"):
         table[f"{column} / ours"] = (table[column] / table.loc[OURS, column]).round(2)
     table[["best", "median"]] = table[["best", "median"]].round(1)
-    print(f"\nVGG16 at {SIDE} x {SIDE}, float32, {available_cores()} cores, images/s of {len(rounds)} rounds:\n{table.to_string()}")
+    print(
+        f"\nVGG16 at {SIDE} x {SIDE}, float32, {available_cores()} cores, images/s of "
+        f"{len(rounds)} rounds:\n{table.to_string()}"
+    )
 
 
 def convolutions() -> Iterator[tuple[int, int, bool]]:
-    """Input channels, output channels, and whether a pooling follows, of each convolution in turn."""
+    """Input channels, output channels, and whether a pooling follows, of each convolution in
+    turn."""
     before = 3
     for channels, count in BLOCKS:
         for number in range(count):
@@ -75,14 +101,19 @@ def convolutions() -> Iterator[tuple[int, int, bool]]:
 
 
 def random_weights() -> list[np.ndarray]:
-    """A kernel (3, 3, in, out) for each convolution, of a scale that keeps activations as large as they are; biases are zero."""
+    """A kernel (3, 3, in, out) for each convolution, of a scale that keeps activations as large as
+    they are; biases are zero."""
     rng = np.random.default_rng(0)
     shapes = ((3, 3, before, after) for before, after, _ in convolutions())
-    return [(rng.normal(size=shape) * np.sqrt(2 / (9 * shape[2]))).astype(np.float32) for shape in shapes]
+    return [
+        (rng.normal(size=shape) * np.sqrt(2 / (9 * shape[2]))).astype(np.float32)
+        for shape in shapes
+    ]
 
 
 def ours(kernels: list[np.ndarray]) -> Callable[[np.ndarray], object]:
-    """What the stage `extract` does, without reading and writing: LiteRT, an interpreter per core, one image at a time."""
+    """What the stage `extract` does, without reading and writing: LiteRT, an interpreter per core,
+    one image at a time."""
     from benchmarks.throughput import pass_all
     from transfer.backbones.conversion import convert
     from transfer.backbones.litert_network import LiteRTNetwork
@@ -92,12 +123,19 @@ def ours(kernels: list[np.ndarray]) -> Callable[[np.ndarray], object]:
 
 
 def tensorflow(kernels: list[np.ndarray]) -> Callable[[np.ndarray], object]:
-    """Keras on TensorFlow with oneDNN: a thread per core, each with batches of 12, the fastest of those tried."""
+    """Keras on TensorFlow with oneDNN: a thread per core, each with batches of 12, the fastest of
+    those tried."""
     from transfer.runtime.cores import map_in_order
 
     frozen = keras_model(kernels)
-    frozen.predict_on_batch(np.zeros((12, SIDE, SIDE, 3), np.float32))  # traced once, before threads share it
-    return lambda images: list(map_in_order(frozen.predict_on_batch, (images[start : start + 12] for start in range(0, len(images), 12))))
+    # traced once, before threads share it
+    frozen.predict_on_batch(np.zeros((12, SIDE, SIDE, 3), np.float32))
+    return lambda images: list(
+        map_in_order(
+            frozen.predict_on_batch,
+            (images[start : start + 12] for start in range(0, len(images), 12)),
+        )
+    )
 
 
 def keras_model(kernels: list[np.ndarray]):
@@ -108,33 +146,63 @@ def keras_model(kernels: list[np.ndarray]):
 
     set_up(ComputeParams(threads=1, device="cpu", precision="float32"), seed=0)
     backbone = build_backbone("VGG16", SIDE)
-    backbone.set_weights([part for kernel in kernels for part in (kernel, np.zeros(kernel.shape[3], np.float32))])
-    params = BackboneParams(name="VGG16", image_size=SIDE, preprocessing="imagenet", unfreeze_from="block5_conv1")
+    backbone.set_weights(
+        [part for kernel in kernels for part in (kernel, np.zeros(kernel.shape[3], np.float32))]
+    )
+    params = BackboneParams(
+        name="VGG16", image_size=SIDE, preprocessing="imagenet", unfreeze_from="block5_conv1"
+    )
     return with_preprocessing(backbone, params)
 
 
 def onnx_graph(kernels: list[np.ndarray]) -> bytes:
-    """The same layers as ONNX, serialized: x (n, SIDE, SIDE, 3) -> the activations at the cut and the features."""
+    """The same layers as ONNX, serialized: x (n, SIDE, SIDE, 3) -> the activations at the cut and
+    the features."""
     from onnx import TensorProto, helper, numpy_helper
 
-    nodes, weights, tensor, pooled = [helper.make_node("Transpose", ["x"], ["x_first"], perm=[0, 3, 1, 2])], [], "x_first", []
+    nodes, weights, tensor, pooled = (
+        [helper.make_node("Transpose", ["x"], ["x_first"], perm=[0, 3, 1, 2])],
+        [],
+        "x_first",
+        [],
+    )
     for number, (kernel, (_, _, last)) in enumerate(zip(kernels, convolutions(), strict=True)):
-        weights.append(numpy_helper.from_array(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)), f"kernel{number}"))
-        nodes.append(helper.make_node("Conv", [tensor, f"kernel{number}"], [f"conv{number}"], pads=[1] * 4, kernel_shape=[3, 3]))
+        weights.append(
+            numpy_helper.from_array(
+                np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)), f"kernel{number}"
+            )
+        )
+        nodes.append(
+            helper.make_node(
+                "Conv",
+                [tensor, f"kernel{number}"],
+                [f"conv{number}"],
+                pads=[1] * 4,
+                kernel_shape=[3, 3],
+            )
+        )
         nodes.append(helper.make_node("Relu", [f"conv{number}"], [f"relu{number}"]))
         tensor = f"relu{number}"
         if last:
-            nodes.append(helper.make_node("MaxPool", [tensor], [f"pool{number}"], kernel_shape=[2, 2], strides=[2, 2]))
+            nodes.append(
+                helper.make_node(
+                    "MaxPool", [tensor], [f"pool{number}"], kernel_shape=[2, 2], strides=[2, 2]
+                )
+            )
             tensor = f"pool{number}"
             pooled.append(tensor)
     images = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", SIDE, SIDE, 3])
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in pooled[-2:]]
     graph = helper.make_graph(nodes, "vgg16", [images], outputs, weights)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    ).SerializeToString()
 
 
 def in_batches(call: Callable[[np.ndarray], object]) -> Callable[[np.ndarray], object]:
-    return lambda images: [call(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
+    return lambda images: [
+        call(images[start : start + BATCH]) for start in range(0, len(images), BATCH)
+    ]
 
 
 def onnx_runtime(kernels: list[np.ndarray]) -> Callable[[np.ndarray], object]:
@@ -142,7 +210,9 @@ def onnx_runtime(kernels: list[np.ndarray]) -> Callable[[np.ndarray], object]:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = available_cores()
-    session = onnxruntime.InferenceSession(onnx_graph(kernels), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        onnx_graph(kernels), options, providers=["CPUExecutionProvider"]
+    )
     return in_batches(lambda batch: session.run(None, {"x": batch}))
 
 
@@ -153,7 +223,9 @@ def openvino(hint: str) -> Callable[[list[np.ndarray]], Callable[[np.ndarray], o
         core = openvino.Core()
         network = core.read_model(onnx_graph(kernels))
         network.reshape([BATCH, SIDE, SIDE, 3])
-        compiled = core.compile_model(network, "CPU", {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": "f32"})
+        compiled = core.compile_model(
+            network, "CPU", {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": "f32"}
+        )
         if hint == "LATENCY":
             request = compiled.create_infer_request()
             return in_batches(lambda batch: request.infer([batch]))
@@ -178,7 +250,11 @@ def pytorch(kernels: list[np.ndarray]) -> Callable[[np.ndarray], object]:
         convolution.weight.data = torch.tensor(kernel.transpose(3, 2, 0, 1))
         layers += [convolution, torch.nn.ReLU()] + [torch.nn.MaxPool2d(2)] * last
     network = torch.nn.Sequential(*layers).eval().to(memory_format=torch.channels_last)
-    return in_batches(torch.inference_mode()(lambda batch: network(torch.from_numpy(batch).permute(0, 3, 1, 2)).numpy()))
+    return in_batches(
+        torch.inference_mode()(
+            lambda batch: network(torch.from_numpy(batch).permute(0, 3, 1, 2)).numpy()
+        )
+    )
 
 
 ENGINES = {

@@ -1,8 +1,10 @@
-"""A discrete simulation of the map over a cluster: one driver that sends batches and takes results, and workers that compute them.
+"""A discrete simulation of the map over a cluster: one driver that sends batches and takes results,
+and workers that compute them.
 
-The rules are those of transfer/cluster/ray_engine.py: a batch goes to the worker that has least, while that has fewer than two; what was
-lost goes before all else, to an idle worker and alone; what is lost again goes image by image. A worker of several threads counts as
-several. Left out: the time to start, the network, memory, and images that end their worker.
+The rules are those of transfer/cluster/ray_engine.py: a batch goes to the worker that has least,
+while that has fewer than two; what was lost goes before all else, to an idle worker and alone; what
+is lost again goes image by image. A worker of several threads counts as several. Left out: the time
+to start, the network, memory, and images that end their worker.
 """
 
 import heapq
@@ -22,8 +24,9 @@ BATCH = 12  # images
 class Costs:
     """Seconds.
 
-    compute: of a batch on a worker, as measured, each as likely as the others. driver: of a batch on the driver, sent and taken, half
-    and half; driver_a_worker: what each worker of the cluster adds to that. detect: from a node's end until the driver knows.
+    compute: of a batch on a worker, as measured, each as likely as the others. driver: of a batch
+    on the driver, sent and taken, half and half; driver_a_worker: what each worker of the cluster
+    adds to that. detect: from a node's end until the driver knows.
     restart: from then until workers are ready on a node that came instead.
     """
 
@@ -38,9 +41,10 @@ class Costs:
 class Trouble:
     """What goes wrong.
 
-    slow_share of all batches, by chance, and slow_workers, the share of workers that always do (the first ones), take slow_factor times
-    as long. losses: seconds, and the node that ends then, for good or replaced. copies: what the engine does not do, a second copy for
-    whoever is idle once all batches are sent, of the batch that is longest under way; the first result counts.
+    slow_share of all batches, by chance, and slow_workers, the share of workers that always do (the
+    first ones), take slow_factor times as long. losses: seconds, and the node that ends then, for
+    good or replaced. copies: what the engine does not do, a second copy for whoever is idle once
+    all batches are sent, of the batch that is longest under way; the first result counts.
     """
 
     slow_share: float = 0.0
@@ -53,8 +57,9 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Outcome:
-    """seconds: until all is done. busy: of these the driver's. results: how often each batch was counted as done. begun: batches, and
-    single images of batches that were lost twice, that workers began."""
+    """seconds: until all is done. busy: of these the driver's. results: how often each batch was
+    counted as done. begun: batches, and single images of batches that were lost twice, that workers
+    began."""
 
     seconds: float
     busy: float
@@ -122,9 +127,23 @@ def play(
 
 
 class _Run:
-    def __init__(self, batches: int, workers: int, costs: Costs, trouble: Trouble, in_flight: int, images: int, seed: int):
+    def __init__(
+        self,
+        batches: int,
+        workers: int,
+        costs: Costs,
+        trouble: Trouble,
+        in_flight: int,
+        images: int,
+        seed: int,
+    ):
         self.environment = simpy.Environment()
-        self._costs, self._trouble, self._in_flight, self._images = costs, trouble, in_flight, images
+        self._costs, self._trouble, self._in_flight, self._images = (
+            costs,
+            trouble,
+            in_flight,
+            images,
+        )
         self._left = iter(range(batches))
         self._again: deque[_Batch] = deque()
         self._open = np.full(batches, images).tolist()
@@ -135,7 +154,8 @@ class _Run:
         self._numbers = count()
         self._workers: dict[int, list[_Worker]] = {}  # by node
         self._n_workers = 0
-        self._least: list[tuple[int, int, _Worker]] = []  # a heap of what workers had; those that have something else are passed over
+        # a heap of what workers had; those that have something else are passed over
+        self._least: list[tuple[int, int, _Worker]] = []
         self._under_way: dict[_Batch, None] = {}  # in the order sent, kept where copies are made
         self._done: deque[tuple[_Worker, _Batch]] = deque()
         self._idle: simpy.Event | None = None
@@ -146,13 +166,17 @@ class _Run:
         try:
             self.environment.run(until=driver)
         except RuntimeError:  # simpy's, that no event is left
-            raise RuntimeError(f"no worker is left, and {self._n_open} batches are not done") from None
+            raise RuntimeError(
+                f"no worker is left, and {self._n_open} batches are not done"
+            ) from None
         return Outcome(self.environment.now, self._busy, self._results, self._begun)
 
     def hire(self, node: int, workers: int) -> None:
         for _ in range(workers):
             number = next(self._numbers)
-            worker = _Worker(number, node, self._trouble.slow_factor if number < self._slow else 1.0)
+            worker = _Worker(
+                number, node, self._trouble.slow_factor if number < self._slow else 1.0
+            )
             self._workers.setdefault(node, []).append(worker)
             self._n_workers += 1
             self._rank(worker)
@@ -203,7 +227,10 @@ class _Run:
         return self._copy(worker) if self._trouble.copies and not worker.under_way else None
 
     def _copy(self, worker: _Worker) -> _Batch | None:
-        batch = next((each for each in self._under_way if each.twins == 1 and each not in worker.under_way), None)
+        batch = next(
+            (each for each in self._under_way if each.twins == 1 and each not in worker.under_way),
+            None,
+        )
         if batch is not None:
             batch.twins += 1
         return batch

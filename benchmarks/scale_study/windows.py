@@ -1,7 +1,9 @@
-"""What training from shards costs in accuracy: heads trained on the reproduced sample with windows of fewer shards than there are.
+"""What training from shards costs in accuracy: heads trained on the reproduced sample with windows
+of fewer shards than there are.
 
-`python -m benchmarks.scale_study.windows --seeds 0 1 2 3 4`, after a run. The views are cut into shards as `arrays.format: shards` would,
-once in the order of paths (class by class) and once in that of checksums; a table says the validation loss and accuracy of each window.
+`python -m benchmarks.scale_study.windows --seeds 0 1 2 3 4`, after a run. The views are cut into
+shards as `arrays.format: shards` would, once in the order of paths (class by class) and once in
+that of checksums; a table says the validation loss and accuracy of each window.
 """
 
 import argparse
@@ -39,13 +41,21 @@ class Cut:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.scale_study.windows", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="python -m benchmarks.scale_study.windows",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     asked = parser.parse_args()
-    params, compute = load_params(TrainAugmentedParams, "train_augmented"), load_params(ComputeParams, "compute")
+    params, compute = (
+        load_params(TrainAugmentedParams, "train_augmented"),
+        load_params(ComputeParams, "compute"),
+    )
     manifest = read_manifest()
-    views, validation = read_views(manifest, "features"), read_examples(manifest, "validation", "features")
+    views, validation = (
+        read_views(manifest, "features"),
+        read_examples(manifest, "validation", "features"),
+    )
     by_checksum = np.argsort(rows_of(manifest, "train")["sha256"].to_numpy())
     orders = {"path": np.arange(len(views.labels)), "checksum": by_checksum}
     count = -(-len(views.labels) // ROWS)
@@ -57,17 +67,34 @@ def main() -> None:
                 again = params.model_copy(update={"seed": seed})
                 best = train(views, validation, order, window, again, len(class_names(manifest)))
                 rows.append({"shards a window": f"{window} of {count}", "order": name, **best})
-    table = pd.DataFrame(rows).groupby(["shards a window", "order"], sort=False).agg(["mean", "std"])
+    table = (
+        pd.DataFrame(rows).groupby(["shards a window", "order"], sort=False).agg(["mean", "std"])
+    )
     print(table.round(4).to_string())
 
 
-def train(views: Examples, validation: Examples, order: np.ndarray, window: int, params: TrainAugmentedParams, n_classes: int) -> dict:
+def train(
+    views: Examples,
+    validation: Examples,
+    order: np.ndarray,
+    window: int,
+    params: TrainAugmentedParams,
+    n_classes: int,
+) -> dict:
     """Validation loss and accuracy of the best epoch."""
-    head = build_head(views.inputs.shape[2:], params.units, params.dropout, params.normalize, n_classes)
+    head = build_head(
+        views.inputs.shape[2:], params.units, params.dropout, params.normalize, n_classes
+    )
     compile_classifier(head, params)
     in_memory = np.array(views.inputs)[:, order]
     layout = Layout(ROWS, window)
-    fitted = fit(head, lambda epoch: Cut(in_memory[epoch % len(in_memory)], layout), views.labels[order], validation, params)
+    fitted = fit(
+        head,
+        lambda epoch: Cut(in_memory[epoch % len(in_memory)], layout),
+        views.labels[order],
+        validation,
+        params,
+    )
     best = fitted.history.iloc[fitted.epoch - 1]
     return {"loss": best["val_loss"], "accuracy": best["val_accuracy"]}
 

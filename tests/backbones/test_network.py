@@ -3,14 +3,26 @@
 import numpy as np
 import pytest
 
-from transfer.backbones.network import build_backbone, build_preprocessing, freeze_below, load_backbone, stitch, with_preprocessing
+from transfer.backbones.network import (
+    build_backbone,
+    build_preprocessing,
+    freeze_below,
+    load_backbone,
+    stitch,
+    with_preprocessing,
+)
 from transfer.backbones.registry import BackboneParams
 from transfer.classifiers.head import build_head
 from transfer.runtime.errors import PipelineError
 
 
 def architecture(**changes) -> BackboneParams:
-    defaults = {"name": "VGG16", "image_size": 32, "preprocessing": "imagenet", "unfreeze_from": "block5_conv1"}
+    defaults = {
+        "name": "VGG16",
+        "image_size": 32,
+        "preprocessing": "imagenet",
+        "unfreeze_from": "block5_conv1",
+    }
     return BackboneParams(**defaults | changes)
 
 
@@ -32,13 +44,17 @@ def test_the_head_with_132_units_has_the_lessons_parameters():
 
 
 def test_more_than_two_classes_get_a_logit_each():
-    assert build_head((2, 2, 512), units=8, dropout=0, normalize=False, n_classes=5).output_shape == (None, 5)
+    assert build_head(
+        (2, 2, 512), units=8, dropout=0, normalize=False, n_classes=5
+    ).output_shape == (None, 5)
 
 
 def test_a_normalizing_head_does_not_see_the_scale_of_the_features():
     head = build_head((2, 2, 8), units=8, dropout=0, normalize=True, n_classes=2)
     features = np.random.default_rng(0).random((4, 2, 2, 8), dtype=np.float32)
-    np.testing.assert_allclose(head.predict_on_batch(features), head.predict_on_batch(features * 300), rtol=1e-4)
+    np.testing.assert_allclose(
+        head.predict_on_batch(features), head.predict_on_batch(features * 300), rtol=1e-4
+    )
 
 
 def test_features_of_a_black_image_do_not_break_a_normalizing_head():
@@ -63,7 +79,12 @@ def test_the_summary_counts_trainable_and_frozen_parameters(vgg16, capsys):
 
 def test_freezing_below_a_layer_leaves_it_and_what_follows_trainable(vgg16):
     freeze_below(vgg16, "block5_conv1")
-    assert [layer.name for layer in vgg16.layers if layer.trainable] == ["block5_conv1", "block5_conv2", "block5_conv3", "block5_pool"]
+    assert [layer.name for layer in vgg16.layers if layer.trainable] == [
+        "block5_conv1",
+        "block5_conv2",
+        "block5_conv3",
+        "block5_pool",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -96,4 +117,6 @@ def test_stitching_shares_the_weights(vgg16):
     head = build_head((2, 2, 512), units=4, dropout=0, normalize=True, n_classes=2)
     classifier = stitch(vgg16, head, architecture(image_size=64))
     assert classifier.count_params() == vgg16.count_params() + head.count_params()
-    assert {id(v) for v in classifier.variables} == {id(v) for v in [*vgg16.variables, *head.variables]}
+    assert {id(v) for v in classifier.variables} == {
+        id(v) for v in [*vgg16.variables, *head.variables]
+    }

@@ -1,4 +1,5 @@
-"""The table of backbones: each network's sizes, cut, names, frozen statistics and weights, and what a wrong name is told."""
+"""The table of backbones: each network's sizes, cut, names, frozen statistics and weights, and what
+a wrong name is told."""
 
 import subprocess
 import sys
@@ -9,13 +10,21 @@ import numpy as np
 import pytest
 
 from tests.helpers.tiny_pipeline import ROOT
-from transfer.backbones.network import build_backbone, build_preprocessing, freeze_below, load_backbone, trainable_tail, with_preprocessing
+from transfer.backbones.network import (
+    build_backbone,
+    build_preprocessing,
+    freeze_below,
+    load_backbone,
+    trainable_tail,
+    with_preprocessing,
+)
 from transfer.backbones.registry import ARCHITECTURES, BackboneParams, image_side
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_weights
 from transfer.runtime.params import load_params
 
-# Parameters without the top as Keras's documentation and the lessons have them; shapes at the default size.
+# Parameters without the top as Keras's documentation and the lessons have them; shapes at the
+# default size.
 KNOWN = {
     "VGG16": (14_714_688, (4, 4, 512), (2, 2, 512)),
     "VGG19": (20_024_384, (4, 4, 512), (2, 2, 512)),
@@ -30,15 +39,23 @@ KNOWN = {
 
 def most_slow(*fast: str) -> list:
     """All names of the table; those that are not named here are for `make test-slow`."""
-    return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES]
+    return [
+        name if name in fast else pytest.param(name, marks=pytest.mark.slow)
+        for name in ARCHITECTURES
+    ]
 
 
 def of(name: str, **changes) -> BackboneParams:
-    return BackboneParams(**{"name": name, "image_size": None, "preprocessing": "imagenet", "unfreeze_from": None} | changes)
+    return BackboneParams(
+        **{"name": name, "image_size": None, "preprocessing": "imagenet", "unfreeze_from": None}
+        | changes
+    )
 
 
 def normalizations(backbone: keras.Model) -> list[keras.layers.Layer]:
-    return [layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    return [
+        layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)
+    ]
 
 
 @pytest.mark.parametrize("name", most_slow("VGG16", "VGG19", "MobileNetV3Large"))
@@ -60,7 +77,12 @@ def test_the_cut_stitched_is_the_whole_network_of_keras(name):
     whole.set_weights(backbone.get_weights())
     pixels = build_preprocessing(params)(images)
     np.testing.assert_allclose(features, whole.predict_on_batch(pixels), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(trainable_tail(backbone, params.unfreeze_from).predict_on_batch(at_cut), features, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        trainable_tail(backbone, params.unfreeze_from).predict_on_batch(at_cut),
+        features,
+        rtol=1e-5,
+        atol=1e-7,
+    )
 
 
 @pytest.mark.parametrize("name", most_slow("MobileNetV3Large"))
@@ -70,55 +92,106 @@ def test_batch_normalization_stays_in_inference_mode(name, frozen_below):
     backbone = build_backbone(name, params.image_size)
     freeze_below(backbone, None if frozen_below == "all" else params.unfreeze_from)
     before = [layer.get_weights() for layer in normalizations(backbone)]
-    backbone(np.random.default_rng(0).normal(size=(4, params.image_size, params.image_size, 3)).astype(np.float32), training=True)
+    backbone(
+        np.random.default_rng(0)
+        .normal(size=(4, params.image_size, params.image_size, 3))
+        .astype(np.float32),
+        training=True,
+    )
     for layer, weights in zip(normalizations(backbone), before, strict=True):
-        assert all(np.array_equal(a, b) for a, b in zip(layer.get_weights(), weights, strict=True)), layer.name
+        assert all(
+            np.array_equal(a, b) for a, b in zip(layer.get_weights(), weights, strict=True)
+        ), layer.name
     assert not any(layer.trainable_variables for layer in normalizations(backbone))
     assert bool(backbone.trainable_variables) == (frozen_below == "the cut")
 
 
-@pytest.mark.parametrize("name", ["MobileNetV3Large", pytest.param("InceptionV3", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["MobileNetV3Large", pytest.param("InceptionV3", marks=pytest.mark.slow)]
+)
 def test_layers_are_named_alike_whatever_was_built_before(name):
     size = image_side(name, None)
-    code = f"from transfer.backbones.network import build_backbone; print([o.name for o in build_backbone('{name}', {size}).operations])"
-    first = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    code = (
+        "from transfer.backbones.network import build_backbone; print([o.name for o in "
+        f"build_backbone('{name}', {size}).operations])"
+    )
+    first = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
     keras.layers.Activation("relu"), keras.layers.Conv2D(1, 1), keras.layers.ReLU()
-    assert str([operation.name for operation in build_backbone(name, size).operations]) == first.splitlines()[-1]
+    assert (
+        str([operation.name for operation in build_backbone(name, size).operations])
+        == first.splitlines()[-1]
+    )
 
 
 @pytest.mark.parametrize("name", most_slow("MobileNetV3Large"))
-@pytest.mark.parametrize("preprocessing", [pytest.param("imagenet", marks=pytest.mark.slow), "rescale"])
+@pytest.mark.parametrize(
+    "preprocessing", [pytest.param("imagenet", marks=pytest.mark.slow), "rescale"]
+)
 def test_weights_of_one_size_serve_any_other_and_any_preprocessing(name, preprocessing, tmp_path):
     small = build_backbone(name, ARCHITECTURES[name].smallest)
     write_weights(tmp_path / "backbone.weights.h5", small)
     loaded = load_backbone(of(name, preprocessing=preprocessing), tmp_path / "backbone.weights.h5")
-    assert all(np.array_equal(a, b) for a, b in zip(small.get_weights(), loaded.get_weights(), strict=True))
+    assert all(
+        np.array_equal(a, b) for a, b in zip(small.get_weights(), loaded.get_weights(), strict=True)
+    )
 
 
 def test_networks_that_scale_pixels_themselves_are_told_not_to_where_something_else_does(tmp_path):
     name, images = "MobileNetV3Large", np.full((1, 32, 32, 3), 51, np.float32)
     by_itself, told = build_backbone(name, 32), build_backbone(name, 32, includes_scaling=False)
     told.set_weights(by_itself.get_weights())
-    np.testing.assert_allclose(by_itself.predict_on_batch(images), told.predict_on_batch(images / 127.5 - 1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        by_itself.predict_on_batch(images),
+        told.predict_on_batch(images / 127.5 - 1),
+        rtol=1e-4,
+        atol=1e-6,
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"name": "VGG61"}, "backbone.name = 'VGG61': no such backbone; did you mean VGG19 or VGG16? There are VGG16, VGG19, Xception,"),
+        (
+            {"name": "VGG61"},
+            "backbone.name = 'VGG61': no such backbone; did you mean VGG19 or VGG16? There are "
+            "VGG16, VGG19, Xception,",
+        ),
         ({"name": "resnet50"}, "did you mean ResNet50"),
         ({"name": "efficientnetb0"}, "did you mean EfficientNetV2B0"),
         ({"name": "qqq"}, "backbone.name = 'qqq': no such backbone; There are"),
-        ({"name": "Xception", "image_size": 64}, "backbone.image_size = 64: Xception needs at least 71 pixels a side"),
-        ({"preprocessing": "own"}, "backbone.preprocessing = 'own': Input should be 'imagenet', 'rescale' or 'none'"),
-        ({"name": "own.keras"}, "backbone.image_size = null: say how many pixels a side the images for own.keras shall have"),
-        ({"name": "own.keras", "image_size": 32, "unfreeze_from": None}, "backbone.unfreeze_from = null: name the layer of own.keras"),
-        ({"name": "own.keras", "image_size": 32, "unfreeze_from": "c"}, "preprocessing = 'imagenet': how own.keras was trained is"),
+        (
+            {"name": "Xception", "image_size": 64},
+            "backbone.image_size = 64: Xception needs at least 71 pixels a side",
+        ),
+        (
+            {"preprocessing": "own"},
+            "backbone.preprocessing = 'own': Input should be 'imagenet', 'rescale' or 'none'",
+        ),
+        (
+            {"name": "own.keras"},
+            "backbone.image_size = null: say how many pixels a side the images for own.keras shall "
+            "have",
+        ),
+        (
+            {"name": "own.keras", "image_size": 32, "unfreeze_from": None},
+            "backbone.unfreeze_from = null: name the layer of own.keras",
+        ),
+        (
+            {"name": "own.keras", "image_size": 32, "unfreeze_from": "c"},
+            "preprocessing = 'imagenet': how own.keras was trained is",
+        ),
         ({"name": None}, "backbone.name = None: Input should be a valid string"),
     ],
 )
 def test_a_wrong_parameter_names_itself_its_value_and_what_there_is(changes, words, project):
-    section = {"name": "VGG16", "image_size": None, "preprocessing": "imagenet", "unfreeze_from": "block5_conv1"} | changes
+    section = {
+        "name": "VGG16",
+        "image_size": None,
+        "preprocessing": "imagenet",
+        "unfreeze_from": "block5_conv1",
+    } | changes
     Path("params.yaml").write_text(str({"backbone": section}).replace("None", "null"))
     with pytest.raises(PipelineError) as error:
         load_params(BackboneParams, "backbone")
@@ -128,7 +201,9 @@ def test_a_wrong_parameter_names_itself_its_value_and_what_there_is(changes, wor
 @pytest.mark.parametrize(
     ("name", "layer", "nearest"),
     [
-        pytest.param("ResNet50", "conv5_block1_2_conv", "conv5_block1_1_conv", marks=pytest.mark.slow),
+        pytest.param(
+            "ResNet50", "conv5_block1_2_conv", "conv5_block1_1_conv", marks=pytest.mark.slow
+        ),
         ("MobileNetV3Large", "expanded_conv_12_squeeze_excite_conv", "expanded_conv_12_"),
     ],
 )
@@ -140,5 +215,8 @@ def test_a_layer_that_some_paths_go_around_is_no_cut_and_the_nearest_is_named(na
 
 
 def test_a_layer_that_is_none_gets_the_list():
-    with pytest.raises(PipelineError, match="'block6': no such layer in vgg16; there are block1_conv1, .*block5_pool"):
+    with pytest.raises(
+        PipelineError,
+        match="'block6': no such layer in vgg16; there are block1_conv1, .*block5_pool",
+    ):
         trainable_tail(build_backbone("VGG16", 32), "block6")

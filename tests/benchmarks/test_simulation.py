@@ -13,7 +13,8 @@ from benchmarks.scale_study.simulated_map import Costs, Trouble, play, simulate
     ("driver", "in_flight", "seconds"),
     [
         (0.0, 2, 10),
-        (0.2, 2, 10 + 0.2),  # hidden behind the worker, but for the first that is sent and the last that is taken
+        # hidden behind the worker, but for the first that is sent and the last that is taken
+        (0.2, 2, 10 + 0.2),
         (0.2, 1, 10 * 1.2),  # the worker waits for each
     ],
 )
@@ -33,14 +34,16 @@ def test_the_driver_is_the_limit(driver, a_worker):
 
 
 def test_a_lost_node():
-    """At 2.5 the second of two nodes ends, which has two batches; the first does its own two before it takes these, one by one."""
+    """At 2.5 the second of two nodes ends, which has two batches; the first does its own two before
+    it takes these, one by one."""
     outcome = play(10, 2, 1, Costs([1.0], 0), Trouble(losses=[(2.5, 1)], is_replaced=False))
     assert outcome.seconds == 8
     assert outcome.begun == 10 + 1  # the lost one that was begun
 
 
 def test_a_replaced_node():
-    """Both lost ones are done from 4 to 5, each alone; two are left then, and both go to the first, whose end is known first."""
+    """Both lost ones are done from 4 to 5, each alone; two are left then, and both go to the first,
+    whose end is known first."""
     outcome = play(10, 2, 1, Costs([1.0], 0, detect=0.5, restart=1), Trouble(losses=[(2.5, 1)]))
     assert (outcome.seconds, outcome.begun) == (7, 11)
 
@@ -48,13 +51,18 @@ def test_a_replaced_node():
 def test_what_was_lost_is_done_alone_before_all_else():
     """Its worker has one batch at a time until it is done, so it waits for the driver after it."""
     costs = Costs([1.0], 0.2, detect=0, restart=0)
-    assert simulate(4, 1, 1, costs, Trouble(losses=[(0.5, 0)])) == pytest.approx(0.5 + 2 * (0.1 + 1 + 0.1) + 0.1 + 2 + 0.1)
+    assert simulate(4, 1, 1, costs, Trouble(losses=[(0.5, 0)])) == pytest.approx(
+        0.5 + 2 * (0.1 + 1 + 0.1) + 0.1 + 2 + 0.1
+    )
 
 
 def test_what_was_lost_waits_for_an_idle_worker():
-    """The first worker takes nothing from 1.1, when it has done one of its two, until 2.2, when the other is taken."""
+    """The first worker takes nothing from 1.1, when it has done one of its two, until 2.2, when the
+    other is taken."""
     trouble = Trouble(losses=[(0.5, 1)], is_replaced=False)
-    assert simulate(4, 2, 1, Costs([1.0], 0.2, detect=0), trouble) == pytest.approx(2.2 + 2 * (0.1 + 1 + 0.1))
+    assert simulate(4, 2, 1, Costs([1.0], 0.2, detect=0), trouble) == pytest.approx(
+        2.2 + 2 * (0.1 + 1 + 0.1)
+    )
 
 
 def test_what_is_lost_twice_is_done_image_by_image():
@@ -67,7 +75,10 @@ def test_what_is_lost_twice_is_done_image_by_image():
 
 def test_a_node_that_ends_twice_brings_no_more_workers_than_it_had():
     costs = Costs([1.0], 0, detect=1, restart=1)
-    once, twice = (simulate(60, 1, 2, costs, Trouble(losses=losses)) for losses in ([(5, 0)], [(5, 0), (5.5, 0)]))
+    once, twice = (
+        simulate(60, 1, 2, costs, Trouble(losses=losses))
+        for losses in ([(5, 0)], [(5, 0), (5.5, 0)])
+    )
     assert once == twice
 
 
@@ -83,13 +94,18 @@ def test_stragglers_cost_their_mean():
 
 def test_a_slow_worker_gets_less():
     """Nine and a tenth of one: the others take what it does not."""
-    assert simulate(9100, 10, 1, Costs([1.0], 0), Trouble(slow_workers=0.1, slow_factor=10)) == pytest.approx(1000, rel=0.02)
+    assert simulate(
+        9100, 10, 1, Costs([1.0], 0), Trouble(slow_workers=0.1, slow_factor=10)
+    ) == pytest.approx(1000, rel=0.02)
 
 
 def test_copies_shorten_the_end():
     slow = Trouble(slow_workers=0.5, slow_factor=100)
     assert simulate(4, 2, 1, Costs([1.0], 0), slow) == 200  # two went to each at once
-    assert simulate(4, 2, 1, Costs([1.0], 0), Trouble(slow_workers=0.5, slow_factor=100, copies=True)) == 4
+    assert (
+        simulate(4, 2, 1, Costs([1.0], 0), Trouble(slow_workers=0.5, slow_factor=100, copies=True))
+        == 4
+    )
 
 
 @pytest.mark.parametrize("copies", [False, True])
@@ -103,7 +119,14 @@ def test_every_batch_once(copies):
 
 def test_the_seed_decides():
     def seconds(seed: int) -> float:
-        return simulate(500, 7, 1, Costs([0.1, 0.3, 0.4], 0.01), Trouble(slow_share=0.1, slow_factor=3), seed=seed)
+        return simulate(
+            500,
+            7,
+            1,
+            Costs([0.1, 0.3, 0.4], 0.01),
+            Trouble(slow_share=0.1, slow_factor=3),
+            seed=seed,
+        )
 
     assert seconds(0) == seconds(0) != seconds(1)
 
@@ -111,5 +134,7 @@ def test_the_seed_decides():
 def test_losses_come_at_their_rate():
     losses = simulation.draw_losses(nodes=100, rate=2, until=36_000, seed=0)
     assert len(losses) == pytest.approx(100 * 2 * 10, rel=0.1)
-    assert losses == sorted(losses) == simulation.draw_losses(nodes=100, rate=2, until=36_000, seed=0)
+    assert (
+        losses == sorted(losses) == simulation.draw_losses(nodes=100, rate=2, until=36_000, seed=0)
+    )
     assert np.unique([node for _, node in losses]).tolist() == list(range(100))

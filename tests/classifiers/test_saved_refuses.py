@@ -1,4 +1,5 @@
-"""Classifiers on disk that were made to do harm: nothing in them is run, and no other file is read."""
+"""Classifiers on disk that were made to do harm: nothing in them is run, and no other file is
+read."""
 
 import base64
 import json
@@ -19,7 +20,12 @@ from transfer.runtime.errors import PipelineError
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     head = build_head((1, 1, 4), units=3, dropout=0.5, normalize=False, n_classes=3)
-    save_classifier("head", Classifier(head, "features", ["a", "b", "c"], 3), pd.DataFrame({"loss": [1.0]}), tmp_path)
+    save_classifier(
+        "head",
+        Classifier(head, "features", ["a", "b", "c"], 3),
+        pd.DataFrame({"loss": [1.0]}),
+        tmp_path,
+    )
     return tmp_path
 
 
@@ -38,10 +44,18 @@ def code_of(function: Callable) -> dict:
 @pytest.mark.parametrize(
     "layer",
     [
-        {"class_name": "Lambda", "module": "keras.layers", "config": {"function": code_of(lambda x: __import__("os").mkdir("ran"))}},
+        {
+            "class_name": "Lambda",
+            "module": "keras.layers",
+            "config": {"function": code_of(lambda x: __import__("os").mkdir("ran"))},
+        },
         {"class_name": "mkdir", "module": "os", "config": {"path": "ran"}},
         {"class_name": "function", "module": "os", "config": "mkdir"},
-        {"class_name": "get_file", "module": "keras.utils", "config": {"origin": "file:///etc/hostname"}},
+        {
+            "class_name": "get_file",
+            "module": "keras.utils",
+            "config": {"origin": "file:///etc/hostname"},
+        },
         {"class_name": "TestCase", "module": "test_that_was_never_imported", "config": {}},
     ],
 )
@@ -60,11 +74,22 @@ def test_a_description_that_holds_code_is_refused_and_not_run(folder, monkeypatc
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"takes": "all"}, {"takes": []}, {"epoch": "3"}, {"epoch": None}, {"class_names": "ab"}, {"class_names": [1]}, {"model": []}],
+    [
+        {"takes": "all"},
+        {"takes": []},
+        {"epoch": "3"},
+        {"epoch": None},
+        {"class_names": "ab"},
+        {"class_names": [1]},
+        {"model": []},
+    ],
 )
 def test_a_description_that_no_stage_writes_is_refused(folder, wrong):
     change_description(folder, lambda description: description.update(wrong))
-    with pytest.raises(PipelineError, match=r"head\.json and head\.weights\.h5 are damaged or do not belong together"):
+    with pytest.raises(
+        PipelineError,
+        match=r"head\.json and head\.weights\.h5 are damaged or do not belong together",
+    ):
         load_classifier("head", folder)
 
 
@@ -81,7 +106,9 @@ def test_a_model_larger_than_its_weights_is_refused_before_memory_is_taken(folde
         logits["config"]["units"] = 10**12
 
     change_description(folder, grow)
-    with pytest.raises(PipelineError, match="a model of [0-9,]{15,} numbers, and [0-9,]+ bytes of weights"):
+    with pytest.raises(
+        PipelineError, match="a model of [0-9,]{15,} numbers, and [0-9,]+ bytes of weights"
+    ):
         load_classifier("head", folder)
 
 
@@ -90,13 +117,17 @@ def test_weights_that_lie_in_another_file_are_refused(folder, kind):
     (folder / "secret").write_bytes(bytes(1000))
     with h5py.File(folder / "head.weights.h5", "r+") as file:
         names: list[str] = []
-        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        file.visititems(
+            lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
+        )
         shape = file[names[0]].shape
         del file[names[0]]
         if kind == "link":
             file[names[0]] = h5py.ExternalLink(str(folder / "other.h5"), "/secret")
         else:
-            file.create_dataset(names[0], shape, "u1", external=[(str(folder / "secret"), 0, h5py.h5f.UNLIMITED)])
+            file.create_dataset(
+                names[0], shape, "u1", external=[(str(folder / "secret"), 0, h5py.h5f.UNLIMITED)]
+            )
     with h5py.File(folder / "other.h5", "w") as other:
         other["secret"] = np.zeros(shape, np.float32)
     with pytest.raises(PipelineError, match="Not allowed: H5 file with"):
@@ -107,7 +138,9 @@ def test_weights_that_lack_any_part_are_refused(folder):
     whole = (folder / "head.weights.h5").read_bytes()
     names: list[str] = []
     with h5py.File(folder / "head.weights.h5") as file:
-        file.visititems(lambda name, _: names.append(name) if name.startswith("layers/dense") else None)
+        file.visititems(
+            lambda name, _: names.append(name) if name.startswith("layers/dense") else None
+        )
     assert len(names) == 8, "two layers, each with a group of a kernel and a bias"
     for name in names:
         (folder / "head.weights.h5").write_bytes(whole)

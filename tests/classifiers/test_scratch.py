@@ -9,15 +9,32 @@ from transfer.classifiers.saved import is_skipped, load_classifier, save_skipped
 from transfer.classifiers.scratch import build_small_network
 from transfer.runtime.errors import PipelineError
 
-AUGMENT = AugmentParams(rotation=40, width_shift=0.2, height_shift=0.2, shear=11.5, zoom=0.2, horizontal_flip=True, seed=3, views=4)
+AUGMENT = AugmentParams(
+    rotation=40,
+    width_shift=0.2,
+    height_shift=0.2,
+    shear=11.5,
+    zoom=0.2,
+    horizontal_flip=True,
+    seed=3,
+    views=4,
+)
 
 
 def test_it_has_the_layers_and_parameters_of_its_source():
     network = build_small_network(64, 64, 0.5, 2)
-    assert [layer.name for layer in network.layers if layer.weights] == ["conv1", "conv2", "conv3", "hidden", "logits"]
+    assert [layer.name for layer in network.layers if layer.weights] == [
+        "conv1",
+        "conv2",
+        "conv3",
+        "hidden",
+        "logits",
+    ]
     convolutions = 3 * 3 * 3 * 32 + 32, 3 * 3 * 32 * 32 + 32, 3 * 3 * 32 * 64 + 64
-    assert network.count_params() == sum(convolutions) + 6 * 6 * 64 * 64 + 64 + 64 + 1  # 64 pixels come to 62, 31, 29, 14, 12, 6
-    assert build_small_network(150, 64, 0.5, 2).count_params() == 1_212_513  # the source has 150 pixels
+    # 64 pixels come to 62, 31, 29, 14, 12, 6
+    assert network.count_params() == sum(convolutions) + 6 * 6 * 64 * 64 + 64 + 64 + 1
+    # the source has 150 pixels
+    assert build_small_network(150, 64, 0.5, 2).count_params() == 1_212_513
 
 
 @pytest.mark.parametrize(("n_classes", "n_logits", "n_layers"), [(2, 1, 12), (5, 5, 12)])
@@ -25,26 +42,36 @@ def test_two_classes_have_one_logit(n_classes, n_logits, n_layers):
     network = build_small_network(32, 8, 0.5, n_classes)
     assert network.output_shape == (None, n_logits)
     assert len(network.layers) == n_layers
-    assert len(build_small_network(32, 8, 0, n_classes).layers) == n_layers - 1  # no dropout, no layer of it
+    # no dropout, no layer of it
+    assert len(build_small_network(32, 8, 0, n_classes).layers) == n_layers - 1
 
 
 def test_pixels_come_to_the_first_convolution_as_shares_of_255():
     network = build_small_network(32, 8, 0, 2)
-    assert np.asarray(network.get_layer("rescale")(np.full((1, 32, 32, 3), 255.0))).tolist() == np.ones((1, 32, 32, 3)).tolist()
+    assert (
+        np.asarray(network.get_layer("rescale")(np.full((1, 32, 32, 3), 255.0))).tolist()
+        == np.ones((1, 32, 32, 3)).tolist()
+    )
 
 
 def test_a_view_is_what_augment_draws_of_each_image():
     images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
     drawn = View(images, 2, AUGMENT)[np.array([4, 1])]
     assert drawn.dtype == np.float32
-    assert np.array_equal(drawn, [draw_view(images[4], 2, AUGMENT), draw_view(images[1], 2, AUGMENT)])
+    assert np.array_equal(
+        drawn, [draw_view(images[4], 2, AUGMENT), draw_view(images[1], 2, AUGMENT)]
+    )
 
 
 def test_a_skipped_model_is_no_model_but_says_why(tmp_path):
     save_skipped("scratch", "train_scratch.skip is true", tmp_path)
     assert is_skipped("scratch", tmp_path)
-    assert (tmp_path / "scratch_history.csv").read_text() == "epoch,loss,accuracy,val_loss,val_accuracy\n"
-    with pytest.raises(PipelineError, match="scratch.json: it was skipped, so there is no such model"):
+    assert (
+        tmp_path / "scratch_history.csv"
+    ).read_text() == "epoch,loss,accuracy,val_loss,val_accuracy\n"
+    with pytest.raises(
+        PipelineError, match="scratch.json: it was skipped, so there is no such model"
+    ):
         load_classifier("scratch", tmp_path)
 
 

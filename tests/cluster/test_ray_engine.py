@@ -1,4 +1,5 @@
-"""A real Ray cluster of several nodes on this machine: what it gives, what it survives, and what it says."""
+"""A real Ray cluster of several nodes on this machine: what it gives, what it survives, and what it
+says."""
 
 import os
 import subprocess
@@ -27,10 +28,22 @@ class Counting:
     """tests/helpers/counting.py as a process."""
 
     def __init__(self, address: str, items: int = N, *deadly: int, timeout: float = 60):
-        words = [sys.executable, "-c", "import sys, counting; counting.main(*sys.argv[1:])", address, str(items), str(timeout)]
-        environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests/helpers'}", "PYTHONUNBUFFERED": "1"}
+        words = [
+            sys.executable,
+            "-c",
+            "import sys, counting; counting.main(*sys.argv[1:])",
+            address,
+            str(items),
+            str(timeout),
+        ]
+        environment = os.environ | {
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests/helpers'}",
+            "PYTHONUNBUFFERED": "1",
+        }
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        self.process = subprocess.Popen([*words, *map(str, deadly)], env=environment, text=True, **pipes)
+        self.process = subprocess.Popen(
+            [*words, *map(str, deadly)], env=environment, text=True, **pipes
+        )
         self._lines: list[str] = []
 
     def wait_for(self, lines: int) -> None:
@@ -108,7 +121,10 @@ def test_a_cluster_without_nodes_ends_in_a_sentence_after_the_timeout():
         counting.wait_for(10)
         node.kill()
         assert "no node was left to work on the cluster" in (said := counting.refusal())
-        assert "resources.timeout = 9 s; what was computed is kept: start nodes and run `dvc repro`" in said
+        assert (
+            "resources.timeout = 9 s; what was computed is kept: start nodes and run `dvc repro`"
+            in said
+        )
         assert nodes.head.processes()
 
 

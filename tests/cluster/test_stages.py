@@ -1,4 +1,5 @@
-"""The stages on a real Ray cluster: the bytes that this machine makes alone, and errors before work starts."""
+"""The stages on a real Ray cluster: the bytes that this machine makes alone, and errors before work
+starts."""
 
 import shutil
 import sys
@@ -16,9 +17,18 @@ from transfer.runtime.errors import PipelineError
 from transfer.runtime.resource_params import ResourceParams
 
 MADE = {
-    "split": ["data/split/manifest.csv", "data/split/rejected.csv", "data/split/duplicates.csv", "data/split/hashes.csv"],
+    "split": [
+        "data/split/manifest.csv",
+        "data/split/rejected.csv",
+        "data/split/duplicates.csv",
+        "data/split/hashes.csv",
+    ],
     "decode": [f"data/images/{split}.npy" for split in ("train", "validation", "test")],
-    "extract": [f"data/features/{split}{cut}.npy" for split in ("train", "validation", "test") for cut in ("", "_cut")],
+    "extract": [
+        f"data/features/{split}{cut}.npy"
+        for split in ("train", "validation", "test")
+        for cut in ("", "_cut")
+    ],
     "augment": ["data/views/train.npy", "data/views/train_cut.npy"],
 }
 
@@ -34,7 +44,8 @@ def two_nodes():
 
 @pytest.fixture
 def bare(base, project) -> Path:
-    """The reproduced world's project with its images and weights, and nothing that a map has made."""
+    """The reproduced world's project with its images and weights, and nothing that a map has
+    made."""
     for name in ("stages", "transfer", "images"):
         (project / name).symlink_to(base / name)
     for name in ("params.yaml", "dvc.yaml"):
@@ -74,7 +85,9 @@ def test_every_map_gives_the_bytes_that_this_machine_makes_alone(base, bare, two
 
 
 @pytest.mark.slow
-def test_an_image_that_ends_its_worker_is_rejected_and_the_others_are_split_as_without_it(base, bare, tmp_path):
+def test_an_image_that_ends_its_worker_is_rejected_and_the_others_are_split_as_without_it(
+    base, bare, tmp_path
+):
     """The nodes' Pillow breaks at one image, as a decoder does that has a bug."""
     patched = tmp_path / "patched"
     patched.mkdir()
@@ -85,7 +98,8 @@ def test_an_image_that_ends_its_worker_is_rejected_and_the_others_are_split_as_w
         "import PIL.Image\n"
         f"deadly, plain = open({str(deadly)!r}, 'rb').read(), PIL.Image.open\n"
         "def deadly_open(file, *rest, **named):\n"
-        "    return os.kill(os.getpid(), signal.SIGSEGV) if file.getvalue() == deadly else plain(file, *rest, **named)\n"
+        "    return os.kill(os.getpid(), signal.SIGSEGV) if file.getvalue() == deadly else "
+        "plain(file, *rest, **named)\n"
         "PIL.Image.open = deadly_open\n"
     )
     (bare / "images").unlink()
@@ -96,14 +110,21 @@ def test_an_image_that_ends_its_worker_is_rejected_and_the_others_are_split_as_w
         use_cluster(bare, nodes.address)
         run_stage(bare, "split")
     reason = "it ended the process that decoded it, 3 times"
-    assert (bare / "data/split/rejected.csv").read_text() == f'path,reason\na/deadly.png,"{reason}"\n'
-    assert (bare / "data/split/manifest.csv").read_bytes() == (base / "data/split/manifest.csv").read_bytes()
+    assert (
+        bare / "data/split/rejected.csv"
+    ).read_text() == f'path,reason\na/deadly.png,"{reason}"\n'
+    assert (bare / "data/split/manifest.csv").read_bytes() == (
+        base / "data/split/manifest.csv"
+    ).read_bytes()
 
 
 def test_an_address_where_nothing_answers_is_refused_at_once(bare):
     use_cluster(bare, "127.0.0.1:1")
     started = time.monotonic()
-    assert "split: resources.address = '127.0.0.1:1': nothing answers there; is the head up (`ray start --head`)" in refusal(bare, "split")
+    assert (
+        "split: resources.address = '127.0.0.1:1': nothing answers there; is the head up (`ray "
+        "start --head`)" in refusal(bare, "split")
+    )
     assert time.monotonic() - started < 20
     assert not (bare / "data/split").exists()
 
@@ -115,7 +136,10 @@ def test_an_address_that_is_none_is_refused(bare):
 
 def test_a_machine_outside_of_the_cluster_is_told_how_to_join(monkeypatch, two_nodes):
     monkeypatch.setattr(psutil, "process_iter", lambda *_: iter(()))
-    with pytest.raises(PipelineError, match=r"no node of that cluster; make it one .* `ray start --address=\S+ --num-cpus=0`"):
+    with pytest.raises(
+        PipelineError,
+        match=r"no node of that cluster; make it one .* `ray start --address=\S+ --num-cpus=0`",
+    ):
         joining.Cluster(cluster_params(two_nodes.address))
 
 
@@ -124,13 +148,22 @@ def test_who_has_another_token_is_not_let_in(bare, two_nodes, monkeypatch):
     """Ray tries for twenty seconds."""
     monkeypatch.setenv("RAY_AUTH_TOKEN", 64 * "0")
     use_cluster(bare, two_nodes.address)
-    assert "the head answers and does not let this machine in; is the token the cluster's (RAY_AUTH_TOKEN" in refusal(bare, "split")
+    assert (
+        "the head answers and does not let this machine in; is the token the cluster's "
+        "(RAY_AUTH_TOKEN" in refusal(bare, "split")
+    )
 
 
 def test_ray_that_is_not_installed_is_named_with_its_lock(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
-        pytest.raises(PipelineError, match=r"Ray is not installed; pip install --no-deps --require-hashes -r requirements-ray\.txt"),
+        pytest.raises(
+            PipelineError,
+            match=(
+                r"Ray is not installed; pip install --no-deps --require-hashes -r "
+                r"requirements-ray\.txt"
+            ),
+        ),
         RayEngine(cluster_params("127.0.0.1:1"), []).start(None),
     ):
         pass
@@ -143,8 +176,17 @@ def cluster_params(address: str) -> ResourceParams:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("compute.device", "gpu", "= 'gpu': no node of the cluster at {} has a GPU (its 3 nodes have 0, 0, 0); set auto or cpu"),
-        ("resources.worker_cpus", 2, "= 2: no node of the cluster at {} has so many CPUs (its 3 nodes have "),
+        (
+            "compute.device",
+            "gpu",
+            "= 'gpu': no node of the cluster at {} has a GPU (its 3 nodes have 0, 0, 0); set auto "
+            "or cpu",
+        ),
+        (
+            "resources.worker_cpus",
+            2,
+            "= 2: no node of the cluster at {} has so many CPUs (its 3 nodes have ",
+        ),
     ],
 )
 def test_what_the_cluster_lacks_is_said_before_work_starts(base, bare, two_nodes, key, value, said):

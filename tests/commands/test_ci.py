@@ -32,11 +32,23 @@ def folder(tmp_path) -> Path:
 
 @pytest.mark.parametrize(
     ("reason", "verdict", "status", "processes"),
-    [("no sea here", "allowed", 0, []), ("a comment", "NOT ALLOWED by allowed_skips.txt", 1, ["--numprocesses", "1"])],
+    [
+        ("no sea here", "allowed", 0, []),
+        ("a comment", "NOT ALLOWED by allowed_skips.txt", 1, ["--numprocesses", "1"]),
+    ],
 )
 def test_a_reason_that_is_not_on_the_list_fails_the_run(folder, reason, verdict, status, processes):
     (folder / "tests/test_it.py").write_text(TESTS.format(reason=reason))
-    words = [sys.executable, "-m", "pytest", "-p", "tests.helpers.skips", "-p", "no:cacheprovider", *processes]
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "tests.helpers.skips",
+        "-p",
+        "no:cacheprovider",
+        *processes,
+    ]
     finished = subprocess.run(words, cwd=folder, capture_output=True, text=True)
     assert f"tests/test_it.py::test_that_is_skipped: {reason} ({verdict})" in finished.stdout
     assert "1 passed, 1 skipped" in finished.stdout
@@ -44,7 +56,8 @@ def test_a_reason_that_is_not_on_the_list_fails_the_run(folder, reason, verdict,
 
 
 def programs(folder: Path, *names: str, **scripts: str) -> str:
-    """A PATH with these programs of the machine's, and with those that the test gives as scripts."""
+    """A PATH with these programs of the machine's, and with those that the test gives as
+    scripts."""
     folder.mkdir()
     for name in names:
         (folder / name).symlink_to(shutil.which(name))
@@ -60,24 +73,33 @@ def run_ci(folder: Path, path: str) -> subprocess.CompletedProcess:
     shutil.copy(REPOSITORY / ".ci/run", folder / ".ci")
     words = [shutil.which("bash"), ".ci/run"]
     variables = os.environ | {"PATH": path}
-    return subprocess.run(words, cwd=folder, env=variables, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        words, cwd=folder, env=variables, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
 
 
 MAKE = 'echo "make $@"'
 
 
 def test_ci_runs_both_commands_and_says_what_it_cannot_install(tmp_path):
-    path = programs(tmp_path / "bin", "dirname", id="echo 1000", make=MAKE, chromedriver="", sshd="", setpriv="")
+    path = programs(
+        tmp_path / "bin", "dirname", id="echo 1000", make=MAKE, chromedriver="", sshd="", setpriv=""
+    )
     finished = run_ci(tmp_path, path)
     assert finished.returncode == 0, finished.stderr
     said = finished.stdout.splitlines()
-    assert said[0] == "CI: not installed, and only root with apt could install it: chromium; tests that need it are skipped"
+    assert said[0] == (
+        "CI: not installed, and only root with apt could install it: chromium; tests that need "
+        "it are skipped"
+    )
     assert said[1:] == ["make run", "make test TEST_OPTIONS="]
 
 
 def test_ci_installs_what_is_missing_once_and_then_allows_no_skip(tmp_path):
     apt = f'echo "apt-get $@" >> {tmp_path}/asked'
-    path = programs(tmp_path / "bin", "dirname", id="echo 0", make=MAKE, apt_get=apt, setpriv="", sshd="")
+    path = programs(
+        tmp_path / "bin", "dirname", id="echo 0", make=MAKE, apt_get=apt, setpriv="", sshd=""
+    )
     finished = run_ci(tmp_path, path)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.splitlines() == [
@@ -86,7 +108,10 @@ def test_ci_installs_what_is_missing_once_and_then_allows_no_skip(tmp_path):
         "make test TEST_OPTIONS=-p tests.helpers.skips",
     ]
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert asked == ["apt-get update -qq", "apt-get install -qq --yes --no-install-recommends chromium chromium-driver"]
+    assert asked == [
+        "apt-get update -qq",
+        "apt-get install -qq --yes --no-install-recommends chromium chromium-driver",
+    ]
 
 
 @pytest.mark.parametrize("failing", ["make", "apt_get"])

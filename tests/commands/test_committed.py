@@ -1,4 +1,5 @@
-"""The line that `make run` ends with: how many outputs are the bytes of the commit, and why others are not."""
+"""The line that `make run` ends with: how many outputs are the bytes of the commit, and why others
+are not."""
 
 import copy
 from pathlib import Path
@@ -17,7 +18,9 @@ def entry(path: str, md5: str) -> dict:
     return {"path": path, "hash": "md5", "md5": md5, "size": 1}
 
 
-def stage(name: str, deps: dict[str, str], outs: dict[str, str], params: dict, pins: dict[str, str]) -> dict:
+def stage(
+    name: str, deps: dict[str, str], outs: dict[str, str], params: dict, pins: dict[str, str]
+) -> dict:
     return {
         "cmd": f"python -m stages.{name}",
         "deps": [entry(path, md5) for path, md5 in {**deps, f"stages/{name}.py": "c0de"}.items()],
@@ -27,41 +30,70 @@ def stage(name: str, deps: dict[str, str], outs: dict[str, str], params: dict, p
 
 
 COMMITTED = {
-    "split": stage("split", {"images": "11"}, {"manifest.csv": "22"}, {"split": {"seed": 0}}, {"pillow": "13.0.0"}),
-    "extract": stage("extract", {"manifest.csv": "22"}, {"features.npy": "33", "cut.npy": "34"}, {}, {"keras": "3.15.1"}),
-    "train": stage("train", {"features.npy": "33"}, {"model.h5": "44"}, {"train.units": 256}, {"keras": "3.15.1"}),
+    "split": stage(
+        "split",
+        {"images": "11"},
+        {"manifest.csv": "22"},
+        {"split": {"seed": 0}},
+        {"pillow": "13.0.0"},
+    ),
+    "extract": stage(
+        "extract",
+        {"manifest.csv": "22"},
+        {"features.npy": "33", "cut.npy": "34"},
+        {},
+        {"keras": "3.15.1"},
+    ),
+    "train": stage(
+        "train",
+        {"features.npy": "33"},
+        {"model.h5": "44"},
+        {"train.units": 256},
+        {"keras": "3.15.1"},
+    ),
     "report": stage("report", {"model.h5": "44"}, {"report.html": "55"}, {}, {"jinja2": "3.1.6"}),
 }
 
 
 def changed(outs: dict[str, str], **params: object) -> dict[str, dict]:
-    """The committed stages with other hashes of these outputs, wherever they are named, and parameters of `train`."""
+    """The committed stages with other hashes of these outputs, wherever they are named, and
+    parameters of `train`."""
     stages = copy.deepcopy(COMMITTED)
     for one in stages.values():
         for each in [*one["deps"], *one["outs"]]:
             each["md5"] = outs.get(each["path"], each["md5"])
-    stages["train"]["params"]["params.yaml"] |= {f"train.{name}": value for name, value in params.items()}
+    stages["train"]["params"]["params.yaml"] |= {
+        f"train.{name}": value for name, value in params.items()
+    }
     return stages
 
 
 def test_all_are_the_commits():
-    assert say(COMMITTED, COMMITTED, MACHINE) == "All 5 outputs are the bytes of the commit (dvc.lock in HEAD)."
+    assert (
+        say(COMMITTED, COMMITTED, MACHINE)
+        == "All 5 outputs are the bytes of the commit (dvc.lock in HEAD)."
+    )
 
 
 def test_another_processor_is_named_where_nothing_else_has_changed():
     """The report is made from the model, whose bits are others: that is the machine's doing too."""
     said = say(changed({"model.h5": "45", "report.html": "56"}), COMMITTED, MACHINE)
     assert said == (
-        "3 of 5 outputs are the bytes of the commit (dvc.lock in HEAD); not model.h5 and report.html: all that they are made from is the "
-        "commit's, so this machine computes other last bits: Some processor (avx avx2), Python 3.11.2."
+        "3 of 5 outputs are the bytes of the commit (dvc.lock in HEAD); not model.h5 and "
+        "report.html: all that they are made from is the "
+        "commit's, so this machine computes other last bits: Some processor (avx avx2), Python "
+        "3.11.2."
     )
     assert "\n" not in said
 
 
 def test_a_changed_parameter_is_named_and_the_machine_is_not():
-    said = say(changed({"model.h5": "45", "report.html": "56"}, units=6, rate=0.1), COMMITTED, MACHINE)
+    said = say(
+        changed({"model.h5": "45", "report.html": "56"}, units=6, rate=0.1), COMMITTED, MACHINE
+    )
     assert said == (
-        "3 of 5 outputs are the bytes of the commit (dvc.lock in HEAD); not model.h5 and report.html: train.units is 6 in params.yaml, "
+        "3 of 5 outputs are the bytes of the commit (dvc.lock in HEAD); not model.h5 and "
+        "report.html: train.units is 6 in params.yaml, "
         "256 in the commit and train.rate is 0.1 in params.yaml, absent in the commit."
     )
 
@@ -71,14 +103,19 @@ def test_a_parameter_of_several_stages_is_named_once():
     for content, units in ((stages, 6), (committed, 256)):
         for name in ("train", "report"):
             content[name]["params"]["params.yaml"] = {"train": {"units": units}}
-    assert say(stages, committed, MACHINE).endswith("; not model.h5 and report.html: train.units is 6 in params.yaml, 256 in the commit.")
+    assert say(stages, committed, MACHINE).endswith(
+        "; not model.h5 and report.html: train.units is 6 in params.yaml, 256 in the commit."
+    )
 
 
 def test_both_are_told_apart():
     """The features differ by the processor; the model has another parameter besides."""
     said = say(changed({"cut.npy": "35", "model.h5": "45"}, units=6), COMMITTED, MACHINE)
     assert said.startswith("3 of 5 outputs ")
-    assert "; not cut.npy: all that they are made from is the commit's, so this machine computes" in said
+    assert (
+        "; not cut.npy: all that they are made from is the commit's, so this machine computes"
+        in said
+    )
     assert "; not model.h5: train.units is 6 in params.yaml, 256 in the commit." in said
 
 
@@ -87,7 +124,9 @@ def test_a_parameter_that_changed_no_byte_is_not_blamed():
     stages = changed({"model.h5": "45"})
     stages["split"]["params"]["params.yaml"]["split"]["seed"] = 1
     assert [*causes("train", stages, COMMITTED)] == []
-    assert [*causes("split", stages, COMMITTED)] == ["split.seed is 1 in params.yaml, 0 in the commit"]
+    assert [*causes("split", stages, COMMITTED)] == [
+        "split.seed is 1 in params.yaml, 0 in the commit"
+    ]
 
 
 def test_causes_are_followed_through_the_outputs_that_differ():
@@ -125,7 +164,10 @@ def other_command(stages: dict) -> str:
     return "the command of train changed"
 
 
-@pytest.mark.parametrize("change", [other_pin, no_pins_before, other_code, new_dependency, dropped_dependency, other_command])
+@pytest.mark.parametrize(
+    "change",
+    [other_pin, no_pins_before, other_code, new_dependency, dropped_dependency, other_command],
+)
 def test_whatever_a_person_may_change_is_named(change):
     stages = changed({"model.h5": "45"})
     expected = change(stages)
@@ -139,7 +181,8 @@ def test_a_new_stage_and_one_that_is_gone_are_named():
     stages["learn"]["outs"] = [entry("learned.h5", "66")]
     said = say(stages, COMMITTED, MACHINE)
     assert said == (
-        "4 of 5 outputs are the bytes of the commit (dvc.lock in HEAD); not learned.h5: learn is not in the commit; "
+        "4 of 5 outputs are the bytes of the commit (dvc.lock in HEAD); not learned.h5: learn is "
+        "not in the commit; "
         "not model.h5: no stage makes them any more."
     )
 
@@ -167,7 +210,9 @@ def test_the_commits_lock_is_read_also_in_a_folder_of_the_repository(repository,
     inner = repository / "inner"
     inner.mkdir()
     monkeypatch.chdir(inner)
-    with pytest.raises(NoCommitError, match=r"git says: path 'inner/dvc\.lock' does not exist in 'HEAD'"):
+    with pytest.raises(
+        NoCommitError, match=r"git says: path 'inner/dvc\.lock' does not exist in 'HEAD'"
+    ):
         read_committed()
     (inner / "dvc.lock").write_text("stages: {split: {}}")
     call("git", "add", "dvc.lock", cwd=inner)
@@ -200,7 +245,10 @@ def no_lock(project: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize("way", [no_git, no_repository, no_commit, no_lock])
 def test_where_there_is_nothing_to_compare_with_the_line_says_why(repository, monkeypatch, way):
     reason = way(repository, monkeypatch)
-    assert run.say_of_commit() == f"Whether the outputs are the bytes of a commit is not known: {reason}."
+    assert (
+        run.say_of_commit()
+        == f"Whether the outputs are the bytes of a commit is not known: {reason}."
+    )
 
 
 @pytest.mark.parametrize("content", ["stages: [", "- 1", "{}", ""])
@@ -212,11 +260,18 @@ def test_a_committed_lock_that_is_damaged_is_said_to_be(repository, content):
 
 
 def test_the_line_names_this_machine(repository, monkeypatch):
-    environment = {"processor": "Some", "instructions": ["avx", "avx2"], "python": "3.11.2", "variables": {"KERAS_BACKEND": "jax"}}
+    environment = {
+        "processor": "Some",
+        "instructions": ["avx", "avx2"],
+        "python": "3.11.2",
+        "variables": {"KERAS_BACKEND": "jax"},
+    }
     monkeypatch.setattr(run, "describe_environment", lambda: environment)
     monkeypatch.setattr(run, "unlike_pins", lambda *_: ["keras 3.14.0 (3.15.1 in pins.yaml)"])
     (repository / "pins.yaml").write_text('keras: "3.15.1"\n')
     (repository / "dvc.lock").write_text(yaml.safe_dump({"stages": changed({"model.h5": "45"})}))
-    assert run.say_of_commit().endswith(": Some (avx avx2), Python 3.11.2, KERAS_BACKEND=jax, keras 3.14.0 (3.15.1 in pins.yaml).")
+    assert run.say_of_commit().endswith(
+        ": Some (avx avx2), Python 3.11.2, KERAS_BACKEND=jax, keras 3.14.0 (3.15.1 in pins.yaml)."
+    )
     (repository / "dvc.lock").write_text(yaml.safe_dump({"stages": COMMITTED}))
     assert run.say_of_commit().startswith("All 5 outputs")

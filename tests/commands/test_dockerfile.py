@@ -12,7 +12,11 @@ from tests.commands.test_locks import LOCKS
 from tests.helpers.tiny_sources import REPOSITORY
 
 TEXT = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
-INSTRUCTIONS = [line.split(maxsplit=1) for line in re.sub(r" *\\\n\s*", " ", TEXT).splitlines() if line and not line.startswith("#")]
+INSTRUCTIONS = [
+    line.split(maxsplit=1)
+    for line in re.sub(r" *\\\n\s*", " ", TEXT).splitlines()
+    if line and not line.startswith("#")
+]
 
 
 def arguments(instruction: str) -> list[str]:
@@ -25,10 +29,14 @@ def copied() -> list[str]:
 
 def test_the_linter_finds_nothing():
     """Of what it passes over, the file says why."""
-    hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
+    hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which(
+        "hadolint"
+    )
     if hadolint is None:
         pytest.skip("needs hadolint: make .venv/tested")
-    finished = subprocess.run([hadolint, "--no-color", "Dockerfile"], cwd=REPOSITORY, capture_output=True, text=True)
+    finished = subprocess.run(
+        [hadolint, "--no-color", "Dockerfile"], cwd=REPOSITORY, capture_output=True, text=True
+    )
     assert (finished.returncode, finished.stdout) == (0, "")
 
 
@@ -50,7 +58,13 @@ def test_nothing_but_what_is_copied_reaches_the_builder():
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*"
     assert rules[1:] == sorted(f"!{path}" for path in copied())
-    tracked = subprocess.run(["git", "ls-files", "--", *copied()], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    tracked = subprocess.run(
+        ["git", "ls-files", "--", *copied()],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert {*tracked.splitlines()} == {*copied()}
 
 
@@ -58,9 +72,18 @@ def test_everything_is_installed_from_locks_and_by_hash():
     made = re.findall(r"\bmake ([\w./-]+)", "\n".join(arguments("RUN")))
     assert made == [".venv/installed"]  # from requirements.txt
     assert not [line for line in arguments("RUN") if "pip install" in line]
-    installs = [line.split("tools/install.py")[1].split() for line in arguments("RUN") if "tools/install.py" in line]
-    assert installs and all("--no-deps" in words and "--unhashed" not in words for words in installs)
+    installs = [
+        line.split("tools/install.py")[1].split()
+        for line in arguments("RUN")
+        if "tools/install.py" in line
+    ]
+    assert installs and all(
+        "--no-deps" in words and "--unhashed" not in words for words in installs
+    )
     locks = {path for path in copied() if REPOSITORY / path in LOCKS}
-    installed = {word for words in installs for word in words if not word.startswith("-")} | {"requirements.txt", "uv.txt"}
+    installed = {word for words in installs for word in words if not word.startswith("-")} | {
+        "requirements.txt",
+        "uv.txt",
+    }
     assert installed == {Path(lock).name for lock in locks}
     assert "requirements-gpu.txt" in locks

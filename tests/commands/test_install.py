@@ -1,4 +1,5 @@
-"""Set-up: tools/install.py and the Makefile's environments, from indexes on 127.0.0.1 that hold one small package."""
+"""Set-up: tools/install.py and the Makefile's environments, from indexes on 127.0.0.1 that hold one
+small package."""
 
 import importlib.util
 import os
@@ -42,7 +43,9 @@ def build_wheel(folder: Path, name: str = WHEEL, marker: str = "right") -> Path:
 def lock_for(wheel: Path, folder: Path) -> Path:
     package, version = wheel.name.split("-")[:2]
     lock = folder / "lock.txt"
-    lock.write_text(f"{package}=={version} \\\n    --hash=sha256:{sha256(wheel.read_bytes()).hexdigest()}\n")
+    lock.write_text(
+        f"{package}=={version} \\\n    --hash=sha256:{sha256(wheel.read_bytes()).hexdigest()}\n"
+    )
     return lock
 
 
@@ -68,7 +71,11 @@ def with_uv(environment) -> Path:
     except PackageNotFoundError:
         pytest.skip("uv is not installed in the tests' environment")
     for file in uv.files:
-        place = packages(environment) / file if ".." not in file.parts else environment / "bin" / file.name
+        place = (
+            packages(environment) / file
+            if ".." not in file.parts
+            else environment / "bin" / file.name
+        )
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(file.locate(), place)
     return environment
@@ -84,7 +91,9 @@ def installed(environment: Path) -> bool:
 
 def run_install(environment: Path, *words: object, **variables: str) -> subprocess.CompletedProcess:
     command = [str(environment / "bin/python"), str(INSTALL), *map(str, words)]
-    return subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, env=os.environ | variables, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +124,10 @@ def test_where_uv_cannot_be_had_pip_installs_and_says_why(environment, tmp_path)
     with http_servers.serve(tmp_path / "index") as index:
         finished = run_install(environment, lock, PIP_INDEX_URL=f"{index.url}/simple")
     assert finished.returncode == 0, finished.stderr
-    assert "set-up: uv cannot be installed here: No matching distribution found for uv==" in finished.stdout
+    assert (
+        "set-up: uv cannot be installed here: No matching distribution found for uv=="
+        in finished.stdout
+    )
     assert "set-up: so pip installs, which takes longer" in finished.stdout
     assert "lock.txt installed by pip in" in finished.stdout
     assert (packages(environment) / "thing/__init__.py").exists()
@@ -129,8 +141,16 @@ def test_pips_own_configuration_holds_for_uv(with_uv, tmp_path, monkeypatch):
     settings = tmp_path / "pip.conf"
     monkeypatch.delenv("PIP_INDEX_URL")
     with http_servers.serve(tmp_path / "index") as index:
-        lines = [f"index-url = {index.url}/simple", f"extra-index-url = file://{tmp_path}/nothing", f"find-links = {tmp_path}/nowhere"]
-        settings.write_text("\n".join(["[global]", "index-url = http://127.0.0.1:1/simple", "[install]", *lines, ""]))
+        lines = [
+            f"index-url = {index.url}/simple",
+            f"extra-index-url = file://{tmp_path}/nothing",
+            f"find-links = {tmp_path}/nowhere",
+        ]
+        settings.write_text(
+            "\n".join(
+                ["[global]", "index-url = http://127.0.0.1:1/simple", "[install]", *lines, ""]
+            )
+        )
         finished = run_install(with_uv, lock, PIP_CONFIG_FILE=str(settings))
     assert finished.returncode == 0, finished.stderr
     assert "installed by uv" in finished.stdout
@@ -138,7 +158,12 @@ def test_pips_own_configuration_holds_for_uv(with_uv, tmp_path, monkeypatch):
 
 def test_wheels_from_a_folder_and_no_index(with_uv, tmp_path):
     wheel = build_wheel(tmp_path)
-    finished = run_install(with_uv, lock_for(wheel, tmp_path), PIP_NO_INDEX="1", PIP_FIND_LINKS=f"{tmp_path} {tmp_path}/nowhere")
+    finished = run_install(
+        with_uv,
+        lock_for(wheel, tmp_path),
+        PIP_NO_INDEX="1",
+        PIP_FIND_LINKS=f"{tmp_path} {tmp_path}/nowhere",
+    )
     assert finished.returncode == 0, finished.stderr
     assert "installed by uv" in finished.stdout
 
@@ -151,7 +176,10 @@ def test_a_wheel_with_another_hash_ends_set_up_and_leaves_nothing(tool, request,
     with http_servers.serve(tmp_path / "index") as index:
         finished = run_install(environment, lock, PIP_INDEX_URL=f"{index.url}/simple")
     assert finished.returncode == 1
-    assert "set-up: a package is not the file that was locked, so nothing of this lock is installed" in finished.stderr
+    assert (
+        "set-up: a package is not the file that was locked, so nothing of this lock is installed"
+        in finished.stderr
+    )
     assert "Traceback" not in finished.stderr
     assert "so pip installs" not in finished.stdout or tool == "environment"
     assert not installed(environment)
@@ -159,7 +187,9 @@ def test_a_wheel_with_another_hash_ends_set_up_and_leaves_nothing(tool, request,
 
 def test_a_uv_with_another_hash_is_not_run(environment, tmp_path):
     version = re.search(r"^uv==([\d.]+)", install.UV_LOCK.read_text(), flags=re.MULTILINE)[1]
-    http_servers.add_to_index(tmp_path / "index", "uv", build_wheel(tmp_path, f"uv-{version}-py3-none-any.whl"))
+    http_servers.add_to_index(
+        tmp_path / "index", "uv", build_wheel(tmp_path, f"uv-{version}-py3-none-any.whl")
+    )
     wheel = build_wheel(tmp_path)
     lock = lock_for(wheel, tmp_path)
     http_servers.add_to_index(tmp_path / "index", "thing", wheel)
@@ -170,7 +200,9 @@ def test_a_uv_with_another_hash_is_not_run(environment, tmp_path):
     assert not installed(environment)
 
 
-PIP_TOO = pytest.mark.parametrize("tool", ["with_uv", pytest.param("environment", marks=pytest.mark.slow)])
+PIP_TOO = pytest.mark.parametrize(
+    "tool", ["with_uv", pytest.param("environment", marks=pytest.mark.slow)]
+)
 
 
 @PIP_TOO
@@ -178,18 +210,30 @@ def test_without_a_network_one_sentence_says_what_to_look_at(tool, request, tmp_
     environment = request.getfixturevalue(tool)
     finished = run_install(environment, lock_for(build_wheel(tmp_path), tmp_path))
     assert finished.returncode == 1
-    assert re.search(r"set-up: pip could not install .*lock\.txt: No matching distribution found for thing==1\.0", finished.stderr)
-    assert "see that the package index can be reached (pip config list), then run the command again" in finished.stderr
+    assert re.search(
+        r"set-up: pip could not install .*lock\.txt: No matching distribution found for thing==1\.0",
+        finished.stderr,
+    )
+    assert (
+        "see that the package index can be reached (pip config list), then run the command again"
+        in finished.stderr
+    )
     assert "Traceback" not in finished.stderr
     assert not installed(environment)
 
 
 @PIP_TOO
-def test_a_constraint_of_the_users_that_forbids_what_is_locked_is_not_passed_over(tool, request, tmp_path):
+def test_a_constraint_of_the_users_that_forbids_what_is_locked_is_not_passed_over(
+    tool, request, tmp_path
+):
     environment = request.getfixturevalue(tool)
     wheel = build_wheel(tmp_path)
     (tmp_path / "constraints.txt").write_text("thing<1.0\nother<=3\n")
-    words = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "PIP_CONSTRAINT": str(tmp_path / "constraints.txt")}
+    words = {
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(tmp_path),
+        "PIP_CONSTRAINT": str(tmp_path / "constraints.txt"),
+    }
     finished = run_install(environment, lock_for(wheel, tmp_path), **words)
     assert finished.returncode == 1
     assert "thing" in finished.stderr and "Traceback" not in finished.stderr
@@ -199,7 +243,11 @@ def test_a_constraint_of_the_users_that_forbids_what_is_locked_is_not_passed_ove
 def test_a_constraint_that_allows_what_is_locked_changes_nothing(with_uv, tmp_path):
     wheel = build_wheel(tmp_path)
     (tmp_path / "constraints.txt").write_text("thing<2.0\nother<=3\n")
-    words = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "PIP_CONSTRAINT": str(tmp_path / "constraints.txt")}
+    words = {
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(tmp_path),
+        "PIP_CONSTRAINT": str(tmp_path / "constraints.txt"),
+    }
     finished = run_install(with_uv, lock_for(wheel, tmp_path), **words)
     assert finished.returncode == 0, finished.stderr
     assert "installed by uv" in finished.stdout
@@ -210,7 +258,9 @@ def test_a_setting_that_uv_has_no_equal_for_is_left_to_pip(with_uv, tmp_path):
     words = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "PIP_ONLY_BINARY": ":all:"}
     finished = run_install(with_uv, lock_for(wheel, tmp_path), **words)
     assert finished.returncode == 0, finished.stderr
-    assert "set-up: pip is configured with only-binary, for which uv has no equal" in finished.stdout
+    assert (
+        "set-up: pip is configured with only-binary, for which uv has no equal" in finished.stdout
+    )
     assert "installed by pip" in finished.stdout
 
 
@@ -219,8 +269,16 @@ def test_a_setting_that_uv_has_no_equal_for_is_left_to_pip(with_uv, tmp_path):
     [
         ({}, {}, {}),
         ({"index-url": "https://a/simple"}, {}, {"UV_DEFAULT_INDEX": "https://a/simple"}),
-        ({"extra-index-url": "https://a\n  file:///b c"}, {}, {"UV_INDEX": "https://a file:///b c"}),
-        ({"find-links": "/nowhere file:///nowhere https://a/links"}, {}, {"UV_FIND_LINKS": "https://a/links"}),
+        (
+            {"extra-index-url": "https://a\n  file:///b c"},
+            {},
+            {"UV_INDEX": "https://a file:///b c"},
+        ),
+        (
+            {"find-links": "/nowhere file:///nowhere https://a/links"},
+            {},
+            {"UV_FIND_LINKS": "https://a/links"},
+        ),
         ({"find-links": "/nowhere"}, {}, {}),
         ({"trusted-host": "a b:8080"}, {}, {"UV_INSECURE_HOST": "a b:8080"}),
         ({"default-timeout": "15.5", "timeout": "20"}, {}, {"UV_HTTP_TIMEOUT": "20"}),
@@ -229,9 +287,17 @@ def test_a_setting_that_uv_has_no_equal_for_is_left_to_pip(with_uv, tmp_path):
         ({"cache-dir": "/big"}, {}, {"UV_CACHE_DIR": "/big/uv"}),
         ({"no-cache-dir": "1"}, {}, {"UV_NO_CACHE": "1"}),
         ({"no-cache-dir": "0"}, {}, {}),
-        ({"cert": "/a.pem"}, {"SSL_CERT_FILE": "/b.pem", "REQUESTS_CA_BUNDLE": "/c.pem"}, {"SSL_CERT_FILE": "/a.pem"}),
+        (
+            {"cert": "/a.pem"},
+            {"SSL_CERT_FILE": "/b.pem", "REQUESTS_CA_BUNDLE": "/c.pem"},
+            {"SSL_CERT_FILE": "/a.pem"},
+        ),
         ({"cert": "/"}, {}, {"SSL_CERT_DIR": "/"}),
-        ({}, {"REQUESTS_CA_BUNDLE": "/c.pem", "CURL_CA_BUNDLE": "/d.pem"}, {"SSL_CERT_FILE": "/c.pem"}),
+        (
+            {},
+            {"REQUESTS_CA_BUNDLE": "/c.pem", "CURL_CA_BUNDLE": "/d.pem"},
+            {"SSL_CERT_FILE": "/c.pem"},
+        ),
         ({}, {"CURL_CA_BUNDLE": "/d.pem"}, {"SSL_CERT_FILE": "/d.pem"}),
         ({"client-cert": "/a.pem"}, {}, {"SSL_CLIENT_CERT": "/a.pem"}),
         ({"proxy": "http://p:1"}, {}, {"HTTP_PROXY": "http://p:1", "HTTPS_PROXY": "http://p:1"}),
@@ -239,7 +305,10 @@ def test_a_setting_that_uv_has_no_equal_for_is_left_to_pip(with_uv, tmp_path):
     ],
 )
 def test_settings_of_pip_become_variables_of_uv(settings, there, variables):
-    assert install.uv_variables(settings, there) == {"UV_INDEX_STRATEGY": "unsafe-best-match"} | variables
+    assert (
+        install.uv_variables(settings, there)
+        == {"UV_INDEX_STRATEGY": "unsafe-best-match"} | variables
+    )
 
 
 def test_no_setting_is_both_handed_on_and_irrelevant():
@@ -247,7 +316,11 @@ def test_no_setting_is_both_handed_on_and_irrelevant():
 
 
 def test_set_up_installs_nothing_past_this_program_and_unhashed_what_only_other_backends_need():
-    lines = [line for line in (REPOSITORY / "Makefile").read_text(encoding="utf-8").splitlines() if line.startswith("\t")]
+    lines = [
+        line
+        for line in (REPOSITORY / "Makefile").read_text(encoding="utf-8").splitlines()
+        if line.startswith("\t")
+    ]
     assert not [line for line in lines if "pip install" in line]
     installs = [line for line in lines if "tools/install.py" in line]
     assert len(installs) == 5
@@ -263,7 +336,9 @@ def copy_makefile(folder: Path) -> Path:
 
 def make(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess:
     words = ("make", f"PYTHON={sys.executable}", *words)
-    return subprocess.run(words, cwd=folder, env=os.environ | variables, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        words, cwd=folder, env=os.environ | variables, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize("name", ["project", "my project"])
@@ -293,9 +368,14 @@ def test_a_python_that_is_too_old_is_named(tmp_path):
     project = copy_makefile(tmp_path / "project")
     (project / "requirements.txt").write_text("")
     old = tmp_path / "python"
-    old.write_text(f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = (3, 9, 1); exec(sys.argv[1])" "$2"\n')
+    old.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = (3, 9, 1); exec(sys.argv[1])" "$2"\n'
+    )
     old.chmod(0o755)
     finished = make(project, f"PYTHON={old}", ".venv/installed")
     assert finished.returncode != 0
-    assert "Python 3.11 to 3.13 is needed, this is 3.9; name one with: make PYTHON=python3.12" in finished.stderr
+    assert (
+        "Python 3.11 to 3.13 is needed, this is 3.9; name one with: make PYTHON=python3.12"
+        in finished.stderr
+    )
     assert not (project / ".venv").exists()

@@ -17,7 +17,9 @@ def test_every_module_with_a_main_is_a_command_and_every_command_such_a_module()
         for path in [*folder.glob("*.py"), *folder.glob("*/__init__.py")]
     }
     found = {
-        name for name, path in modules.items() if re.search(r"^def main\(|\bimport main$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        name
+        for name, path in modules.items()
+        if re.search(r"^def main\(|\bimport main$", path.read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert found == set(COMMANDS)
 
@@ -25,9 +27,12 @@ def test_every_module_with_a_main_is_a_command_and_every_command_such_a_module()
 def test_help_lists_all_commands_and_imports_none():
     code = (
         "import sys\nfrom transfer.__main__ import main\nmain(['--help'])\n"
-        "print(sorted({name.split('.')[0] for name in sys.modules} & {'dvc', 'keras', 'numpy', 'pandas', 'tensorflow', 'yaml'}))\n"
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'dvc', 'keras', 'numpy', "
+        "'pandas', 'tensorflow', 'yaml'}))\n"
     )
-    said = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout
     for name, does in COMMANDS.items():
         assert f"  {name} " in said
         assert does in said
@@ -46,4 +51,6 @@ def test_nothing_and_what_there_is_not_are_refused_with_the_list(capsys):
     assert main([]) == 2
     assert "predict" in capsys.readouterr().err
     assert main(["predcit"]) == 2
-    assert capsys.readouterr().err.startswith("transfer: there is no command 'predcit'; choose one of run, predict, ")
+    assert capsys.readouterr().err.startswith(
+        "transfer: there is no command 'predcit'; choose one of run, predict, "
+    )

@@ -1,4 +1,5 @@
-"""What a killed DVC left half-written is repaired before the next one is called; and DVC works where there is no git."""
+"""What a killed DVC left half-written is repaired before the next one is called; and DVC works
+where there is no git."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +15,8 @@ from transfer.runtime.errors import PipelineError
 
 FULL = (ROOT / "dvc.lock").read_bytes()
 STAGES = yaml.safe_load(FULL)["stages"]
-# Each kind of lines that DVC writes: files, folders, parameters in lists and without a value, an address in a bucket.
+# Each kind of lines that DVC writes: files, folders, parameters in lists and without a value, an
+# address in a bucket.
 SMALL = b"""\
 schema: '2.0'
 stages:
@@ -83,8 +85,11 @@ def test_a_whole_lock_is_left_alone(folder, content):
 
 
 @pytest.mark.parametrize("committed", [True, False])
-def test_cut_at_any_byte_it_becomes_a_lock_that_dvc_reads_with_nothing_made_up(folder, committed, monkeypatch):
-    """What is not seen as cut is a lock as it is: a stage without all of its outputs, which DVC then sees as changed."""
+def test_cut_at_any_byte_it_becomes_a_lock_that_dvc_reads_with_nothing_made_up(
+    folder, committed, monkeypatch
+):
+    """What is not seen as cut is a lock as it is: a stage without all of its outputs, which DVC
+    then sees as changed."""
     whole = stages_of(SMALL)
     monkeypatch.setattr(repair, "committed_lock", lambda: SMALL if committed else b"")
     seen, second = 0, SMALL.index(b"  report:") + len("  r")
@@ -100,28 +105,37 @@ def test_cut_at_any_byte_it_becomes_a_lock_that_dvc_reads_with_nothing_made_up(f
         for name, entry in found.items():
             assert entry["cmd"] == whole[name]["cmd"]
             for key in ("deps", "outs"):
-                assert [item for item in entry.get(key, []) if item not in whole[name].get(key, [])] == []
+                assert [
+                    item for item in entry.get(key, []) if item not in whole[name].get(key, [])
+                ] == []
         if said and committed:
             assert found == whole
         if size >= second:
             assert found["decode"] == whole["decode"]
     lines = SMALL.count(b"\n")
-    assert len(SMALL) - lines <= seen < len(SMALL)  # every cut inside a line, and most of those between two
+    # every cut inside a line, and most of those between two
+    assert len(SMALL) - lines <= seen < len(SMALL)
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.5, 0.77, 0.999])
 def test_what_is_whole_is_kept_and_the_rest_comes_from_the_last_commit(folder, share):
     commit(folder, FULL)
     cut, of_sample = FULL[: int(len(FULL) * share)], "f2d2a37368f5b575c53bdfe088808496"
-    (folder / "dvc.lock").write_bytes(cut.replace(of_sample.encode(), b"b" * 32))  # what has run since the commit
+    # what has run since the commit
+    (folder / "dvc.lock").write_bytes(cut.replace(of_sample.encode(), b"b" * 32))
     said = repair.repair_lock()
     found = stages_of((folder / "dvc.lock").read_bytes())
     assert list(found) == list(STAGES)
     kept = [name for name in STAGES if found[name] != STAGES[name]]
     assert kept == [
-        name for name in repair.whole_entries(cut) if b"f2d2a37368f5b575c53bdfe088808496" in repair.whole_entries(cut)[name].encode()
+        name
+        for name in repair.whole_entries(cut)
+        if b"f2d2a37368f5b575c53bdfe088808496" in repair.whole_entries(cut)[name].encode()
     ]
-    assert said.startswith("dvc.lock was cut short") and f"{len(repair.whole_entries(cut))} of its stages are kept" in said
+    assert (
+        said.startswith("dvc.lock was cut short")
+        and f"{len(repair.whole_entries(cut))} of its stages are kept" in said
+    )
     assert (folder / repair.DAMAGED).read_bytes().startswith(cut[:20])
 
 
@@ -146,7 +160,10 @@ def test_what_is_no_lock_at_all_is_the_last_commits_again(folder, content):
 
 def test_where_git_does_not_have_it_it_is_removed_and_that_is_said(folder):
     (folder / "dvc.lock").write_bytes(SMALL[:90])
-    assert "0 of its stages are kept, from the last commit come: none; what is missing comes from DVC's run-cache" in repair.repair_lock()
+    assert (
+        "0 of its stages are kept, from the last commit come: none; what is missing comes from "
+        "DVC's run-cache" in repair.repair_lock()
+    )
     assert not (folder / "dvc.lock").exists()
 
 
@@ -165,7 +182,9 @@ def test_the_marks_of_a_merge_are_left_to_a_person(folder):
     assert (folder / "dvc.lock").read_bytes() == merged
 
 
-@pytest.mark.parametrize("content", [b"", b'{"read": {"/data/a": [{"pid": 1,', b"\0" * 100, b"[]", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content", [b"", b'{"read": {"/data/a": [{"pid": 1,', b"\0" * 100, b"[]", b"\xff\xfe"]
+)
 def test_a_cut_rwlock_is_removed(folder, content):
     repair.BUSY.parent.mkdir(parents=True)
     repair.BUSY.write_bytes(content)
@@ -211,11 +230,17 @@ def test_a_project_without_git_runs_and_takes_git_up_again_once_it_is_there(base
     project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
     shutil.rmtree(project / ".git")
     first = call("python", "-m", "transfer", "run", cwd=project)
-    assert "is in no git repository, so DVC works without one (core.no_scm in .dvc/config.local)" in first.stdout
+    assert (
+        "is in no git repository, so DVC works without one (core.no_scm in .dvc/config.local)"
+        in first.stdout
+    )
     assert "Data and pipelines are up to date" in first.stdout
     assert "in no git repository" not in call("python", "-m", "transfer", "run", cwd=project).stdout
     call("git", "init", "--quiet", cwd=project)
-    assert "there is a git repository now" in call("python", "-m", "transfer", "run", cwd=project).stdout
+    assert (
+        "there is a git repository now"
+        in call("python", "-m", "transfer", "run", cwd=project).stdout
+    )
     assert "no_scm" not in (project / ".dvc/config.local").read_text()
 
 
@@ -232,9 +257,22 @@ def test_a_clone_that_converts_line_ends_has_the_bytes_that_were_committed(tmp_p
     build_world(tmp_path / "project")
     call("git", "add", "--all", cwd=tmp_path / "project")
     call("git", "commit", "--quiet", "--message", "all", cwd=tmp_path / "project")
-    call("git", "clone", "--quiet", "--config", "core.autocrlf=true", "project", "clone", cwd=tmp_path)
+    call(
+        "git",
+        "clone",
+        "--quiet",
+        "--config",
+        "core.autocrlf=true",
+        "project",
+        "clone",
+        cwd=tmp_path,
+    )
     names = call("git", "ls-files", cwd=tmp_path / "clone").stdout.splitlines()
     assert ".gitattributes" in names and "data/sample/animals.zip" in names
-    changed = [name for name in names if (tmp_path / "clone" / name).read_bytes() != (tmp_path / "project" / name).read_bytes()]
+    changed = [
+        name
+        for name in names
+        if (tmp_path / "clone" / name).read_bytes() != (tmp_path / "project" / name).read_bytes()
+    ]
     assert changed == []
     assert call("git", "status", "--porcelain", cwd=tmp_path / "clone").stdout == ""

@@ -1,4 +1,5 @@
-"""What `make reproduce` says of two runs; that they are the same bytes is said by running it, which takes ten minutes."""
+"""What `make reproduce` says of two runs; that they are the same bytes is said by running it, which
+takes ten minutes."""
 
 from transfer.commands.reproduce import compare, read_hashes
 
@@ -20,7 +21,12 @@ def read(tmp_path, text: str = LOCK) -> dict:
 def test_every_output_of_every_stage_is_compared(tmp_path):
     hashes = read(tmp_path)
     table = compare(hashes, hashes, hashes)
-    assert table["output"].tolist() == ["data/features/train.npy", "data/features/test.npy", "metrics/head.json", "plots/roc"]
+    assert table["output"].tolist() == [
+        "data/features/train.npy",
+        "data/features/test.npy",
+        "metrics/head.json",
+        "plots/roc",
+    ]
     assert table["stage"].tolist() == ["extract", "extract", "evaluate", "evaluate"]
     assert table[["same", "as committed"]].to_numpy().all()
 

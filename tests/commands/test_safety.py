@@ -1,4 +1,5 @@
-"""What the code must not do, held by reading it; and that DVC's own state, which it unpickles, lies in a private folder."""
+"""What the code must not do, held by reading it; and that DVC's own state, which it unpickles, lies
+in a private folder."""
 
 import ast
 import stat
@@ -9,9 +10,23 @@ import pytest
 
 from tests.helpers.tiny_pipeline import ROOT, call
 
-MODULES = sorted(path for folder in ("stages", "transfer", "benchmarks") for path in (ROOT / folder).glob("**/*.py"))
+MODULES = sorted(
+    path
+    for folder in ("stages", "transfer", "benchmarks")
+    for path in (ROOT / folder).glob("**/*.py")
+)
 UNPICKLING = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
-FORBIDDEN = {"eval", "exec", "os.system", "os.popen", "yaml.load", "yaml.load_all", "yaml.unsafe_load", "yaml.full_load", "pd.read_pickle"}
+FORBIDDEN = {
+    "eval",
+    "exec",
+    "os.system",
+    "os.popen",
+    "yaml.load",
+    "yaml.load_all",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+    "pd.read_pickle",
+}
 UNPACKING = {"extract", "extractall", "unpack_archive", "_extract_member"}
 STARTING = {"run", "Popen", "call", "check_call", "check_output", "getoutput", "getstatusoutput"}
 
@@ -28,7 +43,8 @@ def is_false(node: ast.expr | None) -> bool:
 
 
 def offences(code: str) -> Iterator[str]:
-    """Each place in the code that loads what can run, unpacks into the file system, or hands words to a shell."""
+    """Each place in the code that loads what can run, unpacks into the file system, or hands words
+    to a shell."""
     tree = ast.parse(code)
     lists = {
         target.id
@@ -39,9 +55,18 @@ def offences(code: str) -> Iterator[str]:
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            origins = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            origins = (
+                [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else [alias.name for alias in node.names]
+            )
             yield from (f"imports {name}" for name in origins if name.split(".")[0] in UNPICKLING)
-            if isinstance(node, ast.ImportFrom) and node.module in ("subprocess", "os", "yaml", "shutil"):
+            if isinstance(node, ast.ImportFrom) and node.module in (
+                "subprocess",
+                "os",
+                "yaml",
+                "shutil",
+            ):
                 yield f"imports names from {node.module}, which hides what is called"
         if not isinstance(node, ast.Call):
             continue
@@ -58,7 +83,9 @@ def offences(code: str) -> Iterator[str]:
             yield "touches Keras's safe mode"
         if name.startswith("subprocess.") and name.rpartition(".")[2] in STARTING:
             words = node.args[0]
-            if not (isinstance(words, ast.List) or isinstance(words, ast.Name) and words.id in lists):
+            if not (
+                isinstance(words, ast.List) or isinstance(words, ast.Name) and words.id in lists
+            ):
                 yield f"{name} with {ast.unparse(words)}, which is no list"
 
 
@@ -70,12 +97,41 @@ def test_no_module_unpickles_unpacks_or_hands_words_to_a_shell(module):
 @pytest.mark.parametrize(
     "code",
     [
-        *("import pickle", "from joblib import load", "import marshal as m", "from os import system"),
-        *("np.load(path)", "np.load(path, allow_pickle=True)", "np.lib.format.read_array(file, allow_pickle=flag)"),
-        *("yaml.load(text, Loader)", "yaml.unsafe_load(text)", "eval(text)", "exec(text)", "os.system(text)", "os.popen(text)"),
-        *("archive.extractall(folder)", "archive.extract(member)", "shutil.unpack_archive(path)", "pd.read_pickle(path)"),
-        *("subprocess.run(words, shell=True)", "subprocess.run('ls')", "subprocess.Popen(f'ls {path}')", "subprocess.getoutput('ls')"),
-        *("keras.models.load_model(path, safe_mode=False)", "keras.config.enable_unsafe_deserialization()"),
+        *(
+            "import pickle",
+            "from joblib import load",
+            "import marshal as m",
+            "from os import system",
+        ),
+        *(
+            "np.load(path)",
+            "np.load(path, allow_pickle=True)",
+            "np.lib.format.read_array(file, allow_pickle=flag)",
+        ),
+        *(
+            "yaml.load(text, Loader)",
+            "yaml.unsafe_load(text)",
+            "eval(text)",
+            "exec(text)",
+            "os.system(text)",
+            "os.popen(text)",
+        ),
+        *(
+            "archive.extractall(folder)",
+            "archive.extract(member)",
+            "shutil.unpack_archive(path)",
+            "pd.read_pickle(path)",
+        ),
+        *(
+            "subprocess.run(words, shell=True)",
+            "subprocess.run('ls')",
+            "subprocess.Popen(f'ls {path}')",
+            "subprocess.getoutput('ls')",
+        ),
+        *(
+            "keras.models.load_model(path, safe_mode=False)",
+            "keras.config.enable_unsafe_deserialization()",
+        ),
     ],
 )
 def test_the_rule_sees_what_it_forbids(code):
@@ -85,8 +141,16 @@ def test_the_rule_sees_what_it_forbids(code):
 @pytest.mark.parametrize(
     "code",
     [
-        *("np.load(path, allow_pickle=False)", "archive.extractfile(member)", "yaml.safe_load(text)", "network.eval()"),
-        *("subprocess.run(['ls', path])", "command = ['ls']\ncommand += [path]\nsubprocess.run(command)"),
+        *(
+            "np.load(path, allow_pickle=False)",
+            "archive.extractfile(member)",
+            "yaml.safe_load(text)",
+            "network.eval()",
+        ),
+        *(
+            "subprocess.run(['ls', path])",
+            "command = ['ls']\ncommand += [path]\nsubprocess.run(command)",
+        ),
     ],
 )
 def test_the_rule_lets_the_rest_pass(code):
@@ -94,17 +158,29 @@ def test_the_rule_lets_the_rest_pass(code):
 
 
 def test_dvc_keeps_what_it_unpickles_in_a_folder_of_the_projects_own(tmp_path):
-    """The rule that sets up the environment makes the folder and names it; experiments in temporary folders get the name too."""
-    recipe = [line.strip() for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if ".dvc/tmp/site" in line]
+    """The rule that sets up the environment makes the folder and names it; experiments in temporary
+    folders get the name too."""
+    recipe = [
+        line.strip()
+        for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+        if ".dvc/tmp/site" in line
+    ]
     assert len(recipe) == 2
     call("git", "init", "--quiet", cwd=tmp_path)
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc/config").write_text("[core]\n    analytics = false\n")
     (tmp_path / ".gitignore").write_text(".dvc/tmp\n.dvc/cache\n.dvc/config.local\nout\n")
     (tmp_path / "params.yaml").write_text("x: 1\n")
-    (tmp_path / "dvc.yaml").write_text("stages:\n  copy:\n    cmd: cp params.yaml out\n    params: [x]\n    outs: [out]\n")
+    (tmp_path / "dvc.yaml").write_text(
+        "stages:\n  copy:\n    cmd: cp params.yaml out\n    params: [x]\n    outs: [out]\n"
+    )
     for line in recipe:
-        call("sh", "-c", line.replace("$(CURDIR)", str(tmp_path)).replace("$(VENV)/bin/", ""), cwd=tmp_path)
+        call(
+            "sh",
+            "-c",
+            line.replace("$(CURDIR)", str(tmp_path)).replace("$(VENV)/bin/", ""),
+            cwd=tmp_path,
+        )
     site = tmp_path / ".dvc/tmp/site"
     call("git", "add", "--all", cwd=tmp_path)
     call("git", "commit", "--quiet", "--message", "first", cwd=tmp_path)

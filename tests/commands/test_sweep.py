@@ -1,4 +1,5 @@
-"""The sweep: what its file may say, that it repeats and goes on where it was, and that it trains what DVC would train."""
+"""The sweep: what its file may say, that it repeats and goes on where it was, and that it trains
+what DVC would train."""
 
 import json
 import math
@@ -63,14 +64,26 @@ def test_the_projects_own_file_is_one(monkeypatch):
         ("extract: {batch_size: [32, 64]}", "extract is no training; choose from train_head"),
         ("train_head: 3", "train_head: name at least one parameter"),
         ("train_head: {seed: [0, 1]}", "train_head.seed: each trial has the same seeds"),
-        ("train_head: {unit: [1, 2]}", "train_head.unit is no parameter; params.yaml has batch_size, class_weight"),
+        (
+            "train_head: {unit: [1, 2]}",
+            "train_head.unit is no parameter; params.yaml has batch_size, class_weight",
+        ),
         ("finetune: {units: [1, 2]}", "finetune.units is no parameter"),
         ("train_head: {units: 3}", "give [a, b, ...] or {low: a, high: b}"),
         ("train_head: {units: {low: 1, hihg: 3}}", "give [a, b, ...] or {low: a, high: b}"),
         ("train_head: {units: {low: 300, high: 3}}", "low = 300 is not below high = 3"),
-        ("train_head: {units: {low: 0, high: 300}}", "train_head.units = 0.0: Input should be greater than 0"),
-        ("train_head: {units: {low: 1.5, high: 300}}", "train_head.units = 1.5: Input should be a valid integer"),
-        ("train_head: {dropout: {low: 0, high: 1}}", "train_head.dropout = 1.0: Input should be less than 1"),
+        (
+            "train_head: {units: {low: 0, high: 300}}",
+            "train_head.units = 0.0: Input should be greater than 0",
+        ),
+        (
+            "train_head: {units: {low: 1.5, high: 300}}",
+            "train_head.units = 1.5: Input should be a valid integer",
+        ),
+        (
+            "train_head: {dropout: {low: 0, high: 1}}",
+            "train_head.dropout = 1.0: Input should be less than 1",
+        ),
         ("train_head: {dropout: {low: 0, high: .inf}}", "give [a, b, ...]"),
         ("train_head: {l2: {low: 0, high: 0.1, log: true}}", "low = 0 has no logarithm"),
         (
@@ -78,12 +91,24 @@ def test_the_projects_own_file_is_one(monkeypatch):
             "train_head.optimizer = adagrad: Input should be 'rmsprop', 'adam', 'adamw' or 'sgd'",
         ),
         ("train_head: {optimizer: {low: 1, high: 2}}", "is no number; give a list"),
-        ("train_head: {units: [256, 64.5]}", "train_head.units = 64.5: Input should be a valid integer"),
+        (
+            "train_head: {units: [256, 64.5]}",
+            "train_head.units = 64.5: Input should be a valid integer",
+        ),
         ("train_head: {units: [256]}", "a list needs two or more"),
         ("train_head: {units: [256, 64, 64.0]}", "a value is there twice"),
-        ("finetune: {unfreeze: [null, [{from_layer: block5_conv3, epoch: 2}]]}", "a list needs two or more numbers, words"),
-        ("train_head: {units: {low: 2, high: 9}}", "params.yaml has 256, which is not among these; include it"),
-        ("train_head: {ema: {low: 0.9, high: 0.99}}", "params.yaml has null, which is not among these"),
+        (
+            "finetune: {unfreeze: [null, [{from_layer: block5_conv3, epoch: 2}]]}",
+            "a list needs two or more numbers, words",
+        ),
+        (
+            "train_head: {units: {low: 2, high: 9}}",
+            "params.yaml has 256, which is not among these; include it",
+        ),
+        (
+            "train_head: {ema: {low: 0.9, high: 0.99}}",
+            "params.yaml has null, which is not among these",
+        ),
     ],
 )
 def test_what_the_file_gets_wrong_is_named(spaces, text, says):
@@ -97,7 +122,8 @@ def test_each_value_that_is_tried_is_one_that_the_training_takes(spaces):
     (space,) = spaces(SPACE.replace("adamw", "sgd"))
     for trial in search(space, 12, 1, 0, bowl):
         assert all(
-            space.distributions[name]._contains(space.distributions[name].to_internal_repr(value)) for name, value in trial.tried.items()
+            space.distributions[name]._contains(space.distributions[name].to_internal_repr(value))
+            for name, value in trial.tried.items()
         )
         words = shlex.split(space.command(trial.tried))
         assert words[:3] == ["dvc", "exp", "run"]
@@ -128,7 +154,10 @@ def test_it_starts_from_the_defaults_and_finds_better_ones(spaces):
     assert (
         trials[0].tried
         == space.defaults
-        == {name: getattr(load_params(TRAININGS["train_head"].params, "train_head"), name) for name in space.defaults}
+        == {
+            name: getattr(load_params(TRAININGS["train_head"].params, "train_head"), name)
+            for name in space.defaults
+        }
     )
     assert trials[0].loss == pytest.approx(0.3 + math.log10(3) + 0.0005)
     assert best_of(trials).loss < 0.45 < trials[0].loss
@@ -151,15 +180,23 @@ def test_a_trial_that_fails_is_a_row_with_its_reason(spaces, project):
 def test_nothing_is_searched_where_the_defaults_fail(spaces):
     (space,) = spaces(SPACE)
     with pytest.raises(PipelineError, match="no loss"):
-        next(search(space, 3, 1, 0, lambda tried, shift: (_ for _ in ()).throw(PipelineError("no loss"))))
+        next(
+            search(
+                space, 3, 1, 0, lambda tried, shift: (_ for _ in ()).throw(PipelineError("no loss"))
+            )
+        )
 
 
 @pytest.mark.parametrize(
-    ("differences", "verdict"), [((-0.1, -0.11, -0.09), "lower than"), ((-0.1, 0.05, -0.01), "not shown to be lower than")]
+    ("differences", "verdict"),
+    [((-0.1, -0.11, -0.09), "lower than"), ((-0.1, 0.05, -0.01), "not shown to be lower than")],
 )
 def test_the_report_claims_what_the_interval_shows(spaces, differences, verdict):
     (space,) = spaces(SPACE)
-    trials = [Trial(0, space.defaults, [Scores(0.4, 0.8)] * 3), Trial(1, {**space.defaults, "units": 9}, [Scores(0.3, 0.9)] * 3)]
+    trials = [
+        Trial(0, space.defaults, [Scores(0.4, 0.8)] * 3),
+        Trial(1, {**space.defaults, "units": 9}, [Scores(0.3, 0.9)] * 3),
+    ]
     again = [[Scores(0.4, 0.8), Scores(0.4 + difference, 0.8)] for difference in differences]
     text = report(space, trials, again, n_images=200)
     assert f"So its loss is {verdict} params.yaml's, on these 200 images" in " ".join(text.split())
@@ -179,14 +216,17 @@ def test_the_picture_is_the_same_bytes_and_shows_each_kind_of_trial(spaces, proj
     assert (project / "one.png").read_bytes() == (project / "two.png").read_bytes()
     pixels = matplotlib.image.imread(project / "one.png")
     assert 900 <= pixels.shape[1] <= 1100
-    assert {(0, 114, 178), (213, 94, 0)} <= {*map(tuple, (255 * pixels[..., :3]).round().astype(int).reshape(-1, 3).tolist())}
+    assert {(0, 114, 178), (213, 94, 0)} <= {
+        *map(tuple, (255 * pixels[..., :3]).round().astype(int).reshape(-1, 3).tolist())
+    }
     draw(project / "other.png", space, table.iloc[:9])
     assert (project / "other.png").read_bytes() != (project / "one.png").read_bytes()
 
 
 @pytest.fixture
 def caches(base, project) -> Path:
-    """The reproduced world, by links, in the working directory, without anything of the test split or of the trained models."""
+    """The reproduced world, by links, in the working directory, without anything of the test split
+    or of the trained models."""
     for folder in ("split", "features", "views", "weights"):
         (project / "data" / folder).mkdir(parents=True)
         for file in (base / "data" / folder).iterdir():
@@ -211,30 +251,59 @@ print(json.dumps(measured))
 
 
 def test_a_trial_is_what_dvc_trains_and_opens_nothing_of_the_test_split(caches, base):
-    """With params.yaml's values and seed its files are those of the pipeline, to the byte, whatever was trained before in the process."""
-    first, second, _ = json.loads(call("python", "-c", MEASURE, str(ROOT), cwd=caches).stdout.splitlines()[-1])
+    """With params.yaml's values and seed its files are those of the pipeline, to the byte, whatever
+    was trained before in the process."""
+    first, second, _ = json.loads(
+        call("python", "-c", MEASURE, str(ROOT), cwd=caches).stdout.splitlines()[-1]
+    )
     assert first != second
     made = [path.parent for path in (caches / "store").glob("*/head_history.csv")]
     assert len(made) == 3
     expected = [(base / "models" / name).read_bytes() for name in ("head_history.csv", "head.json")]
-    assert expected in [[(folder / name).read_bytes() for name in ("head_history.csv", "head.json")] for folder in made]
-    assert {path.name for path in caches.iterdir()} == {"data", "stages", "transfer", "params.yaml", "dvc.yaml", "store"}
+    assert expected in [
+        [(folder / name).read_bytes() for name in ("head_history.csv", "head.json")]
+        for folder in made
+    ]
+    assert {path.name for path in caches.iterdir()} == {
+        "data",
+        "stages",
+        "transfer",
+        "params.yaml",
+        "dvc.yaml",
+        "store",
+    }
 
 
 def test_no_training_has_anything_of_the_test_split_among_what_is_linked_for_it():
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    assert [name for section in TRAININGS for name in stages[section]["deps"] if Path(name).name.startswith("test")] == []
+    assert [
+        name
+        for section in TRAININGS
+        for name in stages[section]["deps"]
+        if Path(name).name.startswith("test")
+    ] == []
     assert "data/features/test.${arrays.format}" in stages["evaluate"]["deps"]
 
 
 def test_arrays_that_are_not_there_are_named(caches):
     (caches / "data/features/train.npy").unlink()
-    with pytest.raises(PipelineError, match=r"data/features/train.npy is missing; run `dvc repro augment` or `dvc pull`"):
+    with pytest.raises(
+        PipelineError,
+        match=r"data/features/train.npy is missing; run `dvc repro augment` or `dvc pull`",
+    ):
         measure(caches / "store", "train_head", {}, 0)
 
 
 def test_make_passes_the_number_of_trials_on():
-    said = call("make", "--no-print-directory", "--dry-run", "--old-file=requirements.txt", "sweep", "TRIALS=7", cwd=ROOT).stdout
+    said = call(
+        "make",
+        "--no-print-directory",
+        "--dry-run",
+        "--old-file=requirements.txt",
+        "sweep",
+        "TRIALS=7",
+        cwd=ROOT,
+    ).stdout
     assert said.splitlines()[-1] == "python -m transfer sweep --trials 7"
 
 
@@ -250,31 +319,66 @@ finetune:
 
 @pytest.mark.slow
 def test_a_real_sweep_stopped_and_called_again(base, tmp_path):
-    """Killed in the midst, it ends with the bytes of one that was not; what it prints makes the same model in DVC; git sees none of it."""
+    """Killed in the midst, it ends with the bytes of one that was not; what it prints makes the
+    same model in DVC; git sees none of it."""
     project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
     (tmp_path / "tiny.yaml").write_text(TINY)
-    sweep = ["python", "-m", "transfer", "sweep", "--space", str(tmp_path / "tiny.yaml"), "--seeds", "2", "--further", "2"]
-    call("timeout", "--signal=KILL", "30", *sweep, "--trials", "6", "--output", "logs/stopped", cwd=project, check=False)
+    sweep = [
+        "python",
+        "-m",
+        "transfer",
+        "sweep",
+        "--space",
+        str(tmp_path / "tiny.yaml"),
+        "--seeds",
+        "2",
+        "--further",
+        "2",
+    ]
+    call(
+        "timeout",
+        "--signal=KILL",
+        "30",
+        *sweep,
+        "--trials",
+        "6",
+        "--output",
+        "logs/stopped",
+        cwd=project,
+        check=False,
+    )
     said = {}
     for output in ("stopped", "whole"):
-        said[output] = call(*sweep, "--trials", "6", "--output", f"logs/{output}", cwd=project).stdout
+        said[output] = call(
+            *sweep, "--trials", "6", "--output", f"logs/{output}", cwd=project
+        ).stdout
     assert said["stopped"] == said["whole"]
     for section in ("train_head", "finetune"):
         for kind in ("csv", "png"):
-            stopped, whole = ((project / "logs" / output / f"{section}.{kind}").read_bytes() for output in ("stopped", "whole"))
+            stopped, whole = (
+                (project / "logs" / output / f"{section}.{kind}").read_bytes()
+                for output in ("stopped", "whole")
+            )
             assert stopped == whole
     assert "the loss is not finite in epoch" in (project / "logs/whole/train_head.csv").read_text()
     assert call("git", "status", "--short", cwd=project).stdout == ""
-    lines = [line.strip() for line in said["whole"].splitlines() if line.startswith("    dvc exp run")]
+    lines = [
+        line.strip() for line in said["whole"].splitlines() if line.startswith("    dvc exp run")
+    ]
     assert lines, said["whole"]
     for place, line in enumerate(lines):
         call(*shlex.split(line), "--temp", "--name", f"best-{place}", cwd=project)
         call("dvc", "exp", "apply", f"best-{place}", cwd=project)
         section = line.split("-S ")[1].split(".")[0]
         history = f"{TRAININGS[section].model}_history.csv"
-        kept = [path.read_bytes() for path in (project / "logs/whole/trainings").glob(f"*/{history}")]
+        kept = [
+            path.read_bytes() for path in (project / "logs/whole/trainings").glob(f"*/{history}")
+        ]
         assert (project / "models" / history).read_bytes() in kept
     set_param(project, "augment.rotation", 10)
     refused = call(*sweep, cwd=project, check=False)
     assert refused.returncode == 1
-    assert refused.stderr.splitlines()[-1] == "sweep: what is cached is out of date: `dvc repro` would run augment; do that first"
+    assert (
+        refused.stderr.splitlines()[-1]
+        == "sweep: what is cached is out of date: `dvc repro` would run augment; do that first"
+    )

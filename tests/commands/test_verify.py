@@ -1,4 +1,5 @@
-"""`make verify` in a world of one stage under real DVC: what it notices, and that the commands it prints repair that."""
+"""`make verify` in a world of one stage under real DVC: what it notices, and that the commands it
+prints repair that."""
 
 import os
 import shlex
@@ -21,7 +22,8 @@ for name in "abc":
     Path("many", name).write_text(name * 500)
 Path("score.json").write_text("{}")
 """
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of DVC's own libraries, as it runs in this process
+# of DVC's own libraries, as it runs in this process
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 PIPELINE = """
 stages:
   make:
@@ -34,7 +36,8 @@ stages:
 
 
 def flip(path: Path) -> None:
-    """Flip a bit in the middle of a file, and put its time back: DVC goes by that, and by size and inode."""
+    """Flip a bit in the middle of a file, and put its time back: DVC goes by that, and by size and
+    inode."""
     before = path.stat()
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -46,31 +49,65 @@ def flip(path: Path) -> None:
 
 def objects(*names: str) -> list[Path]:
     """The cache objects of workspace files; `listing` is that of the folder."""
-    found = {path.read_bytes(): path for path in Path(".dvc/cache/files").rglob("*") if path.is_file()}
+    found = {
+        path.read_bytes(): path for path in Path(".dvc/cache/files").rglob("*") if path.is_file()
+    }
     listing = next(path for path in found.values() if path.suffix == ".dir")
     return [listing if name == "listing" else found[Path(name).read_bytes()] for name in names]
 
 
-def damage(*names: str, workspace: bool = False, cache: bool = False, by: Callable[[Path], None] = flip) -> None:
-    for path in (objects(*names) if cache else []) + ([Path(name) for name in names if name != "listing"] if workspace else []):
+def damage(
+    *names: str, workspace: bool = False, cache: bool = False, by: Callable[[Path], None] = flip
+) -> None:
+    for path in (objects(*names) if cache else []) + (
+        [Path(name) for name in names if name != "listing"] if workspace else []
+    ):
         by(path)
 
 
 ONE, MEMBER = "one file.bin", "many/b"
 DAMAGES = {  # how it is done, what verify names, and whether both copies of something are lost
     "a file": (lambda: damage(ONE, MEMBER, workspace=True), {ONE, MEMBER}, False),
-    "a file gone": (lambda: damage(ONE, MEMBER, workspace=True, by=Path.unlink), {ONE, MEMBER}, False),
+    "a file gone": (
+        lambda: damage(ONE, MEMBER, workspace=True, by=Path.unlink),
+        {ONE, MEMBER},
+        False,
+    ),
     "a file too many": (lambda: Path("many/d").touch(), {"many/d"}, False),
     "a folder gone": (lambda: shutil.rmtree("many"), {"many/a", "many/b", "many/c"}, False),
-    "a file outside of the cache": (lambda: damage("score.json", workspace=True), {"score.json"}, False),
-    "its copy for the run-cache too": (lambda: damage("score.json", workspace=True, cache=True), {"score.json"}, False),
+    "a file outside of the cache": (
+        lambda: damage("score.json", workspace=True),
+        {"score.json"},
+        False,
+    ),
+    "its copy for the run-cache too": (
+        lambda: damage("score.json", workspace=True, cache=True),
+        {"score.json"},
+        False,
+    ),
     "a cache object": (lambda: damage(ONE, MEMBER, cache=True), {ONE, MEMBER}, False),
-    "a cache object gone": (lambda: damage(ONE, MEMBER, cache=True, by=Path.unlink), {ONE, MEMBER}, False),
+    "a cache object gone": (
+        lambda: damage(ONE, MEMBER, cache=True, by=Path.unlink),
+        {ONE, MEMBER},
+        False,
+    ),
     "a listing": (lambda: damage("listing", cache=True), {"many"}, False),
-    "a file and the cache object of another": (lambda: damage(ONE, cache=True) or damage(MEMBER, workspace=True), {ONE, MEMBER}, False),
+    "a file and the cache object of another": (
+        lambda: damage(ONE, cache=True) or damage(MEMBER, workspace=True),
+        {ONE, MEMBER},
+        False,
+    ),
     "both copies": (lambda: damage(ONE, MEMBER, workspace=True, cache=True), {ONE, MEMBER}, True),
-    "a listing and a file on it": (lambda: damage("listing", cache=True) or damage(MEMBER, workspace=True), {"many"}, True),
-    "the whole cache": (lambda: shutil.rmtree(".dvc/cache") or flip(Path(ONE)), {ONE, "many", "many/a", "many/b", "many/c"}, True),
+    "a listing and a file on it": (
+        lambda: damage("listing", cache=True) or damage(MEMBER, workspace=True),
+        {"many"},
+        True,
+    ),
+    "the whole cache": (
+        lambda: shutil.rmtree(".dvc/cache") or flip(Path(ONE)),
+        {ONE, "many", "many/a", "many/b", "many/c"},
+        True,
+    ),
 }
 
 
@@ -82,7 +119,13 @@ def made(tmp_path_factory) -> Path:
     (world / "images/0.png").write_bytes(b"an image")
     (world / "make.py").write_text(STAGE)
     (world / "dvc.yaml").write_text(PIPELINE)
-    for line in ("git init --quiet", "dvc init --quiet", "dvc repro", "git add --all", "git commit --quiet --message made"):
+    for line in (
+        "git init --quiet",
+        "dvc init --quiet",
+        "dvc repro",
+        "git add --all",
+        "git commit --quiet --message made",
+    ):
         call(*line.split(), cwd=world)
     call("dvc", "remote", "add", "--local", "--default", "storage", "../storage", cwd=world)
     call("dvc", "push", cwd=world)
@@ -91,7 +134,8 @@ def made(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def world(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it that DVC has looked at, so that it believes the times of files, as the working directory."""
+    """A copy of it that DVC has looked at, so that it believes the times of files, as the working
+    directory."""
     world = Path(shutil.copytree(made.parent, tmp_path / "copy", symlinks=True)) / "world"
     monkeypatch.chdir(world)
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
@@ -109,11 +153,19 @@ class Said(str):
 
     @property
     def problems(self) -> list[str]:
-        return [line for line in self.split("\n\n")[0].splitlines() if ": " in line and not line.startswith("verify:")]
+        return [
+            line
+            for line in self.split("\n\n")[0].splitlines()
+            if ": " in line and not line.startswith("verify:")
+        ]
 
     @property
     def commands(self) -> list[list[str]]:
-        words = (shlex.split(line, comments=True) for line in self.splitlines() if line.startswith("    "))
+        words = (
+            shlex.split(line, comments=True)
+            for line in self.splitlines()
+            if line.startswith("    ")
+        )
         return [line for line in words if line]
 
 
@@ -133,7 +185,8 @@ def test_a_sound_world_is_said_to_be_sound(world, capsys):
 
 @pytest.mark.parametrize(
     ("name", "has_remote"),
-    [(name, True) for name in DAMAGES] + [(name, False) for name, (_, _, lost) in DAMAGES.items() if lost],
+    [(name, True) for name in DAMAGES]
+    + [(name, False) for name, (_, _, lost) in DAMAGES.items() if lost],
 )
 def test_damage_is_named_and_the_printed_commands_repair_it(world, capsys, name, has_remote):
     harm, named, lost = DAMAGES[name]
@@ -155,7 +208,9 @@ def test_dvc_alone_does_not_notice_a_flipped_bit(world, capsys, cache):
     assert "up to date" in call("dvc", "status", cwd=world).stdout
     assert "didn't change" in call("dvc", "repro", cwd=world).stdout
     dvc("checkout", "--force")
-    place = "cache (.dvc/cache/files/md5/7a/3ec6d2e1164c1e4936e41004c5b9e9)" if cache else "workspace"
+    place = (
+        "cache (.dvc/cache/files/md5/7a/3ec6d2e1164c1e4936e41004c5b9e9)" if cache else "workspace"
+    )
     assert run_verify(capsys, status=1).problems == [f"{ONE}: damaged in the {place}"]
 
 
@@ -171,7 +226,11 @@ def test_a_changed_input_is_named_with_both_ways_out(world, capsys):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"dvc.lock: nothing about one file.bin, which stage make makes; run it with: dvc repro make"),
+        (
+            None,
+            r"dvc.lock: nothing about one file.bin, which stage make makes; run it with: dvc repro "
+            r"make",
+        ),
         (b"stages: [", r"dvc.lock'.*; get it back: git checkout -- dvc.lock"),
         (b"\xff\x00", r"dvc.lock'.*; get it back: git checkout -- dvc.lock"),
         (b"schema: '2.0'\nstages: 3\n", r"dvc.lock'.*; get it back: git checkout -- dvc.lock"),

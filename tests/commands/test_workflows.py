@@ -1,4 +1,5 @@
-"""The workflows that users' CI runs: what their steps type exists, and their own lines are run, in the tiny world."""
+"""The workflows that users' CI runs: what their steps type exists, and their own lines are run, in
+the tiny world."""
 
 import os
 import re
@@ -13,10 +14,22 @@ import yaml
 from tests.helpers.tiny_pipeline import LAST, ROOT, call, environment
 from transfer.commands.comment import about_bytes, about_files, comment
 
-WORKFLOWS = {name: yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text(encoding="utf-8")) for name in ("pipeline", "gpu")}
-STEPS = {name: [step for job in workflow["jobs"].values() for step in job["steps"]] for name, workflow in WORKFLOWS.items()}
-SCRIPTS = {name: {step["name"]: step["run"] for step in steps if "run" in step} for name, steps in STEPS.items()}
-BYTES = "40 of 45 outputs are the bytes of the commit (dvc.lock in HEAD); not metrics/head.json: this machine computes other last bits."
+WORKFLOWS = {
+    name: yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text(encoding="utf-8"))
+    for name in ("pipeline", "gpu")
+}
+STEPS = {
+    name: [step for job in workflow["jobs"].values() for step in job["steps"]]
+    for name, workflow in WORKFLOWS.items()
+}
+SCRIPTS = {
+    name: {step["name"]: step["run"] for step in steps if "run" in step}
+    for name, steps in STEPS.items()
+}
+BYTES = (
+    "40 of 45 outputs are the bytes of the commit (dvc.lock in HEAD); not metrics/head.json: this "
+    "machine computes other last bits."
+)
 
 
 @pytest.fixture
@@ -33,11 +46,19 @@ def write_program(path: Path, line: str) -> None:
     path.chmod(0o755)
 
 
-def run_step(script: str, project: Path, programs: Path, **variables: str) -> subprocess.CompletedProcess:
+def run_step(
+    script: str, project: Path, programs: Path, **variables: str
+) -> subprocess.CompletedProcess:
     """As GitHub does on Linux with `shell: bash`."""
     variables = environment() | {"GITHUB_STEP_SUMMARY": str(project / "summary.md")} | variables
     variables["PATH"] = f"{programs}{os.pathsep}{variables['PATH']}"
-    return subprocess.run(["bash", "-e", "-o", "pipefail", "-c", script], cwd=project, env=variables, capture_output=True, text=True)
+    return subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", script],
+        cwd=project,
+        env=variables,
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.fixture
@@ -51,14 +72,21 @@ def changed(base, tmp_path) -> Path:
 
 def test_the_comments_lines_compare_and_post(changed, programs):
     (changed / "logs/run.txt").write_text(f"a table\n\n{BYTES}\nThe whole run took 3 s.\n")
-    for step, variables in (("Compare", {"BASE": "HEAD"}), ("Comment", {"KEPT": "https://kept", "NUMBER": "7"})):
+    for step, variables in (
+        ("Compare", {"BASE": "HEAD"}),
+        ("Comment", {"KEPT": "https://kept", "NUMBER": "7"}),
+    ):
         finished = run_step(SCRIPTS["pipeline"][step], changed, programs, **variables)
         assert finished.returncode == 0, finished.stderr
-    assert (changed / "posted").read_text() == "pr comment 7 --edit-last --create-if-none --body-file comment/comment.md\n"
+    assert (
+        changed / "posted"
+    ).read_text() == "pr comment 7 --edit-last --create-if-none --body-file comment/comment.md\n"
     text = (changed / "comment/comment.md").read_text()
     assert (changed / "summary.md").read_text() == text
     assert re.search(r"metrics/accuracy.json \| head +\| [0-9.]+ +\| 0.125 ", text)
-    assert "- `metrics/accuracy.json`" in text and BYTES in text and text.endswith("(https://kept)\n")
+    assert (
+        "- `metrics/accuracy.json`" in text and BYTES in text and text.endswith("(https://kept)\n")
+    )
     page = (changed / "comment/charts/index.html").read_text()
     assert "workspace" in page and "Training and validation loss" in page
 
@@ -66,7 +94,12 @@ def test_the_comments_lines_compare_and_post(changed, programs):
 def test_where_there_is_no_pull_request_the_summary_is_all(changed, programs):
     (changed / "comment").mkdir()
     (changed / "comment/comment.md").write_text("scores\n")
-    assert run_step(SCRIPTS["pipeline"]["Comment"], changed, programs, KEPT="https://kept", NUMBER="").returncode == 0
+    assert (
+        run_step(
+            SCRIPTS["pipeline"]["Comment"], changed, programs, KEPT="https://kept", NUMBER=""
+        ).returncode
+        == 0
+    )
     assert (changed / "summary.md").read_text().startswith("scores\n")
     assert not (changed / "posted").exists()
 
@@ -75,18 +108,28 @@ def test_a_run_that_fails_fails_its_step(changed, programs):
     write_program(programs / "make", "echo some text; exit 3")
     assert run_step(SCRIPTS["pipeline"]["Reproduce"], changed, programs).returncode == 3
     assert (changed / "logs/run.txt").read_text() == "some text\n"
-    assert {workflow["defaults"]["run"]["shell"] for workflow in WORKFLOWS.values()} == {"bash"}  # GitHub's default has no pipefail
+    # GitHub's default has no pipefail
+    assert {workflow["defaults"]["run"]["shell"] for workflow in WORKFLOWS.values()} == {"bash"}
 
 
-@pytest.mark.parametrize("line", [BYTES, "All 45 outputs are the bytes of the commit (dvc.lock in HEAD)."])
+@pytest.mark.parametrize(
+    "line", [BYTES, "All 45 outputs are the bytes of the commit (dvc.lock in HEAD)."]
+)
 def test_the_line_of_make_run_on_the_commits_bytes_is_quoted(line):
-    assert about_bytes(f"model accuracy\n\nThe whole run took 3 s.\n{line}\n") == [f"On this runner: {line}", ""]
+    assert about_bytes(f"model accuracy\n\nThe whole run took 3 s.\n{line}\n") == [
+        f"On this runner: {line}",
+        "",
+    ]
 
 
 def test_a_base_that_is_no_revision_is_said_so(changed):
-    finished = call("python", "-m", "transfer", "comment", "nowhere", "comment", cwd=changed, check=False)
+    finished = call(
+        "python", "-m", "transfer", "comment", "nowhere", "comment", cwd=changed, check=False
+    )
     assert finished.returncode == 1
-    assert "unknown Git revision 'nowhere'" in finished.stderr and "Traceback" not in finished.stderr
+    assert (
+        "unknown Git revision 'nowhere'" in finished.stderr and "Traceback" not in finished.stderr
+    )
 
 
 def test_a_comment_on_a_run_that_changed_no_file_asks_for_no_commit():
@@ -97,24 +140,37 @@ def test_a_comment_on_a_run_that_changed_no_file_asks_for_no_commit():
 def test_actionlint_and_zizmor_find_nothing():
     """Not by shellcheck or pyflakes, which some machines have and others have not."""
     tools = Path(sys.executable).parent
-    for words in (("actionlint", "-shellcheck=", "-pyflakes="), ("zizmor", "--offline", "--no-progress", ".github")):
+    for words in (
+        ("actionlint", "-shellcheck=", "-pyflakes="),
+        ("zizmor", "--offline", "--no-progress", ".github"),
+    ):
         if shutil.which(words[0], path=str(tools)) is None:
             pytest.skip(f"needs {words[0]}: make .venv/tested")
-        finished = subprocess.run([tools / words[0], *words[1:]], cwd=ROOT, capture_output=True, text=True)
+        finished = subprocess.run(
+            [tools / words[0], *words[1:]], cwd=ROOT, capture_output=True, text=True
+        )
         assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
 def test_every_action_is_pinned_to_a_commit_and_says_its_version():
-    lines = [line for path in (ROOT / ".github/workflows").iterdir() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [
+        line
+        for path in (ROOT / ".github/workflows").iterdir()
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
     uses = [line for line in lines if "uses:" in line]
     assert len(uses) == 6
-    assert all(re.search(r"uses: actions/[a-z-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+$", line) for line in uses)
+    assert all(
+        re.search(r"uses: actions/[a-z-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+$", line) for line in uses
+    )
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_what_the_steps_name_is_there(name):
     lines = "\n".join(SCRIPTS[name].values())
-    targets = re.findall(r"^(\S+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    targets = re.findall(
+        r"^(\S+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
     assert "make .venv/installed" in lines
     for target in re.findall(r"\bmake (\S+)", lines):
         assert target.replace(".venv", "$(VENV)") in targets
@@ -140,17 +196,31 @@ def test_the_gpus_workflow_is_started_by_hand_alone():
 
 def test_what_is_typed_as_name_and_parameters_is_no_command(tmp_path, programs):
     write_program(programs / "dvc", 'printf "%s\\n" "$@"')
-    typed = "finetune.epochs=20  export.formats=[onnx,litert] a=$(touch,a) b=`touch,b` c=;touch * --queue"
-    finished = run_step(SCRIPTS["gpu"]["Experiment"], tmp_path, programs, NAME="$(touch c); d", PARAMETERS=typed)
-    words = ["exp", "run", "--name=$(touch c); d", *(f"--set-param={word}" for word in typed.split())]
+    typed = (
+        "finetune.epochs=20  export.formats=[onnx,litert] a=$(touch,a) b=`touch,b` c=;touch * "
+        "--queue"
+    )
+    finished = run_step(
+        SCRIPTS["gpu"]["Experiment"], tmp_path, programs, NAME="$(touch c); d", PARAMETERS=typed
+    )
+    words = [
+        "exp",
+        "run",
+        "--name=$(touch c); d",
+        *(f"--set-param={word}" for word in typed.split()),
+    ]
     assert finished.stdout.splitlines() == words
     assert [path.name for path in tmp_path.iterdir()] == ["bin"]
-    assert run_step(SCRIPTS["gpu"]["Experiment"], tmp_path, programs, NAME="e", PARAMETERS="").stdout == "exp\nrun\n--name=e\n"
+    assert (
+        run_step(SCRIPTS["gpu"]["Experiment"], tmp_path, programs, NAME="e", PARAMETERS="").stdout
+        == "exp\nrun\n--name=e\n"
+    )
 
 
 @pytest.mark.slow
 def test_an_experiment_goes_from_a_runner_to_everyone(base, tmp_path, programs):
-    """Pulled, run from the caches, pushed, commented on; and somebody else takes it over and has nothing left to run."""
+    """Pulled, run from the caches, pushed, commented on; and somebody else takes it over and has
+    nothing left to run."""
     home = Path(shutil.copytree(base, tmp_path / "home", symlinks=True))
     call("git", "clone", "--quiet", "--bare", str(home), str(tmp_path / "origin.git"), cwd=tmp_path)
     call("dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage"), cwd=home)
@@ -163,15 +233,28 @@ def test_an_experiment_goes_from_a_runner_to_everyone(base, tmp_path, programs):
         call("git", "clone", "--quiet", str(tmp_path / "origin.git"), str(clone), cwd=tmp_path)
 
     output = tmp_path / "output"
-    variables = {"NAME": "wide", "PARAMETERS": "train_head.units=5 train_head.dropout=0.5", "GITHUB_OUTPUT": str(output)}
-    variables |= {"ORIGIN": str(tmp_path / "origin.git"), "KEPT": "https://kept", "GITHUB_REPOSITORY": "o/r", "GITHUB_SHA": "1a"}
+    variables = {
+        "NAME": "wide",
+        "PARAMETERS": "train_head.units=5 train_head.dropout=0.5",
+        "GITHUB_OUTPUT": str(output),
+    }
+    variables |= {
+        "ORIGIN": str(tmp_path / "origin.git"),
+        "KEPT": "https://kept",
+        "GITHUB_REPOSITORY": "o/r",
+        "GITHUB_SHA": "1a",
+    }
     for step in ("Pull", "Experiment", "Push", "Compare", "Comment"):
-        finished = run_step(SCRIPTS["gpu"][step], runner, programs, AWS_ACCESS_KEY_ID="known", **variables)
+        finished = run_step(
+            SCRIPTS["gpu"][step], runner, programs, AWS_ACCESS_KEY_ID="known", **variables
+        )
         assert finished.returncode == 0, (step, finished.stderr)
         if step == "Experiment":
             assert re.findall(r"Running stage '(\w+)'", finished.stdout) == ["train_head", *LAST]
     assert output.read_text() == "pushes=true\n"
-    assert (runner / "posted").read_text() == "api --silent repos/o/r/commits/1a/comments --field body=@comment/comment.md\n"
+    assert (
+        runner / "posted"
+    ).read_text() == "api --silent repos/o/r/commits/1a/comments --field body=@comment/comment.md\n"
     text = (runner / "comment/comment.md").read_text()
     assert "`dvc exp apply wide`" in text and "dvc repro" not in text
 
@@ -179,4 +262,6 @@ def test_an_experiment_goes_from_a_runner_to_everyone(base, tmp_path, programs):
     call("dvc", "exp", "apply", "wide", cwd=other)
     assert yaml.safe_load((other / "params.yaml").read_text())["train_head"]["units"] == 5
     assert call("dvc", "status", cwd=other).stdout == "Data and pipelines are up to date.\n"
-    assert (other / "models/head.weights.h5").read_bytes() == (runner / "models/head.weights.h5").read_bytes()
+    assert (other / "models/head.weights.h5").read_bytes() == (
+        runner / "models/head.weights.h5"
+    ).read_bytes()

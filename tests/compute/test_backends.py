@@ -1,6 +1,7 @@
 """The stages under JAX and PyTorch: they run, and compute what they compute under TensorFlow.
 
-JAX and PyTorch are not in requirements.txt, so `make test-backends` runs this, in an environment that has them.
+JAX and PyTorch are not in requirements.txt, so `make test-backends` runs this, in an environment
+that has them.
 """
 
 import importlib.util
@@ -14,9 +15,21 @@ import pytest
 from tests.helpers.tiny_pipeline import STAGES, build_world, call, set_param
 
 pytestmark = pytest.mark.slow
-ACTIVATIONS = ["features/train", "features/train_cut", "features/test", "features/test_cut", "views/train", "views/train_cut"]
+ACTIVATIONS = [
+    "features/train",
+    "features/train_cut",
+    "features/test",
+    "features/test_cut",
+    "views/train",
+    "views/train_cut",
+]
 BACKENDS = [
-    pytest.param(name, marks=pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"needs {name}: make test-backends"))
+    pytest.param(
+        name,
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec(name) is None, reason=f"needs {name}: make test-backends"
+        ),
+    )
     for name in ("jax", "torch")
 ]
 
@@ -42,7 +55,8 @@ def test_every_stage_runs_and_computes_what_it_does_under_tensorflow(backend, re
     project = tmp_path / backend
     build_world(project)
     run_stages(project, backend, STAGES[: STAGES.index("extract")])
-    # Each backend draws random numbers of its own: the comparison starts from one file of weights, and from one head.
+    # Each backend draws random numbers of its own: the comparison starts from one file of weights,
+    # and from one head.
     shutil.copytree(reference / "data/weights", project / "data/weights", dirs_exist_ok=True)
     run_stages(project, backend, STAGES[STAGES.index("extract") : STAGES.index("finetune")])
     for name in ACTIVATIONS:
@@ -50,7 +64,9 @@ def test_every_stage_runs_and_computes_what_it_does_under_tensorflow(backend, re
     for file in (reference / "models").glob("augmented*"):
         shutil.copy(file, project / "models")
     run_stages(project, backend, STAGES[STAGES.index("finetune") :])
-    for backends_own, expected in zip(*(predictions(folder, "finetuned") for folder in (project, reference)), strict=True):
+    for backends_own, expected in zip(
+        *(predictions(folder, "finetuned") for folder in (project, reference)), strict=True
+    ):
         assert_close(backends_own, expected)
 
 
@@ -78,7 +94,10 @@ def test_a_training_step_over_two_devices_is_that_of_one(tmp_path, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
     run_stages(divided, "jax", ["train_augmented", "finetune"])
     for name in ("augmented", "finetuned"):
-        histories = [pd.read_csv(project / f"models/{name}_history.csv").to_numpy() for project in (alone, divided)]
+        histories = [
+            pd.read_csv(project / f"models/{name}_history.csv").to_numpy()
+            for project in (alone, divided)
+        ]
         np.testing.assert_allclose(*histories, rtol=1e-4, atol=1e-5)
 
 

@@ -1,4 +1,5 @@
-"""Device, precision and what the backends are told; that all backends compute the same is test_backends.py."""
+"""Device, precision and what the backends are told; that all backends compute the same is
+test_backends.py."""
 
 import keras
 import numpy as np
@@ -24,7 +25,10 @@ def bfloat16():
 
 @pytest.mark.parametrize(
     ("key", "value", "choices"),
-    [("device", "tpu", "'auto', 'cpu' or 'gpu'"), ("precision", "float8", "'float32', 'bfloat16' or 'float16'")],
+    [
+        ("device", "tpu", "'auto', 'cpu' or 'gpu'"),
+        ("precision", "float8", "'float32', 'bfloat16' or 'float16'"),
+    ],
 )
 def test_an_unknown_choice_is_refused_with_the_list_of_choices(project, key, value, choices):
     write_params(project, compute={key: value})
@@ -39,13 +43,19 @@ def test_a_gpu_that_is_not_there_ends_in_a_sentence(project, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     finished = call("python", "-m", "stages.extract", cwd=project, check=False)
     assert finished.returncode == 1
-    assert f"extract: compute.device = 'gpu': {keras.config.backend()} sees no GPU; set auto or cpu" in finished.stderr
+    assert (
+        f"extract: compute.device = 'gpu': {keras.config.backend()} sees no GPU; set auto or cpu"
+        in finished.stderr
+    )
     assert "Traceback" not in finished.stderr
 
 
 @pytest.mark.skipif(keras.config.backend() == "jax", reason="there it is done: test_backends.py")
 def test_steps_are_divided_over_gpus_with_jax_alone():
-    with pytest.raises(PipelineError, match=r"compute\.gpus = 2: Keras divides training steps with JAX only, this is \w+; set 1"):
+    with pytest.raises(
+        PipelineError,
+        match=r"compute\.gpus = 2: Keras divides training steps with JAX only, this is \w+; set 1",
+    ):
         divide_steps(2)
 
 

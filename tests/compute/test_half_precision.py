@@ -1,4 +1,5 @@
-"""`compute.precision: float16`: gradients are scaled, and everything that trains, resumes, scores and exports works behind that."""
+"""`compute.precision: float16`: gradients are scaled, and everything that trains, resumes, scores
+and exports works behind that."""
 
 from collections.abc import Iterator
 
@@ -39,9 +40,17 @@ def test_gradients_that_float16_cannot_hold_are_scaled_and_rates_and_averages_re
     assert isinstance(head.optimizer, keras.optimizers.LossScaleOptimizer)
     before = head.get_weights()
     chosen = params(ema=0.9, learning_rate=0.02)
-    fit(head, lambda epoch: inputs, data.labels, data, chosen, rates=lambda epoch: np.float32([1, 0, 1, 1]))
+    fit(
+        head,
+        lambda epoch: inputs,
+        data.labels,
+        data,
+        chosen,
+        rates=lambda epoch: np.float32([1, 0, 1, 1]),
+    )
     kernel, bias, *_ = head.get_weights()
-    assert not np.array_equal(kernel, before[0])  # its gradients are below 2**-24, the smallest number of float16
+    # its gradients are below 2**-24, the smallest number of float16
+    assert not np.array_equal(kernel, before[0])
     assert np.array_equal(bias, before[1])
     assert float(own_optimizer(head).learning_rate) == pytest.approx(0.02)
     for weight, average in zip(head.get_weights(), averages_of(head), strict=True):
@@ -72,7 +81,9 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path,
 def test_features_whose_squares_float16_cannot_hold_are_normalized_as_in_float32():
     features = np.random.default_rng(0).random((3, 2, 2, 8), dtype=np.float32) * 5000
     head = build_head((2, 2, 8), units=4, dropout=0, normalize=True, n_classes=3)
-    normalized = keras.Model(head.input, head.get_layer("unit_mean_square").output).predict_on_batch(features)
+    normalized = keras.Model(
+        head.input, head.get_layer("unit_mean_square").output
+    ).predict_on_batch(features)
     assert normalized.dtype == np.float32
     np.testing.assert_allclose((normalized**2).mean(axis=1), 1, rtol=1e-5)
 
@@ -88,19 +99,41 @@ def test_what_is_exported_computes_in_float32(policy):
     assert head.get_layer("hidden").compute_dtype == policy.removeprefix("mixed_")
     layers = [*same.layers, *same.get_layer("head").layers]
     assert {layer.compute_dtype for layer in layers} == {"float32"}
-    assert all(np.array_equal(a, b) for a, b in zip(same.get_weights(), nested.get_weights(), strict=True))
+    assert all(
+        np.array_equal(a, b) for a, b in zip(same.get_weights(), nested.get_weights(), strict=True)
+    )
     assert in_float32(same) is same
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_the_whole_pipeline_runs(tmp_path, precision):
-    """With exports, which are held against their own runtimes, and an optimizer of ours and one of Keras's."""
+    """With exports, which are held against their own runtimes, and an optimizer of ours and one of
+    Keras's."""
     build_world(tmp_path)
-    changes = {"compute.precision": precision, "finetune.rate_decay": 0.5, "finetune.ema": 0.9, "train_augmented.optimizer": "sgd"}
-    for key, value in {**changes, "export.formats": ["saved_model", "onnx", "litert", "litert_int8"]}.items():
+    changes = {
+        "compute.precision": precision,
+        "finetune.rate_decay": 0.5,
+        "finetune.ema": 0.9,
+        "train_augmented.optimizer": "sgd",
+    }
+    for key, value in {
+        **changes,
+        "export.formats": ["saved_model", "onnx", "litert", "litert_int8"],
+    }.items():
         set_param(tmp_path, key, value)
     repro(tmp_path)
-    labels = call("python", "-m", "transfer", "predict", "images", "--model", "finetuned", "--format", "jsonl", cwd=tmp_path).stdout
+    labels = call(
+        "python",
+        "-m",
+        "transfer",
+        "predict",
+        "images",
+        "--model",
+        "finetuned",
+        "--format",
+        "jsonl",
+        cwd=tmp_path,
+    ).stdout
     assert len(labels.splitlines()) == 24
     assert f"mixed_{precision}" in (tmp_path / "models/finetuned.json").read_text()

@@ -7,7 +7,14 @@ import pandas as pd
 import pytest
 
 from tests.helpers.tiny_sources import write_params
-from transfer.dataset.manifest import COLUMNS, class_names, labels_of, read_manifest, rows_of, write_manifest
+from transfer.dataset.manifest import (
+    COLUMNS,
+    class_names,
+    labels_of,
+    read_manifest,
+    rows_of,
+    write_manifest,
+)
 from transfer.runtime.errors import PipelineError
 
 SHA = "0123456789abcdef" * 4
@@ -40,7 +47,11 @@ def parquet(tmp_path: Path) -> Path:
 
 def test_parquet_is_read_as_csv_is_and_equal_tables_have_equal_bytes(path, parquet, tmp_path):
     pd.testing.assert_frame_equal(read_manifest(parquet), read_manifest(path))
-    odd = table(("train", "001/1", "001", 0, 0), ("validation", "NA/1", "NA", 1, 1), ("test", "nan/1", "nan", 2, 2))
+    odd = table(
+        ("train", "001/1", "001", 0, 0),
+        ("validation", "NA/1", "NA", 1, 1),
+        ("test", "nan/1", "nan", 2, 2),
+    )
     write_manifest(odd, tmp_path / "odd.parquet")
     assert class_names(read_manifest(tmp_path / "odd.parquet")) == ["001", "NA", "nan"]
     write_manifest(GOOD.iloc[::-1].convert_dtypes(), tmp_path / "again.parquet")
@@ -49,7 +60,11 @@ def test_parquet_is_read_as_csv_is_and_equal_tables_have_equal_bytes(path, parqu
 
 
 def test_by_checksum_the_classes_of_a_split_lie_mixed(tmp_path):
-    rows = [("train", f"{name}/{i}", name, label, 0) for label, name in enumerate("ab") for i in range(20)]
+    rows = [
+        ("train", f"{name}/{i}", name, label, 0)
+        for label, name in enumerate("ab")
+        for i in range(20)
+    ]
     mixed = table(*rows, ("validation", "a/x", "a", 0, 0), ("test", "b/x", "b", 1, 0))
     mixed["sha256"] = [sha256(path.encode()).hexdigest() for path in mixed["path"]]
     write_manifest(mixed, tmp_path / "m.csv", order="checksum")
@@ -73,7 +88,9 @@ def test_a_damaged_parquet_is_refused_or_sound(parquet):
         content = bytearray(whole)
         for place in rng.integers(0, len(content), rng.integers(1, 4)):
             content[place] = rng.integers(0, 256)
-        parquet.write_bytes(content if rng.random() < 0.8 else content[: rng.integers(0, len(content))])
+        parquet.write_bytes(
+            content if rng.random() < 0.8 else content[: rng.integers(0, len(content))]
+        )
         try:
             assert list(read_manifest(parquet).columns) == COLUMNS
         except PipelineError as error:
@@ -84,7 +101,10 @@ def test_a_parquet_of_other_columns_or_with_gaps_is_refused(parquet):
     import pyarrow.parquet as pq
 
     whole = pq.read_table(parquet)
-    for other in (whole.drop_columns("group"), whole.set_column(3, "label", whole["label"].cast("int32"))):
+    for other in (
+        whole.drop_columns("group"),
+        whole.set_column(3, "label", whole["label"].cast("int32")),
+    ):
         pq.write_table(other, parquet)
         assert "is damaged (its columns are " in refusal(parquet)
     gaps = whole.set_column(1, "path", [[None, *whole["path"].to_pylist()[1:]]])
@@ -102,7 +122,11 @@ def test_the_order_of_rows_given_does_not_matter(path, tmp_path):
 
 
 def test_class_names_that_look_like_numbers_or_nothing_stay_text(path):
-    odd = table(("train", "001/1", "001", 0, 0), ("validation", "NA/1", "NA", 1, 1), ("test", "nan/1", "nan", 2, 2))
+    odd = table(
+        ("train", "001/1", "001", 0, 0),
+        ("validation", "NA/1", "NA", 1, 1),
+        ("test", "nan/1", "nan", 2, 2),
+    )
     write_manifest(odd, path)
     assert class_names(read_manifest(path)) == ["001", "NA", "nan"]
 
@@ -122,7 +146,9 @@ def refusal(path: Path) -> str:
 
 
 def test_a_missing_manifest_says_how_to_get_it(tmp_path):
-    assert refusal(tmp_path / "manifest.csv").endswith("manifest.csv is missing; run `dvc repro split` or `dvc pull`")
+    assert refusal(tmp_path / "manifest.csv").endswith(
+        "manifest.csv is missing; run `dvc repro split` or `dvc pull`"
+    )
 
 
 def test_a_folder_in_its_place_is_refused(tmp_path):
@@ -143,7 +169,8 @@ def edited(old: str, new: str):
         (lambda text: text[: text.index("test,")], "no images in test"),
         (
             edited("label", "lable"),
-            "its columns are split, path, class_name, lable, group, sha256 instead of split, path, class_name, label",
+            "its columns are split, path, class_name, lable, group, sha256 instead of split, path, "
+            "class_name, label",
         ),
         (edited("split,", ""), "is damaged"),
         (edited("validation,", "val,"), "unknown split 'val'"),

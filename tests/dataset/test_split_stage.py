@@ -9,11 +9,22 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.helpers.split_stage import CATS_AND_DOGS, FRACTIONS, KINDS, counts, refusal, rejected, run_split, sides
+from tests.helpers.split_stage import (
+    CATS_AND_DOGS,
+    FRACTIONS,
+    KINDS,
+    counts,
+    refusal,
+    rejected,
+    run_split,
+    sides,
+)
 from tests.helpers.tiny_sources import REPOSITORY, build, class_folders, encode, picture
 
 
-@pytest.mark.parametrize("sizes", [FRACTIONS, {"train": 15, "validation": 5, "test": 5}], ids=["fractions", "counts"])
+@pytest.mark.parametrize(
+    "sizes", [FRACTIONS, {"train": 15, "validation": 5, "test": 5}], ids=["fractions", "counts"]
+)
 def test_a_stratified_split_of_the_sizes_asked_for(project, sizes):
     manifest = run_split(build(project / "set", CATS_AND_DOGS), **sizes)
     table = pd.crosstab(manifest["class_name"], manifest["split"])
@@ -28,7 +39,12 @@ def test_the_same_images_give_the_same_manifest_from_every_kind_of_source(projec
     found = set()
     for kind in KINDS:
         run_split(build(project / kind, files), max_rejected=0)
-        found.add(tuple(Path(f"data/split/{name}.csv").read_bytes() for name in ("manifest", "duplicates", "hashes")))
+        found.add(
+            tuple(
+                Path(f"data/split/{name}.csv").read_bytes()
+                for name in ("manifest", "duplicates", "hashes")
+            )
+        )
     assert len(found) == 1
 
 
@@ -37,7 +53,8 @@ def test_the_shipped_sample_is_split_exactly_as_asked_and_as_ever(project):
     manifest = run_split(sample, train=542, validation=200, test=180)
     assert counts(manifest) == {"train": 542, "validation": 200, "test": 180}
     written = hashlib.sha256(Path("data/split/manifest.csv").read_bytes()).hexdigest()
-    assert written == "9382d46e175024b536478104f93034069e7513c927e938e3e91dbef61ab9f78b"  # published results rest on this split
+    # published results rest on this split
+    assert written == "9382d46e175024b536478104f93034069e7513c927e938e3e91dbef61ab9f78b"
     assert manifest.groupby("group")["split"].nunique().max() == 1
     assert pd.read_csv("data/split/duplicates.csv")["same_file_in_two_classes"].sum() == 18
 
@@ -53,23 +70,41 @@ def test_the_seed_decides(project):
 def test_images_beyond_the_counts_are_listed_as_unused(project, capsys):
     manifest = run_split(build(project / "set", CATS_AND_DOGS), train=6, validation=4, test=4)
     assert counts(manifest) == {"train": 6, "validation": 4, "test": 4, "unused": 11}
-    assert "images in no split, since the counts ask for fewer than there are: 11" in capsys.readouterr().out
+    assert (
+        "images in no split, since the counts ask for fewer than there are: 11"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("left_over", range(1, 8))
 def test_counts_are_exact_whatever_is_left_over(project, left_over):
-    manifest = run_split(build(project / "set", CATS_AND_DOGS), train=15 - left_over, validation=5, test=5)
-    assert counts(manifest) == {"train": 15 - left_over, "validation": 5, "test": 5, "unused": left_over}
+    manifest = run_split(
+        build(project / "set", CATS_AND_DOGS), train=15 - left_over, validation=5, test=5
+    )
+    assert counts(manifest) == {
+        "train": 15 - left_over,
+        "validation": 5,
+        "test": 5,
+        "unused": left_over,
+    }
 
 
 def test_a_one_image_split_gets_one_of_each_class_and_says_so(project, capsys):
     manifest = run_split(build(project / "set", CATS_AND_DOGS), train=23, validation=1, test=1)
     assert counts(manifest) == {"train": 21, "validation": 2, "test": 2}
-    assert "asked for 23, 1, 1, got 21, 2, 2: groups are never cut, every class is in every split" in capsys.readouterr().out
+    assert (
+        "asked for 23, 1, 1, got 21, 2, 2: groups are never cut, every class is in every split"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_wrapping_folder_is_looked_through(project):
-    manifest = run_split(build(project / "set.zip", {f"my set/{path}": content for path, content in CATS_AND_DOGS.items()}))
+    manifest = run_split(
+        build(
+            project / "set.zip",
+            {f"my set/{path}": content for path, content in CATS_AND_DOGS.items()},
+        )
+    )
     assert set(manifest["class_name"]) == {"cat", "dog"}
 
 
@@ -92,7 +127,9 @@ def test_every_image_has_its_perceptual_hash_listed(project):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_same_bytes_and_the_same_look_stay_on_one_side(project, seed):
-    look = Image.fromarray(np.random.default_rng(99).integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((64, 64))
+    look = Image.fromarray(
+        np.random.default_rng(99).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    ).resize((64, 64))
     files = CATS_AND_DOGS | {
         "cat/copy.png": CATS_AND_DOGS["cat/0.png"],
         "cat/look.png": encode(look),
@@ -103,15 +140,29 @@ def test_the_same_bytes_and_the_same_look_stay_on_one_side(project, seed):
     assert len(sides(manifest, "cat/0.png", "cat/copy.png")) == 1
     assert len(sides(manifest, "cat/look.png", "cat/look.jpg", "cat/look.bmp")) == 1
     duplicates = pd.read_csv("data/split/duplicates.csv")
-    assert sorted(duplicates["path"]) == ["cat/0.png", "cat/copy.png", "cat/look.bmp", "cat/look.jpg", "cat/look.png"]
+    assert sorted(duplicates["path"]) == [
+        "cat/0.png",
+        "cat/copy.png",
+        "cat/look.bmp",
+        "cat/look.jpg",
+        "cat/look.png",
+    ]
     assert not duplicates["same_file_in_two_classes"].any()
 
 
 def test_the_same_file_in_two_classes_is_reported_and_stays_on_one_side(project, capsys):
-    manifest = run_split(build(project / "set", CATS_AND_DOGS | {"dog/cat.png": CATS_AND_DOGS["cat/0.png"]}))
+    manifest = run_split(
+        build(project / "set", CATS_AND_DOGS | {"dog/cat.png": CATS_AND_DOGS["cat/0.png"]})
+    )
     assert len(sides(manifest, "cat/0.png", "dog/cat.png")) == 1
-    assert pd.read_csv("data/split/duplicates.csv")["same_file_in_two_classes"].tolist() == [True, True]
-    assert "2 images are the same file in two classes, one label is wrong: cat/0.png, dog/cat.png" in capsys.readouterr().out
+    assert pd.read_csv("data/split/duplicates.csv")["same_file_in_two_classes"].tolist() == [
+        True,
+        True,
+    ]
+    assert (
+        "2 images are the same file in two classes, one label is wrong: cat/0.png, dog/cat.png"
+        in capsys.readouterr().out
+    )
 
 
 PATIENTS = {
@@ -134,21 +185,28 @@ def test_images_of_a_group_stay_on_one_side(project, pattern, seed):
 def test_paths_without_a_group_are_on_their_own_and_counted(project, capsys):
     manifest = run_split(build(project / "set", PATIENTS), group_by=r"(p1)_")
     assert manifest["group"].nunique() == len(PATIENTS) - 3
-    assert "split.group_by matches 4 of 48 paths; the others are on their own" in capsys.readouterr().out
+    assert (
+        "split.group_by matches 4 of 48 paths; the others are on their own"
+        in capsys.readouterr().out
+    )
 
 
 # A source that is already split
 
 ALREADY_SPLIT = class_folders("train/", cat=4, dog=4) | {
     f"{part}/{name}/{part}{i}.png": encode(picture(seed))
-    for seed, (part, name, i) in enumerate([(p, n, i) for p in ("val", "test") for n in ("cat", "dog") for i in range(2)], start=50)
+    for seed, (part, name, i) in enumerate(
+        [(p, n, i) for p in ("val", "test") for n in ("cat", "dog") for i in range(2)], start=50
+    )
 }
 
 
 @pytest.mark.parametrize("alias", ["validation", "val", "valid"])
 @pytest.mark.parametrize("root", ["", "wrapped/"])
 def test_a_source_that_is_already_split_stays_so(project, root, alias):
-    files = {root + path.replace("val/", f"{alias}/"): content for path, content in ALREADY_SPLIT.items()}
+    files = {
+        root + path.replace("val/", f"{alias}/"): content for path, content in ALREADY_SPLIT.items()
+    }
     manifest = run_split(build(project / "set", files))
     assert counts(manifest) == {"train": 8, "validation": 4, "test": 4}
     folders = manifest["path"].str.removeprefix(root).str.split("/").str[0]
@@ -156,16 +214,39 @@ def test_a_source_that_is_already_split_stays_so(project, root, alias):
 
 
 def test_duplicates_across_the_sources_own_splits_are_reported(project, capsys):
-    run_split(build(project / "set", ALREADY_SPLIT | {"test/cat/leak.png": ALREADY_SPLIT["train/cat/0.png"]}))
-    assert "groups of duplicates that lie across the source's own splits: 1;" in capsys.readouterr().out
+    run_split(
+        build(
+            project / "set", ALREADY_SPLIT | {"test/cat/leak.png": ALREADY_SPLIT["train/cat/0.png"]}
+        )
+    )
+    assert (
+        "groups of duplicates that lie across the source's own splits: 1;"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_class_missing_from_training_is_refused(project):
-    files = {path: content for path, content in ALREADY_SPLIT.items() if not path.startswith("train/cat")}
+    files = {
+        path: content for path, content in ALREADY_SPLIT.items() if not path.startswith("train/cat")
+    }
     words = refusal(build(project / "set", files))
-    assert words.startswith("class 'cat' has none in train; the source is already split: add images there")
+    assert words.startswith(
+        "class 'cat' has none in train; the source is already split: add images there"
+    )
 
 
 def test_a_class_missing_from_another_split_of_the_source_is_named(project, capsys):
-    run_split(build(project / "set", {path: content for path, content in ALREADY_SPLIT.items() if not path.startswith("test/cat")}))
-    assert "WARNING: the source's own splits lack classes: 'cat' has no image in test; scores" in capsys.readouterr().out
+    run_split(
+        build(
+            project / "set",
+            {
+                path: content
+                for path, content in ALREADY_SPLIT.items()
+                if not path.startswith("test/cat")
+            },
+        )
+    )
+    assert (
+        "WARNING: the source's own splits lack classes: 'cat' has no image in test; scores"
+        in capsys.readouterr().out
+    )

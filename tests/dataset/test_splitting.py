@@ -34,7 +34,14 @@ def are_whole(groups, splits) -> bool:
         ([[("phash", "1")], [("sha", "1")]], [0, 1]),
         ([["z"], ["y", "y"], ["z", "y"]], [0, 0, 0]),
     ],
-    ids=["nothing", "no keys", "shared", "through another", "keys of two kinds", "a key given twice"],
+    ids=[
+        "nothing",
+        "no keys",
+        "shared",
+        "through another",
+        "keys of two kinds",
+        "a key given twice",
+    ],
 )
 def test_items_that_share_a_key_are_one_group(keys, groups):
     assert connected_groups(keys).tolist() == groups
@@ -86,7 +93,8 @@ def test_groups_are_never_cut(seed):
     rng = np.random.default_rng(seed)
     n = 300
     labels = rng.integers(0, 4, n)
-    groups = connected_groups([[g] for g in rng.integers(0, rng.integers(20, 300), n)])  # some across classes
+    # some across classes
+    groups = connected_groups([[g] for g in rng.integers(0, rng.integers(20, 300), n)])
     splits, _ = divide(labels, groups, [180, 60, 60], seed)
     assert are_whole(groups, splits)
     assert set(splits) == {0, 1, 2}
@@ -97,7 +105,8 @@ def test_small_groups_leave_the_counts_exact(seed):
     rng = np.random.default_rng(seed)
     labels = np.repeat([0, 1, 2], [150, 100, 50])
     groups = np.arange(300)
-    for start in rng.choice(np.arange(0, 300, 5), 30, replace=False):  # within a class, of two to four images
+    # within a class, of two to four images
+    for start in rng.choice(np.arange(0, 300, 5), 30, replace=False):
         groups[start : start + rng.integers(2, 5)] = start
     splits, quota = divide(labels, connected_groups([[g] for g in groups]), [180, 65, 55], seed)
     assert table_of(labels, splits).tolist() == quota.tolist()
@@ -113,12 +122,16 @@ def test_without_groups_each_class_is_divided_within_one_image():
 
 def test_the_same_seed_gives_the_same_split_and_another_seed_another():
     labels, groups = np.repeat([0, 1], 50), np.arange(100) // 2
-    first, again, other = (divide(labels, groups, [60, 20, 20], seed)[0].tolist() for seed in (1, 1, 2))
+    first, again, other = (
+        divide(labels, groups, [60, 20, 20], seed)[0].tolist() for seed in (1, 1, 2)
+    )
     assert first == again != other
 
 
 def test_chance_is_drawn_evenly():
-    splits = np.array([divide(np.repeat([0, 1], 10), np.arange(20), [12, 4, 4], seed)[0] for seed in range(400)])
+    splits = np.array(
+        [divide(np.repeat([0, 1], 10), np.arange(20), [12, 4, 4], seed)[0] for seed in range(400)]
+    )
     share_in_test = (splits == 2).mean(axis=0)
     assert (np.abs(share_in_test - 0.2) < 0.08).all()
 
@@ -133,9 +146,13 @@ def test_images_all_in_groups_come_close_to_the_sizes(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("sizes_of_groups", [[50, 1, 1], [10, 10, 10], [8, 1, 1, 1, 1], [30, 30, 2, 2]])
+@pytest.mark.parametrize(
+    "sizes_of_groups", [[50, 1, 1], [10, 10, 10], [8, 1, 1, 1, 1], [30, 30, 2, 2]]
+)
 def test_large_groups_leave_every_split_something(sizes_of_groups, seed):
-    groups = np.concatenate([np.repeat(np.arange(len(sizes_of_groups)), sizes_of_groups), [100, 101, 102]])
+    groups = np.concatenate(
+        [np.repeat(np.arange(len(sizes_of_groups)), sizes_of_groups), [100, 101, 102]]
+    )
     labels = np.concatenate([np.zeros(sum(sizes_of_groups), dtype=int), [1, 1, 1]])
     n = len(labels)
     groups = connected_groups([[g] for g in groups])

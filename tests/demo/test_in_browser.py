@@ -1,4 +1,5 @@
-"""The demo in a real browser, with the real server behind it: what a person sees who drops images, good and bad ones.
+"""The demo in a real browser, with the real server behind it: what a person sees who drops images,
+good and bad ones.
 
 Without a browser (`browser.py`) these tests are skipped.
 """
@@ -18,7 +19,15 @@ from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.helpers.browser import Chrome, chromium, forget_logs, grave_violations, needs_browser, requested, set_view
+from tests.helpers.browser import (
+    Chrome,
+    chromium,
+    forget_logs,
+    grave_violations,
+    needs_browser,
+    requested,
+    set_view,
+)
 from tests.helpers.tiny_pipeline import environment
 
 pytestmark = needs_browser
@@ -33,7 +42,8 @@ def browser(tmp_path_factory) -> Iterator[Chrome]:
 
 
 def hear_ctrl_c() -> None:
-    """As a terminal starts a program. A shell without job control has what it starts in the background ignore Ctrl-C, tests included."""
+    """As a terminal starts a program. A shell without job control has what it starts in the
+    background ignore Ctrl-C, tests included."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -44,7 +54,13 @@ def demo(base: Path, tmp_path_factory) -> Iterator[SimpleNamespace]:
     command = [sys.executable, "-m", "transfer", "demo", "--port", "0", "--max-megabytes", "1"]
     with errors.open("w") as file:
         process = subprocess.Popen(
-            command, cwd=base, env=environment(), stdout=subprocess.PIPE, stderr=file, text=True, preexec_fn=hear_ctrl_c
+            command,
+            cwd=base,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+            preexec_fn=hear_ctrl_c,
         )
     said = process.stdout.readline()
     if "http://127.0.0.1:" not in said:
@@ -58,13 +74,20 @@ def demo(base: Path, tmp_path_factory) -> Iterator[SimpleNamespace]:
 def files(base: Path, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("files")
     image = (base / "images/a/0.png").read_bytes()
-    contents = {HOSTILE: image, "broken.png": image[:200], LONG: b"no image", "large.png": image + bytes(1_100_000)}
+    contents = {
+        HOSTILE: image,
+        "broken.png": image[:200],
+        LONG: b"no image",
+        "large.png": image + bytes(1_100_000),
+    }
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     return {name: folder / name for name in contents}
 
 
-def show(browser: Chrome, demo: SimpleNamespace, *chosen: Path, width: int = 1440, scheme: str = "light") -> list[dict]:
+def show(
+    browser: Chrome, demo: SimpleNamespace, *chosen: Path, width: int = 1440, scheme: str = "light"
+) -> list[dict]:
     """Open the page afresh and choose files; the cards, when all are done."""
     set_view(browser, width, scheme)
     forget_logs(browser)
@@ -75,9 +98,14 @@ def show(browser: Chrome, demo: SimpleNamespace, *chosen: Path, width: int = 144
 
 
 def cards(browser: Chrome, n: int) -> list[dict]:
-    done = "return [...document.querySelectorAll('.card')].filter(e => e.querySelector('.state').textContent !== 'Waiting').length"
+    done = (
+        "return [...document.querySelectorAll('.card')].filter(e => "
+        "e.querySelector('.state').textContent !== 'Waiting').length"
+    )
     status = browser.find_element(By.ID, "status")
-    WebDriverWait(browser, 20).until(lambda _: browser.execute_script(done) == n and (n == 0 or "done" in status.text))
+    WebDriverWait(browser, 20).until(
+        lambda _: browser.execute_script(done) == n and (n == 0 or "done" in status.text)
+    )
     return browser.execute_script("""
         const text = (card, name) => card.querySelector(`.${name}`).innerText;
         return [...document.querySelectorAll('.card')].map(card => Object.assign(
@@ -88,11 +116,16 @@ def cards(browser: Chrome, n: int) -> list[dict]:
 
 
 def test_an_image_gets_the_answer_that_evaluate_has(base, browser, demo):
-    evaluated = list(csv.DictReader(io.StringIO((base / "plots/predictions/finetuned.csv").read_text())))
+    evaluated = list(
+        csv.DictReader(io.StringIO((base / "plots/predictions/finetuned.csv").read_text()))
+    )
     shown = show(browser, demo, *(base / "images" / one["path"] for one in evaluated))
     for card, one in zip(shown, evaluated, strict=True):
         assert card["name"] == Path(one["path"]).name
-        assert (card["class"], card["chance"]) == (one["predicted"], f"{100 * float(one['probability']):.1f} %")
+        assert (card["class"], card["chance"]) == (
+            one["predicted"],
+            f"{100 * float(one['probability']):.1f} %",
+        )
         assert f"spoke for {one['predicted']}" in card["why"]
         assert "of the validation images are nearer" in card["likeness"]
         assert card["nearest"] == 5
@@ -101,17 +134,25 @@ def test_an_image_gets_the_answer_that_evaluate_has(base, browser, demo):
         assert all(card["alts"])
     assert browser.find_element(By.ID, "status").text == f"{len(evaluated)} images done."
     assert browser.get_log("browser") == []
-    assert requested(browser) == {demo.url + name for name in ("", "page.css", "page.js", "predict")}
+    assert requested(browser) == {
+        demo.url + name for name in ("", "page.css", "page.js", "predict")
+    }
 
 
 def test_what_cannot_be_used_says_why_and_the_rest_goes_on(browser, demo, files):
-    broken, no_image, large, sound = show(browser, demo, files["broken.png"], files[LONG], files["large.png"], files[HOSTILE])
+    broken, no_image, large, sound = show(
+        browser, demo, files["broken.png"], files[LONG], files["large.png"], files[HOSTILE]
+    )
     assert broken["state"].startswith("Cannot be used: damaged or truncated: ")
-    assert no_image["state"].startswith("Cannot be used: not a JPEG, PNG, GIF, BMP, WebP or TIFF image")
+    assert no_image["state"].startswith(
+        "Cannot be used: not a JPEG, PNG, GIF, BMP, WebP or TIFF image"
+    )
     assert large["state"] == "Cannot be used: it has 1.1 MB, more than the 1.0 MB that are allowed"
     assert sound["class"] in "ab"
     assert browser.find_element(By.ID, "status").text == "4 images done, 3 could not be used."
-    assert {entry["source"] for entry in browser.get_log("browser")} == {"network"}, "Chromium's own note of each answer 400"
+    assert {entry["source"] for entry in browser.get_log("browser")} == {"network"}, (
+        "Chromium's own note of each answer 400"
+    )
 
 
 def test_a_file_of_a_hostile_name_is_only_its_name(browser, demo, files):
@@ -145,15 +186,28 @@ def test_its_policy_lets_no_other_script_run_and_nothing_out(browser, demo):
         return window.ran
     """
     assert browser.execute_script(ran) is None
-    assert sum("Content Security Policy" in entry["message"] for entry in browser.get_log("browser")) >= 2
+    assert (
+        sum("Content Security Policy" in entry["message"] for entry in browser.get_log("browser"))
+        >= 2
+    )
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1440, "dark")])
-def test_it_can_be_read_by_everyone_and_does_not_scroll_sideways(browser, demo, files, width, scheme):
+def test_it_can_be_read_by_everyone_and_does_not_scroll_sideways(
+    browser, demo, files, width, scheme
+):
     show(browser, demo, files[HOSTILE], files[LONG], width=width, scheme=scheme)
     assert grave_violations(browser) == []
-    assert browser.execute_script("const root = document.documentElement; return root.scrollWidth - root.clientWidth") == 0
-    outside = "return [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1).length"
+    assert (
+        browser.execute_script(
+            "const root = document.documentElement; return root.scrollWidth - root.clientWidth"
+        )
+        == 0
+    )
+    outside = (
+        "return [...document.querySelectorAll('main *')].filter(e => "
+        "e.getBoundingClientRect().right > innerWidth + 1).length"
+    )
     assert browser.execute_script(outside) == 0
 
 
@@ -161,7 +215,12 @@ def test_a_keyboard_reaches_the_choice_of_files(browser, demo):
     show(browser, demo)
     browser.switch_to.active_element.send_keys(Keys.TAB)
     assert browser.switch_to.active_element.get_attribute("id") == "files"
-    assert browser.find_element(By.CSS_SELECTOR, "label[for=files]").value_of_css_property("outline-style") == "solid"
+    assert (
+        browser.find_element(By.CSS_SELECTOR, "label[for=files]").value_of_css_property(
+            "outline-style"
+        )
+        == "solid"
+    )
 
 
 def test_ctrl_c_ends_it_quietly_and_the_open_page_says_so(browser, demo, files):
@@ -170,4 +229,7 @@ def test_ctrl_c_ends_it_quietly_and_the_open_page_says_so(browser, demo, files):
     assert demo.process.wait(timeout=20) == 0
     assert "Traceback" not in demo.errors.read_text()
     browser.find_element(By.ID, "files").send_keys(str(files[HOSTILE]))
-    assert cards(browser, 1)[0]["state"] == "Cannot be used: the demo does not answer; does it still run?"
+    assert (
+        cards(browser, 1)[0]["state"]
+        == "Cannot be used: the demo does not answer; does it still run?"
+    )

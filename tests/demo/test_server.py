@@ -1,4 +1,5 @@
-"""`python -m transfer demo`: the answers are predict's, and nobody gets more out of the server than these."""
+"""`python -m transfer demo`: the answers are predict's, and nobody gets more out of the server than
+these."""
 
 import base64
 import contextlib
@@ -52,16 +53,25 @@ def pixels_of(data_url: str) -> np.ndarray:
 def test_an_answer_is_that_of_evaluate_and_of_predict(base, service):
     evaluated = list(pd.read_csv(base / f"plots/predictions/{service.name}.csv").itertuples())
     contents = [content_of(base, one.path) for one in evaluated]
-    predictions = service._predictor.predict(np.stack([service._predictor.decode(content) for content in contents]))
+    predictions = service._predictor.predict(
+        np.stack([service._predictor.decode(content) for content in contents])
+    )
     for one, content, predicted in zip(evaluated, contents, predictions, strict=True):
         answer = json.loads(json.dumps(service.answer(content)))
         assert (answer["predicted"], answer["probability"]) == (one.predicted, one.probability)
-        assert [each["name"] for each in answer["classes"]] == [one.predicted, *({"a", "b"} - {one.predicted})]
-        assert (answer["distance"], answer["unlike"]) == (round(predicted.distance, 6), round(predicted.percentile, 2))
+        assert [each["name"] for each in answer["classes"]] == [
+            one.predicted,
+            *({"a", "b"} - {one.predicted}),
+        ]
+        assert (answer["distance"], answer["unlike"]) == (
+            round(predicted.distance, 6),
+            round(predicted.percentile, 2),
+        )
 
 
 def test_the_heat_is_that_of_evaluates_pictures(base, service, manifest):
-    """The tiny world's images are as large as a thumbnail, and PNGs lose nothing; so the map over them is compared bit by bit."""
+    """The tiny world's images are as large as a thumbnail, and PNGs lose nothing; so the map over
+    them is compared bit by bit."""
     from transfer.evaluation.gradcam import heat_maps, overlay
 
     test = manifest[manifest["split"] == "test"].reset_index(drop=True)
@@ -81,10 +91,16 @@ def test_a_training_image_is_the_nearest_to_itself(base, service, manifest):
     images = np.load(base / "data/images/train.npy")
     for row in (0, len(train) - 1):
         nearest = service.answer(content_of(base, train["path"][row]))["nearest"]
-        assert (nearest[0]["path"], nearest[0]["class"], nearest[0]["distance"]) == (train["path"][row], train["class_name"][row], 0)
+        assert (nearest[0]["path"], nearest[0]["class"], nearest[0]["distance"]) == (
+            train["path"][row],
+            train["class_name"][row],
+            0,
+        )
         assert (pixels_of(nearest[0]["picture"]) == images[row]).all()
         assert len(nearest) == 5
-        assert [each["distance"] for each in nearest] == sorted(each["distance"] for each in nearest)
+        assert [each["distance"] for each in nearest] == sorted(
+            each["distance"] for each in nearest
+        )
 
 
 def test_a_large_picture_is_shown_smaller_and_keeps_its_shape(service):
@@ -130,7 +146,9 @@ def answer(content: bytes) -> dict:
 
 @pytest.fixture
 def app():
-    service = SimpleNamespace(name="finetuned", class_names=["<b>", *(f"class {n}" for n in range(20))], answer=answer)
+    service = SimpleNamespace(
+        name="finetuned", class_names=["<b>", *(f"class {n}" for n in range(20))], answer=answer
+    )
     with listen("127.0.0.1", 0) as listening:
         return create_app(service, names_of("127.0.0.1", listening), MOST)
 
@@ -176,13 +194,24 @@ def test_a_form_and_other_methods_are_refused_with_a_sentence(app):
     assert got.json["error"]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8000", "127.0.0.1", "localhost:9999", "LOCALHOST", "[::1]:8000"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:8000", "127.0.0.1", "localhost:9999", "LOCALHOST", "[::1]:8000"]
+)
 def test_the_servers_names_are_let_in(app, host):
     assert app.test_client().get("/", headers={"Host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:8000", "10.0.0.1", "[bad", "", "a@localhost:x"]
+    "host",
+    [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example:8000",
+        "10.0.0.1",
+        "[bad",
+        "",
+        "a@localhost:x",
+    ],
 )
 def test_other_names_are_not_since_whoever_owns_one_may_point_it_here(app, host):
     for path in ("/", "/page.js", "/nowhere"):
@@ -199,7 +228,12 @@ def test_where_other_machines_may_come_an_address_will_do_but_no_strange_name():
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://127.0.0.1:8001"}, {"Sec-Fetch-Site": "cross-site"}],
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:8001"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
 )
 def test_another_sites_page_cannot_ask(app, headers):
     response = app.test_client().post("/predict", data=b"image", headers=headers, **OURS)
@@ -209,7 +243,10 @@ def test_another_sites_page_cannot_ask(app, headers):
 
 def test_its_own_page_can_ask(app):
     headers = {"Origin": OURS["base_url"], "Sec-Fetch-Site": "same-origin"}
-    assert app.test_client().post("/predict", data=b"image", headers=headers, **OURS).status_code == 200
+    assert (
+        app.test_client().post("/predict", data=b"image", headers=headers, **OURS).status_code
+        == 200
+    )
 
 
 def test_every_answer_carries_the_guards(app):
@@ -219,13 +256,33 @@ def test_every_answer_carries_the_guards(app):
 
 
 PATHS = [
-    *("/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc/passwd", "//etc/passwd", "/etc/passwd", "/page.js/../page.py"),
-    *("/static/page.js", "/templates/page.html", "/page.html", "/params.yaml", "/data/images/train.npy", "/page.css%00.png", "/\\..\\x"),
+    *(
+        "/../../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/..%2f..%2fetc/passwd",
+        "//etc/passwd",
+        "/etc/passwd",
+        "/page.js/../page.py",
+    ),
+    *(
+        "/static/page.js",
+        "/templates/page.html",
+        "/page.html",
+        "/params.yaml",
+        "/data/images/train.npy",
+        "/page.css%00.png",
+        "/\\..\\x",
+    ),
 ]
 
 
 def test_no_path_names_a_file(app, served):
-    assert {rule.rule for rule in app.url_map.iter_rules()} == {"/", "/page.css", "/page.js", "/predict"}
+    assert {rule.rule for rule in app.url_map.iter_rules()} == {
+        "/",
+        "/page.css",
+        "/page.js",
+        "/predict",
+    }
     for path in PATHS:
         served.putrequest("GET", path)
         served.endheaders()
@@ -248,7 +305,9 @@ def test_uploads_stay_in_memory(served, monkeypatch):
 @pytest.mark.parametrize("chunked", [False, True])
 def test_what_is_too_large_is_refused_before_it_is_there(served, chunked):
     served.putrequest("POST", "/predict")
-    served.putheader(*(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(10**12))))
+    served.putheader(
+        *(("Transfer-Encoding", "chunked") if chunked else ("Content-Length", str(10**12)))
+    )
     served.endheaders()
     if chunked:
         with contextlib.suppress(ConnectionError):  # it does not wait for the rest
@@ -271,7 +330,10 @@ def say(monkeypatch, capsys):
 def test_a_port_in_use_is_one_line(say):
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        line = f"demo: port {port} of 127.0.0.1 is in use; choose another with --port, or any that is free with --port 0\n"
+        line = (
+            f"demo: port {port} of 127.0.0.1 is in use; choose another with --port, or any that is "
+            "free with --port 0\n"
+        )
         assert say("--port", str(port)) == (1, "", line)
 
 
@@ -286,7 +348,9 @@ def test_other_mistakes_are_one_line_too(say, monkeypatch, project):
 
 
 def test_only_an_open_address_is_remarked_on(say, monkeypatch):
-    monkeypatch.setattr(demo, "load", lambda model: SimpleNamespace(name=model, class_names=["a"], answer=answer))
+    monkeypatch.setattr(
+        demo, "load", lambda model: SimpleNamespace(name=model, class_names=["a"], answer=answer)
+    )
     monkeypatch.setattr("transfer.demo.server.serve", lambda app, listening, most_bytes: None)
     code, out, err = say("--port", "0")
     assert (code, err) == (0, "")

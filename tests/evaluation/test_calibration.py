@@ -7,7 +7,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
-from transfer.evaluation.calibration import COLDEST, HOTTEST, choose_threshold, class_logits, fit_temperature
+from transfer.evaluation.calibration import (
+    COLDEST,
+    HOTTEST,
+    choose_threshold,
+    class_logits,
+    fit_temperature,
+)
 
 
 class AsItIs(ClassifierMixin, BaseEstimator):
@@ -38,7 +44,9 @@ def draw(n: int, n_classes: int, temperature: float) -> tuple[np.ndarray, np.nda
 
 def test_the_temperature_is_scikit_learns():
     logits, labels = draw(400, 3, 2.5)
-    theirs = CalibratedClassifierCV(FrozenEstimator(AsItIs()), method="temperature").fit(logits, labels)
+    theirs = CalibratedClassifierCV(FrozenEstimator(AsItIs()), method="temperature").fit(
+        logits, labels
+    )
     beta = theirs.calibrated_classifiers_[0].calibrators[0].beta_
     assert fit_temperature(logits, labels) == pytest.approx(1 / beta, abs=1e-5)
 

@@ -1,4 +1,5 @@
-"""Comparisons of models against published examples, another library, and cases whose answer is known."""
+"""Comparisons of models against published examples, another library, and cases whose answer is
+known."""
 
 from itertools import product
 
@@ -14,7 +15,8 @@ def right(n: int, *wrong: int) -> np.ndarray:
 
 
 def test_mcnemars_p_is_that_of_the_published_example():
-    """R's `mcnemar.exact` (package exact2x2) in its manual: 21 pairs one way, 9 the other, p = 0.04277."""
+    """R's `mcnemar.exact` (package exact2x2) in its manual: 21 pairs one way, 9 the other, p =
+    0.04277."""
     gain = np.repeat([1, -1, 0], [21, 9, 40])
     assert exact_mcnemar(gain) == pytest.approx(0.04277, abs=5e-6)
 
@@ -22,7 +24,9 @@ def test_mcnemars_p_is_that_of_the_published_example():
 @pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 0), (5, 5), (9, 1), (13, 7)])
 def test_mcnemars_p_is_a_binomial_one(gained, lost):
     gain = np.repeat([1, -1], [gained, lost])
-    assert exact_mcnemar(gain) == pytest.approx(binomtest(gained, gained + lost).pvalue if gained + lost else 1)
+    assert exact_mcnemar(gain) == pytest.approx(
+        binomtest(gained, gained + lost).pvalue if gained + lost else 1
+    )
 
 
 def test_sign_flips_without_groups_are_mcnemars_test():
@@ -33,7 +37,9 @@ def test_sign_flips_without_groups_are_mcnemars_test():
 def test_sign_flips_of_groups_are_counted_out():
     sums = np.array([3, 2, 1, -1])
     flipped = [abs(np.dot(signs, sums)) for signs in product([1, -1], repeat=4)]
-    assert sign_flips(sums, seed=0) == pytest.approx(np.mean([total >= abs(sums.sum()) for total in flipped]))
+    assert sign_flips(sums, seed=0) == pytest.approx(
+        np.mean([total >= abs(sums.sum()) for total in flipped])
+    )
     assert sign_flips(np.zeros(5), seed=0) == 1
 
 
@@ -46,15 +52,26 @@ def test_the_interval_is_that_of_the_normal_distribution_where_there_are_many():
 
 def test_copies_in_groups_do_not_narrow_the_interval():
     gain = np.random.default_rng(0).choice([-1, 0, 1], size=100, p=[0.1, 0.6, 0.3])
-    once, copied = interval(gain, np.ones_like(gain), seed=0), interval(gain * 5, np.full(100, 5), seed=0)
+    once, copied = (
+        interval(gain, np.ones_like(gain), seed=0),
+        interval(gain * 5, np.full(100, 5), seed=0),
+    )
     assert copied == pytest.approx(once)
 
 
 def test_a_difference_that_is_there_is_said_and_one_that_is_not_is_not():
     n = 200
-    models = {"head": right(n, *range(40)), "augmented": right(n, *range(39)), "finetuned": right(n, 0)}
+    models = {
+        "head": right(n, *range(40)),
+        "augmented": right(n, *range(39)),
+        "finetuned": right(n, 0),
+    }
     table = compare(models, np.arange(n), seed=0)
-    assert table[["model", "against"]].to_numpy().tolist() == [["augmented", "head"], ["finetuned", "head"], ["finetuned", "augmented"]]
+    assert table[["model", "against"]].to_numpy().tolist() == [
+        ["augmented", "head"],
+        ["finetuned", "head"],
+        ["finetuned", "augmented"],
+    ]
     assert table["verdict"].tolist()[0] == "no difference can be shown, p = 1"
     assert table["verdict"].str.startswith("better, p = ").tolist() == [False, True, True]
     assert (table["method"] == "exact McNemar").all()
@@ -77,7 +94,9 @@ def test_images_in_groups_are_compared_by_group():
 @pytest.mark.parametrize("n", [1, 2])
 def test_one_or_two_images_or_one_group_show_nothing(n):
     for groups in (np.arange(n), np.zeros(n, dtype=int)):
-        row = compare({"head": np.zeros(n, dtype=bool), "finetuned": np.ones(n, dtype=bool)}, groups, seed=0).iloc[0]
+        row = compare(
+            {"head": np.zeros(n, dtype=bool), "finetuned": np.ones(n, dtype=bool)}, groups, seed=0
+        ).iloc[0]
         assert row["verdict"].startswith("no difference can be shown")
         assert row.notna().all()
 
@@ -85,4 +104,6 @@ def test_one_or_two_images_or_one_group_show_nothing(n):
 def test_the_same_seed_gives_the_same_table():
     rng = np.random.default_rng(1)
     models = {"head": rng.random(50) < 0.7, "finetuned": rng.random(50) < 0.8}
-    assert compare(models, np.arange(50) // 2, seed=3).equals(compare(models, np.arange(50) // 2, seed=3))
+    assert compare(models, np.arange(50) // 2, seed=3).equals(
+        compare(models, np.arange(50) // 2, seed=3)
+    )

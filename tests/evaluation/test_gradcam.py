@@ -8,8 +8,20 @@ from PIL import Image
 from transfer.backbones.network import build_backbone, trainable_tail
 from transfer.classifiers.head import build_head
 from transfer.compute.keras import keras
-from transfer.evaluation.gradcam import gradients_of_logits, heat_maps, overlay, signs, split_at_maps
-from transfer.evaluation.mistakes import draw_mistakes, shorten, side_by_side, surest_mistakes, write_pictures
+from transfer.evaluation.gradcam import (
+    gradients_of_logits,
+    heat_maps,
+    overlay,
+    signs,
+    split_at_maps,
+)
+from transfer.evaluation.mistakes import (
+    draw_mistakes,
+    shorten,
+    side_by_side,
+    surest_mistakes,
+    write_pictures,
+)
 
 to_numpy = keras.ops.convert_to_numpy
 
@@ -33,7 +45,12 @@ def bright_or_not() -> keras.Model:
 def test_heat_is_where_the_class_is(backbone):
     cut = np.zeros((3, 4, 4, 2), dtype=np.float32)
     cut[1, 0, 3, 0], cut[1, 2, 1, 1] = 5, 2
-    heat = heat_maps(split_at_maps(bright_or_not(), "cut", backbone, "block5_conv1"), cut, np.array([1, 1, 2]), np.array([0, 1, 0]))
+    heat = heat_maps(
+        split_at_maps(bright_or_not(), "cut", backbone, "block5_conv1"),
+        cut,
+        np.array([1, 1, 2]),
+        np.array([0, 1, 0]),
+    )
     assert heat.shape == (3, 4, 4)
     assert np.argwhere(heat[0]).tolist() == [[0, 3]]
     assert np.argwhere(heat[1]).tolist() == [[2, 1]]
@@ -69,7 +86,11 @@ def test_one_logit_speaks_for_label_1_and_against_label_0():
 def test_no_mistakes_no_maps(backbone):
     split_at = split_at_maps(bright_or_not(), "cut", backbone, "block5_conv1")
     none = np.array([], dtype=int)
-    assert heat_maps(split_at, np.zeros((3, 4, 4, 2), dtype=np.float32), none, none).shape == (0, 4, 4)
+    assert heat_maps(split_at, np.zeros((3, 4, 4, 2), dtype=np.float32), none, none).shape == (
+        0,
+        4,
+        4,
+    )
 
 
 def test_an_overlay_is_brightest_where_the_heat_is():
@@ -102,8 +123,18 @@ def test_pictures_replace_those_of_the_run_before(tmp_path):
 
 def draw_sheet(path, n: int) -> int:
     """Draw a sheet of n pictures; its height."""
-    row = {"path": "cat/image_of_a_rather_long_name_indeed.jpg", "actual": "cat", "predicted": "$dog_1", "probability": 0.8}
-    draw_mistakes(path, "head", [np.full((8, 16, 3), 128, dtype=np.uint8)] * n, pd.DataFrame([row] * n, columns=list(row)))
+    row = {
+        "path": "cat/image_of_a_rather_long_name_indeed.jpg",
+        "actual": "cat",
+        "predicted": "$dog_1",
+        "probability": 0.8,
+    }
+    draw_mistakes(
+        path,
+        "head",
+        [np.full((8, 16, 3), 128, dtype=np.uint8)] * n,
+        pd.DataFrame([row] * n, columns=list(row)),
+    )
     with Image.open(path) as image:
         return image.height
 

@@ -1,4 +1,5 @@
-"""Scores against values worked out by hand or by another library, and words where a score would mean nothing."""
+"""Scores against values worked out by hand or by another library, and words where a score would
+mean nothing."""
 
 import json
 
@@ -7,7 +8,14 @@ import pytest
 from scipy.stats import binomtest
 
 from transfer.classifiers.saved import probabilities
-from transfer.evaluation.scores import class_table, precision_recall, quality, reliability, roc, score
+from transfer.evaluation.scores import (
+    class_table,
+    precision_recall,
+    quality,
+    reliability,
+    roc,
+    score,
+)
 
 BINARY = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]])
 LABELS = np.array([0, 0, 1, 1])
@@ -20,7 +28,8 @@ def test_binary_scores_are_those_worked_out_by_hand():
     assert found["n"] == 4
     assert found["log_loss"] == pytest.approx(-np.log([0.9, 0.4, 0.8, 0.3]).mean(), abs=1e-6)
     assert found["macro_f1"] == 0.5
-    assert found["roc_auc"] == 0.75  # three of the four pairs of one image a class are in the right order
+    # three of the four pairs of one image a class are in the right order
+    assert found["roc_auc"] == 0.75
 
 
 @pytest.mark.parametrize(("n_correct", "n"), [(0, 6), (5, 6), (160, 180), (180, 180)])
@@ -29,14 +38,19 @@ def test_the_interval_is_wilsons(n_correct, n):
     predicted = np.where(np.arange(n) < n_correct, labels, 1 - labels)
     found = score(labels, np.eye(2)[predicted] * 0.8 + 0.1, NAMES)
     expected = binomtest(n_correct, n).proportion_ci(method="wilson")
-    assert (found["accuracy_low"], found["accuracy_high"]) == pytest.approx((expected.low, expected.high), abs=1e-6)
+    assert (found["accuracy_low"], found["accuracy_high"]) == pytest.approx(
+        (expected.low, expected.high), abs=1e-6
+    )
 
 
 def test_three_classes_are_scored_one_against_the_rest():
     labels = np.array([0, 1, 2, 0, 1, 2])
     right = np.eye(3)[labels] * 0.7 + 0.1
     found = score(labels, right, list("abc"))
-    assert {found[name] for name in ("roc_auc", "average_precision", "accuracy", "balanced_accuracy", "macro_f1")} == {1}
+    assert {
+        found[name]
+        for name in ("roc_auc", "average_precision", "accuracy", "balanced_accuracy", "macro_f1")
+    } == {1}
     assert score(labels, np.roll(right, 1, axis=0), list("abc"))["accuracy"] == 0
 
 
@@ -49,7 +63,8 @@ def test_balanced_accuracy_brier_and_average_precision_are_those_worked_out_by_h
 
 
 def test_calibration_error_is_the_mean_distance_of_confidence_and_accuracy():
-    """Bins of a fifteenth: 0.61 and 0.65 share one (mean 0.63, one of two right), 0.95 is alone, and right."""
+    """Bins of a fifteenth: 0.61 and 0.65 share one (mean 0.63, one of two right), 0.95 is alone,
+    and right."""
     labels, chances = np.array([1, 0, 1]), np.array([[0.39, 0.61], [0.35, 0.65], [0.05, 0.95]])
     assert reliability(labels, chances)["n"].tolist() == [2, 1]
     assert quality(labels, chances)["ece"] == pytest.approx((2 * 0.13 + 0.05) / 3, abs=1e-6)
@@ -70,7 +85,11 @@ def test_a_class_without_test_images_is_named_instead_of_a_meaningless_number():
     found = score(np.array([0, 0]), BINARY[:2], NAMES)
     assert found["roc_auc"] == found["average_precision"] == "not defined: no test image of dog"
     assert found["accuracy"] == found["balanced_accuracy"] == 0.5
-    assert len(roc(np.array([0, 0]), BINARY[:2])) == len(precision_recall(np.array([0, 0]), BINARY[:2])) == 0
+    assert (
+        len(roc(np.array([0, 0]), BINARY[:2]))
+        == len(precision_recall(np.array([0, 0]), BINARY[:2]))
+        == 0
+    )
     json.dumps(found, allow_nan=False)
 
 

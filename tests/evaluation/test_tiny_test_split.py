@@ -1,4 +1,5 @@
-"""Two test images of one class, under the real pipeline: words where numbers would mean nothing, and no crash."""
+"""Two test images of one class, under the real pipeline: words where numbers would mean nothing,
+and no crash."""
 
 import json
 from pathlib import Path
@@ -18,7 +19,11 @@ def little(tmp_path_factory) -> Path:
     build_world(project)
     set_param(project, "split.source", "little")
     seeds = iter(range(1000, 2000))
-    for split, counts in {"train": {"a": 4, "b": 4}, "validation": {"a": 2, "b": 2}, "test": {"b": 2}}.items():
+    for split, counts in {
+        "train": {"a": 4, "b": 4},
+        "validation": {"a": 2, "b": 2},
+        "test": {"b": 2},
+    }.items():
         for label, count in counts.items():
             for i in range(count):
                 draw_image(project / "little" / split / label / f"{i}.png", next(seeds))
@@ -30,10 +35,15 @@ def little(tmp_path_factory) -> Path:
 
 def test_scores_without_meaning_are_words(little):
     for name in MODELS:
-        scores = json.loads((little / "metrics" / f"{name}.json").read_text(), parse_constant=pytest.fail)
+        scores = json.loads(
+            (little / "metrics" / f"{name}.json").read_text(), parse_constant=pytest.fail
+        )
         assert scores["n"] == 2
         assert scores["roc_auc"] == scores["average_precision"] == "not defined: no test image of a"
-        assert pd.read_csv(little / "plots/classes" / f"{name}.csv").loc[0, "recall"] == "no test image"
+        assert (
+            pd.read_csv(little / "plots/classes" / f"{name}.csv").loc[0, "recall"]
+            == "no test image"
+        )
 
 
 def test_two_images_show_no_difference(little):

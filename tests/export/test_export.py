@@ -1,4 +1,5 @@
-"""Exported files: what they see of an image, what they answer, what they hold, and when they are refused."""
+"""Exported files: what they see of an image, what they answer, what they hold, and when they are
+refused."""
 
 import json
 import re
@@ -27,7 +28,9 @@ from transfer.export.writers import ABOUT, LABELS, About, write
 from transfer.runtime.errors import PipelineError
 from transfer.sources.decoding import resize
 
-BACKBONE = BackboneParams(name="VGG16", image_size=32, preprocessing="imagenet", unfreeze_from="second")
+BACKBONE = BackboneParams(
+    name="VGG16", image_size=32, preprocessing="imagenet", unfreeze_from="second"
+)
 ABOUT_IT = About(["cat", "Hund & Käse"], "0123456789ab", 32)
 
 
@@ -38,11 +41,17 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 def backbone() -> keras.Model:
     pixels = keras.Input((32, 32, 3))
     x = keras.layers.Conv2D(4, 3, strides=2, activation="relu", name="first")(pixels)
-    return keras.Model(pixels, keras.layers.Conv2D(6, 3, strides=2, activation="relu", name="second")(x))
+    return keras.Model(
+        pixels, keras.layers.Conv2D(6, 3, strides=2, activation="relu", name="second")(x)
+    )
 
 
 def head(takes: str, n_logits: int, network: keras.Model) -> keras.Model:
-    shape = {"images": network.input, "features": network.output, "cut": network.get_layer("second").input}[takes].shape[1:]
+    shape = {
+        "images": network.input,
+        "features": network.output,
+        "cut": network.get_layer("second").input,
+    }[takes].shape[1:]
     activations = keras.Input(shape)
     x = keras.layers.Rescaling(0.02)(keras.layers.Flatten()(activations))
     return keras.Model(activations, keras.layers.Dense(n_logits)(x))
@@ -57,7 +66,11 @@ def test_the_whole_is_its_parts_one_after_the_other(takes, n_logits):
     mean = np.array([103.939, 116.779, 123.68], np.float32)
     small = resize(Image.fromarray(pixels), 32, "bicubic")[None].astype(np.float32)
     seen = small[..., ::-1] - mean
-    activations = {"images": small, "features": network(seen), "cut": network.get_layer("first")(seen)}[takes]
+    activations = {
+        "images": small,
+        "features": network(seen),
+        "cut": network.get_layer("first")(seen),
+    }[takes]
     expected = probabilities(np.asarray(model(activations)) / 1.7)
     classifier = Classifier(model, takes, ["a", "b", "c"][: max(2, n_logits)], 1)
     whole = build_whole(classifier, network, BACKBONE, "bicubic", 1.7)
@@ -68,7 +81,13 @@ def test_the_whole_is_its_parts_one_after_the_other(takes, n_logits):
 def whole() -> keras.Model:
     keras.utils.set_random_seed(1)
     network = backbone()
-    return build_whole(Classifier(head("cut", 1, network), "cut", ["a", "b"], 1), network, BACKBONE, "bilinear", 0.5)
+    return build_whole(
+        Classifier(head("cut", 1, network), "cut", ["a", "b"], 1),
+        network,
+        BACKBONE,
+        "bilinear",
+        0.5,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,24 +104,38 @@ def test_each_runtime_answers_as_keras_does_for_images_of_any_size(kind, whole, 
     tolerance = {"litert_float16": 5e-3, "litert_int8": 0.05}.get(kind, 1e-4)
     for height, width in [(32, 32), (90, 40), (33, 120), (1, 5)]:
         pixels = picture(height, width, seed=height)
-        np.testing.assert_allclose(run(pixels), whole.predict_on_batch(pixels[None])[0], atol=tolerance)
+        np.testing.assert_allclose(
+            run(pixels), whole.predict_on_batch(pixels[None])[0], atol=tolerance
+        )
 
 
 def test_a_grouped_convolution_and_gelu_are_in_onnx_too(tmp_path):
-    """As in ConvNeXt: Keras has the one compiled as a function of its own, and TensorFlow has the other of erfc, which ONNX has not."""
+    """As in ConvNeXt: Keras has the one compiled as a function of its own, and TensorFlow has the
+    other of erfc, which ONNX has not."""
     images = keras.Input((None, None, 3), dtype="uint8")
-    maps = keras.layers.Conv2D(4, 3, groups=2, activation="gelu")(keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(images)))
+    maps = keras.layers.Conv2D(4, 3, groups=2, activation="gelu")(
+        keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(images))
+    )
     model = keras.Model(images, keras.layers.Softmax()(keras.layers.GlobalAveragePooling2D()(maps)))
     write("onnx", tmp_path / "model.onnx", model, ABOUT_IT)
     pixels = picture(20, 30)
-    np.testing.assert_allclose(open_runtime(tmp_path / "model.onnx")(pixels), model.predict_on_batch(pixels[None])[0], atol=1e-6)
+    np.testing.assert_allclose(
+        open_runtime(tmp_path / "model.onnx")(pixels),
+        model.predict_on_batch(pixels[None])[0],
+        atol=1e-6,
+    )
 
 
 def test_class_names_and_version_are_inside_each(written):
     expected = ABOUT_IT.to_dict()
     assert json.loads(tf.saved_model.load(written / "saved_model").about().numpy()) == expected
-    metadata = {entry.key: entry.value for entry in onnx.load(written / "classifier.onnx").metadata_props}
-    assert json.loads(metadata["class_names"]) == expected["class_names"] and metadata["version"] == expected["version"]
+    metadata = {
+        entry.key: entry.value for entry in onnx.load(written / "classifier.onnx").metadata_props
+    }
+    assert (
+        json.loads(metadata["class_names"]) == expected["class_names"]
+        and metadata["version"] == expected["version"]
+    )
     for kind in ("litert", "litert_float16", "litert_int8"):
         with zipfile.ZipFile(written / FORMATS[kind].file) as archive:
             assert archive.read(LABELS).decode() == "cat\nHund & Käse\n"
@@ -115,7 +148,9 @@ def test_a_check_counts_what_the_runtime_says(whole, written):
     labels = expected.argmax(axis=1)
     right = check("onnx", written / "classifier.onnx", Answers(images, expected, labels))
     assert (right.accuracy, right.equal_labels) == (1, 1) and right.difference < 1e-6
-    wrong = check("onnx", written / "classifier.onnx", Answers(images, expected[:, ::-1], 1 - labels))
+    wrong = check(
+        "onnx", written / "classifier.onnx", Answers(images, expected[:, ::-1], 1 - labels)
+    )
     assert (wrong.accuracy, wrong.equal_labels) == (0, 0) and wrong.difference > 1e-6
 
 
@@ -126,8 +161,14 @@ ANSWERS = Answers(np.zeros((10, 1, 1, 3), np.uint8), np.eye(2)[[0] * 10], np.zer
     ("checked", "words"),
     [
         (Checked("onnx", "f", 1, 1, 1, 0.9, 0), "onnx: 90.0% of the labels are equal"),
-        (Checked("litert", "f", 1, 1, 1, 1, 2e-4), "litert: 100.0% of the labels are equal, probabilities differ by up to 0.0002"),
-        (Checked("litert_int8", "f", 1, 1, 0.9, 0.9, 0.4), "litert_int8: accuracy 0.900 instead of 1.000; allow it with export.margin"),
+        (
+            Checked("litert", "f", 1, 1, 1, 1, 2e-4),
+            "litert: 100.0% of the labels are equal, probabilities differ by up to 0.0002",
+        ),
+        (
+            Checked("litert_int8", "f", 1, 1, 0.9, 0.9, 0.4),
+            "litert_int8: accuracy 0.900 instead of 1.000; allow it with export.margin",
+        ),
     ],
 )
 def test_a_file_that_answers_otherwise_is_refused(checked, words):
@@ -137,7 +178,11 @@ def test_a_file_that_answers_otherwise_is_refused(checked, words):
 
 
 def test_what_keeps_to_its_bounds_is_not():
-    export.refuse([Checked("onnx", "f", 1, 1, 1, 1, 1e-4), Checked("litert_int8", "f", 1, 1, 0.9, 0.9, 0.4)], ANSWERS, margin=0.1)
+    export.refuse(
+        [Checked("onnx", "f", 1, 1, 1, 1, 1e-4), Checked("litert_int8", "f", 1, 1, 0.9, 0.9, 0.4)],
+        ANSWERS,
+        margin=0.1,
+    )
 
 
 def test_an_export_is_replaced_as_a_whole(tmp_path):
@@ -152,15 +197,25 @@ def test_an_export_is_replaced_as_a_whole(tmp_path):
 def test_the_best_model_is_that_of_the_lowest_validation_loss_at_the_epoch_that_was_kept(project):
     features = keras.Input((2, 2, 3))
     network = keras.Model(features, keras.layers.Dense(1)(keras.layers.Flatten()(features)))
-    for name, losses, epoch in (("head", [0.5, 0.3], 2), ("augmented", [0.1, 0.4], 2), ("finetuned", [0.3, 0.2], 1)):
+    for name, losses, epoch in (
+        ("head", [0.5, 0.3], 2),
+        ("augmented", [0.1, 0.4], 2),
+        ("finetuned", [0.3, 0.2], 1),
+    ):
         history = pd.DataFrame({"epoch": [1, 2], "val_loss": losses})
         save_classifier(name, Classifier(network, "features", ["a", "b"], epoch), history)
     save_skipped("scratch", "it would be the best")
     assert best_on_validation() == "head"  # as good as the fine-tuned one, and simpler
 
 
-AS_IT_IS = "import os, runpy; runpy.run_module('stages.export', run_name='__main__', alter_sys=True)"
-ON_ONE_CORE = AS_IT_IS.replace(";", "; hasattr(os, 'sched_setaffinity') and os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});")
+AS_IT_IS = (
+    "import os, runpy; runpy.run_module('stages.export', run_name='__main__', alter_sys=True)"
+)
+ON_ONE_CORE = AS_IT_IS.replace(
+    ";",
+    "; hasattr(os, 'sched_setaffinity') and os.sched_setaffinity(0, "
+    "{min(os.sched_getaffinity(0))});",
+)
 
 
 def test_the_stage_exports_the_best_model_in_the_same_bytes_on_any_number_of_cores(own_models):
@@ -169,18 +224,31 @@ def test_the_stage_exports_the_best_model_in_the_same_bytes_on_any_number_of_cor
     for code in (AS_IT_IS, ON_ONE_CORE):
         finished = call("python", "-c", code, cwd=own_models)
         written.append(
-            {path.relative_to(own_models): path.read_bytes() for path in (own_models / "models/export").rglob("*") if path.is_file()}
+            {
+                path.relative_to(own_models): path.read_bytes()
+                for path in (own_models / "models/export").rglob("*")
+                if path.is_file()
+            }
         )
     assert written[0] == written[1]
-    losses = dict(re.findall(r"(\w+) (\d+\.\d+)", finished.stdout.split("validation loss: ")[1].splitlines()[0]))
+    losses = dict(
+        re.findall(
+            r"(\w+) (\d+\.\d+)", finished.stdout.split("validation loss: ")[1].splitlines()[0]
+        )
+    )
     exported = json.loads((own_models / "models/export/export.json").read_text())
     assert exported["class_names"] == ["a", "b"] and exported["files"][0]["equal_labels"] == 1
     assert exported["model"] == min(losses, key=lambda name: float(losses[name]))
-    assert open_runtime(own_models / "models/export/saved_model")(picture(40, 32)).sum() == pytest.approx(1)
+    assert open_runtime(own_models / "models/export/saved_model")(
+        picture(40, 32)
+    ).sum() == pytest.approx(1)
 
 
 def test_no_format_is_an_export_of_nothing(base):
-    assert json.loads((base / "models/export/export.json").read_text()) == {"model": None, "files": []}
+    assert json.loads((base / "models/export/export.json").read_text()) == {
+        "model": None,
+        "files": [],
+    }
 
 
 def test_the_artifact_is_what_the_stage_writes(base):
@@ -192,9 +260,28 @@ def test_the_artifact_is_what_the_stage_writes(base):
 def test_a_tagged_version_is_fetched_by_its_name(base, tmp_path):
     call("git", "clone", "--quiet", str(base), "clone", cwd=tmp_path)
     call("dvc", "cache", "dir", "--local", str(base / ".dvc/cache"), cwd=tmp_path / "clone")
-    call("git", "tag", "--annotate", "classifier@v1.0.0", "--message", "first", cwd=tmp_path / "clone")
-    call("dvc", "artifacts", "get", str(tmp_path / "clone"), "classifier", "--out", "got", cwd=tmp_path)
-    assert (tmp_path / "got/export.json").read_bytes() == (base / "models/export/export.json").read_bytes()
+    call(
+        "git",
+        "tag",
+        "--annotate",
+        "classifier@v1.0.0",
+        "--message",
+        "first",
+        cwd=tmp_path / "clone",
+    )
+    call(
+        "dvc",
+        "artifacts",
+        "get",
+        str(tmp_path / "clone"),
+        "classifier",
+        "--out",
+        "got",
+        cwd=tmp_path,
+    )
+    assert (tmp_path / "got/export.json").read_bytes() == (
+        base / "models/export/export.json"
+    ).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -209,5 +296,7 @@ def test_a_tagged_version_is_fetched_by_its_name(base, tmp_path):
 def test_a_mistake_is_said_in_a_line(key, value, said, own_models):
     set_param(own_models, f"export.{key}", value)
     finished = call("python", "-m", "stages.export", cwd=own_models, check=False)
-    assert finished.returncode == 1 and said in finished.stderr and "Traceback" not in finished.stderr
+    assert (
+        finished.returncode == 1 and said in finished.stderr and "Traceback" not in finished.stderr
+    )
     assert not (own_models / "models/export").exists()

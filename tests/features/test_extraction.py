@@ -18,8 +18,20 @@ from transfer.features.frozen_network import ExtractParams, FrozenNetwork, Froze
 from transfer.runtime.errors import PipelineError
 
 N = 30
-FLOAT32, FLOAT16 = ExtractParams(batch_size=64, storage="float32"), ExtractParams(batch_size=64, storage="float16")
-RANGES = AugmentParams(views=3, rotation=40, width_shift=0.2, height_shift=0.2, shear=11.5, zoom=0.2, horizontal_flip=True, seed=0)
+FLOAT32, FLOAT16 = (
+    ExtractParams(batch_size=64, storage="float32"),
+    ExtractParams(batch_size=64, storage="float16"),
+)
+RANGES = AugmentParams(
+    views=3,
+    rotation=40,
+    width_shift=0.2,
+    height_shift=0.2,
+    shear=11.5,
+    zoom=0.2,
+    horizontal_flip=True,
+    seed=0,
+)
 
 
 class Counted:
@@ -59,7 +71,9 @@ def images() -> np.ndarray:
 @pytest.fixture(scope="module", params=["litert", "keras"])
 def frozen(request) -> FrozenNetwork:
     """The tiny network run by LiteRT, and by Keras: what the stages promise holds for both."""
-    return on_litert(tiny_model(seed=0)) if request.param == "litert" else on_keras(tiny_model(seed=0))
+    return (
+        on_litert(tiny_model(seed=0)) if request.param == "litert" else on_keras(tiny_model(seed=0))
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -77,21 +91,32 @@ def on_litert(model: keras.Model) -> LiteRTNetwork:
 
 
 def tiny_model(seed: int) -> keras.Model:
-    keras.utils.clear_session()  # layers' numbers, which are in a converted network's bytes, begin anew as in a stage's process
+    # layers' numbers, which are in a converted network's bytes, begin anew as in a stage's process
+    keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     image = keras.Input((8, 8, 3))
     cut = keras.layers.Conv2D(4, 3, strides=2, activation="relu")(image)
     return keras.Model(image, [cut, keras.layers.AveragePooling2D(3)(cut)])
 
 
-def cache(project, frozen, pictures, params=FLOAT32, gigabytes=1.0, leading=None, draw=as_sent) -> tuple[bytes, bytes]:
+def cache(
+    project, frozen, pictures, params=FLOAT32, gigabytes=1.0, leading=None, draw=as_sent
+) -> tuple[bytes, bytes]:
     """The two files' bytes: features, activations at the cut."""
     files = project / "data/features.npy", project / "data/cut.npy"
     for file in files:
         file.unlink(missing_ok=True)
     checkpoint = project / ".checkpoints/augment/key"
     workers = LocalWorkers(FrozenPass(frozen, params.storage, draw))
-    cache_frozen_pass(workers, pictures, leading or (len(pictures),), files, gigabytes, checkpoint, "augment.views")
+    cache_frozen_pass(
+        workers,
+        pictures,
+        leading or (len(pictures),),
+        files,
+        gigabytes,
+        checkpoint,
+        "augment.views",
+    )
     return tuple(file.read_bytes() for file in files)
 
 
@@ -100,7 +125,10 @@ def features_and_cut(project) -> tuple[np.ndarray, np.ndarray]:
 
 
 def assert_said(capsys, known: int, computed: int, source: str = ".rows") -> None:
-    assert f"features.npy: {known} rows were known ({source}), {computed} were computed" in capsys.readouterr().out
+    assert (
+        f"features.npy: {known} rows were known ({source}), {computed} were computed"
+        in capsys.readouterr().out
+    )
 
 
 def test_the_files_hold_what_the_network_computes(project, frozen, images):
@@ -109,12 +137,16 @@ def test_the_files_hold_what_the_network_computes(project, frozen, images):
     for found, expected in zip(features_and_cut(project), (features, cut), strict=True):
         assert found.dtype == np.float32
         assert found.shape == expected.shape
-        assert len(np.unique(found, axis=0)) == len(images), "rows must differ, or a mixed-up order would not be seen"
+        assert len(np.unique(found, axis=0)) == len(images), (
+            "rows must differ, or a mixed-up order would not be seen"
+        )
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3)
     assert not (project / ".rows").exists()
 
 
-def test_files_put_together_from_the_store_are_those_computed_without_it(project, frozen, images, capsys):
+def test_files_put_together_from_the_store_are_those_computed_without_it(
+    project, frozen, images, capsys
+):
     without = cache(project, frozen, CleanImages(images), gigabytes=0)
     assert_said(capsys, 0, len(images), ".checkpoints")
     assert cache(project, frozen, CleanImages(images)) == without
@@ -135,7 +167,9 @@ def test_new_images_only_are_computed(project, frozen, images, capsys):
     assert sorted(pictures.drawn) == list(range(N, N + 10))
 
 
-def test_new_images_in_between_are_computed_and_come_where_they_belong(project, frozen, images, capsys):
+def test_new_images_in_between_are_computed_and_come_where_they_belong(
+    project, frozen, images, capsys
+):
     without = cache(project, frozen, CleanImages(images), gigabytes=0)
     new = np.arange(1, len(images), 4)
     cache(project, frozen, CleanImages(np.delete(images, new, axis=0)))
@@ -145,7 +179,9 @@ def test_new_images_in_between_are_computed_and_come_where_they_belong(project, 
     assert sorted(pictures.drawn) == new.tolist()
 
 
-@pytest.mark.parametrize("order", [np.arange(N)[::-1], np.random.default_rng(1).permutation(N)[:17], np.array([5, 5, 2])])
+@pytest.mark.parametrize(
+    "order", [np.arange(N)[::-1], np.random.default_rng(1).permutation(N)[:17], np.array([5, 5, 2])]
+)
 def test_another_order_or_choice_of_images_computes_nothing(project, frozen, images, capsys, order):
     without = cache(project, frozen, CleanImages(images[order]), gigabytes=0)
     cache(project, frozen, CleanImages(images[:N]))
@@ -195,7 +231,10 @@ def test_a_network_is_known_by_every_weight_and_by_what_it_computes(on):
     preprocessed = keras.Model(image, one(image / 255.0))
     assert identity(on(one), FLOAT32) == identity(on(same), FLOAT32)
     networks = [on(model) for model in (one, other, preprocessed)]
-    assert len({identity(network, params) for network in networks for params in (FLOAT32, FLOAT16)}) == 6
+    assert (
+        len({identity(network, params) for network in networks for params in (FLOAT32, FLOAT16)})
+        == 6
+    )
 
 
 def identity(network: FrozenNetwork, params: ExtractParams) -> bytes:
@@ -238,7 +277,9 @@ def scaled(factor: float) -> keras.Model:
 @pytest.mark.parametrize("stored", [1.0, 0.0])
 def test_an_activation_that_float16_cannot_hold_is_refused(project, images, stored):
     network = on_keras(scaled(1000))
-    with pytest.raises(PipelineError, match=r"an activation is \S+, beyond extract\.storage = float16; use float32"):
+    with pytest.raises(
+        PipelineError, match=r"an activation is \S+, beyond extract\.storage = float16; use float32"
+    ):
         cache(project, network, CleanImages(images), FLOAT16, gigabytes=stored)
     assert list((project / "data").iterdir()) == []
     cache(project, network, CleanImages(images))
@@ -247,13 +288,20 @@ def test_an_activation_that_float16_cannot_hold_is_refused(project, images, stor
 
 def test_a_network_that_overflows_is_not_blamed_on_the_storage(project, images):
     network = on_keras(scaled(1e38))
-    with pytest.raises(PipelineError, match=r"computes infinite or undefined activations .*check the weights and compute\.precision"):
+    with pytest.raises(
+        PipelineError,
+        match=(
+            r"computes infinite or undefined activations .*check the weights and compute\.precision"
+        ),
+    ):
         cache(project, network, CleanImages(images))
     assert list((project / "data").iterdir()) == []
 
 
 @pytest.mark.parametrize(("gigabytes", "source"), [(1.0, ".rows"), (0, ".checkpoints")])
-def test_a_run_that_was_killed_leaves_its_rows_and_no_array(project, frozen, images, capsys, gigabytes, source):
+def test_a_run_that_was_killed_leaves_its_rows_and_no_array(
+    project, frozen, images, capsys, gigabytes, source
+):
     """Where no rows are kept for later runs, a checkpoint keeps them until this one has ended."""
     without = cache(project, frozen, CleanImages(images), gigabytes=0)
     shutil.rmtree(project / ".checkpoints")
@@ -275,11 +323,21 @@ def test_views_come_in_order_and_are_drawn_alike_alone(images):
     views = Views(images[:4], RANGES)
     assert len(views) == 12
     for row in range(12):
-        assert np.array_equal(DrawView(RANGES)(views[row]), draw_view(images[row % 4], row // 4, RANGES))
+        assert np.array_equal(
+            DrawView(RANGES)(views[row]), draw_view(images[row % 4], row // 4, RANGES)
+        )
 
 
 def test_keys_of_views_differ_by_image_view_and_parameter(images):
-    others = {"rotation": 10, "width_shift": 0.1, "height_shift": 0.1, "shear": 1, "zoom": 0.1, "horizontal_flip": False, "seed": 1}
+    others = {
+        "rotation": 10,
+        "width_shift": 0.1,
+        "height_shift": 0.1,
+        "shear": 1,
+        "zoom": 0.1,
+        "horizontal_flip": False,
+        "seed": 1,
+    }
     assert {*others, "views"} == set(AugmentParams.model_fields)
     ranges = [RANGES, *(RANGES.model_copy(update={name: value}) for name, value in others.items())]
     keys = [Views(images[:2], each).key(row) for each in ranges for row in range(6)]
@@ -297,5 +355,7 @@ def test_keys_of_views_depend_on_neither_place_nor_number(images):
 
 def test_keys_of_views_change_with_the_warp_itself(images, monkeypatch):
     before = Views(images[:1], RANGES).key(0)
-    monkeypatch.setattr("transfer.augmentation.warp.apply_warp", lambda image, warp: image.astype(np.float32))
+    monkeypatch.setattr(
+        "transfer.augmentation.warp.apply_warp", lambda image, warp: image.astype(np.float32)
+    )
     assert Views(images[:1], RANGES).key(0) != before

@@ -1,4 +1,5 @@
-"""The store of rows: what is kept comes back bit for bit or not at all, and it never takes more than its limit."""
+"""The store of rows: what is kept comes back bit for bit or not at all, and it never takes more
+than its limit."""
 
 import errno
 import os
@@ -30,8 +31,15 @@ def opened(folder: Path, identity: bytes = ONE, limit: int = PLENTY) -> RowStore
     return RowStore(folder, identity, LAYOUT, limit)
 
 
-def keep(folder: Path, *numbers: int, identity: bytes = ONE, limit: int = PLENTY, used: float | None = None) -> Path:
-    """Put rows as one run does; the index of the segment, which was used last at the time `used`."""
+def keep(
+    folder: Path,
+    *numbers: int,
+    identity: bytes = ONE,
+    limit: int = PLENTY,
+    used: float | None = None,
+) -> Path:
+    """Put rows as one run does; the index of the segment, which was used last at the time
+    `used`."""
     before = set(folder.rglob("*.index"))
     with opened(folder, identity, limit) as store:
         for number in numbers:
@@ -81,7 +89,10 @@ def test_another_network_does_not_see_the_rows(tmp_path):
 
 
 def test_parts_of_a_key_cannot_be_shifted():
-    keys = [content_key(*parts) for parts in [(b"a", b"b"), (b"ab", b""), (b"", b"ab"), (b"ab",), (b"b", b"a"), (), (b"",)]]
+    keys = [
+        content_key(*parts)
+        for parts in [(b"a", b"b"), (b"ab", b""), (b"", b"ab"), (b"ab",), (b"b", b"a"), (), (b"",)]
+    ]
     assert len(set(keys)) == len(keys)
     assert {len(one) for one in keys} == {32}
     assert content_key(b"a", b"b") == content_key(b"a", b"b")
@@ -173,7 +184,14 @@ def test_the_limit_is_never_exceeded_and_the_longest_unused_goes_first(tmp_path)
             store.put(key(number), row(number))
             assert bytes_in(tmp_path) <= limit
             left.append((known(tmp_path, range(6)), known(tmp_path, range(6), OTHER)))
-    assert left == [([0, 1, 4, 5], []), ([0, 1, 4, 5], []), ([0, 1], []), ([0, 1], []), ([], []), ([], [])]
+    assert left == [
+        ([0, 1, 4, 5], []),
+        ([0, 1, 4, 5], []),
+        ([0, 1], []),
+        ([0, 1], []),
+        ([], []),
+        ([], []),
+    ]
     assert known(tmp_path, range(10, 16)) == [10, 11, 12, 13, 14, 15]
 
 
@@ -224,7 +242,9 @@ def test_a_limit_of_zero_neither_reads_nor_writes(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("refuses", [".rows", ".index"])
-def test_a_disk_that_refuses_ends_the_keeping_with_one_sentence(tmp_path, monkeypatch, capsys, refuses):
+def test_a_disk_that_refuses_ends_the_keeping_with_one_sentence(
+    tmp_path, monkeypatch, capsys, refuses
+):
     accept = Path.open
 
     def refuse(path, mode="r", *arguments, **options):

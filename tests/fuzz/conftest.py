@@ -1,4 +1,5 @@
-"""What all fuzz tests share: two sizes of run, a guard around each reader, and an honest count of what was thrown."""
+"""What all fuzz tests share: two sizes of run, a guard around each reader, and an honest count of
+what was thrown."""
 
 import os
 import signal
@@ -17,7 +18,17 @@ from transfer.sources.decoding import BadImageError
 SECONDS = 10  # for one input of a few kilobytes: a reader that takes longer hangs
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # What no reader does while it reads: each is an event that Python announces to audit hooks.
-FORBIDDEN = ("os.mkdir", "os.remove", "os.rename", "os.symlink", "os.link", "os.chmod", "os.truncate", "shutil.", "socket.connect")
+FORBIDDEN = (
+    "os.mkdir",
+    "os.remove",
+    "os.rename",
+    "os.symlink",
+    "os.link",
+    "os.chmod",
+    "os.truncate",
+    "shutil.",
+    "socket.connect",
+)
 FORBIDDEN += ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "pickle.find_class")
 
 SHARED = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
@@ -29,7 +40,8 @@ distinct: dict[str, set[bytes]] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """`make fuzz` names its profile; everything else takes the quick one, the same inputs each time."""
+    """`make fuzz` names its profile; everything else takes the quick one, the same inputs each
+    time."""
     if not config.getoption("hypothesis_profile"):
         settings.load_profile("quick")
 
@@ -43,7 +55,8 @@ def stop(*_: object) -> None:
 
 
 class Guard:
-    """Calls a reader and counts how it ended: a value, or the project's own error. Anything else that it raises goes through."""
+    """Calls a reader and counts how it ended: a value, or the project's own error. Anything else
+    that it raises goes through."""
 
     def __init__(self) -> None:
         self.active = False
@@ -58,10 +71,17 @@ class Guard:
         elif event.startswith(FORBIDDEN):
             self.offences.append(f"{event} {arguments}")
 
-    def __call__(self, name: str, content: object, read: Callable[[], object], names: Path | str = ""):
-        """What `read()` returns, or None after an error of ours, whose sentence has to name `names`."""
+    def __call__(
+        self, name: str, content: object, read: Callable[[], object], names: Path | str = ""
+    ):
+        """What `read()` returns, or None after an error of ours, whose sentence has to name
+        `names`."""
         counts = thrown.setdefault(name, Counter())
-        digest = blake2b(content if isinstance(content, bytes) else repr(content).encode("utf-8", "surrogatepass")).digest()
+        digest = blake2b(
+            content
+            if isinstance(content, bytes)
+            else repr(content).encode("utf-8", "surrogatepass")
+        ).digest()
         counts["inputs"] += 1
         distinct.setdefault(name, set()).add(digest)
         signal.alarm(SECONDS)
@@ -95,7 +115,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.line(f"{'reader':<24}{'inputs':>9}{'distinct':>10}{'read':>9}{'refused':>9}")
     for name, counts in sorted(thrown.items()):
         terminalreporter.line(_row(name, counts, distinct[name]))
-    terminalreporter.line(_row("all", sum(thrown.values(), Counter()), set().union(*distinct.values())))
+    terminalreporter.line(
+        _row("all", sum(thrown.values(), Counter()), set().union(*distinct.values()))
+    )
 
 
 def _row(name: str, counts: Counter, different: set[bytes]) -> str:

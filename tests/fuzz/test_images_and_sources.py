@@ -1,4 +1,5 @@
-"""Damaged images and archives end in an image, entries, or the project's own error, and nothing is written anywhere."""
+"""Damaged images and archives end in an image, entries, or the project's own error, and nothing is
+written anywhere."""
 
 import numpy as np
 import pytest
@@ -33,9 +34,19 @@ IMAGES = {
         encode(picture(1, 40, 40), "JPEG", progressive=True),
         encode(picture(0), "MPO"),
     ],
-    "GIF": [encode(picture(0), "GIF"), encode(picture(0), "GIF", save_all=True, append_images=[picture(1)], transparency=0)],
-    "BMP": [encode(picture(0), "BMP"), encode(picture(0).convert("1"), "BMP"), encode(picture(0).convert("P"), "BMP")],
-    "WEBP": [encode(picture(0), "WEBP"), encode(picture(0), "WEBP", lossless=True, save_all=True, append_images=[picture(1)])],
+    "GIF": [
+        encode(picture(0), "GIF"),
+        encode(picture(0), "GIF", save_all=True, append_images=[picture(1)], transparency=0),
+    ],
+    "BMP": [
+        encode(picture(0), "BMP"),
+        encode(picture(0).convert("1"), "BMP"),
+        encode(picture(0).convert("P"), "BMP"),
+    ],
+    "WEBP": [
+        encode(picture(0), "WEBP"),
+        encode(picture(0), "WEBP", lossless=True, save_all=True, append_images=[picture(1)]),
+    ],
     "TIFF": [encode(picture(0), "TIFF", **options) for options in TIFFS],
 }
 FILES = class_folders(cat=2, dog=2)
@@ -65,19 +76,29 @@ def test_a_png_of_other_chunks_is_an_image_or_refused(guard, content):
 
 
 def check_entries(guard, name: str, content: bytes, source) -> None:
-    """Read a source whose file is `content`: names are fit for a line, contents small enough, and no name climbs out."""
+    """Read a source whose file is `content`: names are fit for a line, contents small enough, and
+    no name climbs out."""
     source.write_bytes(content)
     entries = guard(name, content, lambda: list(read_source(source)), names=source)
     for entry in entries or []:
         entry.path.encode("utf-8")
         assert not set(entry.path) & {chr(code) for code in (*range(32), 127)}
-        assert (entry.content is None) or (entry.problem is None and len(entry.content) <= MAX_FILE_BYTES)
+        assert (entry.content is None) or (
+            entry.problem is None and len(entry.content) <= MAX_FILE_BYTES
+        )
         if not entry.problem:
             assert not entry.path.startswith("/")
             assert not {"..", ""} & set(entry.path.removesuffix("/").split("/"))
     if entries:
-        layout = guard("layout", (name, content), lambda: find_layout([entry.path for entry in entries], source), names=source)
-        assert layout is None or all(layout.place(entry.path) is None or layout.place(entry.path)[1] for entry in entries)
+        layout = guard(
+            "layout",
+            (name, content),
+            lambda: find_layout([entry.path for entry in entries], source),
+            names=source,
+        )
+        assert layout is None or all(
+            layout.place(entry.path) is None or layout.place(entry.path)[1] for entry in entries
+        )
     assert sorted(source.parent.iterdir()) == [source]
 
 
@@ -92,7 +113,9 @@ def test_a_damaged_archive_is_read_or_refused(guard, tmp_path, kind):
     throw()
 
 
-@pytest.mark.parametrize(("name", "archives"), [("archive .tar, built", tars()), ("archive .zip, built", zips())])
+@pytest.mark.parametrize(
+    ("name", "archives"), [("archive .tar, built", tars()), ("archive .zip, built", zips())]
+)
 def test_an_archive_of_any_members_is_read_or_refused(guard, tmp_path, name, archives):
     @given(archives)
     def throw(content: bytes):

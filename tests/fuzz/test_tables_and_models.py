@@ -1,4 +1,5 @@
-"""Damaged manifests, arrays, parameters, models and kept rows end in what their readers promise, or the project's own error."""
+"""Damaged manifests, arrays, parameters, models and kept rows end in what their readers promise, or
+the project's own error."""
 
 import csv
 import io
@@ -23,7 +24,15 @@ from transfer.backbones.registry import BackboneParams
 from transfer.classifiers.saved import Classifier, load_classifier, save_classifier
 from transfer.compute.keras import keras
 from transfer.compute.params import ComputeParams
-from transfer.dataset.manifest import COLUMNS, SPLITS, UNUSED, class_names, read_manifest, rows_of, write_manifest
+from transfer.dataset.manifest import (
+    COLUMNS,
+    SPLITS,
+    UNUSED,
+    class_names,
+    read_manifest,
+    rows_of,
+    write_manifest,
+)
 from transfer.dataset.perceptual_hashes import read_hashes, write_hashes
 from transfer.features.row_cache import RowStore
 from transfer.runtime.checksums import content_key
@@ -44,12 +53,36 @@ SECTIONS = {
 }
 PARAMS = (REPOSITORY / "params.yaml").read_bytes()
 TEXTS = st.text(max_size=8) | st.sampled_from(
-    ["1e400", "-0", "0x10", "1:2", "2020-99-99", "nan", "((((", "a{1,", "[[a]]", "(?P<", "~", "a{9999999999}"]
+    [
+        "1e400",
+        "-0",
+        "0x10",
+        "1:2",
+        "2020-99-99",
+        "nan",
+        "((((",
+        "a{1,",
+        "[[a]]",
+        "(?P<",
+        "~",
+        "a{9999999999}",
+    ]
 )
 SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.integers(-(10**400), 10**400) | st.floats() | TEXTS | st.binary(max_size=4) | st.dates()
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(10**400), 10**400)
+    | st.floats()
+    | TEXTS
+    | st.binary(max_size=4)
+    | st.dates()
 )
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SCALARS, inner, max_size=3), max_leaves=6)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SCALARS, inner, max_size=3),
+    max_leaves=6,
+)
 
 
 # Manifests
@@ -78,7 +111,11 @@ def check_manifest(guard, name: str, content: bytes, path: Path) -> None:
     assert all(len(rows_of(found, split)) for split in SPLITS)
     assert found["path"].is_unique
     assert [class_names(found)[label] for label in found["label"]] == found["class_name"].tolist()
-    assert all(isinstance(cell, str) for column in ("split", "path", "class_name", "sha256") for cell in found[column])
+    assert all(
+        isinstance(cell, str)
+        for column in ("split", "path", "class_name", "sha256")
+        for cell in found[column]
+    )
     assert np.issubdtype(found["group"].dtype, np.integer)
 
 
@@ -93,17 +130,30 @@ def test_a_damaged_manifest_is_a_manifest_or_refused(guard, manifest, tmp_path):
 def test_a_manifest_of_other_cells_is_a_manifest_or_refused(guard, manifest, tmp_path):
     original = list(csv.reader(io.StringIO(manifest.read_text(encoding="utf-8"))))
     rows, columns = st.integers(0, len(original) - 1), st.integers(0, len(COLUMNS) - 1)
-    cells = TEXTS | st.sampled_from([*COLUMNS, *SPLITS, "1", "-1", "9" * 30, "1.5", "", "cat", "True", "0" * 64])
+    cells = TEXTS | st.sampled_from(
+        [*COLUMNS, *SPLITS, "1", "-1", "9" * 30, "1.5", "", "cat", "True", "0" * 64]
+    )
 
-    @given(st.lists(st.tuples(rows, columns, cells), max_size=3), st.lists(rows, max_size=2), st.lists(rows, max_size=2))
+    @given(
+        st.lists(st.tuples(rows, columns, cells), max_size=3),
+        st.lists(rows, max_size=2),
+        st.lists(rows, max_size=2),
+    )
     def throw(changes: list, dropped: list, repeated: list):
         table = [row.copy() for row in original]
         for row, column, cell in changes:
             table[row][column] = cell
-        table = [row for number, row in enumerate(table) if number not in dropped] + [table[number] for number in repeated]
+        table = [row for number, row in enumerate(table) if number not in dropped] + [
+            table[number] for number in repeated
+        ]
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="\n").writerows(table)
-        check_manifest(guard, "manifest, cells", buffer.getvalue().encode("utf-8", "replace"), tmp_path / "manifest.csv")
+        check_manifest(
+            guard,
+            "manifest, cells",
+            buffer.getvalue().encode("utf-8", "replace"),
+            tmp_path / "manifest.csv",
+        )
 
     throw()
 
@@ -138,9 +188,13 @@ def npz() -> bytes:
     return buffer.getvalue()
 
 
-def check_array(guard, name: str, content: bytes, path: Path, rows: int | None, ndim: int | None) -> None:
+def check_array(
+    guard, name: str, content: bytes, path: Path, rows: int | None, ndim: int | None
+) -> None:
     path.write_bytes(content)
-    found = guard(name, (content, rows, ndim), lambda: read_array(path, rows=rows, ndim=ndim), names=path)
+    found = guard(
+        name, (content, rows, ndim), lambda: read_array(path, rows=rows, ndim=ndim), names=path
+    )
     if found is None:
         return
     assert isinstance(found, np.memmap)
@@ -153,7 +207,12 @@ def check_array(guard, name: str, content: bytes, path: Path, rows: int | None, 
 
 def test_a_damaged_array_is_a_map_of_numbers_or_refused(guard, tmp_path):
     originals = [npy(np.arange(24, dtype=dtype).reshape(2, 3, 4)) for dtype in ("u1", "<f4", ">i8")]
-    originals += [npy(np.array([{"a": 1}, None])), npz(), npy(np.zeros(2, dtype=[("a", "u1")])), npy(np.array(["text"]))]
+    originals += [
+        npy(np.array([{"a": 1}, None])),
+        npz(),
+        npy(np.zeros(2, dtype=[("a", "u1")])),
+        npy(np.array(["text"])),
+    ]
 
     @given(mutated(originals), st.sampled_from([None, 2]), st.sampled_from([None, 3]))
     def throw(content: bytes, rows: int | None, ndim: int | None):
@@ -167,21 +226,54 @@ def headers(draw: st.DrawFn) -> bytes:
     """A `.npy` of any plain type and small shape, but for up to two fields of its header."""
     odd = draw(st.sets(st.sampled_from(["descr", "fortran_order", "shape", "version"]), max_size=2))
     fields = {
-        "descr": draw(ODD_TYPES if "descr" in odd else st.sampled_from(["'<f4'", "'|u1'", "'>i8'", "'<f2'", "'|b1'"])),
-        "fortran_order": draw(ODD_ORDERS if "fortran_order" in odd else st.sampled_from(["False", "True"])),
-        "shape": draw(ODD_SHAPES if "shape" in odd else st.lists(st.integers(1, 3), max_size=4).map(tuple).map(repr)),
+        "descr": draw(
+            ODD_TYPES
+            if "descr" in odd
+            else st.sampled_from(["'<f4'", "'|u1'", "'>i8'", "'<f2'", "'|b1'"])
+        ),
+        "fortran_order": draw(
+            ODD_ORDERS if "fortran_order" in odd else st.sampled_from(["False", "True"])
+        ),
+        "shape": draw(
+            ODD_SHAPES
+            if "shape" in odd
+            else st.lists(st.integers(1, 3), max_size=4).map(tuple).map(repr)
+        ),
     }
-    version = draw(st.binary(min_size=2, max_size=2) if "version" in odd else st.sampled_from([b"\x01\x00", b"\x02\x00", b"\x03\x00"]))
-    header = f"{{{', '.join(f'{name!r}: {value}' for name, value in fields.items())}}}\n".encode("utf-8", "replace")
+    version = draw(
+        st.binary(min_size=2, max_size=2)
+        if "version" in odd
+        else st.sampled_from([b"\x01\x00", b"\x02\x00", b"\x03\x00"])
+    )
+    header = f"{{{', '.join(f'{name!r}: {value}' for name, value in fields.items())}}}\n".encode(
+        "utf-8", "replace"
+    )
     length = len(header).to_bytes(2 if version < b"\x02" else 4, "little")
-    return b"\x93NUMPY" + version + length + header + draw(st.just(bytes(1000)) | st.binary(max_size=100))
+    return (
+        b"\x93NUMPY"
+        + version
+        + length
+        + header
+        + draw(st.just(bytes(1000)) | st.binary(max_size=100))
+    )
 
 
-SIDES = st.integers(-1, 3) | st.sampled_from([2**31, 2**32, 2**62, 2**63, 2**64, -(2**63), 1.5, True, None, "2"])
-ODD_SHAPES = st.lists(SIDES, max_size=4).map(tuple).map(repr) | st.just("(" * 300) | VALUES.map(repr)
+SIDES = st.integers(-1, 3) | st.sampled_from(
+    [2**31, 2**32, 2**62, 2**63, 2**64, -(2**63), 1.5, True, None, "2"]
+)
+ODD_SHAPES = (
+    st.lists(SIDES, max_size=4).map(tuple).map(repr) | st.just("(" * 300) | VALUES.map(repr)
+)
 ODD_ORDERS = st.sampled_from(["1", "None", "'True'", ""])
-ODD_KINDS = st.sampled_from(["|O", "<f16", "<U4", "|V8", "<M8[s]", "<c8", "|S0", "<f3", "", "<f4,<f4"])
-ODD_TYPES = ODD_KINDS.map(repr) | st.sampled_from(["[('a', '|O')]", "[('a', '<f4', (2,))]"]) | VALUES.map(repr) | st.text(max_size=9)
+ODD_KINDS = st.sampled_from(
+    ["|O", "<f16", "<U4", "|V8", "<M8[s]", "<c8", "|S0", "<f3", "", "<f4,<f4"]
+)
+ODD_TYPES = (
+    ODD_KINDS.map(repr)
+    | st.sampled_from(["[('a', '|O')]", "[('a', '<f4', (2,))]"])
+    | VALUES.map(repr)
+    | st.text(max_size=9)
+)
 
 
 def test_an_array_of_another_header_is_a_map_of_numbers_or_refused(guard, tmp_path):
@@ -198,7 +290,12 @@ def test_an_array_of_another_header_is_a_map_of_numbers_or_refused(guard, tmp_pa
 def check_params(guard, name: str, content: bytes, path: Path) -> None:
     path.write_bytes(content)
     for section, kind in SECTIONS.items():
-        found = guard(f"{name}: {section}", content, lambda section=section, kind=kind: load_params(kind, section, path), names=path)
+        found = guard(
+            f"{name}: {section}",
+            content,
+            lambda section=section, kind=kind: load_params(kind, section, path),
+            names=path,
+        )
         assert found is None or isinstance(found, kind)
     size = guard(name, content, lambda: load_param(int, "backbone.image_size", path), names=path)
     assert size is None or isinstance(size, int)
@@ -217,7 +314,11 @@ def test_parameters_of_other_values_are_of_their_types_or_refused(guard, tmp_pat
     original = yaml.safe_load(PARAMS)
     places = st.sampled_from([(section, key) for section in SECTIONS for key in original[section]])
 
-    @given(st.lists(st.tuples(places, VALUES), max_size=4), st.lists(places, max_size=2), st.dictionaries(SCALARS, VALUES, max_size=1))
+    @given(
+        st.lists(st.tuples(places, VALUES), max_size=4),
+        st.lists(places, max_size=2),
+        st.dictionaries(SCALARS, VALUES, max_size=1),
+    )
     @settings(max_examples=settings().max_examples // 3)
     def throw(changes: list, removed: list, added: dict):
         document = {section: dict(values) for section, values in original.items()}
@@ -239,7 +340,9 @@ def test_parameters_of_other_values_are_of_their_types_or_refused(guard, tmp_pat
 def classifier(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("classifier")
     inputs = keras.Input((2, 2, 3), name="features")
-    logits = keras.layers.Dense(2, name="logits")(keras.layers.Dropout(0.5, name="dropout")(keras.layers.Flatten(name="flat")(inputs)))
+    logits = keras.layers.Dense(2, name="logits")(
+        keras.layers.Dropout(0.5, name="dropout")(keras.layers.Flatten(name="flat")(inputs))
+    )
     saved = Classifier(keras.Model(inputs, logits, name="head"), "features", ["a", "b"], 3)
     save_classifier("head", saved, pd.DataFrame({"loss": [1.0]}), folder)
     load_classifier("head", folder)  # what Keras imports at first use
@@ -247,7 +350,9 @@ def classifier(tmp_path_factory) -> Path:
 
 
 def check_classifier(guard, name: str, content: bytes, folder: Path) -> None:
-    found = guard(name, content, lambda: load_classifier("head", folder), names=folder / "head.json")
+    found = guard(
+        name, content, lambda: load_classifier("head", folder), names=folder / "head.json"
+    )
     if found is None:
         return
     assert isinstance(found.model, keras.Model)
@@ -270,8 +375,16 @@ def test_damaged_weights_are_loaded_or_refused(guard, classifier, tmp_path):
 
 def paths_of(node: object, path: tuple = ()) -> list[tuple]:
     """The keys to every value in nested lists and dicts."""
-    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    return [path] * bool(path) + [inner for key, child in children for inner in paths_of(child, (*path, key))]
+    children = (
+        node.items()
+        if isinstance(node, dict)
+        else enumerate(node)
+        if isinstance(node, list)
+        else ()
+    )
+    return [path] * bool(path) + [
+        inner for key, child in children for inner in paths_of(child, (*path, key))
+    ]
 
 
 JSONS = st.recursive(
@@ -282,7 +395,10 @@ JSONS = st.recursive(
     | st.text(max_size=4)
     | st.sampled_from(["Lambda", "float16", "builtins", "keras"]),
     lambda inner: (
-        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["class_name", "config", "module", "name", "a"]), inner, max_size=3)
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["class_name", "config", "module", "name", "a"]), inner, max_size=3
+        )
     ),
     max_leaves=4,
 )

@@ -1,4 +1,5 @@
-"""A real browser for the tests of pages: Debian's `chromium` and `chromium-driver`, and axe-core; `needs_browser` skips without them."""
+"""A real browser for the tests of pages: Debian's `chromium` and `chromium-driver`, and axe-core;
+`needs_browser` skips without them."""
 
 import json
 import os
@@ -14,8 +15,13 @@ pytest.importorskip("selenium", reason="the browser's tests need selenium: tests
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
-BROWSER, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-needs_browser = pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium or chromedriver is not installed")
+BROWSER, DRIVER = (
+    shutil.which("chromium") or shutil.which("google-chrome"),
+    shutil.which("chromedriver"),
+)
+needs_browser = pytest.mark.skipif(
+    not (BROWSER and DRIVER), reason="chromium or chromedriver is not installed"
+)
 
 
 @contextmanager
@@ -23,7 +29,8 @@ def chromium(profile: Path) -> Iterator[Chrome]:
     options = ChromeOptions()
     options.binary_location = BROWSER
     arguments = ["--headless=new", "--disable-dev-shm-usage", f"--user-data-dir={profile}"]
-    for argument in arguments + (["--no-sandbox"] if os.geteuid() == 0 else []):  # root has no sandbox to be in
+    # root has no sandbox to be in
+    for argument in arguments + (["--no-sandbox"] if os.geteuid() == 0 else []):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = Chrome(options=options, service=Service(DRIVER))
@@ -32,7 +39,10 @@ def chromium(profile: Path) -> Iterator[Chrome]:
 
 
 def set_view(browser: Chrome, width: int, scheme: str) -> None:
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
@@ -45,16 +55,30 @@ def forget_logs(browser: Chrome) -> None:
 def requested(browser: Chrome) -> set[str]:
     """All that was asked for since the logs were last read, but for what a page holds in itself."""
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    sent = {message["params"]["request"]["url"] for message in messages if message["method"] == "Network.requestWillBeSent"}
+    sent = {
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    }
     return {url for url in sent if not url.startswith("data:")}
 
 
 def grave_violations(browser: Chrome) -> list[tuple[str, list[str]]]:
-    """What axe-core finds serious or critical on the page as it stands: rules, and the elements that break them."""
-    found = find_spec("axe_playwright_python")  # from tests/requirements.txt, as Selenium is: without it this fails
-    browser.execute_script((Path(found.submodule_search_locations[0]) / "axe.min.js").read_text(encoding="utf-8"))
-    violations = browser.execute_async_script(
-        "axe.run(document, {resultTypes: ['violations']}).then(result => arguments[0](result.violations))"
+    """What axe-core finds serious or critical on the page as it stands: rules, and the elements
+    that break them."""
+    # from tests/requirements.txt, as Selenium is: without it this fails
+    found = find_spec("axe_playwright_python")
+    browser.execute_script(
+        (Path(found.submodule_search_locations[0]) / "axe.min.js").read_text(encoding="utf-8")
     )
-    grave = [violation for violation in violations if violation["impact"] in ("serious", "critical")]
-    return [(violation["id"], [node["html"][:120] for node in violation["nodes"][:3]]) for violation in grave]
+    violations = browser.execute_async_script(
+        "axe.run(document, {resultTypes: ['violations']}).then(result => "
+        "arguments[0](result.violations))"
+    )
+    grave = [
+        violation for violation in violations if violation["impact"] in ("serious", "critical")
+    ]
+    return [
+        (violation["id"], [node["html"][:120] for node in violation["nodes"][:3]])
+        for violation in grave
+    ]

@@ -1,5 +1,5 @@
-"""A map on a cluster, to be watched and disturbed: `counting.main(ADDRESS, ITEMS, TIMEOUT, DEADLY, ...)`
-doubles 0, 1, 2, ...
+"""A map on a cluster, to be watched and disturbed:
+`counting.main(ADDRESS, ITEMS, TIMEOUT, DEADLY, ...)` doubles 0, 1, 2, ...
 
 Prints a line a batch as it is done, `done ITEM:RESULT ...`, or the error.
 """
@@ -47,7 +47,13 @@ def main(address: str, items: str, timeout: str, *deadly: str) -> None:
     params = ResourceParams(engine="ray", address=address, timeout=float(timeout))
     try:
         with RayEngine(params, ["numpy"]).start(Doubling({*map(int, deadly)})) as workers:
-            for batch, results in workers.map((batch, batch) for batch in batches_of(range(int(items)), BATCH)):
-                print("done", *(f"{item}:{result}" for item, result in zip(batch, results, strict=True)), flush=True)
+            for batch, results in workers.map(
+                (batch, batch) for batch in batches_of(range(int(items)), BATCH)
+            ):
+                print(
+                    "done",
+                    *(f"{item}:{result}" for item, result in zip(batch, results, strict=True)),
+                    flush=True,
+                )
     except PipelineError as error:
         sys.exit(f"counting: {error}")

@@ -22,12 +22,19 @@ class Loopback:
 
 
 @contextmanager
-def serve(folder: Path, drop_after: int | None = None, *, ranges: bool = False) -> Iterator[Loopback]:
-    """Serve the files of a folder; with `drop_after` the connection breaks after so many bytes, with `ranges` a file may be had in part."""
+def serve(
+    folder: Path, drop_after: int | None = None, *, ranges: bool = False
+) -> Iterator[Loopback]:
+    """Serve the files of a folder; with `drop_after` the connection breaks after so many bytes,
+    with `ranges` a file may be had in part."""
 
     class Handler(SimpleHTTPRequestHandler):
         def send_head(self):
-            start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-")) if ranges else 0
+            start = (
+                int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+                if ranges
+                else 0
+            )
             loopback.starts.append(start)
             if start == 0:
                 return super().send_head()
@@ -71,8 +78,11 @@ def refuse() -> str:
 
 
 def keep_to_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the machine's proxies and pip's settings, so that nothing beyond 127.0.0.1 can answer."""
-    for name in [name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")]:
+    """Hide the machine's proxies and pip's settings, so that nothing beyond 127.0.0.1 can
+    answer."""
+    for name in [
+        name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")
+    ]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
@@ -88,4 +98,6 @@ def add_to_index(folder: Path, project: str, wheel: Path) -> None:
     page = folder / "simple" / project / "index.html"
     page.parent.mkdir(parents=True)
     wheel.rename(page.with_name(wheel.name))
-    page.write_text(f'<!DOCTYPE html><html><body><a href="{wheel.name}">{wheel.name}</a></body></html>')
+    page.write_text(
+        f'<!DOCTYPE html><html><body><a href="{wheel.name}">{wheel.name}</a></body></html>'
+    )

@@ -1,4 +1,5 @@
-"""A real Ray cluster on this machine: a head and nodes, each with processes of its own, started by `ray start` on loopback."""
+"""A real Ray cluster on this machine: a head and nodes, each with processes of its own, started by
+`ray start` on loopback."""
 
 import contextlib
 import os
@@ -16,7 +17,8 @@ import psutil
 RAY = Path(sys.executable).with_name("ray")
 HOST = "127.0.0.1"
 MARK = "CLUSTER_NODE"
-# Whoever reaches a cluster without a token runs what they like on it; and a token that lies in the person's home is not ours to use.
+# Whoever reaches a cluster without a token runs what they like on it; and a token that lies in the
+# person's home is not ours to use.
 ADMITTED = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
@@ -27,11 +29,17 @@ class Node:
         self._mark = mark
 
     def processes(self) -> list[psutil.Process]:
-        return [process for process in psutil.process_iter() if _variable(process, MARK) == self._mark]
+        return [
+            process for process in psutil.process_iter() if _variable(process, MARK) == self._mark
+        ]
 
     def workers(self) -> list[psutil.Process]:
         """Those that run our code."""
-        return [process for process in self.processes() if any("ray::Worker" in word for word in _words(process))]
+        return [
+            process
+            for process in self.processes()
+            if any("ray::Worker" in word for word in _words(process))
+        ]
 
     def kill(self) -> None:
         """As a power cut would: all at once, without a word."""
@@ -47,16 +55,30 @@ class Cluster:
         self._path = path
         self.nodes: list[Node] = []
         self.address = f"{HOST}:{_free_port()}"
-        ports = ["--port", self.address.rpartition(":")[2], "--ray-client-server-port", str(_free_port())]
+        ports = [
+            "--port",
+            self.address.rpartition(":")[2],
+            "--ray-client-server-port",
+            str(_free_port()),
+        ]
         # The machine that runs the stage is a node of the cluster, with or without CPUs to work.
-        self.head = self._start("--head", *ports, "--include-dashboard=false", f"--temp-dir={folder}", cpus=cpus)
+        self.head = self._start(
+            "--head", *ports, "--include-dashboard=false", f"--temp-dir={folder}", cpus=cpus
+        )
 
     def add(self, cpus: int = 1, **environment: str) -> Node:
         return self._start(f"--address={self.address}", cpus=cpus, **environment)
 
     def _start(self, *words: str, cpus: int, **environment: str) -> Node:
         mark = uuid.uuid4().hex
-        command = [RAY, "start", *words, f"--num-cpus={cpus}", f"--node-ip-address={HOST}", "--object-store-memory=100000000"]
+        command = [
+            RAY,
+            "start",
+            *words,
+            f"--num-cpus={cpus}",
+            f"--node-ip-address={HOST}",
+            "--object-store-memory=100000000",
+        ]
         finished = subprocess.run(
             [*command, "--disable-usage-stats"],
             env=os.environ | {"PYTHONPATH": self._path, MARK: mark} | environment,
@@ -73,14 +95,17 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(cpus: int = 0, path: str = "") -> Iterator[Cluster]:
-    """A head with so many CPUs; all that was started ends with the block, in which this process and those that it starts are admitted.
+    """A head with so many CPUs; all that was started ends with the block, in which this process and
+    those that it starts are admitted.
 
     Args:
-        path: the nodes' PYTHONPATH. They start elsewhere, so that they know nothing of the project but what is on it.
+        path: the nodes' PYTHONPATH. They start elsewhere, so that they know nothing of the project
+            but what is on it.
     """
     before = {name: os.environ.get(name) for name in ADMITTED}
     os.environ.update(ADMITTED)
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # sockets lie there, whose paths may have a hundred characters
+    # sockets lie there, whose paths may have a hundred characters
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
         made = Cluster(folder, cpus, path)
         try:
             yield made

@@ -1,4 +1,5 @@
-"""Made-up results of a whole pipeline, as `evaluate` and `audit` write them: what the report is tested on."""
+"""Made-up results of a whole pipeline, as `evaluate` and `audit` write them: what the report is
+tested on."""
 
 import json
 import shutil
@@ -13,11 +14,27 @@ from PIL import Image
 from transfer.dataset.manifest import write_manifest
 
 ROOT = Path(__file__).parents[2]
-MODELS = ("head", "augmented", "finetuned")  # the network from scratch was skipped; the reproduced world has it
+# the network from scratch was skipped; the reproduced world has it
+MODELS = ("head", "augmented", "finetuned")
 WORDS = "not defined: no test image of dog"
 METRICS = (
-    *("balanced_accuracy", "macro_f1", "roc_auc", "average_precision", "log_loss", "brier", "ece", "temperature"),
-    *("log_loss_calibrated", "brier_calibrated", "ece_calibrated", "threshold", "accuracy_at_threshold"),
+    *(
+        "balanced_accuracy",
+        "macro_f1",
+        "roc_auc",
+        "average_precision",
+        "log_loss",
+        "brier",
+        "ece",
+        "temperature",
+    ),
+    *(
+        "log_loss_calibrated",
+        "brier_calibrated",
+        "ece_calibrated",
+        "threshold",
+        "accuracy_at_threshold",
+    ),
 )
 
 
@@ -34,7 +51,8 @@ def write_world(
     """Write everything that the stage reads.
 
     Args:
-        wrong: the test images that the models get wrong; the second model gets the first of them right.
+        wrong: the test images that the models get wrong; the second model gets the first of them
+            right.
         absent: classes of which there is no test image.
         defined: whether metrics and curves are, or are words and empty tables.
         shown: mistakes with a picture, a model.
@@ -45,16 +63,36 @@ def write_world(
     manifest = make_manifest(names, n_train, n_test, absent)
     write_manifest(manifest, project / "data/split/manifest.csv")
     table(project / "data/split/rejected.csv", path=[], reason=[])
-    table(project / "data/split/duplicates.csv", group=[], split=[], path=[], class_name=[], same_file_in_two_classes=[])
+    table(
+        project / "data/split/duplicates.csv",
+        group=[],
+        split=[],
+        path=[],
+        class_name=[],
+        same_file_in_two_classes=[],
+    )
     (project / "data/images").mkdir(parents=True)
     n_train = int((manifest["split"] == "train").sum())
-    np.save(project / "data/images/train.npy", np.random.default_rng(0).integers(0, 256, (n_train, 32, 32, 3), dtype=np.uint8))
+    np.save(
+        project / "data/images/train.npy",
+        np.random.default_rng(0).integers(0, 256, (n_train, 32, 32, 3), dtype=np.uint8),
+    )
     (project / "data/weights").mkdir()
     (project / "data/weights/backbone.weights.h5").write_bytes(b"weights")
     test = manifest[manifest["split"] == "test"].sort_values("path")
     for place, name in enumerate(MODELS):
-        write_model(project, name, names, test, list(wrong)[1:] if place == 1 else list(wrong), defined, shown)
-    accuracies = {name: json.loads((project / f"metrics/{name}.json").read_text()) for name in MODELS}
+        write_model(
+            project,
+            name,
+            names,
+            test,
+            list(wrong)[1:] if place == 1 else list(wrong),
+            defined,
+            shown,
+        )
+    accuracies = {
+        name: json.loads((project / f"metrics/{name}.json").read_text()) for name in MODELS
+    }
     table(
         project / "plots/accuracy.csv",
         model=MODELS,
@@ -66,7 +104,14 @@ def write_world(
     used = manifest[manifest["split"] != "unused"]
     places = np.random.default_rng(1).normal(size=(len(used), 2)).round(4)
     map_file = project / "data/audit/feature_map.csv"
-    table(map_file, x=places[:, 0], y=places[:, 1], class_name=used["class_name"], split=used["split"], path=used["path"])
+    table(
+        map_file,
+        x=places[:, 0],
+        y=places[:, 1],
+        class_name=used["class_name"],
+        split=used["split"],
+        path=used["path"],
+    )
     table(
         project / "data/audit/issues.csv",
         path=used["path"][:3],
@@ -76,30 +121,61 @@ def write_world(
         score=[0.4, 0.1, 0.2],
         detail=["looks like another class"] * 3,
     )
-    (project / "metrics/audit.json").write_text(json.dumps({"images": len(used), "issues": {"label": 2, "outlier": 1}}))
+    (project / "metrics/audit.json").write_text(
+        json.dumps({"images": len(used), "issues": {"label": 2, "outlier": 1}})
+    )
 
 
-def make_manifest(names: Sequence[str], n_train: int, n_test: int, absent: Sequence[str]) -> pd.DataFrame:
+def make_manifest(
+    names: Sequence[str], n_train: int, n_test: int, absent: Sequence[str]
+) -> pd.DataFrame:
     in_test = [name for name in names if name not in absent]
     rows = [("train", names[i % len(names)], i) for i in range(max(n_train, len(names)))]
     rows += [("validation", names[i % len(names)], i) for i in range(4)]
     rows += [("test", in_test[i % len(in_test)], i) for i in range(n_test)]
     manifest = pd.DataFrame(rows, columns=["split", "class_name", "number"])
-    manifest["path"] = [f"{row.class_name}/{row.split}_{row.number:05}.png" for row in manifest.itertuples()]
-    manifest["label"] = manifest["class_name"].map({name: label for label, name in enumerate(names)})
+    manifest["path"] = [
+        f"{row.class_name}/{row.split}_{row.number:05}.png" for row in manifest.itertuples()
+    ]
+    manifest["label"] = manifest["class_name"].map(
+        {name: label for label, name in enumerate(names)}
+    )
     return manifest.assign(group=range(len(manifest)), sha256="0" * 64)
 
 
-def write_model(project: Path, name: str, names: Sequence[str], test: pd.DataFrame, wrong: list[int], defined: bool, shown: int) -> None:
+def write_model(
+    project: Path,
+    name: str,
+    names: Sequence[str],
+    test: pd.DataFrame,
+    wrong: list[int],
+    defined: bool,
+    shown: int,
+) -> None:
     actual = test["class_name"].tolist()
-    predicted = [names[(names.index(each) + 1) % len(names)] if i in wrong else each for i, each in enumerate(actual)]
-    accuracy, n = float(np.mean([a == b for a, b in zip(actual, predicted, strict=True)])), len(actual)
-    scores = {"n": n, "accuracy": accuracy, "accuracy_low": max(0, accuracy - 0.1), "accuracy_high": min(1, accuracy + 0.1)}
-    scores |= {metric: round(0.5 + 0.01 * i, 6) if defined else WORDS for i, metric in enumerate(METRICS)}
+    predicted = [
+        names[(names.index(each) + 1) % len(names)] if i in wrong else each
+        for i, each in enumerate(actual)
+    ]
+    accuracy, n = (
+        float(np.mean([a == b for a, b in zip(actual, predicted, strict=True)])),
+        len(actual),
+    )
+    scores = {
+        "n": n,
+        "accuracy": accuracy,
+        "accuracy_low": max(0, accuracy - 0.1),
+        "accuracy_high": min(1, accuracy + 0.1),
+    }
+    scores |= {
+        metric: round(0.5 + 0.01 * i, 6) if defined else WORDS for i, metric in enumerate(METRICS)
+    }
     for folder in ("metrics", "models", f"data/mistakes/{name}"):
         (project / folder).mkdir(parents=True, exist_ok=True)
     (project / f"metrics/{name}.json").write_text(json.dumps(scores))
-    (project / f"models/{name}.json").write_text(json.dumps({"takes": "features", "class_names": names, "epoch": 2}))
+    (project / f"models/{name}.json").write_text(
+        json.dumps({"takes": "features", "class_names": names, "epoch": 2})
+    )
     (project / f"models/{name}.weights.h5").write_bytes(name.encode())
     losses, accuracies = [0.7, 0.5, 0.4], [0.5, 0.7, 0.9]
     table(
@@ -112,13 +188,32 @@ def write_model(project: Path, name: str, names: Sequence[str], test: pd.DataFra
     )
     plots = project / "plots"
     value = 0.75 if defined else WORDS
-    table(plots / f"classes/{name}.csv", class_name=names, precision=value, recall=value, f1=value, support=n // len(names))
-    table(plots / f"predictions/{name}.csv", path=test["path"], actual=actual, predicted=predicted, probability=0.8)
+    table(
+        plots / f"classes/{name}.csv",
+        class_name=names,
+        precision=value,
+        recall=value,
+        f1=value,
+        support=n // len(names),
+    )
+    table(
+        plots / f"predictions/{name}.csv",
+        path=test["path"],
+        actual=actual,
+        predicted=predicted,
+        probability=0.8,
+    )
     points = [0, 0.5, 1] if defined else []
     table(plots / f"roc/{name}.csv", false_positive_rate=points, true_positive_rate=points)
     table(plots / f"precision_recall/{name}.csv", recall=points, precision=points[::-1])
     calibration = ["as trained", "calibrated", "calibrated"] if defined else []
-    table(plots / f"reliability/{name}.csv", calibration=calibration, confidence=points, accuracy=points, n=[5] * len(points))
+    table(
+        plots / f"reliability/{name}.csv",
+        calibration=calibration,
+        confidence=points,
+        accuracy=points,
+        n=[5] * len(points),
+    )
     mistakes = [i for i in range(n) if actual[i] != predicted[i]][:shown]
     table(
         project / f"data/mistakes/{name}.csv",
@@ -130,7 +225,9 @@ def write_model(project: Path, name: str, names: Sequence[str], test: pd.DataFra
     )
     rng = np.random.default_rng(len(name))
     for i in range(len(mistakes)):
-        Image.fromarray(rng.integers(0, 256, (64, 128, 3), dtype=np.uint8)).save(project / f"data/mistakes/{name}/{i:03}.png")
+        Image.fromarray(rng.integers(0, 256, (64, 128, 3), dtype=np.uint8)).save(
+            project / f"data/mistakes/{name}/{i:03}.png"
+        )
 
 
 def write_comparison(project: Path, verdicts: Sequence[str]) -> None:

@@ -1,4 +1,5 @@
-"""A plugin of pytest's for CI: prints each skipped test with its reason, and fails where a reason is not in allowed_skips.txt.
+"""A plugin of pytest's for CI: prints each skipped test with its reason, and fails where a reason
+is not in allowed_skips.txt.
 
 python -m pytest -p tests.helpers.skips
 """
@@ -12,7 +13,11 @@ ALLOWED = Path(__file__).with_name("allowed_skips.txt")
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter and session.exitstatus == pytest.ExitCode.OK and any(reason not in allowed() for _, reason in skipped(reporter)):
+    if (
+        reporter
+        and session.exitstatus == pytest.ExitCode.OK
+        and any(reason not in allowed() for _, reason in skipped(reporter))
+    ):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -28,7 +33,9 @@ def pytest_terminal_summary(terminalreporter) -> None:
 def skipped(reporter) -> list[tuple[str, str]]:
     """Name and reason of each skipped test, or of a file that was skipped as a whole."""
     reports = reporter.stats.get("skipped", [])
-    return sorted({(report.nodeid, report.longrepr[2].removeprefix("Skipped: ")) for report in reports})
+    return sorted(
+        {(report.nodeid, report.longrepr[2].removeprefix("Skipped: ")) for report in reports}
+    )
 
 
 def allowed() -> set[str]:

@@ -17,7 +17,9 @@ CATS_AND_DOGS = class_folders(cat=10, dog=15)
 
 def run_split(source: Path | None = None, **params) -> pd.DataFrame:
     """Run the stage in the working directory and read its manifest."""
-    write_params(Path(), split=FRACTIONS | {"source": source and str(source), "max_rejected": 0} | params)
+    write_params(
+        Path(), split=FRACTIONS | {"source": source and str(source), "max_rejected": 0} | params
+    )
     split.main()
     return read_manifest()
 
@@ -38,4 +40,8 @@ def sides(manifest: pd.DataFrame, *paths: str) -> set[str]:
 
 
 def rejected() -> dict[str, str]:
-    return pd.read_csv("data/split/rejected.csv", keep_default_na=False).set_index("path")["reason"].to_dict()
+    return (
+        pd.read_csv("data/split/rejected.csv", keep_default_na=False)
+        .set_index("path")["reason"]
+        .to_dict()
+    )

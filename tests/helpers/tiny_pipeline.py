@@ -31,15 +31,26 @@ TINY = {
 
 def environment() -> dict[str, str]:
     """Of a person who has activated the environment, outside of any DVC run."""
-    variables = {name: value for name, value in os.environ.items() if name not in ("DVC_ROOT", "DVC_STAGE")}
+    variables = {
+        name: value for name, value in os.environ.items() if name not in ("DVC_ROOT", "DVC_STAGE")
+    }
     variables |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    return variables | {f"GIT_{who}_{what}": "tester@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    return variables | {
+        f"GIT_{who}_{what}": "tester@example.com"
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
 
 
 def call(*words: str, cwd: Path, check: bool = True) -> subprocess.CompletedProcess:
-    finished = subprocess.run(words, cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
+    finished = subprocess.run(
+        words, cwd=cwd, env=environment(), capture_output=True, text=True, check=False
+    )
     if check and finished.returncode:
-        pytest.fail(f"{' '.join(words)} exited with {finished.returncode}:\n{finished.stdout[-3000:]}\n{finished.stderr[-3000:]}")
+        pytest.fail(
+            f"{' '.join(words)} exited with "
+            f"{finished.returncode}:\n{finished.stdout[-3000:]}\n{finished.stderr[-3000:]}"
+        )
     return finished
 
 
@@ -63,7 +74,8 @@ def set_param(project: Path, key: str, value) -> None:
 
 
 def draw_image(path: Path, seed: int) -> None:
-    """A noisy picture, red at the top for the class `a` and at the bottom for others; no two share a perceptual hash."""
+    """A noisy picture, red at the top for the class `a` and at the bottom for others; no two share
+    a perceptual hash."""
     rng = np.random.default_rng(seed)
     pixels = np.kron(rng.integers(0, 256, (8, 8, 3)), np.ones((5, 5, 1))).astype(np.uint8)
     pixels[: 20 if path.parent.name == "a" else 40, :, 0] //= 2
@@ -73,9 +85,17 @@ def draw_image(path: Path, seed: int) -> None:
 
 def build_world(project: Path) -> None:
     """A clone of the project with tiny parameters and images, not reproduced yet."""
-    tracked = call("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).stdout.splitlines()
+    tracked = call(
+        "git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT
+    ).stdout.splitlines()
     for name in tracked:
-        if (ROOT / name).is_file() and name.split("/")[0] not in ("metrics", "plots", "dvc.lock", "tests", "docs"):
+        if (ROOT / name).is_file() and name.split("/")[0] not in (
+            "metrics",
+            "plots",
+            "dvc.lock",
+            "tests",
+            "docs",
+        ):
             (project / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, project / name)
     params = yaml.safe_load((project / "params.yaml").read_text())
@@ -96,7 +116,10 @@ def add_images_and_a_class(project: Path) -> None:
 ALL_OF_IMAGES = [name for name in STAGES if name not in ("weights", "convert")]
 LAST = ["evaluate", "export", "report"]
 CHANGES = {  # how to make it, and the stages that it runs
-    "train_head.units": (lambda project: set_param(project, "train_head.units", 5), ["train_head", *LAST]),
+    "train_head.units": (
+        lambda project: set_param(project, "train_head.units", 5),
+        ["train_head", *LAST],
+    ),
     "finetune.learning_rate": (
         lambda project: set_param(project, "finetune.learning_rate", "5e-06"),
         ["finetune", *LAST],
@@ -129,7 +152,8 @@ def forget(project: Path, stage: str) -> None:
 
 
 def run_alone(base: Path, sandbox: Path, name: str, lock: dict) -> set[str]:
-    """Run a stage in a folder that holds its dependencies and nothing else; the files that it wrote, but for its log and store."""
+    """Run a stage in a folder that holds its dependencies and nothing else; the files that it
+    wrote, but for its log and store."""
     for dependency in lock["deps"]:
         source, target = base / dependency["path"], sandbox / dependency["path"]
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +161,8 @@ def run_alone(base: Path, sandbox: Path, name: str, lock: dict) -> set[str]:
     for package in ("stages", "transfer"):
         (sandbox / package).mkdir(exist_ok=True)
         shutil.copy(base / package / "__init__.py", sandbox / package)
-    shutil.copytree(base / "transfer/cluster", sandbox / "transfer/cluster")  # no stage lists it, since it changes no output
+    # no stage lists it, since it changes no output
+    shutil.copytree(base / "transfer/cluster", sandbox / "transfer/cluster")
     for file in ("params.yaml", "dvc.yaml", "pins.yaml"):
         shutil.copy(base / file, sandbox)
     before = files_in(sandbox)

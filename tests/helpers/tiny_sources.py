@@ -1,4 +1,5 @@
-"""Tiny worlds: images of a few pixels in class folders and archives, built in a temporary folder."""
+"""Tiny worlds: images of a few pixels in class folders and archives, built in a temporary
+folder."""
 
 import io
 import tarfile
@@ -33,7 +34,9 @@ TRAINING = {  # every training parameter, with no option switched on
 
 def picture(seed: int, width: int = 12, height: int = 8) -> Image.Image:
     """Random RGB pixels: another seed gives other bytes and another perceptual hash."""
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    return Image.fromarray(
+        np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    )
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -43,13 +46,19 @@ def encode(image: Image.Image, kind: str = "PNG", **options) -> bytes:
 
 
 def class_folders(root: str = "", **counts: int) -> dict[str, bytes]:
-    """Files by path: `class_folders(cat=3, dog=4)` has cat/0.png to cat/2.png and dog/0.png to dog/3.png, all different."""
+    """Files by path: `class_folders(cat=3, dog=4)` has cat/0.png to cat/2.png and dog/0.png to
+    dog/3.png, all different."""
     seeds = iter(range(sum(counts.values())))
-    return {f"{root}{name}/{i}.png": encode(picture(next(seeds))) for name, count in counts.items() for i in range(count)}
+    return {
+        f"{root}{name}/{i}.png": encode(picture(next(seeds)))
+        for name, count in counts.items()
+        for i in range(count)
+    }
 
 
 def build(path: Path, files: dict[str, bytes]) -> Path:
-    """Write the files as a folder, or as an archive where `path` ends in .zip, .tar, .tar.gz and the like."""
+    """Write the files as a folder, or as an archive where `path` ends in .zip, .tar, .tar.gz and
+    the like."""
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in files.items():
@@ -77,7 +86,8 @@ def add_to_tar(archive: tarfile.TarFile, name: str, content: bytes = b"", **fiel
 
 
 def write_params(folder: Path, **sections: dict) -> None:
-    """The repository's params.yaml with some values changed: `write_params(folder, split={"seed": 1})`."""
+    """The repository's params.yaml with some values changed:
+    `write_params(folder, split={"seed": 1})`."""
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
     for section, changes in sections.items():
         params[section] |= changes

@@ -1,4 +1,5 @@
-"""`python -m transfer label`: the labels that Keras itself gives, under the names that Keras fetches, and a row for whatever comes."""
+"""`python -m transfer label`: the labels that Keras itself gives, under the names that Keras
+fetches, and a row for whatever comes."""
 
 import csv
 import hashlib
@@ -45,7 +46,10 @@ from transfer.runtime.cores import available_cores
 from transfer.sources.source_file import Entry
 
 NAME = "MobileNetV3Large"
-ALL = [NAME, *(pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES if name != NAME)]
+ALL = [
+    NAME,
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES if name != NAME),
+]
 BY_ID = {known.wordnet_id: index for index, known in enumerate(read_classes())}
 
 
@@ -68,8 +72,13 @@ def compiled(eager) -> Iterator[None]:
 
 
 def test_the_names_are_to_the_byte_those_that_keras_would_fetch():
-    table = {str(index): [known.wordnet_id, known.name.replace(" ", "_")] for index, known in enumerate(read_classes())}
-    listed = re.search(r'file_hash="(\w+)"', inspect.getsource(imagenet_utils.decode_predictions))[1]
+    table = {
+        str(index): [known.wordnet_id, known.name.replace(" ", "_")]
+        for index, known in enumerate(read_classes())
+    }
+    listed = re.search(r'file_hash="(\w+)"', inspect.getsource(imagenet_utils.decode_predictions))[
+        1
+    ]
     assert hashlib.md5(json.dumps(table).encode()).hexdigest() == listed
 
 
@@ -90,10 +99,19 @@ def test_classes_of_one_name_are_kept_apart_by_id_in_every_format():
     file = io.StringIO()
     table_writer(file, sheet)(row)
     _, *lines = file.getvalue().splitlines()
-    assert [line.split() for line in lines] == [["x.png", *in_line(told[0])], in_line(told[1]), in_line(told[2])]
-    assert len({line.index(each[1]) for line, each in zip(lines, told, strict=True)}) == 1, "columns are aligned"
+    assert [line.split() for line in lines] == [
+        ["x.png", *in_line(told[0])],
+        in_line(told[1]),
+        in_line(told[2]),
+    ]
+    assert len({line.index(each[1]) for line, each in zip(lines, told, strict=True)}) == 1, (
+        "columns are aligned"
+    )
     assert max(map(len, lines)) <= WIDTH
-    assert len(max((known.name for known in read_classes()), key=len)) + 2 == sheet.header.index("probability") - 2
+    assert (
+        len(max((known.name for known in read_classes()), key=len)) + 2
+        == sheet.header.index("probability") - 2
+    )
 
 
 def in_line(told: tuple[str, str, float]) -> list[str]:
@@ -104,24 +122,34 @@ def in_line(told: tuple[str, str, float]) -> list[str]:
 # --- known answers --------------------------------------------------------------------------------
 
 
-PICTURES = {"a.png": encode(picture(1, 60, 40)), "b/c.jpg": encode(picture(2, 40, 90), "JPEG"), "b/d.png": encode(picture(3, 50, 50))}
+PICTURES = {
+    "a.png": encode(picture(1, 60, 40)),
+    "b/c.jpg": encode(picture(2, 40, 90), "JPEG"),
+    "b/d.png": encode(picture(3, 50, 50)),
+}
 
 
 def pixels_of(content: bytes, name: str) -> np.ndarray:
     """What the network takes of an image file, as Keras has it: float32 (1, side, side, 3)."""
-    image = Image.open(io.BytesIO(content)).resize((WHOLE[name].side,) * 2, Image.Resampling.BILINEAR)
-    return getattr(keras.applications, ARCHITECTURES[name].module).preprocess_input(np.array(image, np.float32)[None])
+    image = Image.open(io.BytesIO(content)).resize(
+        (WHOLE[name].side,) * 2, Image.Resampling.BILINEAR
+    )
+    return getattr(keras.applications, ARCHITECTURES[name].module).preprocess_input(
+        np.array(image, np.float32)[None]
+    )
 
 
 def publish(name: str, path: Path) -> Path:
-    """Random weights in the layout of Keras's published file, which tell images apart as surely as trained ones."""
+    """Random weights in the layout of Keras's published file, which tell images apart as surely as
+    trained ones."""
     keras.utils.set_random_seed(0)
     network = getattr(keras.applications, name)(include_top=True, weights=None, classes=1000)
     pixels = np.concatenate([pixels_of(content, name) for content in PICTURES.values()])
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0
-    network(pixels, training=True)  # the means and variances of these pictures: otherwise next to nothing would reach the top
+    # the means and variances of these pictures: otherwise next to nothing would reach the top
+    network(pixels, training=True)
     last = [layer for layer in network.layers if layer.weights][-1]
     while (spread := np.log(network(pixels)).std(axis=1).min()) < 1:
         kernel, bias = last.get_weights()
@@ -144,7 +172,9 @@ def labeller(published) -> Labeller:
     labeller, known = Labeller(NAME, published(NAME), "bilinear"), {}
     compute = labeller.probabilities
     labeller.probabilities = lambda image: (
-        known[image.tobytes()] if image.tobytes() in known else known.setdefault(image.tobytes(), compute(image))
+        known[image.tobytes()]
+        if image.tobytes() in known
+        else known.setdefault(image.tobytes(), compute(image))
     )
     return labeller
 
@@ -152,7 +182,9 @@ def labeller(published) -> Labeller:
 @pytest.mark.parametrize("name", ALL)
 def test_labels_are_those_of_keras_to_the_digit(name, published, labeller):
     network = getattr(keras.applications, name)(weights=str(published(name)))
-    rows = (labeller if name == NAME else Labeller(name, published(name), "bilinear")).stream(Entry(*each) for each in PICTURES.items())
+    rows = (labeller if name == NAME else Labeller(name, published(name), "bilinear")).stream(
+        Entry(*each) for each in PICTURES.items()
+    )
     sheet, tops = LabelSheet(read_classes(), 5), set()
     for row, (path, content) in zip(rows, PICTURES.items(), strict=True):
         expected = network.predict_on_batch(pixels_of(content, name))[0]
@@ -172,7 +204,12 @@ def tiny(include_top: bool, weights: None, input_shape: tuple, classes: int) -> 
     assert include_top and weights is None
     images = keras.Input(input_shape)
     means = keras.layers.GlobalAveragePooling2D()(images)
-    return keras.Model(images, keras.layers.Dense(classes, activation="softmax", kernel_initializer="random_normal")(means))
+    return keras.Model(
+        images,
+        keras.layers.Dense(classes, activation="softmax", kernel_initializer="random_normal")(
+            means
+        ),
+    )
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -182,17 +219,26 @@ def test_each_network_gets_its_own_size_and_preprocessing(name, tmp_path, monkey
     with h5py.File(tmp_path / "tiny.h5", "w") as file:
         save_weights_to_hdf5_group(file, network)
     monkeypatch.setattr(keras.applications, name, tiny)
-    (row,) = Labeller(name, tmp_path / "tiny.h5", "bilinear").stream([Entry("a.png", PICTURES["a.png"])])
-    assert (row.prediction.probabilities == network.predict_on_batch(pixels_of(PICTURES["a.png"], name))[0]).all()
+    (row,) = Labeller(name, tmp_path / "tiny.h5", "bilinear").stream(
+        [Entry("a.png", PICTURES["a.png"])]
+    )
+    assert (
+        row.prediction.probabilities
+        == network.predict_on_batch(pixels_of(PICTURES["a.png"], name))[0]
+    ).all()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_compiled_too_labels_are_those_of_keras(name, published, compiled):
     network = getattr(keras.applications, name)(weights=str(published(name)))
-    rows = Labeller(name, published(name), "bilinear").stream(Entry(*each) for each in PICTURES.items())
+    rows = Labeller(name, published(name), "bilinear").stream(
+        Entry(*each) for each in PICTURES.items()
+    )
     for row, content in zip(rows, PICTURES.values(), strict=True):
-        assert (row.prediction.probabilities == network.predict_on_batch(pixels_of(content, name))[0]).all()
+        assert (
+            row.prediction.probabilities == network.predict_on_batch(pixels_of(content, name))[0]
+        ).all()
 
 
 @pytest.mark.filterwarnings("ignore:.input_shape. is undefined")
@@ -206,13 +252,20 @@ def test_what_is_written_down_of_a_network_is_what_keras_builds_and_keeps(name, 
         raise FileNotFoundError
 
     monkeypatch.setattr(module.file_utils, "get_file", record)
-    monkeypatch.setattr(module, "Functional", lambda *words, **more: built.append(keras.Model(*words, **more)) or built[-1])
+    monkeypatch.setattr(
+        module,
+        "Functional",
+        lambda *words, **more: built.append(keras.Model(*words, **more)) or built[-1],
+    )
     with pytest.raises(FileNotFoundError):
         getattr(keras.applications, name)()
     whole = ARCHITECTURES[name].whole
-    assert asked == [(Path(whole.path).name, f"{weights.HOST}/{whole.path}", "models", whole.checksum)]
+    assert asked == [
+        (Path(whole.path).name, f"{weights.HOST}/{whole.path}", "models", whole.checksum)
+    ]
     assert built[0].count_params() == WHOLE[name].parameters
-    assert built[0].input_shape[1] in (WHOLE[name].side, None)  # MobileNetV3 leaves it open; its file's name has 224
+    # MobileNetV3 leaves it open; its file's name has 224
+    assert built[0].input_shape[1] in (WHOLE[name].side, None)
 
 
 def test_the_table_has_every_network_and_the_host_is_the_other_files():
@@ -232,16 +285,23 @@ class Said(NamedTuple):
 
 @pytest.fixture
 def say(project, published, labeller, monkeypatch, capsys) -> Callable[..., Said]:
-    """Type the command's words; a backend is set up once a process, and a network loaded once. The cache of Keras is empty."""
+    """Type the command's words; a backend is set up once a process, and a network loaded once. The
+    cache of Keras is empty."""
     content = published(NAME).read_bytes()
-    monkeypatch.setitem(ARCHITECTURES, NAME, replace(ARCHITECTURES[NAME], whole=File("net/whole.h5", hashlib.md5(content).hexdigest())))
+    monkeypatch.setitem(
+        ARCHITECTURES,
+        NAME,
+        replace(ARCHITECTURES[NAME], whole=File("net/whole.h5", hashlib.md5(content).hexdigest())),
+    )
     monkeypatch.setenv("KERAS_HOME", str(project / "keras"))
     monkeypatch.setattr(weights, "HOST", http_servers.refuse())
     monkeypatch.setattr("transfer.compute.device.set_up", lambda params, seed: None)
     monkeypatch.setattr("transfer.imagenet.labeller.Labeller", lambda *_: labeller)
     http_servers.keep_to_loopback(monkeypatch)
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    Path("params.yaml").write_text(yaml.safe_dump(params | {"backbone": params["backbone"] | {"name": NAME}}))
+    Path("params.yaml").write_text(
+        yaml.safe_dump(params | {"backbone": params["backbone"] | {"name": NAME}})
+    )
     build(project / "photos", PICTURES)
     (project / "keras/models").mkdir(parents=True)
 
@@ -284,7 +344,10 @@ def test_without_weights_it_ends_in_a_sentence_before_anything_is_loaded(say, pr
     monkeypatch.setattr("transfer.imagenet.labeller.Labeller", None)
     said = say("photos", "--output", "labels.csv")
     assert (said.code, said.out) == (1, "")
-    assert f"label: the weights of {NAME} with its 1,000 classes, whole.h5 of some 22 MB, cannot be had:" in said.err
+    assert (
+        f"label: the weights of {NAME} with its 1,000 classes, whole.h5 of some 22 MB, cannot be "
+        "had:" in said.err
+    )
     assert "net/whole.h5: Connection refused" in said.err
     assert not (project / "labels.csv").exists()
 
@@ -307,17 +370,39 @@ def test_the_formats_say_the_same_in_the_same_order(say, cached, labeller):
     as_jsonl = rows_of(said.out)
     assert said.code == 3
     assert said.err == "label: 4 images, 1 could not be read\n"
-    columns = ["path", "predicted", "wordnet_id", "probability", "class_2", "wordnet_id_2", "probability_2", "error"]
+    columns = [
+        "path",
+        "predicted",
+        "wordnet_id",
+        "probability",
+        "class_2",
+        "wordnet_id_2",
+        "probability_2",
+        "error",
+    ]
     assert [list(row) for row in as_jsonl] == [columns] * 4
-    assert as_csv == [{key: "" if value is None else str(value) for key, value in row.items()} for row in as_jsonl]
-    assert [row["path"] for row in as_jsonl] == ["photos/a.png", "photos/b/c.jpg", "photos/b/d.png", "photos/bad.png"]
+    assert as_csv == [
+        {key: "" if value is None else str(value) for key, value in row.items()} for row in as_jsonl
+    ]
+    assert [row["path"] for row in as_jsonl] == [
+        "photos/a.png",
+        "photos/b/c.jpg",
+        "photos/b/d.png",
+        "photos/bad.png",
+    ]
     *_, bad = as_jsonl
     assert "not a JPEG, PNG" in bad["error"]
     assert {value for key, value in bad.items() if key not in ("path", "error")} == {None}
     header, first, second, *_, last = say("photos", "--top-k", "2").out.splitlines()
     assert header.split() == ["path", "predicted", "probability", "wordnet_id"]
     told = first.split("  ")[0], first.split()[-2:], second.split()[-2:]
-    assert told == ("photos/a.png", *([f"{as_jsonl[0][f'probability{n}']:.3f}", as_jsonl[0][f"wordnet_id{n}"]] for n in ("", "_2")))
+    assert told == (
+        "photos/a.png",
+        *(
+            [f"{as_jsonl[0][f'probability{n}']:.3f}", as_jsonl[0][f"wordnet_id{n}"]]
+            for n in ("", "_2")
+        ),
+    )
     assert " not a JPEG, PNG" in last
 
 
@@ -326,7 +411,9 @@ def test_five_classes_unless_told_otherwise_and_a_thousand_at_most(say, cached):
         row = rows_of(say("photos/a.png", "--format", "jsonl", *words).out)[0]
         found = [value for key, value in row.items() if "wordnet_id" in key]
         assert len(found) == len(set(found)) == n
-    assert sum(value for key, value in row.items() if "probability" in key) == pytest.approx(1, abs=1e-3)
+    assert sum(value for key, value in row.items() if "probability" in key) == pytest.approx(
+        1, abs=1e-3
+    )
     assert len(say("photos/a.png").out.splitlines()) == 1 + 5
 
 
@@ -335,20 +422,29 @@ def test_archives_lists_and_globs_are_read_as_predict_reads_them(say, cached, pr
     said = say("--null", "-", "photos/**/*.png", "--format=jsonl", stdin=b"more.zip\0gone.png")
     assert said.code == 3
     rows = rows_of(said.out)
-    assert [row["path"] for row in rows] == [*(f"more.zip/{name}" for name in PICTURES), "gone.png", "photos/a.png", "photos/b/d.png"]
+    assert [row["path"] for row in rows] == [
+        *(f"more.zip/{name}" for name in PICTURES),
+        "gone.png",
+        "photos/a.png",
+        "photos/b/d.png",
+    ]
     assert rows[3]["error"] == "no such file"
     assert rows[4] | {"path": ""} == rows[0] | {"path": ""}
 
 
 def test_a_network_that_gives_no_number_is_a_row_with_an_error(labeller, monkeypatch):
     monkeypatch.setattr(labeller, "probabilities", lambda image: np.full(1000, np.nan))
-    assert list(labeller.stream([Entry("x.png", PICTURES["a.png"])])) == [Row("x.png", None, NOT_FINITE)]
+    assert list(labeller.stream([Entry("x.png", PICTURES["a.png"])])) == [
+        Row("x.png", None, NOT_FINITE)
+    ]
 
 
 def test_images_are_read_only_as_far_ahead_as_keeps_the_cores_busy(labeller, monkeypatch):
     monkeypatch.setattr(labeller, "probabilities", lambda image: np.full(1000, 0.001))
     drawn = []
-    rows = labeller.stream(Entry(str(number), b"no image") for number in range(1000) if drawn.append(number) is None)
+    rows = labeller.stream(
+        Entry(str(number), b"no image") for number in range(1000) if drawn.append(number) is None
+    )
     for number in range(200):
         assert next(rows).path == str(number)
         assert len(drawn) - number <= 2 * available_cores() + 2
@@ -359,8 +455,15 @@ def test_images_are_read_only_as_far_ahead_as_keeps_the_cores_busy(labeller, mon
     ("words", "message"),
     [
         (["gone.png"], "'gone.png': no such file or folder"),
-        (["photos", "--backbone", "MobilNet"], "--backbone 'MobilNet': no such backbone; did you mean MobileNetV3Large? There are VGG16, "),
-        (["photos", "--backbone", "own.keras"], "--backbone 'own.keras': a model of your own knows no 1,000 classes"),
+        (
+            ["photos", "--backbone", "MobilNet"],
+            "--backbone 'MobilNet': no such backbone; did you mean MobileNetV3Large? There are "
+            "VGG16, ",
+        ),
+        (
+            ["photos", "--backbone", "own.keras"],
+            "--backbone 'own.keras': a model of your own knows no 1,000 classes",
+        ),
         (["photos", "--weights", "own.h5"], "--weights own.h5: no such file"),
         (["photos", "--weights", "params.yaml"], "--weights params.yaml: its md5 is "),
     ],
@@ -374,9 +477,12 @@ def test_a_mistake_is_a_sentence(say, words, message):
 
 def test_a_model_of_ones_own_in_params_is_told_from_the_networks(say):
     params = yaml.safe_load(Path("params.yaml").read_text())
-    Path("params.yaml").write_text(yaml.safe_dump(params | {"backbone": params["backbone"] | {"name": "models/mine.keras"}}))
+    Path("params.yaml").write_text(
+        yaml.safe_dump(params | {"backbone": params["backbone"] | {"name": "models/mine.keras"}})
+    )
     assert say("photos").err.startswith(
-        "label: params.yaml: backbone.name = 'models/mine.keras': a model of your own knows no 1,000 classes"
+        "label: params.yaml: backbone.name = 'models/mine.keras': a model of your own knows no "
+        "1,000 classes"
     )
     assert "Connection refused" in say("photos", "--backbone", NAME).err
 
@@ -388,26 +494,49 @@ def test_a_wrong_command_line_is_told_so(say, words):
 
 def test_the_lines_of_the_readme_label_images(say, cached, project):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    lines = [shlex.split(line, comments=True) for line in text.splitlines() if line.startswith("    python -m transfer label")]
+    lines = [
+        shlex.split(line, comments=True)
+        for line in text.splitlines()
+        if line.startswith("    python -m transfer label")
+    ]
     assert len(lines) >= 2
     for _, _, _, _, *words in lines:
         assert say(*words).code == PREDICTED
 
 
 @pytest.mark.slow
-def test_a_process_of_its_own_gives_the_same_labels_whichever_images_stand_beside(say, cached, project, labeller):
+def test_a_process_of_its_own_gives_the_same_labels_whichever_images_stand_beside(
+    say, cached, project, labeller
+):
     """With threads, determinism and precision as the command sets them up."""
     code = (
         "import sys; from dataclasses import replace; from transfer.commands import label\n"
         "from transfer.backbones.registry import ARCHITECTURES as A, File\n"
     )
-    code += f"A[{NAME!r}] = replace(A[{NAME!r}], whole=File('net/whole.h5', {ARCHITECTURES[NAME].whole.checksum!r}))\n"
+    code += (
+        f"A[{NAME!r}] = replace(A[{NAME!r}], whole=File('net/whole.h5', "
+        f"{ARCHITECTURES[NAME].whole.checksum!r}))\n"
+    )
     code += "sys.exit(label.main(sys.argv[1:]))"
-    words = ["env", f"PYTHONPATH={ROOT}", f"KERAS_HOME={project / 'keras'}", "python", "-c", code, "--format", "jsonl"]
+    words = [
+        "env",
+        f"PYTHONPATH={ROOT}",
+        f"KERAS_HOME={project / 'keras'}",
+        "python",
+        "-c",
+        code,
+        "--format",
+        "jsonl",
+    ]
     together = rows_of(call(*words, "photos", "photos", cwd=project).stdout)
     alone = rows_of(call(*words, "photos/b/c.jpg", cwd=project).stdout)
     assert together[:3] == together[3:]
     assert alone == [together[1]]
-    chances = labeller.probabilities(np.asarray(Image.open(io.BytesIO(PICTURES["a.png"])).resize((224, 224), Image.Resampling.BILINEAR)))
+    chances = labeller.probabilities(
+        np.asarray(
+            Image.open(io.BytesIO(PICTURES["a.png"])).resize((224, 224), Image.Resampling.BILINEAR)
+        )
+    )
     assert together[0]["wordnet_id"] == read_classes()[chances.argmax()].wordnet_id
-    assert together[0]["probability"] == pytest.approx(chances.max(), abs=1e-4)  # here it is not compiled
+    # here it is not compiled
+    assert together[0]["probability"] == pytest.approx(chances.max(), abs=1e-4)

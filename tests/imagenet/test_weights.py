@@ -1,4 +1,5 @@
-"""The file of a whole network: found, checked, fetched over real HTTP on 127.0.0.1, taken up where it broke off, or told why not."""
+"""The file of a whole network: found, checked, fetched over real HTTP on 127.0.0.1, taken up where
+it broke off, or told why not."""
 
 import fcntl
 import hashlib
@@ -99,7 +100,10 @@ def test_what_began_as_another_file_is_fetched_anew(site, target, n):
 def test_another_file_is_refused_with_both_checksums_and_what_was_there_stays(site, target):
     target.parent.mkdir()
     target.write_bytes(b"earlier")
-    with http_servers.serve(site) as server, pytest.raises(DownloadError, match=f"another file: its md5 is {MD5}, not {'0' * 32}"):
+    with (
+        http_servers.serve(site) as server,
+        pytest.raises(DownloadError, match=f"another file: its md5 is {MD5}, not {'0' * 32}"),
+    ):
         fetch(server.url, target, "0" * 32)
     assert kept(target) == {"whole.h5": b"earlier"}
 
@@ -114,7 +118,10 @@ def test_a_server_that_never_ends_is_left(site, target, monkeypatch):
 def test_a_host_that_refuses_or_has_no_such_file_is_told_so_and_asked_once(site, target):
     with pytest.raises(DownloadError, match="Connection refused"):
         fetch(http_servers.refuse(), target)
-    with http_servers.serve(site) as server, pytest.raises(DownloadError, match="HTTP 404 File not found"):
+    with (
+        http_servers.serve(site) as server,
+        pytest.raises(DownloadError, match="HTTP 404 File not found"),
+    ):
         download(f"{server.url}/gone.h5", target, MD5, 10_000)
     assert server.starts == [0]
     assert kept(target) == {}
@@ -133,7 +140,9 @@ def test_a_file_that_another_process_fetches_is_left_to_it(site, target):
         fcntl.flock(other, fcntl.LOCK_EX)
         with (
             http_servers.serve(site) as server,
-            pytest.raises(PipelineError, match=r"whole\.h5\.part: another process is fetching this file"),
+            pytest.raises(
+                PipelineError, match=r"whole\.h5\.part: another process is fetching this file"
+            ),
         ):
             fetch(server.url, target)
     assert server.starts == []
@@ -163,7 +172,9 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_keeps_what_has_come(sit
 def listed(tmp_path, monkeypatch) -> Path:
     """The file as Keras would list and keep it; returns where it is kept."""
     http_servers.keep_to_loopback(monkeypatch)
-    monkeypatch.setitem(ARCHITECTURES, NAME, replace(ARCHITECTURES[NAME], whole=File("net/whole.h5", MD5)))
+    monkeypatch.setitem(
+        ARCHITECTURES, NAME, replace(ARCHITECTURES[NAME], whole=File("net/whole.h5", MD5))
+    )
     monkeypatch.setattr(weights, "HOST", http_servers.refuse())
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     return tmp_path / "keras/models/whole.h5"
@@ -194,7 +205,10 @@ def test_a_download_is_announced_and_kept_for_the_next_time(listed, site, monkey
         assert find_weights(NAME, None) == find_weights(NAME, None) == listed
     assert listed.read_bytes() == CONTENT
     assert server.paths == ["/net/whole.h5"]
-    assert capsys.readouterr().err == f"label: fetching {server.url}/net/whole.h5, some 22 MB, to {listed.parent}\n"
+    assert (
+        capsys.readouterr().err
+        == f"label: fetching {server.url}/net/whole.h5, some 22 MB, to {listed.parent}\n"
+    )
 
 
 def test_another_file_in_its_place_is_replaced(listed, site, monkeypatch):
@@ -211,10 +225,14 @@ def test_without_any_source_it_says_which_file_how_large_what_was_tried_and_what
         f"the weights of {NAME} with its 1,000 classes, whole.h5 of some 22 MB, cannot be had:",
         f"  {listed}: not there",
         f"  {weights.HOST}/net/whole.h5: Connection refused",
-        f"Run this again where that address can be reached; or fetch the file on another machine and name it: --weights FILE, md5 {MD5}",
+        "Run this again where that address can be reached; or fetch the file on another machine "
+        f"and name it: --weights FILE, md5 {MD5}",
     ]
     listed.write_bytes(b"half of it")
-    assert f"{listed}: another file, its md5 is {hashlib.md5(b'half of it').hexdigest()}\n" in error_of()
+    assert (
+        f"{listed}: another file, its md5 is {hashlib.md5(b'half of it').hexdigest()}\n"
+        in error_of()
+    )
     assert listed.read_bytes() == b"half of it"
 
 
@@ -223,7 +241,10 @@ def test_a_large_networks_error_names_a_small_one(listed):
         find_weights("VGG16", None)
     message = str(caught.value)
     assert "vgg16_weights_tf_dim_ordering_tf_kernels.h5 of some 553 MB, cannot be had" in message
-    assert message.endswith("md5 64373286793e3c8b2b4e3219cbf3544b; or take a smaller network: --backbone MobileNetV3Large, 22 MB")
+    assert message.endswith(
+        "md5 64373286793e3c8b2b4e3219cbf3544b; or take a smaller network: --backbone "
+        "MobileNetV3Large, 22 MB"
+    )
 
 
 def test_a_download_that_breaks_off_says_how_much_is_kept(listed, site, monkeypatch):
@@ -231,7 +252,9 @@ def test_a_download_that_breaks_off_says_how_much_is_kept(listed, site, monkeypa
         monkeypatch.setattr(weights, "HOST", server.url)
         message = error_of()
         assert f"{server.url}/net/whole.h5: broke off after 2,500 of 4,500 bytes\n" in message
-        assert "where that address can be reached (2,500 bytes have come and are kept); or" in message
+        assert (
+            "where that address can be reached (2,500 bytes have come and are kept); or" in message
+        )
         find_weights(NAME, None)
     assert listed.read_bytes() == CONTENT
 
@@ -242,7 +265,10 @@ def test_a_given_file_is_the_only_one_and_must_be_the_listed_one(listed, tmp_pat
     assert error_of(tmp_path) == f"--weights {tmp_path}: not a file"
     own.write_bytes(b"other")
     other = hashlib.md5(b"other").hexdigest()
-    said = f"--weights {own}: its md5 is {other}, but that of {NAME} with its 1,000 classes (whole.h5) is {MD5}; "
+    said = (
+        f"--weights {own}: its md5 is {other}, but that of {NAME} with its 1,000 classes "
+        f"(whole.h5) is {MD5}; "
+    )
     assert error_of(own) == said + "copy or fetch the file again"
     vgg = ARCHITECTURES["VGG16"]
     monkeypatch.setitem(ARCHITECTURES, "VGG16", replace(vgg, whole=File("x.h5", other)))
@@ -258,12 +284,22 @@ def test_only_names_of_the_table_know_the_classes():
     for name in ARCHITECTURES:
         check_name(name, "--backbone")
     with pytest.raises(
-        PipelineError, match=re.escape("--backbone 'vgg17': no such backbone; did you mean VGG19 or VGG16? There are VGG16, VGG19, ")
+        PipelineError,
+        match=re.escape(
+            "--backbone 'vgg17': no such backbone; did you mean VGG19 or VGG16? There are VGG16, "
+            "VGG19, "
+        ),
     ):
         check_name("vgg17", "--backbone")
-    with pytest.raises(PipelineError, match="'Whatever': no such backbone; There are .*, MobileNetV3Large$"):
+    with pytest.raises(
+        PipelineError, match="'Whatever': no such backbone; There are .*, MobileNetV3Large$"
+    ):
         check_name("Whatever", "--backbone")
     with pytest.raises(
-        PipelineError, match=re.escape("name = 'my.keras': a model of your own knows no 1,000 classes of ImageNet; choose with --backbone")
+        PipelineError,
+        match=re.escape(
+            "name = 'my.keras': a model of your own knows no 1,000 classes of ImageNet; choose "
+            "with --backbone"
+        ),
     ):
         check_name("my.keras", "params.yaml: backbone.name =")

@@ -1,4 +1,5 @@
-"""What `predict` is made of: how paths become a stream of files, and how the nearest training images are found."""
+"""What `predict` is made of: how paths become a stream of files, and how the nearest training
+images are found."""
 
 import io
 import os
@@ -49,13 +50,20 @@ def test_rows_come_in_the_order_given_and_a_folders_are_sorted(photos):
 @pytest.mark.parametrize("archive", ["photos.zip", "photos.tar.gz"])
 def test_an_archives_files_come_in_its_own_order_with_what_is_in_them(photos, archive):
     entries = list(read_given([archive]))
-    assert [entry.path for entry in entries] == [f"{archive}/{name}" for name in ("b/0.png", "b/1.png", "a/0.png")]
+    assert [entry.path for entry in entries] == [
+        f"{archive}/{name}" for name in ("b/0.png", "b/1.png", "a/0.png")
+    ]
     assert entries[2].content == (photos / "photos/a/0.png").read_bytes()
 
 
 def test_a_glob_stands_for_the_files_that_it_matches(photos):
     assert paths_of("photos/**/*.png") == ["photos/a/0.png", "photos/b/0.png", "photos/b/1.png"]
-    assert paths_of("photos/**") == ["photos/Thumbs.db", "photos/a/0.png", "photos/b/0.png", "photos/b/1.png"]
+    assert paths_of("photos/**") == [
+        "photos/Thumbs.db",
+        "photos/a/0.png",
+        "photos/b/0.png",
+        "photos/b/1.png",
+    ]
     assert paths_of("*.zip", "photos/?/0.png")[3:] == ["photos/a/0.png", "photos/b/0.png"]
     build(photos, {"[a].png": IMAGE})
     assert paths_of("[a].png") == ["[a].png"], "what exists is no glob"
@@ -91,7 +99,9 @@ def test_standard_input_is_the_processs_own_by_default(photos, monkeypatch):
 
 def test_nothing_is_read_before_it_is_asked_for(photos, monkeypatch):
     read = []
-    monkeypatch.setattr("transfer.inference.input_paths._read_file", lambda name: read.append(name) or Entry(name))
+    monkeypatch.setattr(
+        "transfer.inference.input_paths._read_file", lambda name: read.append(name) or Entry(name)
+    )
     entries = read_given(["photos/a/0.png", "photos/b/0.png"])
     assert read == []
     next(entries)
@@ -99,7 +109,9 @@ def test_nothing_is_read_before_it_is_asked_for(photos, monkeypatch):
 
 
 def problems(*listed: bytes) -> dict[str, str | None]:
-    return {entry.path: entry.problem for entry in read_given(["-"], io.BytesIO(b"\n".join(listed)))}
+    return {
+        entry.path: entry.problem for entry in read_given(["-"], io.BytesIO(b"\n".join(listed)))
+    }
 
 
 def test_what_cannot_be_read_is_an_entry_with_its_problem(photos):
@@ -108,7 +120,14 @@ def test_what_cannot_be_read_is_an_entry_with_its_problem(photos):
     os.mkfifo(photos / "pipe.png")
     (photos / "photos.zip").write_bytes(b"PK\3\4 and no more")
     found = problems(
-        *(b"gone.png", b"folder.jpg", b"dangling.png", b"pipe.png", b"photos/a/0.png/x", b"x" * 300),
+        *(
+            b"gone.png",
+            b"folder.jpg",
+            b"dangling.png",
+            b"pipe.png",
+            b"photos/a/0.png/x",
+            b"x" * 300,
+        ),
         *(b"null\0byte", b"photos.zip", b"photos/a/0.png"),
     )
     assert found == {
@@ -118,8 +137,13 @@ def test_what_cannot_be_read_is_an_entry_with_its_problem(photos):
         "pipe.png": "not a regular file",
         "photos/a/0.png/x": "cannot be read: Not a directory",
         "x" * 300: "cannot be read: File name too long",
-        "null\0byte": "no path: it holds a null byte; a list of paths that end in one is read with --null",
-        "photos.zip": "'photos.zip': neither a folder nor a .zip, .tar or .tar.gz that can be opened; is the download complete?",
+        "null\0byte": (
+            "no path: it holds a null byte; a list of paths that end in one is read with --null"
+        ),
+        "photos.zip": (
+            "'photos.zip': neither a folder nor a .zip, .tar or .tar.gz that can be opened; is the "
+            "download complete?"
+        ),
         "photos/a/0.png": None,
     }
 
@@ -141,7 +165,10 @@ def test_a_machine_that_refuses_a_folder_stops_only_that_one(photos, monkeypatch
         raise PermissionError(13, "Permission denied", str(folder))
 
     monkeypatch.setattr("transfer.sources.reader._children", refused)
-    assert problems(b"photos/a", b"photos/b/0.png") == {"photos/a": "cannot be read: Permission denied", "photos/b/0.png": None}
+    assert problems(b"photos/a", b"photos/b/0.png") == {
+        "photos/a": "cannot be read: Permission denied",
+        "photos/b/0.png": None,
+    }
 
 
 def test_a_tar_that_breaks_off_says_so_behind_what_it_had(photos):
@@ -161,7 +188,11 @@ def test_names_of_all_kinds_are_read_and_can_be_printed(photos):
         (photos / name).write_bytes(IMAGE)
     entries = list(read_given(names))
     assert [entry.content for entry in entries] == [IMAGE] * 3
-    assert [entry.path for entry in entries] == ["ünïcode 名.png", "line\nbreak.png", "latin-\\xe9.png"]
+    assert [entry.path for entry in entries] == [
+        "ünïcode 名.png",
+        "line\nbreak.png",
+        "latin-\\xe9.png",
+    ]
     assert problems(os.fsencode(names[2])) == {"latin-\\xe9.png": None}
 
 
@@ -196,7 +227,9 @@ def some_vectors(n: int, seed: int = 0) -> np.ndarray:
 def test_the_nearest_are_those_of_scikit_learn():
     among, wanted = some_vectors(400), some_vectors(24, seed=1)
     distances, rows = nearest(among, wanted, 7, np.arange(400) + 1000)
-    expected, indices = NearestNeighbors(n_neighbors=7, algorithm="brute").fit(among).kneighbors(wanted)
+    expected, indices = (
+        NearestNeighbors(n_neighbors=7, algorithm="brute").fit(among).kneighbors(wanted)
+    )
     assert distances == pytest.approx(expected, abs=1e-6)
     assert (rows == indices + 1000).all()
 
@@ -204,12 +237,19 @@ def test_the_nearest_are_those_of_scikit_learn():
 def test_distances_do_not_depend_on_what_is_compared_beside_them():
     among, wanted = np.concatenate([some_vectors(400)] * 2), some_vectors(24, seed=1)
     together = nearest(among, wanted, 5, np.arange(800))[0]
-    assert (together == np.concatenate([nearest(among, each[None], 5, np.arange(800))[0] for each in wanted])).all()
+    assert (
+        together
+        == np.concatenate([nearest(among, each[None], 5, np.arange(800))[0] for each in wanted])
+    ).all()
     assert (nearest(among, among[:3], 2, np.arange(800))[0] == 0).all(), "its own copies"
 
 
 def test_fewer_training_images_than_neighbours_are_all_neighbours(project):
-    cached(project, train=np.eye(3, dtype=np.float32)[:, None, None], validation=np.ones((2, 1, 1, 3), np.float32))
+    cached(
+        project,
+        train=np.eye(3, dtype=np.float32)[:, None, None],
+        validation=np.ones((2, 1, 1, 3), np.float32),
+    )
     found = load_novelty(10, seed=0)
     assert found.distances(np.array([[1, 0, 0]], np.float32)) == pytest.approx([2 * 2**0.5 / 3])
     assert len(found.usual) == 2
@@ -228,7 +268,14 @@ def test_of_many_images_some_are_drawn_and_their_rows_are_the_splits(project, mo
 
 def test_a_percentile_counts_validation_images_that_are_nearer():
     found = Novelty(some_vectors(5), np.arange(5), 1, np.array([0.1, 0.2, 0.2, 0.4]))
-    assert found.percentiles(np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5])).tolist() == [0, 0, 25, 75, 75, 100]
+    assert found.percentiles(np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5])).tolist() == [
+        0,
+        0,
+        25,
+        75,
+        75,
+        100,
+    ]
 
 
 def test_features_that_are_not_finite_are_refused(project):
@@ -236,12 +283,20 @@ def test_features_that_are_not_finite_are_refused(project):
     broken = activations.copy()
     broken[1] = np.nan
     cached(project, train=broken, validation=activations)
-    with pytest.raises(PipelineError, match=r"train_cut.npy: row 1 holds NaN or infinity; delete the file and run `dvc repro extract`"):
+    with pytest.raises(
+        PipelineError,
+        match=(
+            r"train_cut.npy: row 1 holds NaN or infinity; delete the file and run `dvc repro "
+            r"extract`"
+        ),
+    ):
         load_novelty(1, seed=0)
 
 
 @pytest.mark.parametrize("n_classes", [2, 7])
-def test_a_classifiers_rows_depend_neither_on_their_place_nor_on_the_size_of_evaluates_batch(n_classes):
+def test_a_classifiers_rows_depend_neither_on_their_place_nor_on_the_size_of_evaluates_batch(
+    n_classes,
+):
     head = build_head((2, 2, 512), 256, 0, normalize=True, n_classes=n_classes)
     features = np.random.default_rng(0).random((CLASSIFIED, 2, 2, 512), dtype=np.float32)
     logits = head.predict_on_batch(features)

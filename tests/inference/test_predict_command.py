@@ -1,4 +1,5 @@
-"""`python -m transfer predict`: the same answers as evaluate's, a row for whatever comes, and exit codes that say what happened."""
+"""`python -m transfer predict`: the same answers as evaluate's, a row for whatever comes, and exit
+codes that say what happened."""
 
 import csv
 import io
@@ -26,7 +27,9 @@ from transfer.sources.source_file import Entry
 
 @pytest.fixture(scope="module")
 def loaded() -> Callable[[str, bool], Predictor]:
-    return cache(lambda model, with_novelty: load_predictor(model, "bilinear", with_novelty=with_novelty))
+    return cache(
+        lambda model, with_novelty: load_predictor(model, "bilinear", with_novelty=with_novelty)
+    )
 
 
 @pytest.fixture
@@ -43,7 +46,9 @@ class Said(NamedTuple):
 @pytest.fixture
 def say(world, loaded, monkeypatch, capsys) -> Callable[..., Said]:
     """Type the command's words; a backend is set up once a process, and a model loaded once."""
-    monkeypatch.setattr(predict, "load", lambda options: loaded(options.model, not options.no_novelty))
+    monkeypatch.setattr(
+        predict, "load", lambda options: loaded(options.model, not options.no_novelty)
+    )
 
     def say(*words: object, stdin: bytes = b"") -> Said:
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin)))
@@ -60,7 +65,8 @@ def rows_of(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-# What one process of its own, set up as the stages are, makes of the world: each run's words and file.
+# What one process of its own, set up as the stages are, makes of the world: each run's words and
+# file.
 RUNS = {
     **{name: ["--model", name, "images"] for name in MODELS},
     "alone": ["images/b/7.png"],
@@ -73,9 +79,14 @@ RUNS = {
 @pytest.fixture(scope="module")
 def told(base: Path, tmp_path_factory) -> dict[str, list[dict]]:
     folder = tmp_path_factory.mktemp("told")
-    files = {path.relative_to(base / "images").as_posix(): path.read_bytes() for path in sorted((base / "images").rglob("*.png"))}
+    files = {
+        path.relative_to(base / "images").as_posix(): path.read_bytes()
+        for path in sorted((base / "images").rglob("*.png"))
+    }
     archive = build(folder / "images.zip", files)
-    runs = {name: [*words, "--output", str(folder / f"{name}.jsonl")] for name, words in RUNS.items()}
+    runs = {
+        name: [*words, "--output", str(folder / f"{name}.jsonl")] for name, words in RUNS.items()
+    }
     runs["archive"][0] = str(archive)
     code = (
         "import json, sys; from transfer.commands import predict\n"
@@ -89,7 +100,9 @@ def told(base: Path, tmp_path_factory) -> dict[str, list[dict]]:
 def test_a_test_image_gets_the_answer_that_evaluate_has(base, told, name):
     """The same class and the same digits of the calibrated probability."""
     rows = {row["path"]: row for row in told[name]}
-    evaluated = list(csv.DictReader(io.StringIO((base / f"plots/predictions/{name}.csv").read_text())))
+    evaluated = list(
+        csv.DictReader(io.StringIO((base / f"plots/predictions/{name}.csv").read_text()))
+    )
     assert len(rows) == 24
     assert len(evaluated) == 6
     for one in evaluated:
@@ -101,28 +114,45 @@ def test_a_row_depends_on_its_image_alone(told):
     among = {row["path"]: row for row in told["finetuned"]}
     assert told["alone"] == [among["images/b/7.png"]]
     assert told["other order"] == [among[path] for path in RUNS["other order"]]
-    assert [row | {"path": ""} for row in told["archive"]] == [row | {"path": ""} for row in told["finetuned"]]
+    assert [row | {"path": ""} for row in told["archive"]] == [
+        row | {"path": ""} for row in told["finetuned"]
+    ]
 
 
 def test_without_novelty_the_rest_is_the_same(told):
-    assert told["no novelty"] == [row | {"unlike": None, "distance": None} for row in told["finetuned"]]
+    assert told["no novelty"] == [
+        row | {"unlike": None, "distance": None} for row in told["finetuned"]
+    ]
 
 
-def test_novelty_is_the_mean_distance_to_the_nearest_training_images_beside_that_of_validation_images(base, told):
+def test_novelty_is_the_mean_distance_to_the_nearest_training_images_beside_that_of_validation_images(
+    base, told
+):
     manifest = csv.DictReader(io.StringIO((base / "data/split/manifest.csv").read_text()))
     params = yaml.safe_load((base / "params.yaml").read_text())
     rows = {row["path"]: row for row in told["finetuned"]}
     vectors = {}
     for split in ("train", "validation"):
-        means = np.load(base / f"data/features/{split}_cut.npy").astype(np.float64).mean(axis=(1, 2))
+        means = (
+            np.load(base / f"data/features/{split}_cut.npy").astype(np.float64).mean(axis=(1, 2))
+        )
         vectors[split] = means / np.linalg.norm(means, axis=1, keepdims=True)
     usual = np.sort(
-        [np.sort(np.linalg.norm(vectors["train"] - each, axis=1))[: params["audit"]["neighbours"]].mean() for each in vectors["validation"]]
+        [
+            np.sort(np.linalg.norm(vectors["train"] - each, axis=1))[
+                : params["audit"]["neighbours"]
+            ].mean()
+            for each in vectors["validation"]
+        ]
     )
     named = [f"images/{each['path']}" for each in manifest if each["split"] == "validation"]
     assert np.sort([rows[path]["distance"] for path in named]) == pytest.approx(usual, abs=2e-6)
-    assert sorted(rows[path]["unlike"] for path in named) == pytest.approx([100 * i / len(named) for i in range(len(named))], abs=0.01)
-    assert told["head"][0]["distance"] == told["finetuned"][0]["distance"], "the layers in front of the cut are every model's"
+    assert sorted(rows[path]["unlike"] for path in named) == pytest.approx(
+        [100 * i / len(named) for i in range(len(named))], abs=0.01
+    )
+    assert told["head"][0]["distance"] == told["finetuned"][0]["distance"], (
+        "the layers in front of the cut are every model's"
+    )
 
 
 def test_what_is_nothing_like_the_training_images_is_marked(say, world):
@@ -132,7 +162,9 @@ def test_what_is_nothing_like_the_training_images_is_marked(say, world):
     assert header.split() == ["path", "predicted", "probability", "distance", "unlike"]
     assert odd.endswith("100.0 !")
     assert not usual.endswith("!")
-    assert said.err.endswith("predict: 2 images, 1 less like the training images than 99 of 100 validation images are\n")
+    assert said.err.endswith(
+        "predict: 2 images, 1 less like the training images than 99 of 100 validation images are\n"
+    )
 
 
 @pytest.fixture
@@ -168,23 +200,41 @@ def test_an_archive_that_cannot_be_opened_is_an_error_or_a_row_in_a_list(say, ba
     assert say("bad/broken.zip").code == 1
     said = say("-", "--format=jsonl", stdin=b"bad/broken.zip\nimages/a/0.png\n")
     assert said.code == 3
-    assert [row["error"] and row["error"].startswith("'bad/broken.zip': neither a folder") for row in rows_of(said.out)] == [True, None]
+    assert [
+        row["error"] and row["error"].startswith("'bad/broken.zip': neither a folder")
+        for row in rows_of(said.out)
+    ] == [True, None]
 
 
 def test_what_a_reader_refuses_in_an_archive_is_a_row(say, world, monkeypatch):
     monkeypatch.setattr("transfer.sources.source_file.MAX_FILE_BYTES", 5000)
-    build(world / "some.zip", {"bomb.png": bytes(100_000), "../climbs.png": encode(picture(1)), "sound.png": encode(picture(2))})
+    build(
+        world / "some.zip",
+        {
+            "bomb.png": bytes(100_000),
+            "../climbs.png": encode(picture(1)),
+            "sound.png": encode(picture(2)),
+        },
+    )
     (world / "bomb.png").write_bytes(bytes(100_000))
     said = say("some.zip", "bomb.png", "--format=jsonl")
     errors = {row["path"]: row["error"] for row in rows_of(said.out)}
     assert errors["some.zip/sound.png"] is None
     assert "climbs out" in errors["some.zip/../climbs.png"]
-    assert errors["bomb.png"] == errors["some.zip/bomb.png"] == "100,000 bytes, more than the 5,000 that one image may have"
+    assert (
+        errors["bomb.png"]
+        == errors["some.zip/bomb.png"]
+        == "100,000 bytes, more than the 5,000 that one image may have"
+    )
 
 
 def test_a_network_without_a_finite_number_is_a_row_too(predictor, monkeypatch):
     monkeypatch.setattr(predictor, "_storage", "float16")
-    monkeypatch.setattr(predictor._frozen, "predict_on_batch", lambda batch: {"cut": np.full((len(batch), 2, 2, 512), 1e6, np.float32)})
+    monkeypatch.setattr(
+        predictor._frozen,
+        "predict_on_batch",
+        lambda batch: {"cut": np.full((len(batch), 2, 2, 512), 1e6, np.float32)},
+    )
     (row,) = predictor.stream([Entry("x", encode(picture(0)))])
     assert row.prediction is None
     assert "no finite number" in row.problem
@@ -196,8 +246,19 @@ def test_formats_say_the_same(say, world):
     (world / "nowhere/x.png").touch()
     as_csv = list(csv.DictReader(io.StringIO(say(*words, "--format", "csv").out)))
     as_jsonl = rows_of(say(*words, "--format", "jsonl").out)
-    assert list(as_jsonl[0]) == ["path", "predicted", "probability", "class_2", "probability_2", "unlike", "distance", "error"]
-    assert as_csv == [{key: "" if value is None else str(value) for key, value in row.items()} for row in as_jsonl]
+    assert list(as_jsonl[0]) == [
+        "path",
+        "predicted",
+        "probability",
+        "class_2",
+        "probability_2",
+        "unlike",
+        "distance",
+        "error",
+    ]
+    assert as_csv == [
+        {key: "" if value is None else str(value) for key, value in row.items()} for row in as_jsonl
+    ]
     assert as_jsonl[0]["probability"] >= 0.5
     assert as_jsonl[0]["probability"] + as_jsonl[0]["probability_2"] == pytest.approx(1, abs=2e-6)
 
@@ -210,8 +271,14 @@ def test_the_table_fits_a_terminal_and_sends_it_no_controls(say, world):
     assert "\x1b" not in said.out
     assert "\u202e" not in said.out
     lines = said.out.splitlines()
-    assert all(len(line) + line.count("長") + line.count("い") + line.count("名") + line.count("前") <= 120 for line in lines)
-    assert len({line.index(" a ") for line in lines if line.startswith("images") and " a " in line}) == 1, "columns are aligned"
+    assert all(
+        len(line) + line.count("長") + line.count("い") + line.count("名") + line.count("前") <= 120
+        for line in lines
+    )
+    assert (
+        len({line.index(" a ") for line in lines if line.startswith("images") and " a " in line})
+        == 1
+    ), "columns are aligned"
     assert len(lines) == 28
 
 
@@ -253,7 +320,11 @@ def test_a_mistake_is_a_sentence(say, world, words, message):
         ([], "the following arguments are required: PATHS"),
         (["x", "--top-k", "0"], "argument --top-k"),
         (["x", "--format", "xml"], "argument --format"),
-        (["x", "--output", "labels.xls"], "--output labels.xls: its suffix is none of .csv, .jsonl, .ndjson, .txt; say which --format"),
+        (
+            ["x", "--output", "labels.xls"],
+            "--output labels.xls: its suffix is none of .csv, .jsonl, .ndjson, .txt; say which "
+            "--format",
+        ),
         (["-", "x", "-"], "- can be given only once"),
         (["x", "--null"], "--null is about paths on standard input"),
     ],
@@ -319,13 +390,25 @@ def test_duplicates_are_predicted_each_time_they_are_named(say):
 def test_the_lines_of_the_readme_label_images(say, world):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     section = text[text.index("## Label new images") :].split("\n## ")[0]
-    to_file, as_table, piped = (line.strip() for line in section.splitlines() if line.startswith("    "))
-    build(world / "photos", {"2025/one.jpg": encode(picture(1), "JPEG"), "two.png": encode(picture(2))})
+    to_file, as_table, piped = (
+        line.strip() for line in section.splitlines() if line.startswith("    ")
+    )
+    build(
+        world / "photos",
+        {"2025/one.jpg": encode(picture(1), "JPEG"), "two.png": encode(picture(2))},
+    )
     build(world / "more.zip", {"three.webp": encode(picture(3), "WEBP")})
     assert say(*words_of(to_file)).code == 0
     with (world / "labels.csv").open() as file:
-        assert [row["path"] for row in csv.DictReader(file)] == ["photos/2025/one.jpg", "photos/two.png", "more.zip/three.webp"]
-    assert [line.split()[0] for line in say(*words_of(as_table)).out.splitlines()] == ["path", "photos/2025/one.jpg"]
+        assert [row["path"] for row in csv.DictReader(file)] == [
+            "photos/2025/one.jpg",
+            "photos/two.png",
+            "more.zip/three.webp",
+        ]
+    assert [line.split()[0] for line in say(*words_of(as_table)).out.splitlines()] == [
+        "path",
+        "photos/2025/one.jpg",
+    ]
     finished = call("bash", "-o", "pipefail", "-c", piped, cwd=world)
     assert [row["path"] for row in rows_of(finished.stdout)] == ["photos/two.png"]
     assert "Traceback" not in finished.stderr

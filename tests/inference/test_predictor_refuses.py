@@ -1,4 +1,5 @@
-"""What `predict` refuses to work with: models, temperatures, features and parameters that are missing or do not belong together."""
+"""What `predict` refuses to work with: models, temperatures, features and parameters that are
+missing or do not belong together."""
 
 from pathlib import Path
 
@@ -10,21 +11,30 @@ from transfer.runtime.errors import PipelineError
 
 
 def test_an_unknown_model_is_refused_with_the_list_of_models(world):
-    with pytest.raises(PipelineError, match=r"no model 'best' in models/; there are augmented, finetuned, head, scratch$"):
+    with pytest.raises(
+        PipelineError,
+        match=r"no model 'best' in models/; there are augmented, finetuned, head, scratch$",
+    ):
         load_predictor("best", "bilinear", with_novelty=False)
 
 
 def test_models_that_are_not_there_have_to_be_made_or_pulled(own_models):
     for path in (own_models / "models").iterdir():
         path.unlink()
-    with pytest.raises(PipelineError, match=r"models/head.json is missing; run `dvc repro` or `dvc pull`"):
+    with pytest.raises(
+        PipelineError, match=r"models/head.json is missing; run `dvc repro` or `dvc pull`"
+    ):
         load_predictor("head", "bilinear", with_novelty=False)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "is missing: it calibrates the probabilities; run `dvc repro evaluate` or `dvc pull evaluate`"),
+        (
+            None,
+            "is missing: it calibrates the probabilities; run `dvc repro evaluate` or `dvc pull "
+            "evaluate`",
+        ),
         ("{", "has no temperature for head"),
         ("[]", "has no temperature for head"),
         ('{"finetuned": {"temperature": 1}}', "has no temperature for head"),
@@ -43,7 +53,10 @@ def test_without_the_features_novelty_says_what_to_do(base, world):
     (world / "data").unlink()
     (world / "data").mkdir()
     (world / "data/weights").symlink_to(base / "data/weights")
-    with pytest.raises(PipelineError, match=r"features/train_cut.npy is missing; run `dvc pull extract` .* --no-novelty"):
+    with pytest.raises(
+        PipelineError,
+        match=r"features/train_cut.npy is missing; run `dvc pull extract` .* --no-novelty",
+    ):
         load_predictor("head", "bilinear", with_novelty=True)
     assert load_predictor("head", "bilinear", with_novelty=False).class_names == ["a", "b"]
 
@@ -63,7 +76,8 @@ def test_parameters_that_the_models_were_not_made_with_are_refused(world, sectio
     params[section][name] = value
     (world / "params.yaml").write_text(yaml.safe_dump(params))
     with pytest.raises(
-        PipelineError, match=rf"{section}\.{name} = '{value}', and the models were made with '.*' \(dvc.lock\); run `dvc repro`"
+        PipelineError,
+        match=rf"{section}\.{name} = '{value}', and the models were made with '.*' \(dvc.lock\); run `dvc repro`",
     ):
         check_params()
 
@@ -79,5 +93,8 @@ def test_a_model_for_other_activations_is_refused(own_models):
     params = yaml.safe_load((own_models / "params.yaml").read_text())
     params["backbone"]["image_size"] = 64
     (own_models / "params.yaml").write_text(yaml.safe_dump(params))
-    with pytest.raises(PipelineError, match=r"models/head takes features of shape \(1, 1, 512\), .* gives \(2, 2, 512\)"):
+    with pytest.raises(
+        PipelineError,
+        match=r"models/head takes features of shape \(1, 1, 512\), .* gives \(2, 2, 512\)",
+    ):
         load_predictor("head", "bilinear", with_novelty=False)

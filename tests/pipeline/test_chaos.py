@@ -1,4 +1,5 @@
-"""Killed at any moment, `make run` ends with the bytes that there would have been; `make chaos` runs all the kills."""
+"""Killed at any moment, `make run` ends with the bytes that there would have been; `make chaos`
+runs all the kills."""
 
 import json
 import os
@@ -36,10 +37,16 @@ class Running(NamedTuple):
 
     def members(self) -> list[psutil.Process]:
         """All processes of the session that still run, orphans included."""
-        return [process for process in psutil.process_iter() if _session(process) == self.process.pid]
+        return [
+            process for process in psutil.process_iter() if _session(process) == self.process.pid
+        ]
 
     def stages(self) -> list[psutil.Process]:
-        return [member for member in self.members() if any(word.startswith("stages.") for word in _command(member))]
+        return [
+            member
+            for member in self.members()
+            if any(word.startswith("stages.") for word in _command(member))
+        ]
 
 
 def _session(process: psutil.Process) -> int | None:
@@ -60,7 +67,9 @@ def _command(process: psutil.Process) -> list[str]:
 def running(*words: str, cwd: Path) -> Iterator[Running]:
     printed = cwd.with_name(f"{cwd.name}-{time.monotonic_ns()}.log")
     with printed.open("wb") as file:
-        process = subprocess.Popen(words, cwd=cwd, env=environment(), stdout=file, stderr=file, start_new_session=True)
+        process = subprocess.Popen(
+            words, cwd=cwd, env=environment(), stdout=file, stderr=file, start_new_session=True
+        )
     started = Running(process, printed)
     try:
         yield started
@@ -84,7 +93,8 @@ def kill(victim: str, run: Running) -> None:
     elif victim == "dvc":
         run.process.kill()
     else:
-        wait_until(lambda: [stage.kill() for stage in run.stages()] or not run.members())  # between two stages there is none
+        # between two stages there is none
+        wait_until(lambda: [stage.kill() for stage in run.stages()] or not run.members())
 
 
 def make_run(project: Path) -> str:
@@ -105,9 +115,12 @@ KILLS = [
 
 
 @pytest.mark.parametrize(("stage", "victim", "moment"), KILLS)
-def test_killed_at_a_random_moment_the_next_run_ends_as_if_nothing_had_happened(base, tmp_path, stage, victim, moment):
+def test_killed_at_a_random_moment_the_next_run_ends_as_if_nothing_had_happened(
+    base, tmp_path, stage, victim, moment
+):
     project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
-    seconds = yaml.safe_load((project / "logs" / f"{stage}.json").read_text())["seconds"] + 5  # of imports and DVC's own work
+    # of imports and DVC's own work
+    seconds = yaml.safe_load((project / "logs" / f"{stage}.json").read_text())["seconds"] + 5
     forget(project, stage)
     with running("dvc", "repro", cwd=project) as run:
         wait_until(lambda: f"Running stage '{stage}'" in run.text())
@@ -138,7 +151,9 @@ def test_killed_while_it_writes_its_lock_make_run_repairs_it(base, tmp_path):
 @pytest.fixture(scope="module")
 def uninterrupted(base, tmp_path_factory) -> Path:
     """The world with a long training of the head, run through."""
-    project = Path(shutil.copytree(base, tmp_path_factory.mktemp("uninterrupted") / "project", symlinks=True))
+    project = Path(
+        shutil.copytree(base, tmp_path_factory.mktemp("uninterrupted") / "project", symlinks=True)
+    )
     set_param(project, "train_head.epochs", EPOCHS)
     repro(project, "train_head")
     return project
@@ -147,7 +162,15 @@ def uninterrupted(base, tmp_path_factory) -> Path:
 def test_an_experiment_killed_in_its_folder_goes_on_in_the_workspace(base, uninterrupted, tmp_path):
     """Its checkpoint is found by what it computes, not by where."""
     project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
-    words = ("dvc", "exp", "run", "--temp", "--set-param", f"train_head.epochs={EPOCHS}", "train_head")
+    words = (
+        "dvc",
+        "exp",
+        "run",
+        "--temp",
+        "--set-param",
+        f"train_head.epochs={EPOCHS}",
+        "train_head",
+    )
     with running(*words, cwd=project) as run:
         wait_until(lambda: any((project / ".checkpoints/train_head").glob("*/state.npz")))
         kill("group", run)
@@ -163,7 +186,9 @@ def test_an_experiment_killed_in_its_folder_goes_on_in_the_workspace(base, unint
 @pytest.fixture(scope="module")
 def training(base, tmp_path_factory) -> Iterator[tuple[Path, Running]]:
     """A world in which `dvc repro` trains the head at this moment, and will for some time."""
-    project = Path(shutil.copytree(base, tmp_path_factory.mktemp("training") / "project", symlinks=True))
+    project = Path(
+        shutil.copytree(base, tmp_path_factory.mktemp("training") / "project", symlinks=True)
+    )
     set_param(project, "train_head.epochs", 100_000)
     with running("dvc", "repro", "train_head", cwd=project) as run:
         wait_until(lambda: any((project / ".checkpoints/train_head").glob("*/state.npz")))
@@ -173,9 +198,13 @@ def training(base, tmp_path_factory) -> Iterator[tuple[Path, Running]]:
 def test_a_training_can_be_watched(training):
     project, _ = training
     seen = pd.read_csv(project / "models/head_history.csv")
-    wait_until(lambda: len(pd.read_csv(project / "models/head_history.csv")) > len(seen), seconds=10)
+    wait_until(
+        lambda: len(pd.read_csv(project / "models/head_history.csv")) > len(seen), seconds=10
+    )
     assert seen["epoch"].tolist() == list(range(1, len(seen) + 1))
-    curves = json.loads(call("dvc", "plots", "show", "--json", cwd=project).stdout)["data"]["Training and validation loss"]
+    curves = json.loads(call("dvc", "plots", "show", "--json", cwd=project).stdout)["data"][
+        "Training and validation loss"
+    ]
     assert float(curves[0]["content"]["data"]["values"][0]["val_loss"]) > 0
 
 

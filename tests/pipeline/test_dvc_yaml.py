@@ -1,7 +1,8 @@
-"""dvc.yaml cannot lie: names, commands, code dependencies and parameters are what the stages' code says.
+"""dvc.yaml cannot lie: names, commands, code dependencies and parameters are what the stages' code
+says.
 
-That the data dependencies and outputs are true too is shown by running each stage in a folder that holds its
-dependencies and nothing else (test_pipeline.py).
+That the data dependencies and outputs are true too is shown by running each stage in a folder that
+holds its dependencies and nothing else (test_pipeline.py).
 """
 
 import ast
@@ -31,12 +32,14 @@ BEHIND = {"keras": {"tensorflow"}, "matplotlib": {"kiwisolver"}, "tf2onnx": {"pr
 # Imported by a module behind these stages, but no byte of theirs is decided by it.
 DECIDES_NOTHING = {
     "ai-edge-litert": {"convert"},  # checks the converted network
-    "numpy": {"weights", "convert"},  # passes tensors on as they are; draws the picture of that check
+    # passes tensors on as they are; draws the picture of that check
+    "numpy": {"weights", "convert"},
     "onnx": {"weights"},  # reads tensors as they are stored
     "pandas": {"decode", "extract"},  # reads the manifest
     "protobuf": {"weights"},  # its errors are caught
     "pyarrow": {*STAGES} - {"split"},  # reads the manifest, which split writes
-    "pyyaml": {*STAGES} - {"report"},  # reads parameters; the head of the model card is written with it
+    # reads parameters; the head of the model card is written with it
+    "pyyaml": {*STAGES} - {"report"},
     "scipy": {
         "train_head",
         "train_augmented",
@@ -47,8 +50,18 @@ DECIDES_NOTHING = {
 
 
 def modules_behind(path: str) -> set[str]:
-    """The project's modules that a file imports, itself included, as paths, and what `transfer/__init__.py` imports in front of them."""
-    found, pending = set(), [path, *(f"{name.replace('.', '/')}.py" for name in imported_by(ROOT / "transfer/__init__.py"))]
+    """The project's modules that a file imports, itself included, as paths, and what
+    `transfer/__init__.py` imports in front of them."""
+    found, pending = (
+        set(),
+        [
+            path,
+            *(
+                f"{name.replace('.', '/')}.py"
+                for name in imported_by(ROOT / "transfer/__init__.py")
+            ),
+        ],
+    )
     pending = [path for path in pending if (ROOT / path).exists()]
     while pending:
         module = pending.pop()
@@ -70,25 +83,41 @@ def imported_by(file: Path) -> set[str]:
 
 def folders_behind(path: str) -> set[str]:
     """The packages of transfer/ that those modules lie in."""
-    return {"/".join(module.split("/")[:2]) for module in modules_behind(path) if module.startswith("transfer/")}
+    return {
+        "/".join(module.split("/")[:2])
+        for module in modules_behind(path)
+        if module.startswith("transfer/")
+    }
 
 
 def parameters_read(path: str) -> set[str]:
-    """Sections and keys that a stage's calls of load_params(kind, section) and load_param(kind, key) name; all for read_params().
+    """Sections and keys that a stage's calls of load_params(kind, section) and load_param(kind,
+    key) name; all for read_params().
 
-    Without `resources`: an engine that was changed would otherwise have everything run again, to the same end.
-    Of `arrays` what the modules behind the stage read and decides bytes; its format is in the names of files.
+    Without `resources`: an engine that was changed would otherwise have everything run again, to
+    the same end. Of `arrays` what the modules behind the stage read and decides bytes; its format
+    is in the names of files.
     """
     of_arrays = {key for module, key in OF_ARRAYS.items() if module in modules_behind(path)}
-    calls = [node for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    calls = [
+        node
+        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    ]
     if any(getattr(call.func, "id", "") == "read_params" for call in calls):
         return {*PARAMS} - DECIDES_NO_BYTE
-    read = of_arrays | {call.args[1].value for call in calls if getattr(call.func, "id", "") in ("load_params", "load_param")}
+    read = of_arrays | {
+        call.args[1].value
+        for call in calls
+        if getattr(call.func, "id", "") in ("load_params", "load_param")
+    }
     return read - DECIDES_NO_BYTE
 
 
 def test_every_stage_is_a_file_and_every_file_a_stage():
-    assert {path.name for path in (ROOT / "stages").glob("*.py")} - {"__init__.py"} == {f"{name}.py" for name in STAGES}
+    assert {path.name for path in (ROOT / "stages").glob("*.py")} - {"__init__.py"} == {
+        f"{name}.py" for name in STAGES
+    }
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -104,18 +133,23 @@ def test_a_stage_runs_its_file_and_says_what_it_is_for(name):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_code_dependencies_are_the_stages_file_and_the_packages_that_it_imports(name):
-    """Both ways: what a stage imports, in functions too, lies in a folder that it lists, and each folder has something that it imports."""
+    """Both ways: what a stage imports, in functions too, lies in a folder that it lists, and each
+    folder has something that it imports."""
     listed = {path for path in STAGES[name]["deps"] if path.startswith(("stages/", "transfer/"))}
     assert listed == {f"stages/{name}.py", *folders_behind(f"stages/{name}.py")} - {CHANGES_NO_BYTE}
 
 
 def test_a_module_lies_in_a_package_and_never_beside_them():
     """What lies at the top of transfer/ would be in no folder that a stage can list."""
-    assert {path.name for path in (ROOT / "transfer").glob("*.py")} == {"__init__.py", "__main__.py"}
+    assert {path.name for path in (ROOT / "transfer").glob("*.py")} == {
+        "__init__.py",
+        "__main__.py",
+    }
 
 
 def test_the_initialisers_of_packages_do_nothing():
-    """That of `transfer` itself is listed by no stage; what it calls is in transfer/runtime, which all list (test_instructions.py)."""
+    """That of `transfer` itself is listed by no stage; what it calls is in transfer/runtime, which
+    all list (test_instructions.py)."""
     for file in (ROOT / "transfer").glob("*/__init__.py"):
         assert len(ast.parse(file.read_text(encoding="utf-8")).body) == 1, file
 
@@ -126,12 +160,21 @@ def test_parameters_are_what_the_stage_reads(name):
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_pinned_packages_are_those_that_the_stage_imports_and_that_decide_its_bytes(name, monkeypatch):
+def test_pinned_packages_are_those_that_the_stage_imports_and_that_decide_its_bytes(
+    name, monkeypatch
+):
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    modules = {module.split(".")[0] for path in modules_behind(f"stages/{name}.py") for module in imported_by(ROOT / path) if module}
+    modules = {
+        module.split(".")[0]
+        for path in modules_behind(f"stages/{name}.py")
+        for module in imported_by(ROOT / path)
+        if module
+    }
     imported = {package.lower() for module in modules for package in DISTRIBUTIONS.get(module, ())}
     imported |= {behind for package in imported for behind in BEHIND.get(package, ())}
-    imported |= {"h5py"} if any(str(out).endswith(".weights.h5") for out in STAGES[name]["outs"]) else set()
+    imported |= (
+        {"h5py"} if any(str(out).endswith(".weights.h5") for out in STAGES[name]["outs"]) else set()
+    )
     passed_over = {package for package, stages in DECIDES_NOTHING.items() if name in stages}
     assert passed_over - {"pyarrow"} <= imported
     listed = packages_of(STAGES[name])
@@ -141,7 +184,9 @@ def test_pinned_packages_are_those_that_the_stage_imports_and_that_decide_its_by
 
 def test_every_package_that_decides_bytes_is_pinned_for_some_stage(monkeypatch):
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    assert {package for stage in STAGES.values() for package in packages_of(stage)} == {*pins.DECIDE_BYTES}
+    assert {package for stage in STAGES.values() for package in packages_of(stage)} == {
+        *pins.DECIDE_BYTES
+    }
     assert [*pins.DECIDE_BYTES] == sorted({*pins.DECIDE_BYTES})
     assert {*pins.BACKENDS["tensorflow"]} <= {*pins.DECIDE_BYTES}
 
@@ -153,10 +198,15 @@ def test_every_section_of_params_is_some_stages_but_for_what_decides_no_byte():
 
 
 def test_only_evaluate_reads_the_test_split_and_export_its_pixels():
-    """`decode` makes its pixels and `extract` its features; `export` holds files against a model that was chosen without them."""
-    outs = [out for stage in STAGES.values() for out in stage.get("outs", []) if isinstance(out, str)]
+    """`decode` makes its pixels and `extract` its features; `export` holds files against a model
+    that was chosen without them."""
+    outs = [
+        out for stage in STAGES.values() for out in stage.get("outs", []) if isinstance(out, str)
+    ]
     made = [out for out in outs if Path(out).stem.startswith("test")]
-    readers = {path: [name for name, stage in STAGES.items() if path in stage["deps"]] for path in made}
+    readers = {
+        path: [name for name, stage in STAGES.items() if path in stage["deps"]] for path in made
+    }
     assert readers == {
         "data/images/test.${arrays.format}": ["extract", "evaluate", "export"],
         "data/features/test.${arrays.format}": ["evaluate"],
@@ -178,14 +228,19 @@ def test_only_evaluate_chooses_the_test_split_in_its_code():
     """The stages that make the arrays of all splits go through SPLITS and choose none."""
     naming = set()
     for file in [*(ROOT / "stages").glob("*.py"), *(ROOT / "transfer").rglob("*.py")]:
-        words = {node.value for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Constant)}
+        words = {
+            node.value
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Constant)
+        }
         if words & {"test", "test.npy", "test_cut.npy", "data/images/test.npy"}:
             naming.add(file.name)
     assert naming == set(NAME_THE_TEST_SPLIT)
 
 
 def test_only_what_takes_seconds_has_outputs_outside_the_cache():
-    """Uncached outputs, which git has, keep a stage out of the shared run-cache: a clone runs it again, so expensive stages have none."""
+    """Uncached outputs, which git has, keep a stage out of the shared run-cache: a clone runs it
+    again, so expensive stages have none."""
     uncached = {
         name
         for name, stage in STAGES.items()

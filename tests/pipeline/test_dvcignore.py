@@ -1,4 +1,5 @@
-"""What Python, editors and desktops leave in the folders of code makes no stage stale: real DVC, the stages' real folders."""
+"""What Python, editors and desktops leave in the folders of code makes no stage stale: real DVC,
+the stages' real folders."""
 
 import shutil
 from pathlib import Path
@@ -25,17 +26,26 @@ LEFT_BEHIND = [
 
 @pytest.fixture(scope="module")
 def reproduced(tmp_path_factory) -> Path:
-    """A project of one stage, which depends on all folders of code that stages list, and copies nothing but a line."""
+    """A project of one stage, which depends on all folders of code that stages list, and copies
+    nothing but a line."""
     project = tmp_path_factory.mktemp("ignored") / "project"
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    folders = sorted({dep for stage in stages.values() for dep in stage["deps"] if dep.startswith("transfer/")})
+    folders = sorted(
+        {dep for stage in stages.values() for dep in stage["deps"] if dep.startswith("transfer/")}
+    )
     assert len(folders) > 10
     for folder in folders:
-        shutil.copytree(ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
     (project / ".dvc").mkdir()
     (project / ".dvc/config").write_bytes((ROOT / ".dvc/config").read_bytes())
     (project / ".dvcignore").write_bytes((ROOT / ".dvcignore").read_bytes())
-    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"copy": {"cmd": "echo > out", "deps": folders, "outs": ["out"]}}}))
+    (project / "dvc.yaml").write_text(
+        yaml.safe_dump(
+            {"stages": {"copy": {"cmd": "echo > out", "deps": folders, "outs": ["out"]}}}
+        )
+    )
     call("git", "init", "--quiet", cwd=project)
     assert repro(project).stages == ["copy"]
     return project
@@ -71,4 +81,6 @@ def test_images_are_not_ignored_by_such_names(project):
     (project / "images").mkdir()
     for name in ("a.png~", "#a#"):
         (project / "images" / name).touch()
-        assert call("dvc", "check-ignore", f"images/{name}", cwd=project, check=False).returncode == 1
+        assert (
+            call("dvc", "check-ignore", f"images/{name}", cwd=project, check=False).returncode == 1
+        )

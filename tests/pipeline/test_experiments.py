@@ -1,4 +1,5 @@
-"""The lines of README.md and docs/experiments.md for experiments, as a person types them: run, and held against what they promise."""
+"""The lines of README.md and docs/experiments.md for experiments, as a person types them: run, and
+held against what they promise."""
 
 import json
 import re
@@ -15,14 +16,24 @@ import yaml
 
 from tests.helpers.tiny_pipeline import ALL_OF_IMAGES, LAST, ROOT, call, files_in
 
-README = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Compare experiments\n")[1].split("\n## ")[0]
+README = (
+    (ROOT / "README.md")
+    .read_text(encoding="utf-8")
+    .split("\n## Compare experiments\n")[1]
+    .split("\n## ")[0]
+)
 RECIPES = (ROOT / "docs/experiments.md").read_text(encoding="utf-8").split("\n## A sweep")[0]
-SOURCE_COLUMN = 40  # of this world's source, at most twice: its path has no slash, as one of a user's has
+# of this world's source, at most twice: its path has no slash, as one of a user's has
+SOURCE_COLUMN = 40
 
 
 def commands(text: str) -> list[str]:
     """The lines of the code blocks, without their comments."""
-    return [shlex.join(words) for line in re.findall(r"^    (.+)$", text, re.MULTILINE) if (words := shlex.split(line, comments=True))]
+    return [
+        shlex.join(words)
+        for line in re.findall(r"^    (.+)$", text, re.MULTILINE)
+        if (words := shlex.split(line, comments=True))
+    ]
 
 
 def line_of(text: str, start: str) -> list[str]:
@@ -65,16 +76,23 @@ def test_all_scores_of_a_model_are_compared(project):
     scores = json.loads(call(*line, "--all", "--json", cwd=project).stdout)["metrics/head.json"]
     assert set(scores["log_loss"]) == {"old", "new", "diff"}
     told = call(*line, cwd=project).stdout
-    assert re.search(rf"log_loss +{scores['log_loss']['old']:.5g} +{scores['log_loss']['new']:.5g} ", told), told
+    assert re.search(
+        rf"log_loss +{scores['log_loss']['old']:.5g} +{scores['log_loss']['new']:.5g} ", told
+    ), told
 
 
 def test_plots_of_both_are_drawn(project, monkeypatch):
-    monkeypatch.setenv("BROWSER", "true")  # the program of that name, which does nothing with the page
+    # the program of that name, which does nothing with the page
+    monkeypatch.setenv("BROWSER", "true")
     line = line_of(README, "dvc plots diff")
-    shown = json.loads(call(*(word for word in line if word != "--open"), "--json", cwd=project).stdout)
+    shown = json.loads(
+        call(*(word for word in line if word != "--open"), "--json", cwd=project).stdout
+    )
     assert not shown.get("errors")
     for title, plots in shown["data"].items():
-        assert {revision for plot in plots for revision in plot["revisions"]} == {"HEAD", "wide"}, title
+        assert {revision for plot in plots for revision in plot["revisions"]} == {"HEAD", "wide"}, (
+            title
+        )
 
 
 def test_an_experiment_is_taken_over(project, tmp_path):
@@ -85,15 +103,29 @@ def test_an_experiment_is_taken_over(project, tmp_path):
     expected["train_head"] |= {"units": 512, "dropout": 0.5}
     assert params(taken) == expected
     models = {name for name in files_in(taken / "models") if not name.startswith("export/")}
-    other = {name for name in models if (taken / "models" / name).read_bytes() != (project / "models" / name).read_bytes()}
-    assert other == {"head.json", "head.weights.h5", "head_history.csv", "calibration.json", "MODEL_CARD.md"}
+    other = {
+        name
+        for name in models
+        if (taken / "models" / name).read_bytes() != (project / "models" / name).read_bytes()
+    }
+    assert other == {
+        "head.json",
+        "head.weights.h5",
+        "head_history.csv",
+        "calibration.json",
+        "MODEL_CARD.md",
+    }
     assert call("dvc", "status", cwd=taken).stdout == "Data and pipelines are up to date.\n"
 
 
 class Session:
-    """A person at docs/experiments.md, in a world of their own: each line is run and then looked at by the method of its first words."""
+    """A person at docs/experiments.md, in a world of their own: each line is run and then looked at
+    by the method of its first words."""
 
-    GRID = {f"grid-{i}": values for i, values in enumerate([(64, 1e-4), (64, 3e-4), (256, 1e-4), (256, 3e-4)], start=1)}
+    GRID = {
+        f"grid-{i}": values
+        for i, values in enumerate([(64, 1e-4), (64, 3e-4), (256, 1e-4), (256, 3e-4)], start=1)
+    }
 
     def __init__(self, project: Path):
         self.project, self.committed = project, params(project)
@@ -111,8 +143,17 @@ class Session:
 
     def file(self, revision: str, path: str) -> str:
         """A file of a commit, a branch or an experiment, whose name git knows only in full."""
-        refs = dict(line.rsplit("/", 1)[::-1] for line in self.call("git", "for-each-ref", "--format=%(refname)", "refs/exps").splitlines())
-        return self.call("git", "show", f"{refs[revision]}/{revision}:{path}" if revision in refs else f"{revision}:{path}")
+        refs = dict(
+            line.rsplit("/", 1)[::-1]
+            for line in self.call(
+                "git", "for-each-ref", "--format=%(refname)", "refs/exps"
+            ).splitlines()
+        )
+        return self.call(
+            "git",
+            "show",
+            f"{refs[revision]}/{revision}:{path}" if revision in refs else f"{revision}:{path}",
+        )
 
     def params_of(self, revision: str) -> dict:
         return yaml.safe_load(self.file(revision, "params.yaml"))
@@ -132,10 +173,18 @@ class Session:
         weights = set()
         for name, (units, rate) in self.GRID.items():
             assert stages_run(self.call("dvc", "queue", "logs", name)) == ["train_head", *LAST]
-            expected = {**self.committed, "train_head": self.committed["train_head"] | {"units": units, "learning_rate": rate}}
+            expected = {
+                **self.committed,
+                "train_head": self.committed["train_head"]
+                | {"units": units, "learning_rate": rate},
+            }
             assert self.params_of(name) == expected
             lock = yaml.safe_load(self.file(name, "dvc.lock"))["stages"]
-            weights |= {out["md5"] for out in lock["train_head"]["outs"] if out["path"] == "models/head.weights.h5"}
+            weights |= {
+                out["md5"]
+                for out in lock["train_head"]["outs"]
+                if out["path"] == "models/head.weights.h5"
+            }
         assert len(weights) == len(self.GRID)
 
     def dvc_queue_status(self, said: str, line: str) -> None:
@@ -146,7 +195,9 @@ class Session:
 
     def dvc_exp_show(self, said: str, line: str) -> None:
         assert max(map(len, said.splitlines())) <= 120 + 2 * SOURCE_COLUMN
-        titles, *rows = [row.split(",") for row in self.call(*shlex.split(line), "--csv").splitlines()]
+        titles, *rows = [
+            row.split(",") for row in self.call(*shlex.split(line), "--csv").splitlines()
+        ]
         rows = [dict(zip(titles, row, strict=True)) for row in rows]
         accuracies = [float(row["head"]) for row in rows if row["typ"] != "baseline"]
         assert len(accuracies) == 5
@@ -155,7 +206,12 @@ class Session:
     def dvc_params_diff(self, said: str, line: str) -> None:
         old, new = shlex.split(line)[-2:]
         for name, key in enumerate(("units", "learning_rate")):
-            values = [self.GRID[side][name] if side in self.GRID else self.params_of(side)["train_head"][key] for side in (old, new)]
+            values = [
+                self.GRID[side][name]
+                if side in self.GRID
+                else self.params_of(side)["train_head"][key]
+                for side in (old, new)
+            ]
             assert re.search(rf"train_head\.{key} +{values[0]:g} +{values[1]:g}\n", said), said
 
     def dvc_metrics_diff(self, said: str, line: str) -> None:
@@ -186,7 +242,9 @@ class Session:
 
     def dvc_exp_remove(self, said: str, line: str) -> None:
         left = {"grid-2", "grid-3", "grid-4"} if "wide" in line else set()
-        assert {*re.findall(r"\[([\w-]+)\]", self.call("dvc", "exp", "list", "--all-commits"))} == left
+        assert {
+            *re.findall(r"\[([\w-]+)\]", self.call("dvc", "exp", "list", "--all-commits"))
+        } == left
 
     def dvc_queue_remove(self, said: str, line: str) -> None:
         assert "No experiment tasks in the queue" in self.call("dvc", "queue", "status")
@@ -195,7 +253,10 @@ class Session:
 def wait_for_queue(project: Path) -> int:
     """Wait until all experiments are done; the most stages that were seen running at once."""
     deadline, most = time.monotonic() + 500, 0
-    while any(state in (status := call("dvc", "queue", "status", cwd=project).stdout) for state in ("Queued", "Running")):
+    while any(
+        state in (status := call("dvc", "queue", "status", cwd=project).stdout)
+        for state in ("Queued", "Running")
+    ):
         assert time.monotonic() < deadline, status
         for _ in range(20):
             most = max(most, stages_running(project))
@@ -221,7 +282,8 @@ def test_the_recipes_do_what_they_say(base, tmp_path):
         session.run(line)
 
 
-NOT_GIVEN_BACK = ["evaluate", "report"]  # by DVC's run cache, whoever made it: most of their results are in git
+# by DVC's run cache, whoever made it: most of their results are in git
+NOT_GIVEN_BACK = ["evaluate", "report"]
 TWO = {  # what each changes, and what that runs
     "views": ("augment.seed=1", ["augment", "train_scratch", "train_augmented", "finetune", *LAST]),
     "split": ("split.seed=1", ALL_OF_IMAGES),
@@ -242,7 +304,8 @@ def run_two(project: Path, jobs: int) -> tuple[dict[str, str], int]:
 
 @pytest.mark.slow
 def test_two_at_once_are_two_one_after_the_other(base, tmp_path):
-    """The same files to the byte, from the caches, while both write rows, checkpoints and DVC's cache."""
+    """The same files to the byte, from the caches, while both write rows, checkpoints and DVC's
+    cache."""
     projects = {jobs: copied(base, tmp_path / str(jobs)) for jobs in (1, 2)}
     ran = {jobs: run_two(project, jobs) for jobs, project in projects.items()}
     assert {jobs: most for jobs, (_, most) in ran.items()} == {1: 1, 2: 2}
@@ -252,34 +315,65 @@ def test_two_at_once_are_two_one_after_the_other(base, tmp_path):
         assert locks[0] == locks[1]
         for jobs, project in projects.items():
             assert stages_run(said[jobs][name]) == stages
-            assert call("dvc", "status", cwd=project).stdout == "Data and pipelines are up to date.\n"
+            assert (
+                call("dvc", "status", cwd=project).stdout == "Data and pipelines are up to date.\n"
+            )
             assert not [*(project / ".checkpoints").glob("*/*")]
-        again = call("dvc", "exp", "run", "--temp", "--name", f"{name}-again", "-S", change, cwd=projects[2]).stdout
+        again = call(
+            "dvc", "exp", "run", "--temp", "--name", f"{name}-again", "-S", change, cwd=projects[2]
+        ).stdout
         assert stages_run(again) == NOT_GIVEN_BACK
     for jobs in projects:
-        known = re.findall(r"data/features/\w+.npy: (\d+) rows were known \(.rows\), (\d+) were computed", said[jobs]["split"])
+        known = re.findall(
+            r"data/features/\w+.npy: (\d+) rows were known \(.rows\), (\d+) were computed",
+            said[jobs]["split"],
+        )
         assert sum(int(n) for n, _ in known) == 24
         assert not sum(int(n) for _, n in known)
 
 
 @pytest.mark.slow
 def test_what_the_docs_say_the_queue_gets_wrong(base, tmp_path):
-    """When one of these fails, DVC has been mended, and docs/experiments.md and this test can be shorter."""
+    """When one of these fails, DVC has been mended, and docs/experiments.md and this test can be
+    shorter."""
     project = copied(base, tmp_path)
     for name, units in (("bad", 0), ("good", 3)):
-        call("dvc", "exp", "run", "--queue", "--name", name, "-S", f"train_head.units={units}", cwd=project)
+        call(
+            "dvc",
+            "exp",
+            "run",
+            "--queue",
+            "--name",
+            name,
+            "-S",
+            f"train_head.units={units}",
+            cwd=project,
+        )
     ran = call("dvc", "exp", "run", "--run-all", cwd=project)
     assert ran.returncode == 0
     assert "Failed to reproduce experiment(s) 'bad'" in ran.stderr
-    assert "train_head.units = 0: Input should be greater than 0" in call("dvc", "queue", "logs", "bad", cwd=project).stdout
-    (project / "params.yaml").write_text((project / "params.yaml").read_text().replace("folds: 10", "folds: 4"))
+    assert (
+        "train_head.units = 0: Input should be greater than 0"
+        in call("dvc", "queue", "logs", "bad", cwd=project).stdout
+    )
+    (project / "params.yaml").write_text(
+        (project / "params.yaml").read_text().replace("folds: 10", "folds: 4")
+    )
     call("dvc", "exp", "run", "--queue", "--name", "later", "-S", "train_head.units=3", cwd=project)
     queued = json.loads(call("dvc", "exp", "show", "--json", cwd=project).stdout)
-    assert '"folds": 4' in json.dumps([one for one in find(queued, "experiments") if "later" in json.dumps(one)])
+    assert '"folds": 4' in json.dumps(
+        [one for one in find(queued, "experiments") if "later" in json.dumps(one)]
+    )
 
 
 def find(content: object, key: str) -> Iterator[object]:
     """All values of a key, however deep."""
-    for inner, value in content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ():
+    for inner, value in (
+        content.items()
+        if isinstance(content, dict)
+        else enumerate(content)
+        if isinstance(content, list)
+        else ()
+    ):
         yield from ([value] if inner == key else [])
         yield from find(value, key)

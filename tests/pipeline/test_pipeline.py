@@ -1,4 +1,5 @@
-"""The real pipeline under real DVC, in a tiny world: random weights, 32 pixels, two views, two epochs."""
+"""The real pipeline under real DVC, in a tiny world: random weights, 32 pixels, two views, two
+epochs."""
 
 import json
 import re
@@ -40,8 +41,14 @@ def test_arrays_have_the_designs_shapes_and_rows_match_the_manifest(base):
         assert array.any()
 
 
-SCORES = "n accuracy accuracy_low accuracy_high balanced_accuracy macro_f1 roc_auc average_precision log_loss brier ece"
-CALIBRATED = "temperature log_loss_calibrated brier_calibrated ece_calibrated threshold accuracy_at_threshold"
+SCORES = (
+    "n accuracy accuracy_low accuracy_high balanced_accuracy macro_f1 roc_auc average_precision "
+    "log_loss brier ece"
+)
+CALIBRATED = (
+    "temperature log_loss_calibrated brier_calibrated ece_calibrated threshold "
+    "accuracy_at_threshold"
+)
 
 
 def test_metrics_are_flat_and_hold_the_promised_scores(base):
@@ -58,7 +65,9 @@ def test_the_audit_counts_what_it_lists(base):
     counts = json.loads((base / "metrics/audit.json").read_text())
     issues = pd.read_csv(base / "data/audit/issues.csv")
     assert counts["images"] == len(pd.read_csv(base / "data/audit/feature_map.csv")) == 18
-    assert {kind: counts[kind] for kind in issues["issue"].unique()} == issues["issue"].value_counts().to_dict()
+    assert {kind: counts[kind] for kind in issues["issue"].unique()} == issues[
+        "issue"
+    ].value_counts().to_dict()
     assert counts["images_with_issues"] == issues["path"].nunique()
 
 
@@ -74,23 +83,43 @@ def test_nothing_changed_runs_nothing_and_leaves_git_clean(project):
     assert call("git", "status", "--porcelain", cwd=project).stdout == ""
 
 
-def test_each_stage_needs_its_dependencies_only_and_writes_the_same_bytes_in_another_folder(base, tmp_path):
+def test_each_stage_needs_its_dependencies_only_and_writes_the_same_bytes_in_another_folder(
+    base, tmp_path
+):
     """Proves the data half of dvc.yaml, and that every output repeats bit for bit."""
     lock = yaml.safe_load((base / "dvc.lock").read_text())["stages"]
     with ThreadPoolExecutor(2) as pool:
-        written = dict(zip(STAGES, pool.map(lambda name: run_alone(base, tmp_path / name, name, lock[name]), STAGES), strict=True))
+        written = dict(
+            zip(
+                STAGES,
+                pool.map(lambda name: run_alone(base, tmp_path / name, name, lock[name]), STAGES),
+                strict=True,
+            )
+        )
     for name, files in written.items():
         outputs = [out["path"] for out in lock[name]["outs"]]
-        expected = {file for out in outputs for file in ([out] if (base / out).is_file() else [f"{out}/{f}" for f in files_in(base / out)])}
+        expected = {
+            file
+            for out in outputs
+            for file in (
+                [out] if (base / out).is_file() else [f"{out}/{f}" for f in files_in(base / out)]
+            )
+        }
         assert files == expected
         for file in files:
-            assert (tmp_path / name / file).read_bytes() == (base / file).read_bytes(), f"{file} differs"
+            assert (tmp_path / name / file).read_bytes() == (base / file).read_bytes(), (
+                f"{file} differs"
+            )
 
 
 def test_every_plot_is_drawn_for_the_workspace_and_for_the_commit(base):
     drawn = json.loads(call("dvc", "plots", "diff", "HEAD", "--json", cwd=base).stdout)
     assert not drawn.get("errors")
-    specifications = {name: plots[0]["content"] for name, plots in drawn["data"].items() if plots[0]["type"] == "vega"}
+    specifications = {
+        name: plots[0]["content"]
+        for name, plots in drawn["data"].items()
+        if plots[0]["type"] == "vega"
+    }
     declared = yaml.safe_load((base / "dvc.yaml").read_text())["plots"]
     assert set(specifications) == {next(iter(plot)) for plot in declared if isinstance(plot, dict)}
     for content in specifications.values():
@@ -102,7 +131,8 @@ def test_every_plot_is_drawn_for_the_workspace_and_for_the_commit(base):
 
 
 def test_a_bit_that_flipped_unseen_is_not_trained_on(project):
-    """DVC trusts the file's time and size; the stage does not, and what `make verify` prints repairs it."""
+    """DVC trusts the file's time and size; the stage does not, and what `make verify` prints
+    repairs it."""
     call("dvc", "status", cwd=project)
     flip(project / "data/features/train.npy")
     set_param(project, "train_head.units", 6)
@@ -125,7 +155,12 @@ def test_a_users_mistake_in_params_ends_in_one_message_without_a_traceback(proje
 
 def test_help_says_what_a_stage_reads_and_writes(base):
     text = call("python", "-m", "stages.extract", "--help", cwd=base).stdout
-    for words in ("Run every image once", "data/images/train.npy", "data/features/train_cut.npy", "backbone"):
+    for words in (
+        "Run every image once",
+        "data/images/train.npy",
+        "data/features/train_cut.npy",
+        "backbone",
+    ):
         assert words in text
 
 
@@ -135,11 +170,21 @@ def test_the_summary_names_each_model_what_was_reused_and_why_outputs_are_not_th
     said = call("python", "-m", "transfer", "run", cwd=project).stdout
     table = said.split("\n\n")[-2].splitlines()
     by_model = {line.split()[0]: line for line in table}
-    assert re.search(r"head +\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\) +[\d.]+ +train_head +split, decode, weights, extract", by_model["head"])
-    assert re.search(r"0\.0 +nothing +split, decode, weights, extract, augment, train_augmented, finetune", by_model["finetuned"])
+    assert re.search(
+        r"head +\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\) +[\d.]+ +train_head +split, decode, weights, "
+        r"extract",
+        by_model["head"],
+    )
+    assert re.search(
+        r"0\.0 +nothing +split, decode, weights, extract, augment, train_augmented, finetune",
+        by_model["finetuned"],
+    )
     same, outputs, others = re.fullmatch(
-        r"(\d+) of (\d+) outputs are the bytes of the commit \(dvc.lock in HEAD\); (.+)", said.splitlines()[-1]
+        r"(\d+) of (\d+) outputs are the bytes of the commit \(dvc.lock in HEAD\); (.+)",
+        said.splitlines()[-1],
     ).groups()
     assert int(same) < int(outputs)
-    assert others.startswith("not models/head.json, models/head.weights.h5, models/head_history.csv and ")
+    assert others.startswith(
+        "not models/head.json, models/head.weights.h5, models/head_history.csv and "
+    )
     assert others.endswith(" more: train_head.units is 6 in params.yaml, 4 in the commit.")

@@ -1,4 +1,5 @@
-"""Remotes on real servers: what a clone gets from them, and what is noticed when they, or what came from them, are damaged."""
+"""Remotes on real servers: what a clone gets from them, and what is noticed when they, or what came
+from them, are damaged."""
 
 import re
 import shlex
@@ -70,7 +71,11 @@ def run_printed(project: Path, text: str) -> None:
 
 
 def cached(project: Path) -> set[str]:
-    return {path.relative_to(project).as_posix() for path in (project / ".dvc/cache/files").rglob("*") if path.is_file()}
+    return {
+        path.relative_to(project).as_posix()
+        for path in (project / ".dvc/cache/files").rglob("*")
+        if path.is_file()
+    }
 
 
 def stored_name(project: Path, path: str) -> str:
@@ -95,15 +100,20 @@ def test_a_fresh_clone_pulls_all_and_runs_nothing(request, pushed, tmp_path, kin
     assert repro(project).stages == []
     assert call("git", "status", "--porcelain", cwd=project).stdout == ""
     assert cached(project) >= {name for name in cached(pushed) if (project / name).exists()}
-    assert (project / "models/finetuned.weights.h5").read_bytes() == (pushed / "models/finetuned.weights.h5").read_bytes()
+    assert (project / "models/finetuned.weights.h5").read_bytes() == (
+        pushed / "models/finetuned.weights.h5"
+    ).read_bytes()
 
 
 @pytest.mark.slow
-def test_a_clone_without_a_lock_restores_from_the_shared_run_cache_instead_of_training(pushed, s3, tmp_path):
+def test_a_clone_without_a_lock_restores_from_the_shared_run_cache_instead_of_training(
+    pushed, s3, tmp_path
+):
     project = clone(pushed, tmp_path / "clone", s3, verify=True)
     (project / "dvc.lock").unlink()
     reproduced = repro(project, "--pull")
-    assert reproduced.stages == ["audit", "evaluate", "report"]  # some of what they write is in git, not in the cache
+    # some of what they write is in git, not in the cache
+    assert reproduced.stages == ["audit", "evaluate", "report"]
     assert re.findall(r"Stage '(\w+)' is cached - skipping run", reproduced.text) == [
         name for name in STAGES if name not in reproduced.stages
     ]
@@ -117,7 +127,9 @@ def test_a_changed_evaluate_fetches_only_what_it_needs(pushed, folder, tmp_path)
     assert repro(project, "--pull", "--allow-missing").stages == ["evaluate", "report"]
     stages = yaml.safe_load((pushed / "dvc.lock").read_text())["stages"]
     ran = [stages.pop(name) for name in ("evaluate", "report")]
-    outs = {out["path"] for stage in stages.values() for out in stage["outs"]} - {"metrics/audit.json"}  # in git
+    outs = {out["path"] for stage in stages.values() for out in stage["outs"]} - {
+        "metrics/audit.json"
+    }  # in git
     needed = {dep["path"] for stage in ran for dep in stage["deps"]} & outs
     assert {path for path in outs if (project / path).exists()} == needed
     held = {f"shared/{name.removeprefix('.dvc/cache/')}" for name in cached(project)}
@@ -126,7 +138,9 @@ def test_a_changed_evaluate_fetches_only_what_it_needs(pushed, folder, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["folder", pytest.param("s3", marks=pytest.mark.slow)])
-def test_a_damaged_object_is_used_silently_by_dvc_noticed_by_verify_and_sent_again_once_deleted(request, pushed, tmp_path, kind):
+def test_a_damaged_object_is_used_silently_by_dvc_noticed_by_verify_and_sent_again_once_deleted(
+    request, pushed, tmp_path, kind
+):
     remote, name = request.getfixturevalue(kind), stored_name(pushed, NAME)
     good = (pushed / NAME).read_bytes()
     if kind == "s3":
@@ -163,12 +177,19 @@ def test_a_damaged_object_is_used_silently_by_dvc_noticed_by_verify_and_sent_aga
     assert (project / NAME).read_bytes() == good
 
 
-def test_a_missing_file_of_a_pushed_folder_is_sent_again_once_its_listing_is_deleted(pushed, folder, tmp_path):
-    """DVC remembers what a folder's listing in the remote stood for, and believes that for as long as the listing is there."""
+def test_a_missing_file_of_a_pushed_folder_is_sent_again_once_its_listing_is_deleted(
+    pushed, folder, tmp_path
+):
+    """DVC remembers what a folder's listing in the remote stood for, and believes that for as long
+    as the listing is there."""
     folder.set_up(pushed, "shared")
     listing = Path(folder.url, stored_name(pushed, "plots/roc"))
     content = (pushed / "plots/roc/head.csv").read_bytes()
-    [member] = [path for path in Path(folder.url, "shared/files").rglob("*") if path.is_file() and path.read_bytes() == content]
+    [member] = [
+        path
+        for path in Path(folder.url, "shared/files").rglob("*")
+        if path.is_file() and path.read_bytes() == content
+    ]
     member.unlink()
     assert "up to date" in call("dvc", "push", cwd=pushed).stdout
     project = clone(pushed, tmp_path / "clone", folder, verify=True)
@@ -181,7 +202,9 @@ def test_a_missing_file_of_a_pushed_folder_is_sent_again_once_its_listing_is_del
     assert (project / "plots/roc/head.csv").read_bytes() == content
 
 
-def test_a_flipped_bit_in_a_pulled_file_is_missed_by_dvc_found_by_verify_and_repaired_by_what_it_prints(pushed, folder, tmp_path):
+def test_a_flipped_bit_in_a_pulled_file_is_missed_by_dvc_found_by_verify_and_repaired_by_what_it_prints(
+    pushed, folder, tmp_path
+):
     project = clone(pushed, tmp_path / "clone", folder, verify=True)
     call("dvc", "pull", cwd=project)
     flip(project / NAME)
@@ -211,7 +234,9 @@ def test_wrong_keys_end_in_one_sentence_and_nothing_is_written(pushed, s3, tmp_p
 
 
 def test_a_wrong_ssh_key_ends_in_one_sentence(pushed, ssh, tmp_path):
-    project = clone(pushed, tmp_path / "clone", ssh, keyfile=ssh.settings["keyfile"].with_name("host"))
+    project = clone(
+        pushed, tmp_path / "clone", ssh, keyfile=ssh.settings["keyfile"].with_name("host")
+    )
     pulled = call("dvc", "pull", NAME, cwd=project, check=False)
     assert pulled.returncode != 0
     assert "Permission denied" in pulled.stderr
@@ -227,7 +252,12 @@ def test_a_server_that_dies_mid_push_is_noticed_and_the_next_push_completes_it(o
     with s3_server(folder, ports) as s3:
         s3.set_up(origin, "shared")
         sending = subprocess.Popen(
-            ["dvc", "push"], cwd=origin, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ["dvc", "push"],
+            cwd=origin,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         while not s3.bucket.names("shared"):
             assert sending.poll() is None
@@ -244,12 +274,20 @@ def test_a_server_that_dies_mid_push_is_noticed_and_the_next_push_completes_it(o
         assert run_verify(project).returncode == 0
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of DVC's own libraries, as it runs in this process
+# of DVC's own libraries, as it runs in this process
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_dvc_takes_every_remote_and_setting_that_the_readme_names(tmp_path, monkeypatch):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     section = text.split("## Share data and models")[1].split("\n## ")[0]
     rows = re.findall(r"^\|.*`dvc (remote add .*)` \|(.*)\|$", section, re.MULTILINE)
-    lines = [line for add, names in rows for line in (add, *(f"remote modify storage {name} 22" for name in re.findall(r"`(\w+)`", names)))]
+    lines = [
+        line
+        for add, names in rows
+        for line in (
+            add,
+            *(f"remote modify storage {name} 22" for name in re.findall(r"`(\w+)`", names)),
+        )
+    ]
     lines += re.findall(r"^    dvc (remote .*)", section, re.MULTILINE)
     assert len(rows) == 5
     assert lines[-1].split("#")[0].split() == ["remote", "modify", "storage", "verify", "true"]

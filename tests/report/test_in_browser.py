@@ -1,4 +1,5 @@
-"""The report in a real browser: what a person with a phone, a keyboard, a screen reader or a printer meets.
+"""The report in a real browser: what a person with a phone, a keyboard, a screen reader or a
+printer meets.
 
 Without a browser (`browser.py`) these tests are skipped.
 """
@@ -14,7 +15,15 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
 from stages.report import PAGE, main
-from tests.helpers.browser import Chrome, chromium, forget_logs, grave_violations, needs_browser, requested, set_view
+from tests.helpers.browser import (
+    Chrome,
+    chromium,
+    forget_logs,
+    grave_violations,
+    needs_browser,
+    requested,
+    set_view,
+)
 from tests.helpers.report_world import write_world
 from tests.report.test_report import HOSTILE
 
@@ -30,7 +39,8 @@ def browser(tmp_path_factory) -> Iterator[Chrome]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> dict[str, Path]:
-    """A report of ordinary names, with more mistakes than one screen shows, and one of hostile ones."""
+    """A report of ordinary names, with more mistakes than one screen shows, and one of hostile
+    ones."""
     made = {}
     for name, classes in (("plain", ["cat", "dog", "eel"]), ("hostile", HOSTILE)):
         folder = tmp_path_factory.mktemp(name)
@@ -50,7 +60,10 @@ def show(browser: Chrome, page: Path, width: int = 1440, scheme: str = "light") 
 
 def shown(browser: Chrome) -> list[dict]:
     """What the visible mistakes say of themselves, in their order."""
-    script = "return [...document.querySelectorAll('#mistake-list > li')].filter(e => e.offsetParent).map(e => ({...e.dataset}))"
+    script = (
+        "return [...document.querySelectorAll('#mistake-list > li')].filter(e => "
+        "e.offsetParent).map(e => ({...e.dataset}))"
+    )
     return browser.execute_script(script)
 
 
@@ -62,9 +75,14 @@ def count(browser: Chrome) -> str:
 def test_it_opens_without_an_error_and_without_a_network(browser, pages, name):
     show(browser, pages[name])
     assert browser.get_log("browser") == []
-    assert browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)") == []
+    assert (
+        browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+        == []
+    )
     assert requested(browser) == {pages[name].as_uri()}
-    widths = browser.execute_script("return [...document.images].map(image => image.complete && image.naturalWidth)")
+    widths = browser.execute_script(
+        "return [...document.images].map(image => image.complete && image.naturalWidth)"
+    )
     assert len(widths) > 10
     assert all(widths)
 
@@ -77,15 +95,25 @@ def test_its_policy_lets_no_other_script_run_and_nothing_out(browser, pages):
         return window.ran
     """
     assert browser.execute_script(ran) is None
-    assert sum("Content Security Policy" in entry["message"] for entry in browser.get_log("browser")) >= 2
+    assert (
+        sum("Content Security Policy" in entry["message"] for entry in browser.get_log("browser"))
+        >= 2
+    )
 
 
 @pytest.mark.parametrize("name", ["plain", "hostile"])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_page_does_not_scroll_sideways(browser, pages, name, width):
     show(browser, pages[name], width)
-    browser.execute_script("document.querySelectorAll('details').forEach(each => { each.open = true })")
-    assert browser.execute_script("const root = document.documentElement; return root.scrollWidth - root.clientWidth") == 0
+    browser.execute_script(
+        "document.querySelectorAll('details').forEach(each => { each.open = true })"
+    )
+    assert (
+        browser.execute_script(
+            "const root = document.documentElement; return root.scrollWidth - root.clientWidth"
+        )
+        == 0
+    )
     outside = """
         const beyond = e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.scroll, svg, .skip');
         return [...document.body.querySelectorAll('*')].filter(beyond).map(e => e.outerHTML.slice(0, 80))
@@ -93,10 +121,15 @@ def test_the_page_does_not_scroll_sideways(browser, pages, name, width):
     assert browser.execute_script(outside) == []
 
 
-@pytest.mark.parametrize(("name", "scheme", "width"), [("plain", "light", 390), ("plain", "dark", 1440), ("hostile", "light", 1440)])
+@pytest.mark.parametrize(
+    ("name", "scheme", "width"),
+    [("plain", "light", 390), ("plain", "dark", 1440), ("hostile", "light", 1440)],
+)
 def test_axe_finds_no_serious_violation(browser, pages, name, scheme, width):
     show(browser, pages[name], width, scheme)
-    browser.execute_script("document.querySelectorAll('details').forEach(each => { each.open = true })")
+    browser.execute_script(
+        "document.querySelectorAll('details').forEach(each => { each.open = true })"
+    )
     assert grave_violations(browser) == []
 
 
@@ -152,7 +185,9 @@ def test_a_keyboard_reaches_and_works_everything(browser, pages):
         browser.switch_to.active_element.send_keys(Keys.TAB)
         focused = browser.switch_to.active_element
         outline = focused.value_of_css_property("outline-style")
-        reached.append(focused.get_attribute("id") or focused.get_attribute("class") or focused.tag_name)
+        reached.append(
+            focused.get_attribute("id") or focused.get_attribute("class") or focused.tag_name
+        )
         assert outline != "none", reached[-1]
         if reached[-1] == "search":
             break
@@ -184,7 +219,10 @@ def test_colours_follow_the_system_and_the_button(browser, pages):
     assert browser.find_element(By.ID, "theme").text == "Light colours"
     show(browser, pages["plain"], scheme="dark")
     assert ground() == dark
-    chart_follows = "return getComputedStyle(document.querySelector('#summary svg text')).fill === getComputedStyle(document.body).color"
+    chart_follows = (
+        "return getComputedStyle(document.querySelector('#summary svg text')).fill === "
+        "getComputedStyle(document.body).color"
+    )
     assert browser.execute_script(chart_follows)
 
 
@@ -203,8 +241,14 @@ def test_print_shows_what_is_folded_and_no_controls(browser, pages):
     show(browser, pages["plain"], scheme="dark")
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
     assert not browser.find_element(By.CSS_SELECTOR, ".controls").is_displayed()
-    assert browser.find_element(By.TAG_NAME, "body").value_of_css_property("background-color") == "rgba(255, 255, 255, 1)"
-    heights = "return [...document.querySelectorAll('details table')].map(each => each.getBoundingClientRect().height)"
+    assert (
+        browser.find_element(By.TAG_NAME, "body").value_of_css_property("background-color")
+        == "rgba(255, 255, 255, 1)"
+    )
+    heights = (
+        "return [...document.querySelectorAll('details table')].map(each => "
+        "each.getBoundingClientRect().height)"
+    )
     assert all(browser.execute_script(heights))
     pdf = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {})["data"])
     assert pdf.startswith(b"%PDF")

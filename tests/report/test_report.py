@@ -1,4 +1,5 @@
-"""The report and the model card: nothing hostile gets through, nothing undefined becomes a number, and the bytes repeat."""
+"""The report and the model card: nothing hostile gets through, nothing undefined becomes a number,
+and the bytes repeat."""
 
 import contextlib
 import json
@@ -36,7 +37,8 @@ HOSTILE = [
 
 
 class Parsed(HTMLParser):
-    """What a browser would see: elements with their attributes, and the text outside of scripts and styles."""
+    """What a browser would see: elements with their attributes, and the text outside of scripts and
+    styles."""
 
     def __init__(self, page: str):
         super().__init__()
@@ -65,7 +67,8 @@ def report(project: Path) -> Parsed:
 
 
 def sentences(project: Path, **sections: dict) -> Prose:
-    """What page and card say in sentences, without drawing anything; `sections` changes parameters."""
+    """What page and card say in sentences, without drawing anything; `sections` changes
+    parameters."""
     with contextlib.chdir(project):
         params = read_params()
         params |= {name: params[name] | values for name, values in sections.items()}
@@ -100,22 +103,38 @@ def matter(project: Path) -> dict:
 
 
 def test_the_page_says_what_was_found(page):
-    assert "On 20 test images that took no part in training or in any choice, augmented did best: 18 right" in page.text
-    assert "No difference in accuracy can be shown between head, augmented and finetuned" in page.text
+    assert (
+        "On 20 test images that took no part in training or in any choice, augmented did best: 18 "
+        "right" in page.text
+    )
+    assert (
+        "No difference in accuracy can be shown between head, augmented and finetuned" in page.text
+    )
     assert "head 3, augmented 2 and finetuned 3" in page.text
     assert "The audit has 3 findings on 3 images: label 2, outlier 1." in page.text
     assert "block5_conv1" in page.text  # a parameter
     assert len(page.all("img")) == 8 + 1  # the mistakes and the sheet
     assert len(page.all("svg")) == 7
-    assert all(svg["role"] == "img" and re.search(r"\d", svg["aria-label"]) for svg in page.all("svg"))
+    assert all(
+        svg["role"] == "img" and re.search(r"\d", svg["aria-label"]) for svg in page.all("svg")
+    )
 
 
 def test_the_page_is_one_that_needs_nothing_else(page):
     assert len(page.all("h1")) == len(page.all("main")) == len(page.all("script")) == 1
-    (policy,) = [meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+    (policy,) = [
+        meta["content"]
+        for meta in page.all("meta")
+        if meta.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy.split("script-src")[1]
-    targets = [value for _, attributes in page.elements for key, value in attributes.items() if key in ("src", "href", "action", "srcset")]
+    targets = [
+        value
+        for _, attributes in page.elements
+        for key, value in attributes.items()
+        if key in ("src", "href", "action", "srcset")
+    ]
     assert targets
     assert all(target.startswith(("data:", "#")) for target in targets)
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
@@ -132,7 +151,11 @@ def test_charts_have_the_pages_colours_only(plain):
 def test_hostile_names_stay_text(hostile):
     page = Parsed((hostile / PAGE).read_text(encoding="utf-8"))
     assert len(page.all("script")) == 1
-    assert not [attributes for _, attributes in page.elements if any(key.startswith("on") for key in attributes)]
+    assert not [
+        attributes
+        for _, attributes in page.elements
+        if any(key.startswith("on") for key in attributes)
+    ]
     assert {image["src"][:22] for image in page.all("img")} == {"data:image/png;base64,"}
     for name in HOSTILE:
         assert visible(name) in page.text
@@ -157,15 +180,30 @@ def test_the_same_results_give_the_same_bytes_in_another_folder_and_process(plai
     other = tmp_path / "other place"
     other.mkdir()
     write_world(other)
-    variables = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(ROOT), "MPLCONFIGDIR": str(tmp_path), "TZ": "Asia/Tokyo"}
+    variables = {
+        **os.environ,
+        "PYTHONHASHSEED": "1",
+        "PYTHONPATH": str(ROOT),
+        "MPLCONFIGDIR": str(tmp_path),
+        "TZ": "Asia/Tokyo",
+    }
     (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\nsvg.fonttype: path\n")
-    subprocess.run([sys.executable, "-m", "stages.report"], cwd=other, env=variables, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "stages.report"],
+        cwd=other,
+        env=variables,
+        check=True,
+        capture_output=True,
+    )
     for file in (PAGE, SHEET, CARD):
         assert (plain / file).read_bytes() == (other / file).read_bytes(), file
 
 
 def test_the_stage_starts_without_what_only_training_needs():
-    script = "import sys, stages.report; sys.exit(' '.join({'tensorflow', 'keras', 'sklearn'} & set(sys.modules)) or 0)"
+    script = (
+        "import sys, stages.report; sys.exit(' '.join({'tensorflow', 'keras', 'sklearn'} & "
+        "set(sys.modules)) or 0)"
+    )
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
 
 
@@ -174,7 +212,10 @@ def test_what_is_not_defined_is_said_in_words(project):
     page = report(project)
     assert WORDS in page.text
     assert "nan" not in page.text.lower()
-    assert all(entry["results"][0]["metrics"][0]["type"] == "accuracy" for entry in matter(project)["model-index"])
+    assert all(
+        entry["results"][0]["metrics"][0]["type"] == "accuracy"
+        for entry in matter(project)["model-index"]
+    )
     assert all(len(entry["results"][0]["metrics"]) == 1 for entry in matter(project)["model-index"])
 
 
@@ -182,9 +223,17 @@ def test_without_an_accuracy_nothing_is_claimed_and_nothing_told_to_hubs(project
     write_world(project, defined=False)
     for name in ("head", "augmented", "finetuned"):
         file = project / f"metrics/{name}.json"
-        scores = json.loads(file.read_text()) | dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high"), "not defined: no image")
+        scores = json.loads(file.read_text()) | dict.fromkeys(
+            ("accuracy", "accuracy_low", "accuracy_high"), "not defined: no image"
+        )
         file.write_text(json.dumps(scores))
-    table(project / "plots/accuracy.csv", model=["head"], accuracy=["not defined"], low=["not defined"], high=["not defined"])
+    table(
+        project / "plots/accuracy.csv",
+        model=["head"],
+        accuracy=["not defined"],
+        low=["not defined"],
+        high=["not defined"],
+    )
     page = report(project)
     assert "The accuracy cannot be given: not defined: no image." in page.text
     assert "did best" not in page.text
@@ -199,7 +248,9 @@ def test_a_model_that_is_always_right_or_always_wrong(project, wrong):
         assert "no model has been shown to do better than that" in page.text
     else:
         assert "No model got a test image wrong." in page.text
-        assert not [attributes for attributes in page.all("ol") if attributes.get("id") == "mistake-list"]
+        assert not [
+            attributes for attributes in page.all("ol") if attributes.get("id") == "mistake-list"
+        ]
 
 
 def test_two_test_images_carry_no_conclusion(project):
@@ -208,7 +259,13 @@ def test_two_test_images_carry_no_conclusion(project):
 
 
 def test_a_thousand_classes_stay_readable(project):
-    write_world(project, [f"class {i:04}" for i in range(1000)], n_test=2000, wrong=range(0, 2000, 2), n_train=3000)
+    write_world(
+        project,
+        [f"class {i:04}" for i in range(1000)],
+        n_test=2000,
+        wrong=range(0, 2000, 2),
+        n_train=3000,
+    )
     page = report(project)
     assert (project / PAGE).stat().st_size < 3_000_000
     assert "1,000 classes make too large a matrix to read" in page.text
@@ -222,7 +279,9 @@ def test_a_thousand_classes_stay_readable(project):
 def test_the_pictures_of_mistakes_have_a_limit_that_is_said(project):
     write_world(project, n_test=200, wrong=range(200), shown=100)
     page = report(project)
-    shown = [attributes["data-model"] for attributes in page.all("li") if "data-model" in attributes]
+    shown = [
+        attributes["data-model"] for attributes in page.all("li") if "data-model" in attributes
+    ]
     assert (project / PAGE).stat().st_size < 1.5 * PICTURE_BYTES + 400_000
     assert f"{len(shown)} of the 599 mistakes are shown" in page.text
     counts = [shown.count(name) for name in ("head", "augmented", "finetuned")]
@@ -233,7 +292,15 @@ def test_many_findings_and_rejected_files_are_cut_with_a_word(project):
     write_world(project)
     many = [f"cat/{i}.png" for i in range(500)]
     table(project / "data/split/rejected.csv", path=many, reason="is empty")
-    table(project / "data/audit/issues.csv", path=many, split="train", class_name="cat", issue="dark", score=0.1, detail="")
+    table(
+        project / "data/audit/issues.csv",
+        path=many,
+        split="train",
+        class_name="cat",
+        issue="dark",
+        score=0.1,
+        detail="",
+    )
     page = report(project)
     assert "460 more rows in data/split/rejected.csv." in page.text
     assert "460 more rows in data/audit/issues.csv." in page.text
@@ -252,14 +319,22 @@ def test_an_empty_audit_says_so(project):
 
 def test_a_difference_that_can_be_shown_is_said_pair_by_pair(project):
     write_world(project)
-    write_comparison(project, ["better, p = 0.012", "no difference can be shown", "no difference can be shown"])
+    write_comparison(
+        project, ["better, p = 0.012", "no difference can be shown", "no difference can be shown"]
+    )
     claims = sentences(project).claims
     assert "augmented against head: better, p = 0.012." in claims
-    assert "No difference can be shown between finetuned and head and between finetuned and augmented." in claims
+    assert (
+        "No difference can be shown between finetuned and head and between finetuned and augmented."
+        in claims
+    )
 
 
 def test_the_card_has_the_numbers(plain):
-    found = {entry["name"].rsplit(", ")[-1]: entry["results"][0] for entry in matter(plain)["model-index"]}
+    found = {
+        entry["name"].rsplit(", ")[-1]: entry["results"][0]
+        for entry in matter(plain)["model-index"]
+    }
     for name, result in found.items():
         scores = json.loads((plain / f"metrics/{name}.json").read_text())
         values = {metric["type"]: metric["value"] for metric in result["metrics"]}
@@ -267,7 +342,10 @@ def test_the_card_has_the_numbers(plain):
         assert values["f1"] == scores["macro_f1"]
         assert values["log_loss"] == scores["log_loss_calibrated"]
     text = (plain / CARD).read_text()
-    assert "| head | 85.0\N{NO-BREAK SPACE}% | 75.0\N{NO-BREAK SPACE}% to 95.0\N{NO-BREAK SPACE}% |" in text
+    assert (
+        "| head | 85.0\N{NO-BREAK SPACE}% | 75.0\N{NO-BREAK SPACE}% to 95.0\N{NO-BREAK SPACE}% |"
+        in text
+    )
     assert "| All 2 classes | 12 | 4 | 20 | 36 |" in text
     assert "learning\\_rate 0.00003" in text
 
@@ -282,7 +360,12 @@ def test_what_nobody_told_is_said_and_not_made_up(plain):
 
 def test_what_a_person_told_is_on_page_and_card(project):
     write_world(project)
-    told = {"title": "Cats & <dogs>", "data_origin": "Ours.", "data_origin_of": "data/sample/animals.zip", "intended_use": "Toys."}
+    told = {
+        "title": "Cats & <dogs>",
+        "data_origin": "Ours.",
+        "data_origin_of": "data/sample/animals.zip",
+        "intended_use": "Toys.",
+    }
     write_params(project, report=told | {"license": "mit"})
     page = report(project)
     assert "Cats & <dogs>" in page.text
@@ -295,7 +378,11 @@ def test_what_a_person_told_is_on_page_and_card(project):
 
 @pytest.mark.parametrize(
     ("weights", "words"),
-    [({}, "CC BY 4.0"), ({"path": "mine.h5"}, "does not know their licence"), ({"source": "random"}, "nothing pretrained")],
+    [
+        ({}, "CC BY 4.0"),
+        ({"path": "mine.h5"}, "does not know their licence"),
+        ({"source": "random"}, "nothing pretrained"),
+    ],
 )
 def test_the_licence_of_the_weights_follows_their_source(plain, weights, words):
     assert words in sentences(plain, weights=weights).weights_license
@@ -312,7 +399,10 @@ def test_copies_on_two_sides_are_said(project):
         same_file_in_two_classes=["False", "False", "True", "True"],
     )
     copies = sentences(project).copies
-    assert "4 images in 2 groups of copies and near-copies; 1 group lies on more than one side of the split." in copies
+    assert (
+        "4 images in 2 groups of copies and near-copies; 1 group lies on more than one side of the "
+        "split." in copies
+    )
     assert "2 of these images are the same file in two classes" in copies
 
 
@@ -329,16 +419,28 @@ def test_the_sheet_shows_images_as_they_are_and_views_beside_them(plain):
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        ("plots/comparison.csv", None, "plots/comparison.csv is missing; run `dvc repro` or `dvc pull`"),
+        (
+            "plots/comparison.csv",
+            None,
+            "plots/comparison.csv is missing; run `dvc repro` or `dvc pull`",
+        ),
         ("plots/comparison.csv", "a,b\n1,2\n", "column 'model' is missing among a, b"),
-        ("models/head_history.csv", "epoch,loss,accuracy,val_loss,val_accuracy\n1,x,0,0,0\n", "models/head_history.csv is damaged"),
+        (
+            "models/head_history.csv",
+            "epoch,loss,accuracy,val_loss,val_accuracy\n1,x,0,0,0\n",
+            "models/head_history.csv is damaged",
+        ),
         ("metrics/head.json", "[1]", "it holds a list, an object was expected"),
         ("metrics/head.json", "{", "metrics/head.json is damaged"),
         ("metrics/head.json", '{"n": 3}', "accuracy is missing"),
         ("models/head.json", '{"class_names": [1], "epoch": 2}', "class_names = [1]"),
         ("data/mistakes/head/000.png", None, "data/mistakes/head/000.png cannot be read"),
         ("data/mistakes/head/000.png", "<svg>", "it is no PNG"),
-        ("data/mistakes/head.csv", "file,path,actual,predicted,probability\n../../secret,a,b,c,1\n", "is no name of a file in"),
+        (
+            "data/mistakes/head.csv",
+            "file,path,actual,predicted,probability\n../../secret,a,b,c,1\n",
+            "is no name of a file in",
+        ),
         ("data/weights/backbone.weights.h5", None, "data/weights/backbone.weights.h5 is missing"),
         ("data/audit/issues.csv", "", "data/audit/issues.csv is damaged"),
     ],
@@ -354,7 +456,11 @@ def test_damaged_results_end_in_a_sentence(project, file, content, said):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("[", "cannot be read"), ("a: 1\n", "sections of parameters were expected"), (None, "weights.source is missing")],
+    [
+        ("[", "cannot be read"),
+        ("a: 1\n", "sections of parameters were expected"),
+        (None, "weights.source is missing"),
+    ],
 )
 def test_damaged_parameters_end_in_a_sentence(project, content, said):
     (project / "params.yaml").write_text(content or "weights: {}\n")

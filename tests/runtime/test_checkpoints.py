@@ -1,4 +1,5 @@
-"""A training that was stopped goes on where it was, and nobody can see from the result that it was."""
+"""A training that was stopped goes on where it was, and nobody can see from the result that it
+was."""
 
 import os
 import time
@@ -40,12 +41,19 @@ def _after_each_epoch(monkeypatch):
 
 
 def train(
-    checkpoint: Checkpoint | None, stops_before: int | None = None, overfits: bool = False, by_layer: bool = False, **changes
+    checkpoint: Checkpoint | None,
+    stops_before: int | None = None,
+    overfits: bool = False,
+    by_layer: bool = False,
+    **changes,
 ) -> tuple[list[np.ndarray], Fitted]:
-    """Train on views that change by epoch, with dropout; the model's variables afterwards, random states included."""
+    """Train on views that change by epoch, with dropout; the model's variables afterwards, random
+    states included."""
     keras.utils.set_random_seed(1)
     data = examples(24)
-    validation = Examples(data.inputs, 1 - data.labels) if overfits else examples(12, seed=1, signal=0.1)
+    validation = (
+        Examples(data.inputs, 1 - data.labels) if overfits else examples(12, seed=1, signal=0.1)
+    )
     head = build_head((1, 1, 6), units=8, dropout=0.5, normalize=False, n_classes=2)
     chosen = params(epochs=EPOCHS, **changes)
     compile_classifier(head, chosen, by_layer)
@@ -58,11 +66,18 @@ def train(
     def rates(epoch: int) -> np.ndarray:
         return np.float32([0.5 * (epoch >= 2), 0.5 * (epoch >= 2), 1, 1])
 
-    fitted = fit(head, view, data.labels, validation, chosen, checkpoint, rates=rates if by_layer else None)
-    return [keras.ops.convert_to_numpy(variable) for variable in head.variables + head.optimizer.variables], fitted
+    fitted = fit(
+        head, view, data.labels, validation, chosen, checkpoint, rates=rates if by_layer else None
+    )
+    return [
+        keras.ops.convert_to_numpy(variable)
+        for variable in head.variables + head.optimizer.variables
+    ], fitted
 
 
-def assert_same(one: tuple[list[np.ndarray], Fitted], other: tuple[list[np.ndarray], Fitted]) -> None:
+def assert_same(
+    one: tuple[list[np.ndarray], Fitted], other: tuple[list[np.ndarray], Fitted]
+) -> None:
     for a, b in zip(one[0], other[0], strict=True):
         assert a.tobytes() == b.tobytes()
     assert one[1].history.to_csv() == other[1].history.to_csv()
@@ -71,19 +86,31 @@ def assert_same(one: tuple[list[np.ndarray], Fitted], other: tuple[list[np.ndarr
 
 @pytest.mark.parametrize("keep", ["best", "last"])
 @pytest.mark.parametrize("stops_before", [1, 3, EPOCHS - 1])
-def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path, capsys, keep, stops_before):
+def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(
+    tmp_path, capsys, keep, stops_before
+):
     whole = train(None, keep=keep)
     with pytest.raises(StoppedError):
         train(Checkpoint(tmp_path), stops_before, keep=keep)
     assert_same(train(Checkpoint(tmp_path), keep=keep), whole)
-    assert f"head: goes on after epoch {stops_before}, where an earlier run was stopped" in capsys.readouterr().out
+    assert (
+        f"head: goes on after epoch {stops_before}, where an earlier run was stopped"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"overfits": True, "by_layer": True, "keep": "last", **OPTIONS},
-        {"by_layer": True, "keep": "best", **OPTIONS, "schedule": "cosine", "optimizer": "sgd", "weight_decay": 0},
+        {
+            "by_layer": True,
+            "keep": "best",
+            **OPTIONS,
+            "schedule": "cosine",
+            "optimizer": "sgd",
+            "weight_decay": 0,
+        },
     ],
     ids=["plateau", "cosine"],
 )
@@ -128,21 +155,31 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(tmp_path, capsys, dama
     if damage == "folder":
         file.mkdir()
     else:
-        file.write_bytes({"cut": content[:-30], "empty": b"", "flipped": content, "not a zip": b"not a zip"}[damage])
+        file.write_bytes(
+            {"cut": content[:-30], "empty": b"", "flipped": content, "not a zip": b"not a zip"}[
+                damage
+            ]
+        )
     assert_same(train(Checkpoint(tmp_path)), train(None))
     assert "training starts again" in capsys.readouterr().out
 
 
 def test_every_flipped_byte_is_noticed_or_harmless(tmp_path):
-    """The archive's own checksums see to it, so a state that is loaded is the state that was saved."""
-    saved = State({"rows": [], "best_loss": 0.1, "best_epoch": 0}, {"model": [np.arange(3.0)], "best": []})
+    """The archive's own checksums see to it, so a state that is loaded is the state that was
+    saved."""
+    saved = State(
+        {"rows": [], "best_loss": 0.1, "best_epoch": 0}, {"model": [np.arange(3.0)], "best": []}
+    )
     Checkpoint(tmp_path).save(saved)
     file = tmp_path / "state.npz"
     whole = file.read_bytes()
     for position in range(len(whole)):
         file.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
         found = Checkpoint(tmp_path).load()
-        assert found is None or (found.numbers == saved.numbers and np.array_equal(found.arrays["model"][0], saved.arrays["model"][0]))
+        assert found is None or (
+            found.numbers == saved.numbers
+            and np.array_equal(found.arrays["model"][0], saved.arrays["model"][0])
+        )
 
 
 def test_a_checkpoint_that_cannot_be_written_does_not_stop_the_training(tmp_path, capsys):
@@ -196,7 +233,9 @@ def test_checkpoints_that_nobody_came_back_to_are_deleted_in_time(stage):
     assert not old.exists()
 
 
-def test_an_experiment_in_another_folder_keeps_its_checkpoints_in_the_main_workspace(stage, tmp_path, monkeypatch):
+def test_an_experiment_in_another_folder_keeps_its_checkpoints_in_the_main_workspace(
+    stage, tmp_path, monkeypatch
+):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "main"))
     with resumable("train") as checkpoint:
         assert checkpoint.folder.parent == tmp_path / "main/.checkpoints/train"

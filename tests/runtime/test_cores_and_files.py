@@ -104,9 +104,17 @@ def test_json_has_no_nan(tmp_path):
 
 def test_json_is_written_for_people(tmp_path):
     write_json(tmp_path / "scores.json", {"class": "Käfer", "accuracy": 0.5})
-    assert (tmp_path / "scores.json").read_bytes() == '{\n  "class": "Käfer",\n  "accuracy": 0.5\n}\n'.encode()
+    assert (
+        tmp_path / "scores.json"
+    ).read_bytes() == '{\n  "class": "Käfer",\n  "accuracy": 0.5\n}\n'.encode()
 
 
 def test_csv_quotes_what_would_break_a_line(tmp_path):
-    write_csv(tmp_path / "table.csv", ["path", "reason"], [("a,b.png", 'not "whole"'), ("ü.png", "two\nlines")])
-    assert (tmp_path / "table.csv").read_bytes() == 'path,reason\n"a,b.png","not ""whole"""\nü.png,"two\nlines"\n'.encode()
+    write_csv(
+        tmp_path / "table.csv",
+        ["path", "reason"],
+        [("a,b.png", 'not "whole"'), ("ü.png", "two\nlines")],
+    )
+    assert (
+        tmp_path / "table.csv"
+    ).read_bytes() == 'path,reason\n"a,b.png","not ""whole"""\nü.png,"two\nlines"\n'.encode()

@@ -14,13 +14,20 @@ MD5_OF_DATA = "8d777f385d3dfec8815d20f7496026dc"
 
 @pytest.fixture
 def stage(project, monkeypatch):
-    """The stage `train` reads data.npy, which the stage `extract` wrote, and images, which the user brought."""
+    """The stage `train` reads data.npy, which the stage `extract` wrote, and images, which the user
+    brought."""
     monkeypatch.setenv("DVC_STAGE", "train")
     checksum.cache_clear()
     deps = ["data.npy", "images", "train.py"]
-    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": {"deps": deps, "params": ["train_head", "backbone.name"]}}}))
+    (project / "dvc.yaml").write_text(
+        yaml.safe_dump(
+            {"stages": {"train": {"deps": deps, "params": ["train_head", "backbone.name"]}}}
+        )
+    )
     outs = [{"path": "data.npy", "md5": MD5_OF_DATA, "size": 4}]
-    (project / "dvc.lock").write_text(yaml.safe_dump({"stages": {"extract": {"outs": outs}, "split": {}}}))
+    (project / "dvc.lock").write_text(
+        yaml.safe_dump({"stages": {"extract": {"outs": outs}, "split": {}}})
+    )
     for name in deps:
         (project / name).write_bytes(b"data")
     write_params(project)
@@ -121,14 +128,19 @@ def test_a_folder_of_code_changes_the_key_and_what_tools_leave_in_it_does_not(st
     assert len({*keys}) == 3
 
 
-@pytest.mark.parametrize(("variable", "value"), [("KERAS_BACKEND", "jax"), ("ONEDNN_MAX_CPU_ISA", "SSE41"), ("OPENBLAS_CORETYPE", "Zen")])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("KERAS_BACKEND", "jax"), ("ONEDNN_MAX_CPU_ISA", "SSE41"), ("OPENBLAS_CORETYPE", "Zen")],
+)
 def test_another_backend_or_kernel_has_other_checkpoints(stage, monkeypatch, variable, value):
     before = inputs_key("train")
     monkeypatch.setenv(variable, value)
     assert inputs_key("train") != before
 
 
-def test_another_stages_parameters_and_another_folder_do_not_change_the_key(stage, tmp_path, monkeypatch):
+def test_another_stages_parameters_and_another_folder_do_not_change_the_key(
+    stage, tmp_path, monkeypatch
+):
     before = inputs_key("train")
     write_params(stage, finetune={"epochs": 3}, backbone={"image_size": 96})
     assert inputs_key("train") == before

@@ -1,4 +1,5 @@
-"""A full disk, a cache that is read-only, a folder that cannot be written: a sentence, nothing half-written, and the next run succeeds."""
+"""A full disk, a cache that is read-only, a folder that cannot be written: a sentence, nothing
+half-written, and the next run succeeds."""
 
 import os
 import shutil
@@ -27,7 +28,11 @@ def project(base: Path, tmp_path: Path) -> Path:
 
 
 def contents(project: Path) -> dict[str, bytes]:
-    return {file: (project / file).read_bytes() for folder in ("data", "models", "metrics", "plots") for file in under(project, folder)}
+    return {
+        file: (project / file).read_bytes()
+        for folder in ("data", "models", "metrics", "plots")
+        for file in under(project, folder)
+    }
 
 
 def under(project: Path, folder: str) -> list[str]:
@@ -35,11 +40,15 @@ def under(project: Path, folder: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("stage", "blocks", "file"), TOO_LARGE)
-def test_a_file_that_does_not_fit_ends_the_stage_in_a_sentence_and_leaves_what_was_there(project, stage, blocks, file):
+def test_a_file_that_does_not_fit_ends_the_stage_in_a_sentence_and_leaves_what_was_there(
+    project, stage, blocks, file
+):
     """A limit on the size of files stands for a disk that fills up in the midst of one."""
     shutil.rmtree(project / ".rows")
     before = contents(project)
-    finished = call("sh", "-c", f"ulimit -f {blocks} && exec python -m stages.{stage}", cwd=project, check=False)
+    finished = call(
+        "sh", "-c", f"ulimit -f {blocks} && exec python -m stages.{stage}", cwd=project, check=False
+    )
     assert finished.returncode == 1
     said = finished.stderr.splitlines()[-1]
     assert said.startswith(f"{stage}: ")
@@ -58,18 +67,24 @@ def test_after_the_disk_has_room_again_dvc_repro_ends_as_if_nothing_had_happened
     failed = call("env", f"SHELL={shell}", "dvc", "repro", cwd=project, check=False)
     assert failed.returncode != 0
     assert "File too large" in failed.stderr
-    assert [file for file in under(project, "models") if "finetuned" in file] == ["models/finetuned.json"]  # small enough, and whole
+    assert [file for file in under(project, "models") if "finetuned" in file] == [
+        "models/finetuned.json"
+    ]  # small enough, and whole
     repro(project)
     assert (project / "dvc.lock").read_text() == (base / "dvc.lock").read_text()
 
 
 @pytest.fixture
 def bound() -> list[str]:
-    """What to put before a command so that a folder's permissions bind it, whoever runs the tests."""
+    """What to put before a command so that a folder's permissions bind it, whoever runs the
+    tests."""
     if os.geteuid() != 0:
         return []
     if shutil.which("setpriv") is None:
-        pytest.skip("the tests run as root, whom permissions do not bind, and there is no setpriv to change that")
+        pytest.skip(
+            "the tests run as root, whom permissions do not bind, and there is no setpriv to "
+            "change that"
+        )
     return ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
 
 
@@ -113,5 +128,8 @@ def test_a_read_only_cache_stops_dvc_and_costs_nothing(base, project, bound, rea
     assert ".dvc/cache" in failed.stderr
     read_only.release()
     repro(project, "train_head")
-    locks = (yaml.safe_load((folder / "dvc.lock").read_text())["stages"]["train_head"] for folder in (base, project))
+    locks = (
+        yaml.safe_load((folder / "dvc.lock").read_text())["stages"]["train_head"]
+        for folder in (base, project)
+    )
     assert next(locks) == next(locks)

@@ -1,4 +1,5 @@
-"""No byte follows the processor: variables are set before the libraries load, and what is computed under other kernels is the same."""
+"""No byte follows the processor: variables are set before the libraries load, and what is computed
+under other kernels is the same."""
 
 import ast
 import json
@@ -25,7 +26,12 @@ def run(code: str, *words: str, **variables: str) -> str:
     """What a new process prints that has these variables and none else of VARIABLES."""
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     finished = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=ROOT, env=environment | variables, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, *words],
+        cwd=ROOT,
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
     return finished.stdout
@@ -61,7 +67,12 @@ def test_a_processor_with_avx2_is_held_to_it(haswell):
 
 
 def test_what_the_user_has_set_stays(haswell):
-    own = {"TF_ENABLE_ONEDNN_OPTS": "0", "ONEDNN_MAX_CPU_ISA": "SSE41", "OPENBLAS_CORETYPE": "Zen", "NPY_ENABLE_CPU_FEATURES": "X86_V3"}
+    own = {
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "OPENBLAS_CORETYPE": "Zen",
+        "NPY_ENABLE_CPU_FEATURES": "X86_V3",
+    }
     for name, value in own.items():
         haswell.setenv(name, value)
     hold_to_avx2()
@@ -89,7 +100,8 @@ def test_all_instructions_are_allowed_unless_the_user_has_set_a_limit(unset, bef
 
 
 def test_the_names_are_those_of_the_installed_numpy():
-    """NumPy passes over a name that it does not know; a new one would go on following the processor."""
+    """NumPy passes over a name that it does not know; a new one would go on following the
+    processor."""
     from numpy._core._multiarray_umath import __cpu_dispatch__
 
     beyond = set(__cpu_dispatch__) - {"X86_V3"}
@@ -146,7 +158,8 @@ def imports(file: Path) -> list[str]:
 
 
 def test_every_program_comes_through_the_one_place():
-    """Python runs a package's __init__ before its modules, so what is in a package whose __init__ begins so cannot come too late."""
+    """Python runs a package's __init__ before its modules, so what is in a package whose __init__
+    begins so cannot come too late."""
     assert imports(ROOT / "transfer/__init__.py") == ["transfer"]
     assert not LIBRARIES & {*imports(ROOT / "transfer/runtime/instructions.py")}
     for package in ("stages", "benchmarks"):
@@ -161,8 +174,16 @@ def test_the_tests_compute_with_these_kernels():
     from numpy._core._multiarray_umath import __cpu_features__
 
     if HAS_AVX2 and os.environ["OPENBLAS_CORETYPE"] == "Haswell":
-        assert {library["architecture"] for library in threadpool_info() if library["internal_api"] == "openblas"} == {"Haswell"}
-    if HAS_AVX2 and os.environ.get("NPY_DISABLE_CPU_FEATURES") == instructions._ON_AVX2["NPY_DISABLE_CPU_FEATURES"]:
+        assert {
+            library["architecture"]
+            for library in threadpool_info()
+            if library["internal_api"] == "openblas"
+        } == {"Haswell"}
+    if (
+        HAS_AVX2
+        and os.environ.get("NPY_DISABLE_CPU_FEATURES")
+        == instructions._ON_AVX2["NPY_DISABLE_CPU_FEATURES"]
+    ):
         assert not __cpu_features__["X86_V4"]
 
 
@@ -178,9 +199,16 @@ views = b"".join(draw_view(image, 0, ranges).tobytes() for image in images)
 print(hashlib.sha256(matrices).hexdigest(), hashlib.sha256(views).hexdigest())
 """
 KERNELS = [
-    {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR"},
+    {
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
+    },
     {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"},
-    *([{"OPENBLAS_CORETYPE": "SkylakeX", "NPY_DISABLE_CPU_FEATURES": ""}] if "avx512bw" in FLAGS else []),
+    *(
+        [{"OPENBLAS_CORETYPE": "SkylakeX", "NPY_DISABLE_CPU_FEATURES": ""}]
+        if "avx512bw" in FLAGS
+        else []
+    ),
 ]
 
 
@@ -246,13 +274,17 @@ def computed() -> dict[str, str]:
 
 
 def test_roots_and_quotients_are_exact(computed):
-    """Eigen computes rsqrt and reciprocal by instructions (rsqrtps, rcpps) that AMD and Intel approximate differently."""
-    assert {name: computed[name] for name in ("rmsprop", "lengths", "loss")} == dict.fromkeys(("rmsprop", "lengths", "loss"), "True")
+    """Eigen computes rsqrt and reciprocal by instructions (rsqrtps, rcpps) that AMD and Intel
+    approximate differently."""
+    assert {name: computed[name] for name in ("rmsprop", "lengths", "loss")} == dict.fromkeys(
+        ("rmsprop", "lengths", "loss"), "True"
+    )
 
 
 @pytest.mark.skipif(not HAS_AVX2, reason="the processor has no AVX2, for which the bytes are")
 def test_training_gives_the_bytes_of_other_processors(computed):
-    """Those of AMD EPYC with AVX-512 and of QEMU's Haswell and EPYC-Milan; other versions of Keras or TensorFlow may change them."""
+    """Those of AMD EPYC with AVX-512 and of QEMU's Haswell and EPYC-Milan; other versions of Keras
+    or TensorFlow may change them."""
     assert {name: computed[name] for name in ("head", "scratch")} == {
         "head": "402dd069eb12473f6e37fae71b27ed40",
         "scratch": "5bc7587baf28623327d7791773824605",

@@ -46,17 +46,48 @@ def test_params_are_frozen(params):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (GOOD.replace("3", "abc"), "params.yaml: train.epochs = 'abc': Input should be a valid integer"),
+        (
+            GOOD.replace("3", "abc"),
+            "params.yaml: train.epochs = 'abc': Input should be a valid integer",
+        ),
         (GOOD.replace("3", "0"), "params.yaml: train.epochs = 0: Input should be greater than 0"),
-        (GOOD.replace("3", "2.5"), "params.yaml: train.epochs = 2.5: Input should be a valid integer"),
-        (GOOD.replace("3", ""), "params.yaml: train.epochs = None: Input should be a valid integer"),
-        (GOOD.replace("3", "[1, 2]"), "params.yaml: train.epochs = [1, 2]: Input should be a valid integer"),
-        (GOOD.replace("0.1", ".nan"), "params.yaml: train.learning_rate = nan: Input should be a finite number"),
-        (GOOD.replace("0.1", "-.inf"), "params.yaml: train.learning_rate = -inf: Input should be a finite number"),
-        (GOOD.replace("0.1", "-1"), "params.yaml: train.learning_rate = -1: Input should be greater than 0"),
-        (GOOD + "  epoch: 4\n", "params.yaml: unknown parameter train.epoch = 4; check the spelling against params.yaml in git"),
-        ("train:\n  epochs: 3\n", "params.yaml: train.learning_rate is missing; restore it from params.yaml in git"),
-        ("other:\n  x: 1\n", "params.yaml: section 'train' is missing; restore it from params.yaml in git"),
+        (
+            GOOD.replace("3", "2.5"),
+            "params.yaml: train.epochs = 2.5: Input should be a valid integer",
+        ),
+        (
+            GOOD.replace("3", ""),
+            "params.yaml: train.epochs = None: Input should be a valid integer",
+        ),
+        (
+            GOOD.replace("3", "[1, 2]"),
+            "params.yaml: train.epochs = [1, 2]: Input should be a valid integer",
+        ),
+        (
+            GOOD.replace("0.1", ".nan"),
+            "params.yaml: train.learning_rate = nan: Input should be a finite number",
+        ),
+        (
+            GOOD.replace("0.1", "-.inf"),
+            "params.yaml: train.learning_rate = -inf: Input should be a finite number",
+        ),
+        (
+            GOOD.replace("0.1", "-1"),
+            "params.yaml: train.learning_rate = -1: Input should be greater than 0",
+        ),
+        (
+            GOOD + "  epoch: 4\n",
+            "params.yaml: unknown parameter train.epoch = 4; check the spelling against "
+            "params.yaml in git",
+        ),
+        (
+            "train:\n  epochs: 3\n",
+            "params.yaml: train.learning_rate is missing; restore it from params.yaml in git",
+        ),
+        (
+            "other:\n  x: 1\n",
+            "params.yaml: section 'train' is missing; restore it from params.yaml in git",
+        ),
         ("train:\n", "params.yaml: section 'train' is missing"),
         ("train: 5\n", "params.yaml: section 'train' is missing"),
         ("- train\n", "params.yaml: section 'train' is missing"),
@@ -69,9 +100,15 @@ def test_params_are_frozen(params):
         (GOOD.replace("3", "!!timestamp x"), "params.yaml is not valid YAML: "),
         (GOOD.replace("3", "!!bool x"), "params.yaml is not valid YAML: "),
         (GOOD.replace("3", "9" * 5000), "params.yaml is not valid YAML: "),
-        (GOOD.replace("3", "-0x" + "f" * 5000), "train.epochs = a number of thousands of digits: Input should be"),
+        (
+            GOOD.replace("3", "-0x" + "f" * 5000),
+            "train.epochs = a number of thousands of digits: Input should be",
+        ),
         (GOOD.replace("3", "[" * 3000), "params.yaml is not valid YAML: "),
-        (GOOD.replace("3", "!!python/object/apply:os.mkdir [made]"), "params.yaml is not valid YAML: could not determine a constructor"),
+        (
+            GOOD.replace("3", "!!python/object/apply:os.mkdir [made]"),
+            "params.yaml is not valid YAML: could not determine a constructor",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_key_and_value(params, text, words):
@@ -107,8 +144,16 @@ def test_a_single_value_of_another_section(params):
 @pytest.mark.parametrize(
     ("kind", "key", "words"),
     [
-        (PositiveInt, "train.learning_rate", "params.yaml: train.learning_rate = 0.1: Input should be a valid integer"),
-        (PositiveInt, "train.speed", "params.yaml: train.speed is missing; restore it from params.yaml in git"),
+        (
+            PositiveInt,
+            "train.learning_rate",
+            "params.yaml: train.learning_rate = 0.1: Input should be a valid integer",
+        ),
+        (
+            PositiveInt,
+            "train.speed",
+            "params.yaml: train.speed is missing; restore it from params.yaml in git",
+        ),
         (str, "backbone.name", "params.yaml: section 'backbone' is missing"),
     ],
 )

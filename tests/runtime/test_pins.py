@@ -1,4 +1,5 @@
-"""pins.yaml is requirements.txt's word on the packages that decide bytes, and a stage says where it runs with others."""
+"""pins.yaml is requirements.txt's word on the packages that decide bytes, and a stage says where it
+runs with others."""
 
 import json
 import sys
@@ -14,13 +15,22 @@ from transfer.runtime import pins
 from transfer.runtime import stage as door
 from transfer.runtime.dvc_files import checksum, inputs_key, packages_of, read_pins
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.pins import DECIDE_BYTES, NOT_INSTALLED, in_use, installed, read_lock, unlike_pins, write_pins
+from transfer.runtime.pins import (
+    DECIDE_BYTES,
+    NOT_INSTALLED,
+    in_use,
+    installed,
+    read_lock,
+    unlike_pins,
+    write_pins,
+)
 
 PINNED = ["keras", "numpy", "tensorflow"]
 
 
 def test_pins_are_those_of_the_lock():
-    """If not: `make lock`, or `python -m transfer.runtime.pins` where the lock is as it should be."""
+    """If not: `make lock`, or `python -m transfer.runtime.pins` where the lock is as it should
+    be."""
     locked = read_lock(REPOSITORY / "requirements.txt")
     assert read_pins(REPOSITORY / "pins.yaml") == {name: locked[name] for name in DECIDE_BYTES}
 
@@ -35,7 +45,8 @@ def test_a_lock_may_pin_a_version_for_each_python(tmp_path):
     lock = tmp_path / "requirements.txt"
     lock.write_text(
         "# numpy==1.0\n"
-        "a-b==2.0 ; python_full_version < '3.12' \\\n    --hash=sha256:00 \\\n    --hash=sha256:01\n"
+        "a-b==2.0 ; python_full_version < '3.12' \\\n    --hash=sha256:00 \\\n    "
+        "--hash=sha256:01\n"
         "a-b==3.0 ; python_full_version >= '3.12' \\\n    --hash=sha256:00\n"
         "c.d==26.10 \\\n    --hash=sha256:00\n"
     )
@@ -53,7 +64,13 @@ def test_a_package_that_is_not_locked_is_no_pin(tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
-BACKENDS = [(None, ["tensorflow"]), ("tensorflow", ["tensorflow"]), ("jax", ["jax", "jaxlib"]), ("torch", ["torch"]), ("x", [])]
+BACKENDS = [
+    (None, ["tensorflow"]),
+    ("tensorflow", ["tensorflow"]),
+    ("jax", ["jax", "jaxlib"]),
+    ("torch", ["torch"]),
+    ("x", []),
+]
 
 
 @pytest.mark.parametrize(("backend", "used"), BACKENDS)
@@ -66,14 +83,19 @@ def test_the_backends_packages_are_those_of_the_backend_in_use(monkeypatch, back
 
 
 def test_a_package_that_is_absent_is_said_to_be_absent():
-    assert installed(["numpy", "no-such-package"]) == {"numpy": version("numpy"), "no-such-package": NOT_INSTALLED}
+    assert installed(["numpy", "no-such-package"]) == {
+        "numpy": version("numpy"),
+        "no-such-package": NOT_INSTALLED,
+    }
 
 
 def test_what_is_installed_is_compared_with_the_pins():
     there = version("numpy")
     assert unlike_pins(["numpy"], {"numpy": there}) == []
     assert unlike_pins(["numpy"], {"numpy": f"1.0 or {there}"}) == []
-    assert unlike_pins(["numpy"], {"numpy": "1.0 or 1.1"}) == [f"numpy {there} (1.0 or 1.1 in pins.yaml)"]
+    assert unlike_pins(["numpy"], {"numpy": "1.0 or 1.1"}) == [
+        f"numpy {there} (1.0 or 1.1 in pins.yaml)"
+    ]
     assert unlike_pins(["no-such-package"], {"no-such-package": "1.0"}) == []
     assert unlike_pins(["numpy"], {"scipy": "1.0"}) == []
 
@@ -118,7 +140,9 @@ def pin(project: Path, name: str, pinned: str) -> None:
     (project / "pins.yaml").write_text(yaml.safe_dump(content))
 
 
-def test_a_stage_that_runs_with_other_versions_than_pinned_says_so_in_a_line_and_goes_on(stage, capsys, install):
+def test_a_stage_that_runs_with_other_versions_than_pinned_says_so_in_a_line_and_goes_on(
+    stage, capsys, install
+):
     install(keras="1.0")
     pin(stage, "keras", "3.15.1")
     pin(stage, "pillow", "1.0")
@@ -126,7 +150,10 @@ def test_a_stage_that_runs_with_other_versions_than_pinned_says_so_in_a_line_and
     door.run(lambda: done.append(True))
     assert done
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == "train: warning: dvc.lock will name the versions of pins.yaml, but installed are keras 1.0 (3.15.1 in pins.yaml)"
+    assert line == (
+        "train: warning: dvc.lock will name the versions of pins.yaml, but installed are keras "
+        "1.0 (3.15.1 in pins.yaml)"
+    )
 
 
 @pytest.mark.parametrize("missing", ["pins.yaml", "dvc.yaml"])
@@ -144,20 +171,27 @@ def test_pins_that_cannot_be_read_end_in_a_sentence(stage):
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_without_tensorflow_a_stage_on_another_backend_has_a_key_a_log_and_no_traceback(stage, monkeypatch, capsys, install, backend):
+def test_without_tensorflow_a_stage_on_another_backend_has_a_key_a_log_and_no_traceback(
+    stage, monkeypatch, capsys, install, backend
+):
     install(tensorflow=None, jax="0.1", jaxlib="0.1", torch="2.1")
     monkeypatch.setenv("KERAS_BACKEND", backend)
     before = inputs_key("train")
     door.run(lambda: None)
     packages = json.loads((stage / "logs/train.json").read_text())["environment"]["packages"]
     assert {*packages} == {*in_use()}
-    assert packages[backend] == {"jax": "0.1", "torch": "2.1"}[backend] and "tensorflow" not in packages
+    assert (
+        packages[backend] == {"jax": "0.1", "torch": "2.1"}[backend]
+        and "tensorflow" not in packages
+    )
     assert "warning" not in capsys.readouterr().err
     install(tensorflow=None, jax="0.2", jaxlib="0.1", torch="2.2")
     assert inputs_key("train") != before
 
 
-def test_the_version_of_what_decides_the_stages_bytes_is_in_its_key_and_no_other_package_is(stage, install):
+def test_the_version_of_what_decides_the_stages_bytes_is_in_its_key_and_no_other_package_is(
+    stage, install
+):
     before = inputs_key("train")
     install(matplotlib="1.0", rich="1.0", scipy=None)
     assert inputs_key("train") == before
@@ -170,5 +204,8 @@ def test_the_version_of_what_decides_the_stages_bytes_is_in_its_key_and_no_other
 
 def test_packages_are_told_from_parameters(monkeypatch):
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    assert packages_of({"params": ["split", {"other.yaml": ["x"]}, {"pins.yaml": PINNED}, "a.b"]}) == PINNED
+    assert (
+        packages_of({"params": ["split", {"other.yaml": ["x"]}, {"pins.yaml": PINNED}, "a.b"]})
+        == PINNED
+    )
     assert packages_of({}) == []

@@ -30,7 +30,10 @@ def held(project: Path) -> Iterator[IO]:
 def test_a_stage_that_runs_already_is_refused_with_its_process(held, monkeypatch):
     monkeypatch.setattr(stage, "PATIENCE", 0.2)
     with (
-        pytest.raises(PipelineError, match="process 4711 runs this stage in .*project too; wait until it ends, or stop it"),
+        pytest.raises(
+            PipelineError,
+            match="process 4711 runs this stage in .*project too; wait until it ends, or stop it",
+        ),
         stage.only_one("extract"),
     ):
         pytest.fail("two at once")

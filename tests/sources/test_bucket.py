@@ -1,4 +1,5 @@
-"""Sources on object storage, in a store that lives in memory: what is listed, when it is read, what is refused."""
+"""Sources on object storage, in a store that lives in memory: what is listed, when it is read, what
+is refused."""
 
 import pickle
 from collections.abc import Iterator
@@ -35,12 +36,18 @@ def put(bucket, files: dict[str, bytes]) -> None:
 
 
 def test_a_url_gives_the_files_that_a_folder_gives(bucket, tmp_path):
-    files = class_folders(cat=2, dog=3) | {"cat/.DS_Store": b"", "__MACOSX/x": b"", "readme.txt": b"hello"}
+    files = class_folders(cat=2, dog=3) | {
+        "cat/.DS_Store": b"",
+        "__MACOSX/x": b"",
+        "readme.txt": b"hello",
+    }
     put(bucket, files)
     listed = list(read_source(URL))
     assert [entry.content for entry in listed] == [None] * len(listed)
     loaded = {entry.path: entry.load().content for entry in listed}
-    assert loaded == {entry.path: entry.content for entry in read_source(build(tmp_path / "set", files))}
+    assert loaded == {
+        entry.path: entry.content for entry in read_source(build(tmp_path / "set", files))
+    }
     layout = find_layout([entry.path for entry in listed], URL)
     assert layout.place("dog/1.png") == (None, "dog")
 
@@ -74,7 +81,10 @@ def test_what_cannot_be_taken_is_said_unread(bucket, monkeypatch):
     put(bucket, {"cat/1.png": b"four", "cat/new\nline.png": b"x"})
     assert [entry for entry in read_source(URL) if entry.problem] == [
         Entry("cat/1.png", problem="4 bytes, more than the 3 that one image may have"),
-        Entry("cat/new\\x0aline.png", problem="the name holds a control character, such as a line break; rename it"),
+        Entry(
+            "cat/new\\x0aline.png",
+            problem="the name holds a control character, such as a line break; rename it",
+        ),
     ]
 
 
@@ -106,7 +116,9 @@ def test_a_store_that_fails_is_no_bad_image(bucket, monkeypatch):
         raise PermissionError("Access Denied")
 
     monkeypatch.setattr(bucket, "cat_file", refuse)
-    with pytest.raises(PipelineError, match=r"split\.source = 'memory://bucket/pets': refused \(Access Denied\)"):
+    with pytest.raises(
+        PipelineError, match=r"split\.source = 'memory://bucket/pets': refused \(Access Denied\)"
+    ):
         entry.load()
 
 
@@ -128,7 +140,10 @@ def test_split_and_decode_make_of_a_url_what_they_make_of_a_folder(bucket, proje
     ("harm", "words"),
     [
         (lambda bucket, path: bucket.rm_file(path), "gone since it was listed"),
-        (lambda bucket, path: bucket.pipe_file(path, CATS_AND_DOGS["cat/1.png"]), "is not the file that `split` saw"),
+        (
+            lambda bucket, path: bucket.pipe_file(path, CATS_AND_DOGS["cat/1.png"]),
+            "is not the file that `split` saw",
+        ),
     ],
 )
 def test_an_object_that_is_gone_or_another_stops_decode(bucket, project, harm, words):

@@ -32,19 +32,29 @@ def refusal() -> str:
 
 
 @pytest.mark.parametrize("kind", ["folder", "set.zip", "set.tar.gz"])
-@pytest.mark.parametrize(("size", "interpolation"), [(32, "bilinear"), (33, "nearest"), (40, "bicubic"), (32, "lanczos")])
+@pytest.mark.parametrize(
+    ("size", "interpolation"), [(32, "bilinear"), (33, "nearest"), (40, "bicubic"), (32, "lanczos")]
+)
 def test_rows_are_the_manifests_images_resized_by_pillow(project, kind, size, interpolation):
-    run_split(build(project / kind, dict(reversed(FILES.items()))), size=size, interpolation=interpolation)
+    run_split(
+        build(project / kind, dict(reversed(FILES.items()))), size=size, interpolation=interpolation
+    )
     decode.main()
     manifest = read_manifest()
-    assert sorted(path.name for path in Path("data/images").iterdir()) == ["test.npy", "train.npy", "validation.npy"]
+    assert sorted(path.name for path in Path("data/images").iterdir()) == [
+        "test.npy",
+        "train.npy",
+        "validation.npy",
+    ]
     for part in SPLITS:
         paths = rows_of(manifest, part)["path"]
         array = np.load(f"data/images/{part}.npy")
         assert array.shape == (len(paths), size, size, 3)
         assert array.dtype == np.uint8
         for row, path in zip(array, paths, strict=True):
-            image = Image.open(io.BytesIO(FILES[path])).resize((size, size), Image.Resampling[interpolation.upper()])
+            image = Image.open(io.BytesIO(FILES[path])).resize(
+                (size, size), Image.Resampling[interpolation.upper()]
+            )
             assert (row == np.asarray(image)).all()
 
 
@@ -75,7 +85,8 @@ def test_an_image_that_vanished_is_named_and_no_array_is_left(project):
     run_split(source)
     (source / used_path()).unlink()
     assert refusal() == (
-        f"{source}: 1 of the manifest's images are gone or can no longer be read, the first being '{used_path()}'; run `dvc repro` again"
+        f"{source}: 1 of the manifest's images are gone or can no longer be read, the first being "
+        f"'{used_path()}'; run `dvc repro` again"
     )
 
 
@@ -87,12 +98,17 @@ def test_an_image_that_became_a_link_is_not_followed(project):
     assert f"can no longer be read, the first being '{used_path()}'" in refusal()
 
 
-@pytest.mark.parametrize("content", [b"", b"text", encode(picture(99))], ids=["emptied", "no image", "another image"])
+@pytest.mark.parametrize(
+    "content", [b"", b"text", encode(picture(99))], ids=["emptied", "no image", "another image"]
+)
 def test_an_image_that_changed_is_named_and_no_array_is_left(project, content):
     source = build(project / "set", FILES)
     run_split(source)
     (source / used_path()).write_bytes(content)
-    assert refusal() == f"{source}: '{used_path()}' is not the file that `split` saw; run `dvc repro` again"
+    assert (
+        refusal()
+        == f"{source}: '{used_path()}' is not the file that `split` saw; run `dvc repro` again"
+    )
 
 
 def test_a_failure_keeps_the_arrays_there_were(project):
@@ -124,10 +140,17 @@ def test_without_a_manifest_it_says_what_to_run(project):
     [
         (
             {"decode": {"interpolation": "cubic"}},
-            "decode.interpolation = 'cubic': Input should be 'nearest', 'bilinear', 'bicubic' or 'lanczos'",
+            "decode.interpolation = 'cubic': Input should be 'nearest', 'bilinear', 'bicubic' or "
+            "'lanczos'",
         ),
-        ({"backbone": {"image_size": 0}}, "backbone.image_size = 0: Input should be greater than 0"),
-        ({"backbone": {"image_size": "big"}}, "backbone.image_size = 'big': Input should be a valid integer"),
+        (
+            {"backbone": {"image_size": 0}},
+            "backbone.image_size = 0: Input should be greater than 0",
+        ),
+        (
+            {"backbone": {"image_size": "big"}},
+            "backbone.image_size = 'big': Input should be a valid integer",
+        ),
     ],
 )
 def test_a_parameter_that_cannot_work_is_refused_with_its_value(project, sections, words):

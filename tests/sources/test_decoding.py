@@ -35,18 +35,33 @@ def oriented(orientation: int) -> Image.Exif:
 
 
 @pytest.mark.parametrize(
-    ("kind", "options"), [("PNG", {}), ("BMP", {}), ("TIFF", {}), ("WEBP", {"lossless": True}), ("TIFF", {"compression": "tiff_lzw"})]
+    ("kind", "options"),
+    [
+        ("PNG", {}),
+        ("BMP", {}),
+        ("TIFF", {}),
+        ("WEBP", {"lossless": True}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+    ],
 )
 def test_lossless_formats_give_the_very_pixels(kind, options):
     assert (pixels(encode(picture(0), kind, **options)) == np.asarray(picture(0))).all()
 
 
 @pytest.mark.parametrize(
-    ("kind", "options"), [("JPEG", {"quality": 95}), ("JPEG", {"progressive": True}), ("WEBP", {"quality": 95}), ("GIF", {})]
+    ("kind", "options"),
+    [
+        ("JPEG", {"quality": 95}),
+        ("JPEG", {"progressive": True}),
+        ("WEBP", {"quality": 95}),
+        ("GIF", {}),
+    ],
 )
 def test_lossy_formats_come_close(kind, options):
     smooth = picture(0, 3, 3).resize((48, 32), Image.Resampling.BICUBIC)
-    assert np.abs(pixels(encode(smooth, kind, **options)).astype(int) - np.asarray(smooth)).mean() < 12
+    assert (
+        np.abs(pixels(encode(smooth, kind, **options)).astype(int) - np.asarray(smooth)).mean() < 12
+    )
 
 
 def test_the_first_frame_of_an_animation_counts():
@@ -78,7 +93,13 @@ def test_grey_is_three_equal_channels(kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "options"), [("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("TIFF", {"big_endian": True})]
+    ("kind", "options"),
+    [
+        ("PNG", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("TIFF", {"big_endian": True}),
+    ],
 )
 def test_sixteen_bit_grey_keeps_its_range(kind, options):
     image = Image.fromarray(RAMP)
@@ -101,14 +122,22 @@ def test_sixteen_bit_grey_with_a_transparent_value_has_white_there():
 
 
 def test_thirty_two_bit_grey_within_sixteen_bits_is_read_and_beyond_refused():
-    assert (pixels(encode(Image.fromarray(RAMP.astype(np.int32)), "TIFF")) == np.round(RAMP / 257)[..., None]).all()
+    assert (
+        pixels(encode(Image.fromarray(RAMP.astype(np.int32)), "TIFF"))
+        == np.round(RAMP / 257)[..., None]
+    ).all()
     for value in (-1, 65536):
-        assert "32-bit grey pixels beyond 16 bits" in refusal(encode(Image.fromarray(np.full((2, 2), value, dtype=np.int32)), "TIFF"))
+        assert "32-bit grey pixels beyond 16 bits" in refusal(
+            encode(Image.fromarray(np.full((2, 2), value, dtype=np.int32)), "TIFF")
+        )
 
 
 def test_floating_point_pixels_are_refused_with_a_remedy():
     content = encode(Image.fromarray(np.ones((2, 2), dtype=np.float32)), "TIFF")
-    assert refusal(content) == "floating-point pixels, whose range is unknown; save it with 8 or 16 bits"
+    assert (
+        refusal(content)
+        == "floating-point pixels, whose range is unknown; save it with 8 or 16 bits"
+    )
 
 
 def flag() -> Image.Image:
@@ -121,13 +150,21 @@ def flag() -> Image.Image:
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "TIFF"])
 def test_a_palette_gives_its_colors(kind):
-    assert pixels(encode(flag(), kind)).tolist() == [[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [0, 255, 0]]]
+    assert pixels(encode(flag(), kind)).tolist() == [
+        [[255, 0, 0], [0, 255, 0]],
+        [[0, 0, 255], [0, 255, 0]],
+    ]
 
 
-@pytest.mark.parametrize(("kind", "transparency"), [("PNG", 1), ("PNG", b"\xff\x00\xff"), ("GIF", 1)])
+@pytest.mark.parametrize(
+    ("kind", "transparency"), [("PNG", 1), ("PNG", b"\xff\x00\xff"), ("GIF", 1)]
+)
 def test_a_transparent_palette_color_is_white(kind, transparency):
     content = encode(flag(), kind, transparency=transparency)
-    assert pixels(content).tolist() == [[[255, 0, 0], [255, 255, 255]], [[0, 0, 255], [255, 255, 255]]]
+    assert pixels(content).tolist() == [
+        [[255, 0, 0], [255, 255, 255]],
+        [[0, 0, 255], [255, 255, 255]],
+    ]
 
 
 @pytest.mark.parametrize(("mode", "color"), [("RGB", (0, 128, 0)), ("L", 40)])
@@ -139,17 +176,29 @@ def test_a_transparent_color_of_a_png_is_white(mode, color):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True, "exact": True})])
+@pytest.mark.parametrize(
+    ("kind", "options"), [("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True, "exact": True})]
+)
 def test_alpha_is_laid_over_white(mode, kind, options):
-    color = np.array([[0, 200, 100], [0, 200, 100], [0, 200, 100]]) if mode == "RGBA" else np.full((3, 3), 100)
+    color = (
+        np.array([[0, 200, 100], [0, 200, 100], [0, 200, 100]])
+        if mode == "RGBA"
+        else np.full((3, 3), 100)
+    )
     alpha = np.array([0, 128, 255])
-    channels = np.concatenate([color, alpha[:, None]], axis=1) if mode == "RGBA" else np.stack([color[:, 0], alpha], axis=1)
+    channels = (
+        np.concatenate([color, alpha[:, None]], axis=1)
+        if mode == "RGBA"
+        else np.stack([color[:, 0], alpha], axis=1)
+    )
     image = Image.frombytes(mode, (3, 1), channels.astype(np.uint8).tobytes())
     expected = color * (alpha[:, None] / 255) + 255 * (1 - alpha[:, None] / 255)
     assert np.abs(pixels(encode(image, kind, **options))[0] - expected).max() <= 1
 
 
-@pytest.mark.parametrize(("ink", "color"), [((0, 0, 0, 0), 255), ((255, 255, 255, 255), 0), ((0, 0, 0, 255), 0)])
+@pytest.mark.parametrize(
+    ("ink", "color"), [((0, 0, 0, 0), 255), ((255, 255, 255, 255), 0), ((0, 0, 0, 255), 0)]
+)
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_cmyk_is_ink_on_white(kind, ink, color):
     content = encode(Image.new("CMYK", (8, 8), ink), kind)
@@ -158,7 +207,9 @@ def test_cmyk_is_ink_on_white(kind, ink, color):
 
 
 def test_the_format_is_judged_by_content():
-    assert refusal(encode(picture(0), "PPM")).startswith("not a JPEG, PNG, GIF, BMP, WebP or TIFF image")
+    assert refusal(encode(picture(0), "PPM")).startswith(
+        "not a JPEG, PNG, GIF, BMP, WebP or TIFF image"
+    )
 
 
 # Orientation
@@ -176,7 +227,9 @@ UPRIGHT = {
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
-@pytest.mark.parametrize(("kind", "options"), [("JPEG", {}), ("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {})])
+@pytest.mark.parametrize(
+    ("kind", "options"), [("JPEG", {}), ("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {})]
+)
 def test_exif_orientation_is_applied(kind, options, orientation):
     stored = pixels(encode(picture(0), kind, **options))
     content = encode(picture(0), kind, exif=oriented(orientation), **options)
@@ -192,7 +245,13 @@ def test_exif_orientation_is_applied_to_sixteen_bits(kind):
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize(
     "exif",
-    [b"Exif\0\0garbage", b"Exif\0\0II*\0\x08\0\0\0\x05\0", b"Exif\0\0II*\0\xff\xff\xff\xff", oriented(0).tobytes(), oriented(9).tobytes()],
+    [
+        b"Exif\0\0garbage",
+        b"Exif\0\0II*\0\x08\0\0\0\x05\0",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        oriented(0).tobytes(),
+        oriented(9).tobytes(),
+    ],
 )
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_damaged_exif_does_not_lose_the_image(kind, exif):
@@ -206,7 +265,17 @@ def test_an_empty_file_is_called_empty():
     assert refusal(b"") == "the file is empty"
 
 
-@pytest.mark.parametrize("content", [b"just text", b"<html>" * 100, b"\0" * 1000, b"PK\x03\x04" + bytes(100), b"%PDF-1.7\n" * 20, b"\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"just text",
+        b"<html>" * 100,
+        b"\0" * 1000,
+        b"PK\x03\x04" + bytes(100),
+        b"%PDF-1.7\n" * 20,
+        b"\n",
+    ],
+)
 def test_what_is_no_image_is_called_so(content):
     assert refusal(content).startswith("not a JPEG, PNG, GIF, BMP, WebP or TIFF image")
 
@@ -217,7 +286,9 @@ def test_what_is_no_image_is_called_so(content):
 def test_a_truncated_file_is_called_so(kind, keep):
     whole = encode(picture(0, 64, 64), kind)
     words = refusal(whole[: int(len(whole) * keep)])
-    assert words.startswith("damaged or truncated: ") or words.endswith("or cut off at its very start")
+    assert words.startswith("damaged or truncated: ") or words.endswith(
+        "or cut off at its very start"
+    )
     assert len(words) > len("damaged or truncated: ")
 
 
@@ -284,11 +355,24 @@ def test_resizing_is_pillows_own(interpolation, shape):
     result = resize(image, 16, interpolation)
     assert result.shape == (16, 16, 3)
     assert result.dtype == np.uint8
-    assert (result == np.asarray(image.resize((16, 16), Image.Resampling[interpolation.upper()]))).all()
+    assert (
+        result == np.asarray(image.resize((16, 16), Image.Resampling[interpolation.upper()]))
+    ).all()
 
 
 def test_a_tile_of_too_many_pixels_is_refused_however_small_the_image():
-    tags = {256: 10, 257: 10, 258: 8, 259: 8, 262: 1, 277: 1, 322: 40_000, 323: 40_000, 324: 134, 325: 10}
+    tags = {
+        256: 10,
+        257: 10,
+        258: 8,
+        259: 8,
+        262: 1,
+        277: 1,
+        322: 40_000,
+        323: 40_000,
+        324: 134,
+        325: 10,
+    }
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     content = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(50)
     assert refusal(content) == "40000 x 40000 pixels, more than the 100,000,000 that are allowed"

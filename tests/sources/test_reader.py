@@ -1,4 +1,5 @@
-"""Reading a folder or an archive: every kind alike, and each file that cannot be taken with its reason."""
+"""Reading a folder or an archive: every kind alike, and each file that cannot be taken with its
+reason."""
 
 import os
 import struct
@@ -42,7 +43,15 @@ def test_every_kind_of_source_gives_the_same_files(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_hidden_files_and_clutter_are_passed_over(tmp_path, kind):
-    clutter = [".DS_Store", "cat/.DS_Store", "cat/._1.png", "__MACOSX/cat/1.png", "cat/Thumbs.db", "desktop.ini", ".git/config"]
+    clutter = [
+        ".DS_Store",
+        "cat/.DS_Store",
+        "cat/._1.png",
+        "__MACOSX/cat/1.png",
+        "cat/Thumbs.db",
+        "desktop.ini",
+        ".git/config",
+    ]
     source = build(tmp_path / kind, FILES | dict.fromkeys(clutter, b"clutter"))
     assert contents(source) == FILES
     assert problems(source) == {}
@@ -51,7 +60,9 @@ def test_hidden_files_and_clutter_are_passed_over(tmp_path, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_the_wanted_files_are_read(tmp_path, kind):
     source = build(tmp_path / kind, FILES)
-    assert [entry for entry in read_source(source, {"cat/2.png"}) if not entry.path.endswith("/")] == [Entry("cat/2.png", b"two")]
+    assert [
+        entry for entry in read_source(source, {"cat/2.png"}) if not entry.path.endswith("/")
+    ] == [Entry("cat/2.png", b"two")]
 
 
 def test_an_entry_is_read_only_when_it_is_asked_for(tmp_path):
@@ -97,7 +108,17 @@ def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path):
 @pytest.mark.parametrize("kind", ARCHIVES)
 @pytest.mark.parametrize(
     "name",
-    ["../x.png", "cat/../../x.png", "/etc/x.png", "//host/x.png", "..\\x.png", "cat\\..\\..\\x.png", "\\x.png", "C:\\x.png", "C:/x.png"],
+    [
+        "../x.png",
+        "cat/../../x.png",
+        "/etc/x.png",
+        "//host/x.png",
+        "..\\x.png",
+        "cat\\..\\..\\x.png",
+        "\\x.png",
+        "C:\\x.png",
+        "C:/x.png",
+    ],
 )
 def test_a_path_that_climbs_out_is_refused_and_nothing_is_written(tmp_path, kind, name):
     folder = tmp_path / "a" / "b"
@@ -192,7 +213,9 @@ def test_names_that_are_not_utf8_are_refused_and_printable(tmp_path):
 def test_control_characters_in_a_name_are_refused_and_printable(tmp_path, kind, character):
     source = build(tmp_path / kind, {f"cat/a{character}b.png": b"one"})
     expected = f"cat/a\\x{ord(character):02x}b.png"
-    assert problems(source) == {expected: "the name holds a control character, such as a line break; rename it"}
+    assert problems(source) == {
+        expected: "the name holds a control character, such as a line break; rename it"
+    }
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -217,14 +240,20 @@ def test_the_second_file_of_a_name_is_refused(tmp_path, kind):
 def test_a_file_too_large_for_an_image_is_refused_unread(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(entry, "MAX_FILE_BYTES", 1000)
     source = build(tmp_path / kind, {"cat/1.png": b"one", "cat/film.png": bytes(1001)})
-    assert problems(source) == {"cat/film.png": "1,001 bytes, more than the 1,000 that one image may have"}
+    assert problems(source) == {
+        "cat/film.png": "1,001 bytes, more than the 1,000 that one image may have"
+    }
     assert contents(source) == {"cat/1.png": b"one"}
 
 
 def change_first_member(path: Path, *, local: dict[int, bytes], central: dict[int, bytes]) -> None:
-    """Overwrite bytes of a zip's first headers, at offsets inside the local header and its entry in the directory."""
+    """Overwrite bytes of a zip's first headers, at offsets inside the local header and its entry in
+    the directory."""
     content = bytearray(path.read_bytes())
-    for start, changes in ((content.index(b"PK\x03\x04"), local), (content.index(b"PK\x01\x02"), central)):
+    for start, changes in (
+        (content.index(b"PK\x03\x04"), local),
+        (content.index(b"PK\x01\x02"), central),
+    ):
         for offset, value in changes.items():
             content[start + offset : start + offset + len(value)] = value
     path.write_bytes(content)
@@ -235,16 +264,31 @@ def change_first_member(path: Path, *, local: dict[int, bytes], central: dict[in
     [
         ({6: b"\x01\x00"}, {8: b"\x01\x00"}, "encrypted; archive it again without a password"),
         ({}, {16: b"\x00\x00\x00\x00"}, "damaged member of the archive: Bad CRC-32"),
-        ({8: b"\x09\x00"}, {10: b"\x09\x00"}, "damaged member of the archive: That compression method is not supported"),
+        (
+            {8: b"\x09\x00"},
+            {10: b"\x09\x00"},
+            "damaged member of the archive: That compression method is not supported",
+        ),
         ({8: b"\x0e\x00"}, {10: b"\x0e\x00"}, "damaged member of the archive: "),
         ({}, {42: b"\xff\xff\xff\x00"}, "damaged member of the archive: Truncated file header"),
         ({0: b"XXXX"}, {}, "damaged member of the archive: Bad magic number"),
         ({26: b"\xff\xff"}, {}, "damaged member of the archive: "),
         ({35: b"\xff\xff\xff"}, {}, "damaged member of the archive: "),
     ],
-    ids=["encrypted", "checksum", "deflate64", "no lzma", "beyond the end", "no header", "name length", "no deflate"],
+    ids=[
+        "encrypted",
+        "checksum",
+        "deflate64",
+        "no lzma",
+        "beyond the end",
+        "no header",
+        "name length",
+        "no deflate",
+    ],
 )
-def test_a_damaged_member_of_a_zip_is_refused_and_the_others_are_read(tmp_path, local, central, words):
+def test_a_damaged_member_of_a_zip_is_refused_and_the_others_are_read(
+    tmp_path, local, central, words
+):
     source = build(tmp_path / "set.zip", {"a.png": b"first " * 9, "cat/2.png": b"two"})
     change_first_member(source, local=local, central=central)
     assert words in problems(source)["a.png"]
@@ -267,12 +311,17 @@ def test_a_zip_name_in_an_extra_field_is_taken_or_left(tmp_path):
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
         archive.writestr(member, b"one")
     (entry,) = read_source(tmp_path / "set.zip")
-    assert (entry.path in ("cat/x.png", "cat/日.png"), entry.content, entry.problem) == (True, b"one", None)
+    assert (entry.path in ("cat/x.png", "cat/日.png"), entry.content, entry.problem) == (
+        True,
+        b"one",
+        None,
+    )
 
 
 @pytest.fixture
 def deep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of 1,100 folders, one in the other; removed by `rm`, since the cleaning of tmp_path by Python would recurse."""
+    """A folder of 1,100 folders, one in the other; removed by `rm`, since the cleaning of tmp_path
+    by Python would recurse."""
     monkeypatch.chdir(tmp_path)
     for _ in range(1100):
         Path("a").mkdir()

@@ -1,4 +1,5 @@
-"""Sources that are refused whole: missing, of another kind, cut off, damaged; and finding the class folders."""
+"""Sources that are refused whole: missing, of another kind, cut off, damaged; and finding the class
+folders."""
 
 import gzip
 import io
@@ -64,7 +65,8 @@ def test_a_truncated_archive_is_refused(tmp_path, kind, keep):
 
 
 def tar_of(count: int) -> bytearray:
-    """A tar of `count` members, each of a block of header and one of data; then the two blocks that end it."""
+    """A tar of `count` members, each of a block of header and one of data; then the two blocks that
+    end it."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for i in range(count):
@@ -72,7 +74,9 @@ def tar_of(count: int) -> bytearray:
     return bytearray(buffer.getvalue())
 
 
-@pytest.mark.parametrize("end", [2 * 1024, 2 * 1024 + 100, 2 * 1024 + 512, 2 * 1024 + 700, 5 * 1024])
+@pytest.mark.parametrize(
+    "end", [2 * 1024, 2 * 1024 + 100, 2 * 1024 + 512, 2 * 1024 + 700, 5 * 1024]
+)
 def test_a_tar_that_breaks_off_anywhere_is_refused(tmp_path, end):
     (tmp_path / "set.tar").write_bytes(tar_of(5)[:end])
     assert "damaged tar archive" in refusal(tmp_path / "set.tar")
@@ -96,23 +100,39 @@ def test_a_damaged_zip_directory_is_refused(tmp_path):
     source = build(tmp_path / "set.zip", FILES)
     content = source.read_bytes()
     source.write_bytes(content.replace(b"PK\x01\x02", b"XXXX", 1))
-    assert "damaged zip archive (Bad magic number for central directory); is the download complete?" in refusal(source)
+    assert (
+        "damaged zip archive (Bad magic number for central directory); is the download complete?"
+        in refusal(source)
+    )
 
 
 # Archives made to do harm
 
 
-def header(kind: bytes = tarfile.REGTYPE, length: int = 0, content: bytes = b"", **records: str) -> bytes:
+def header(
+    kind: bytes = tarfile.REGTYPE, length: int = 0, content: bytes = b"", **records: str
+) -> bytes:
     """A member whose header says what it likes, then `content` in whole blocks."""
     member = tarfile.TarInfo("cat/1.png")
     member.type, member.size, member.pax_headers = kind, length, records
-    return member.tobuf(tarfile.PAX_FORMAT if records else tarfile.GNU_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+    return (
+        member.tobuf(tarfile.PAX_FORMAT if records else tarfile.GNU_FORMAT)
+        + content
+        + bytes(-len(content) % tarfile.BLOCKSIZE)
+    )
 
 
 END = bytes(2 * tarfile.BLOCKSIZE)
 
 
-@pytest.mark.parametrize("content", [header() + header(length=-512), header() + header(length=-1024), header() + header(size="-1536")])
+@pytest.mark.parametrize(
+    "content",
+    [
+        header() + header(length=-512),
+        header() + header(length=-1024),
+        header() + header(size="-1536"),
+    ],
+)
 def test_a_tar_that_leads_back_into_itself_ends(tmp_path, content):
     (tmp_path / "set.tar").write_bytes(content + END)
     assert "damaged tar archive" in refusal(tmp_path / "set.tar")
@@ -122,7 +142,10 @@ def test_a_tar_that_leads_back_into_itself_ends(tmp_path, content):
 @pytest.mark.parametrize("before", [b"", header()], ids=["first", "later"])
 def test_a_tar_header_that_would_fill_the_memory_is_refused(tmp_path, kind, before):
     (tmp_path / "set.tar").write_bytes(before + header(kind, 2**40) + END)
-    assert "a header of 1,099,511,627,776 bytes, more than the 1,048,576 that are allowed" in refusal(tmp_path / "set.tar")
+    assert (
+        "a header of 1,099,511,627,776 bytes, more than the 1,048,576 that are allowed"
+        in refusal(tmp_path / "set.tar")
+    )
 
 
 def test_many_global_headers_do_not_add_up(tmp_path):
@@ -138,10 +161,14 @@ def test_a_chain_of_tar_headers_is_refused(tmp_path, link):
     assert "set.tar" in refusal(tmp_path / "set.tar")
 
 
-@pytest.mark.parametrize("content", [header(b"S"), header(**{"GNU.sparse.major": "1", "GNU.sparse.minor": "0"})])
+@pytest.mark.parametrize(
+    "content", [header(b"S"), header(**{"GNU.sparse.major": "1", "GNU.sparse.minor": "0"})]
+)
 def test_a_tar_of_sparse_files_is_refused_since_their_maps_have_no_bound(tmp_path, content):
     (tmp_path / "set.tar").write_bytes(content + END)
-    assert refusal(tmp_path / "set.tar").endswith("a tar archive with sparse files; make it again without --sparse")
+    assert refusal(tmp_path / "set.tar").endswith(
+        "a tar archive with sparse files; make it again without --sparse"
+    )
 
 
 def test_an_archive_of_too_many_members_is_refused(tmp_path, monkeypatch):
@@ -151,10 +178,17 @@ def test_an_archive_of_too_many_members_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("method", "reason"), [(zipfile.ZIP_LZMA, "a damaged member"), (zipfile.ZIP_BZIP2, "packed with bzip2; archive it again")]
+    ("method", "reason"),
+    [
+        (zipfile.ZIP_LZMA, "a damaged member"),
+        (zipfile.ZIP_BZIP2, "packed with bzip2; archive it again"),
+    ],
 )
 def test_a_zip_member_that_lies_about_its_size_stays_small(tmp_path, method, reason):
-    with zipfile.ZipFile(tmp_path / "set.zip", "w", method) as archive, archive.open("cat/1.png", "w") as member:
+    with (
+        zipfile.ZipFile(tmp_path / "set.zip", "w", method) as archive,
+        archive.open("cat/1.png", "w") as member,
+    ):
         for _ in range(256):
             member.write(bytes(2**20))
     content = bytearray((tmp_path / "set.zip").read_bytes())
@@ -172,8 +206,12 @@ def test_a_zip_member_that_lies_about_its_size_stays_small(tmp_path, method, rea
 def test_a_zip_said_to_span_disks_is_refused(tmp_path):
     content = build(tmp_path / "set.zip", FILES).read_bytes()
     end = content.rindex(b"PK\x05\x06")
-    (tmp_path / "set.zip").write_bytes(content[:end] + struct.pack("<4sLQL", b"PK\x06\x07", 1, 0, 3) + content[end:])
-    assert "damaged zip archive (zipfiles that span multiple disks are not supported)" in refusal(tmp_path / "set.zip")
+    (tmp_path / "set.zip").write_bytes(
+        content[:end] + struct.pack("<4sLQL", b"PK\x06\x07", 1, 0, 3) + content[end:]
+    )
+    assert "damaged zip archive (zipfiles that span multiple disks are not supported)" in refusal(
+        tmp_path / "set.zip"
+    )
 
 
 # Where the classes are
@@ -190,11 +228,19 @@ def test_a_zip_said_to_span_disks_is_refused(tmp_path):
         (["a/b/c/cat/1", "a/b/c/dog/1"], "a/b/c/dog/1", (None, "dog")),
         (["set/", "set/cat/", "set/cat/1", "set/dog/"], "set/cat/1", (None, "cat")),
         (["cat/1"], "cat/1", (None, "cat")),
-        (["train/cat/1", "validation/cat/1", "test/cat/1"], "validation/cat/1", ("validation", "cat")),
+        (
+            ["train/cat/1", "validation/cat/1", "test/cat/1"],
+            "validation/cat/1",
+            ("validation", "cat"),
+        ),
         (["train/cat/1", "val/cat/1", "test/cat/1"], "val/cat/1", ("validation", "cat")),
         (["train/cat/1", "valid/cat/1", "test/cat/1"], "valid/cat/1", ("validation", "cat")),
         (["Train/cat/1", "Val/cat/1", "TEST/cat/1"], "TEST/cat/1", ("test", "cat")),
-        (["set/train/cat/1", "set/val/cat/1", "set/test/cat/1"], "set/train/cat/1", ("train", "cat")),
+        (
+            ["set/train/cat/1", "set/val/cat/1", "set/test/cat/1"],
+            "set/train/cat/1",
+            ("train", "cat"),
+        ),
         (["train/cat/1", "val/cat/1", "test/cat/1"], "train/1", None),
         (["train/cat/1", "val/cat/1", "test/cat/1", "readme.txt"], "readme.txt", None),
         (["train/cat/1", "train/dog/1"], "train/dog/1", (None, "dog")),
@@ -210,7 +256,10 @@ def test_the_class_and_the_split_of_a_path(paths, path, expected):
 
 @pytest.mark.parametrize("paths", [[], ["1.png", "2.png"], ["readme.txt"]])
 def test_a_source_without_folders_is_refused(paths):
-    with pytest.raises(PipelineError, match=r"split.source = 'set' holds no class folders; put each class's images in a folder"):
+    with pytest.raises(
+        PipelineError,
+        match=r"split.source = 'set' holds no class folders; put each class's images in a folder",
+    ):
         find_layout(paths, Path("set"))
 
 
@@ -226,4 +275,7 @@ def test_a_source_without_folders_is_refused(paths):
 def test_a_split_that_is_not_in_three_is_refused(folders, listed):
     with pytest.raises(PipelineError) as error:
         find_layout([f"{folder}/cat/1" for folder in folders], Path("set"))
-    assert f"split.source = 'set' looks already split, but into the folders {listed}; it needs train, validation" in str(error.value)
+    assert (
+        f"split.source = 'set' looks already split, but into the folders {listed}; it needs train, "
+        "validation" in str(error.value)
+    )

@@ -18,7 +18,21 @@ from transfer.sources.decoding import resize
 
 FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
 SIDE = 24  # three eighths of a power of two: the scale is not exact in float64, as with 96 and 224
-SHAPES = [(24, 24), (1, 1), (1, 90), (90, 1), (12, 48), (48, 12), (38, 70), (70, 38), (33, 31), (16, 64), (121, 230), (300, 77), (90, 700)]
+SHAPES = [
+    (24, 24),
+    (1, 1),
+    (1, 90),
+    (90, 1),
+    (12, 48),
+    (48, 12),
+    (38, 70),
+    (70, 38),
+    (33, 31),
+    (16, 64),
+    (121, 230),
+    (300, 77),
+    (90, 700),
+]
 SEEN = ["two levels", "checkerboard", "noise", "ramp", "white"]
 Resized = dict[str, np.ndarray]
 
@@ -48,7 +62,8 @@ def assert_same(ours: Resized, pixels: np.ndarray, side: int) -> None:
 
 @pytest.fixture(scope="module")
 def runtimes(tmp_path_factory):
-    """Of each format, a function from an image to what each filter makes of it; all filters are in one file."""
+    """Of each format, a function from an image to what each filter makes of it; all filters are in
+    one file."""
     folder = tmp_path_factory.mktemp("resizing")
     images = keras.Input((None, None, 3), dtype="uint8", name="images")
     resized = keras.layers.Concatenate()([ResizeAsPillow(SIDE, name)(images) for name in FILTERS])
@@ -58,7 +73,9 @@ def runtimes(tmp_path_factory):
         path = folder / FORMATS[kind].file
         write(kind, path, model, About(["a", "b"], "0", SIDE))
         run = open_runtime(path)
-        return lambda pixels: dict(zip(FILTERS, np.split(run(pixels), len(FILTERS), axis=-1), strict=True))
+        return lambda pixels: dict(
+            zip(FILTERS, np.split(run(pixels), len(FILTERS), axis=-1), strict=True)
+        )
 
     return {kind: opened(kind) for kind in FORMATS}
 
@@ -71,7 +88,10 @@ def test_each_runtime_sees_pillows_pixels(kind, runtimes):
             assert_same(runtimes[kind](pixels), pixels, SIDE)
 
 
-SIDES = st.one_of(st.integers(1, 130), st.sampled_from([1, 2, SIDE // 2, 2 * SIDE, 3 * SIDE, 8 * SIDE, 16, 32, 64, 256, 400]))
+SIDES = st.one_of(
+    st.integers(1, 130),
+    st.sampled_from([1, 2, SIDE // 2, 2 * SIDE, 3 * SIDE, 8 * SIDE, 16, 32, 64, 256, 400]),
+)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -87,7 +107,11 @@ def test_the_layer_does_for_other_sizes(side):
     layers = {name: ResizeAsPillow(side, name) for name in FILTERS}
     for height, width in ((38, 70), (side // 2, 2 * side), (4 * side, side), (2048, 3), (7, 1001)):
         pixels = picture("two levels", height, width)
-        assert_same({name: np.asarray(layer(pixels[None]))[0] for name, layer in layers.items()}, pixels, side)
+        assert_same(
+            {name: np.asarray(layer(pixels[None]))[0] for name, layer in layers.items()},
+            pixels,
+            side,
+        )
 
 
 def test_a_batch_is_its_images():
@@ -114,38 +138,69 @@ def pillows_sinc(x: float) -> float:
 
 
 def pillows_weights(name: str, length: int, side: int) -> list[dict[int, int]]:
-    """What counts for each of `side` pixels: those of the `length` that do, and how much, in the whole numbers of its Resample.c."""
+    """What counts for each of `side` pixels: those of the `length` that do, and how much, in the
+    whole numbers of its Resample.c."""
     scale = length / side
     widened = max(scale, 1.0)
     inverse, support, weights = 1 / widened, KERNELS[name][1] * widened, []
     for place in range(side):
         centre = (place + 0.5) * scale
-        pixels = range(max(int(centre - support + 0.5), 0), min(int(centre + support + 0.5), length))
-        values, total = [pillows_filter(name, (pixel - centre + 0.5) * inverse) for pixel in pixels], 0.0
+        pixels = range(
+            max(int(centre - support + 0.5), 0), min(int(centre + support + 0.5), length)
+        )
+        values, total = (
+            [pillows_filter(name, (pixel - centre + 0.5) * inverse) for pixel in pixels],
+            0.0,
+        )
         for value in values:  # `sum` would add more exactly in later versions of Python
             total += value
         whole = [int(value / total * PRECISION + math.copysign(0.5, value)) for value in values]
-        weights.append({pixel: weight for pixel, weight in zip(pixels, whole, strict=True) if weight})
+        weights.append(
+            {pixel: weight for pixel, weight in zip(pixels, whole, strict=True) if weight}
+        )
     return weights
 
 
 def our_weights(name: str, length: int, side: int) -> list[dict[int, int]]:
     first, weights = (found.numpy() for found in taps(tf.constant(length), side, name))
-    return [{int(start + at): int(weight) for at, weight in enumerate(row) if weight} for start, row in zip(first, weights, strict=True)]
+    return [
+        {int(start + at): int(weight) for at, weight in enumerate(row) if weight}
+        for start, row in zip(first, weights, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_weights_are_pillows(name):
-    for side, lengths in ((64, (*range(1, 140, 13), 64, 128, 2048)), (128, (3, 32, 96, 4096)), (224, (7, 64, 500)), (299, (23, 601))):
+    for side, lengths in (
+        (64, (*range(1, 140, 13), 64, 128, 2048)),
+        (128, (3, 32, 96, 4096)),
+        (224, (7, 64, 500)),
+        (299, (23, 601)),
+    ):
         for length in lengths:
-            assert our_weights(name, length, side) == pillows_weights(name, length, side), (side, length)
+            assert our_weights(name, length, side) == pillows_weights(name, length, side), (
+                side,
+                length,
+            )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("side", [32, 64, 96, 128, 224, 299])
 @pytest.mark.parametrize("name", KERNELS)
 def test_weights_are_pillows_for_all_lengths(name, side):
-    for length in (*range(1, 601), *range(601, 4096, 97), 1024, 1280, 1920, 2048, 3000, 4000, 4096, 6000, 8192):
+    for length in (
+        *range(1, 601),
+        *range(601, 4096, 97),
+        1024,
+        1280,
+        1920,
+        2048,
+        3000,
+        4000,
+        4096,
+        6000,
+        8192,
+    ):
         assert our_weights(name, length, side) == pillows_weights(name, length, side), length
 
 
@@ -154,4 +209,6 @@ def test_the_nearest_pixel_is_pillows_for_all_lengths(side):
     for length in (*range(1, 1200), 20_000, 32_766, 32_767):
         line = Image.fromarray(np.arange(length, dtype=np.int32)[None])
         theirs = np.asarray(line.resize((side, 1), Image.Resampling.NEAREST))[0]
-        np.testing.assert_array_equal(nearest(tf.constant(length), side), theirs, err_msg=str(length))
+        np.testing.assert_array_equal(
+            nearest(tf.constant(length), side), theirs, err_msg=str(length)
+        )

@@ -17,7 +17,9 @@ from transfer.storage.arrays import let_go, read_array, take
 
 
 def write(path, array):
-    with new_rows(path, array.shape[:1], array.shape[1:], str(array.dtype), "some.parameter") as rows:
+    with new_rows(
+        path, array.shape[:1], array.shape[1:], str(array.dtype), "some.parameter"
+    ) as rows:
         for i, row in enumerate(array):
             rows[i] = row
 
@@ -42,7 +44,10 @@ def test_rows_are_counted_over_all_leading_axes_and_come_in_any_order(tmp_path):
 def test_an_interrupted_write_leaves_the_old_array_and_no_trace(tmp_path):
     path = tmp_path / "a.npy"
     write(path, np.ones(3))
-    with pytest.raises(RuntimeError, match="interrupted"), new_rows(path, (5,), (), "float32", "x") as rows:
+    with (
+        pytest.raises(RuntimeError, match="interrupted"),
+        new_rows(path, (5,), (), "float32", "x") as rows,
+    ):
         rows[0] = 7
         raise RuntimeError("interrupted")
     assert np.array_equal(read_array(path), np.ones(3))
@@ -50,7 +55,10 @@ def test_an_interrupted_write_leaves_the_old_array_and_no_trace(tmp_path):
 
 
 def test_an_array_that_the_disk_cannot_hold_is_refused_with_bytes_and_remedy(tmp_path):
-    with pytest.raises(PipelineError) as error, new_rows(tmp_path / "a.npy", (10**9,), (10**9,), "float32", "augment.views"):
+    with (
+        pytest.raises(PipelineError) as error,
+        new_rows(tmp_path / "a.npy", (10**9,), (10**9,), "float32", "augment.views"),
+    ):
         pass
     assert "needs 4,000,000,000,000,000,000 bytes" in str(error.value)
     assert "lower augment.views" in str(error.value)
@@ -174,7 +182,9 @@ print((peak() - before) // 1000)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems may keep the pages, or count them otherwise")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="other systems may keep the pages, or count them otherwise"
+)
 def test_taking_slices_of_a_large_array_keeps_memory_flat(tmp_path):
     with new_rows(tmp_path / "large.npy", (1000,), (200_192,), "uint8", "x") as rows:
         for row in range(1000):
@@ -182,7 +192,9 @@ def test_taking_slices_of_a_large_array_keeps_memory_flat(tmp_path):
 
     def megabytes(how: str) -> int:
         words = [sys.executable, "-c", READ_IN_SLICES, str(tmp_path / "large.npy"), how]
-        return int(subprocess.run(words, capture_output=True, text=True, check=True, cwd=REPOSITORY).stdout)
+        return int(
+            subprocess.run(words, capture_output=True, text=True, check=True, cwd=REPOSITORY).stdout
+        )
 
     assert megabytes("take") < 60
     assert megabytes("index") > 150, "the measure must see what is kept otherwise"
@@ -196,18 +208,24 @@ def manifest(project) -> pd.DataFrame:
 
 def test_features_that_disagree_with_the_manifest_are_refused(project, manifest):
     write(project / "data/features/train.npy", np.ones((3, 1, 1, 4), dtype=np.float32))
-    with pytest.raises(PipelineError, match=r"data/features/train\.npy has 3 rows, the manifest has 2"):
+    with pytest.raises(
+        PipelineError, match=r"data/features/train\.npy has 3 rows, the manifest has 2"
+    ):
         read_examples(manifest, "train", "features")
 
 
 def test_views_that_disagree_with_the_manifest_are_refused(project, manifest):
     write(project / "data/views/train_cut.npy", np.ones((2, 3, 1, 1, 4), dtype=np.float32))
-    with pytest.raises(PipelineError, match=r"data/views/train_cut\.npy has 3 rows, the manifest has 2"):
+    with pytest.raises(
+        PipelineError, match=r"data/views/train_cut\.npy has 3 rows, the manifest has 2"
+    ):
         read_views(manifest, "cut")
 
 
 def test_examples_come_with_the_manifests_labels(project, manifest):
-    write(project / "data/features/train_cut.npy", np.arange(8, dtype=np.float32).reshape(2, 1, 1, 4))
+    write(
+        project / "data/features/train_cut.npy", np.arange(8, dtype=np.float32).reshape(2, 1, 1, 4)
+    )
     examples = read_examples(manifest, "train", "cut")
     assert examples.labels.tolist() == [0, 1]
     assert examples.inputs[1, 0, 0].tolist() == [4, 5, 6, 7]

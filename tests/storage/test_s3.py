@@ -1,4 +1,5 @@
-"""Sources and shards on a real S3 server: what is stored and read there, what is refused, and the pipeline from end to end."""
+"""Sources and shards on a real S3 server: what is stored and read there, what is refused, and the
+pipeline from end to end."""
 
 import json
 import os
@@ -28,7 +29,11 @@ from transfer.storage.sharded_array import read_index
 
 INDEXES = [
     *(f"data/images/{split}" for split in ("train", "validation", "test")),
-    *(f"data/features/{split}{takes}" for split in ("train", "validation", "test") for takes in ("", "_cut")),
+    *(
+        f"data/features/{split}{takes}"
+        for split in ("train", "validation", "test")
+        for takes in ("", "_cut")
+    ),
     *("data/views/train", "data/views/train_cut"),
 ]
 
@@ -50,15 +55,27 @@ def s3(server, monkeypatch) -> S3:
 def test_an_array_goes_to_s3_and_comes_back_with_each_shard_stored_once(s3, tmp_path):
     array = random(2, 11, 3)
     store = Store(f"s3://{BUCKET}/arrays", "resources.shards_url")
-    found = write(tmp_path / "a.shards", array, store, leading=2, order=np.random.default_rng(0).permutation(22))
+    found = write(
+        tmp_path / "a.shards",
+        array,
+        store,
+        leading=2,
+        order=np.random.default_rng(0).permutation(22),
+    )
     assert np.array_equal(np.array(found), array)
     assert np.array_equal(found[1][np.array([10, 0])], array[1, [10, 0]])
     names = [f"arrays/{shard.name}" for shard in read_index(tmp_path / "a.shards").shards]
     assert sorted(s3.bucket.names("arrays/")) == sorted(names), "and no probe, no temporary object"
-    times = [entry["LastModified"] for entry in s3.bucket.client.list_objects_v2(Bucket=BUCKET, Prefix="arrays/")["Contents"]]
+    times = [
+        entry["LastModified"]
+        for entry in s3.bucket.client.list_objects_v2(Bucket=BUCKET, Prefix="arrays/")["Contents"]
+    ]
     time.sleep(1.1)
     write(tmp_path / "b.shards", array, store, leading=2)
-    again = [entry["LastModified"] for entry in s3.bucket.client.list_objects_v2(Bucket=BUCKET, Prefix="arrays/")["Contents"]]
+    again = [
+        entry["LastModified"]
+        for entry in s3.bucket.client.list_objects_v2(Bucket=BUCKET, Prefix="arrays/")["Contents"]
+    ]
     assert again == times
 
 
@@ -66,22 +83,46 @@ def test_class_folders_on_s3_are_read(s3):
     for name in ("cat/1.png", "cat/2.png", "dog/1.png"):
         s3.bucket.write(f"pets/{name}", name.encode())
     entries = list(read_source(f"s3://{BUCKET}/pets"))
-    assert [entry.path for entry in entries] == ["cat/", "cat/1.png", "cat/2.png", "dog/", "dog/1.png"]
-    assert [entry.load().content for entry in entries if not entry.is_folder] == [b"cat/1.png", b"cat/2.png", b"dog/1.png"]
+    assert [entry.path for entry in entries] == [
+        "cat/",
+        "cat/1.png",
+        "cat/2.png",
+        "dog/",
+        "dog/1.png",
+    ]
+    assert [entry.load().content for entry in entries if not entry.is_folder] == [
+        b"cat/1.png",
+        b"cat/2.png",
+        b"dog/1.png",
+    ]
 
 
 @pytest.mark.parametrize(
     ("url", "changes", "words"),
     [
         ("s3://nobucket/arrays", {}, "no such bucket or folder; make it, or mend the name"),
-        (f"s3://{BUCKET}/arrays", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "it cannot be reached"),
+        (
+            f"s3://{BUCKET}/arrays",
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
+            "it cannot be reached",
+        ),
         (f"s3://{BUCKET}/arrays", {"AWS_SECRET_ACCESS_KEY": "wrong"}, "check the credentials"),
-        (f"s3://{BUCKET}/arrays", {"AWS_ACCESS_KEY_ID": READER}, "check the credentials, and that they may list, read, write and delete"),
-        (f"s3://{BUCKET}/arrays", {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "no credentials"),
+        (
+            f"s3://{BUCKET}/arrays",
+            {"AWS_ACCESS_KEY_ID": READER},
+            "check the credentials, and that they may list, read, write and delete",
+        ),
+        (
+            f"s3://{BUCKET}/arrays",
+            {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None},
+            "no credentials",
+        ),
         (f"s3://{BUCKET}/arrays", {"AWS_PROFILE": "nobodys"}, "nobodys"),
     ],
 )
-def test_a_bucket_that_cannot_be_written_is_said_within_seconds(s3, monkeypatch, tmp_path, url, changes, words):
+def test_a_bucket_that_cannot_be_written_is_said_within_seconds(
+    s3, monkeypatch, tmp_path, url, changes, words
+):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name, value in changes.items():
@@ -90,7 +131,9 @@ def test_a_bucket_that_cannot_be_written_is_said_within_seconds(s3, monkeypatch,
     with pytest.raises(PipelineError) as error:
         Store(url, "resources.shards_url").check_writable()
     assert time.monotonic() - started < object_store.PATIENCE + 5
-    assert str(error.value).startswith(f"resources.shards_url = {url!r}: ") and words in str(error.value)
+    assert str(error.value).startswith(f"resources.shards_url = {url!r}: ") and words in str(
+        error.value
+    )
     assert "the-secret" not in str(error.value)
 
 
@@ -106,9 +149,12 @@ try:
 except PipelineError as error:
     print(error)
 """
-    said = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout
     assert said == (
-        "split.source = 's3://bucket': what speaks s3:// is not installed; pip install --no-deps --require-hashes -r remotes/s3.txt\n"
+        "split.source = 's3://bucket': what speaks s3:// is not installed; pip install --no-deps "
+        "--require-hashes -r remotes/s3.txt\n"
     )
 
 
@@ -119,14 +165,21 @@ def on_s3(project: Path, s3: S3, **params: object) -> Path:
         s3.bucket.write(image.relative_to(project.parent).as_posix(), image.read_bytes())
     shutil.rmtree(project / "images")
     place = f"s3://{BUCKET}/{project.name}"
-    own = {"split.source": f"{place}/images", "arrays.format": "shards", "resources.shards_url": f"{place}/shards", "arrays.shard_rows": 5}
+    own = {
+        "split.source": f"{place}/images",
+        "arrays.format": "shards",
+        "resources.shards_url": f"{place}/shards",
+        "arrays.shard_rows": 5,
+    }
     for key, value in (own | params).items():
         set_param(project, key, value)
     return project
 
 
 def named(project: Path) -> list[str]:
-    return [shard.name for path in INDEXES for shard in read_index(project / f"{path}.shards").shards]
+    return [
+        shard.name for path in INDEXES for shard in read_index(project / f"{path}.shards").shards
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +188,9 @@ def reproduced(server, tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in server.variables.items():
             patch.setenv(name, value)
-        project = on_s3(tmp_path_factory.mktemp("s3") / "world", server, **{"split.manifest": "parquet"})
+        project = on_s3(
+            tmp_path_factory.mktemp("s3") / "world", server, **{"split.manifest": "parquet"}
+        )
         repro(project)
         call("git", "add", "--all", cwd=project)
         call("git", "commit", "--quiet", "--message", "reproduced", cwd=project)
@@ -146,25 +201,55 @@ def reproduced(server, tmp_path_factory) -> Path:
 def test_the_models_and_their_scores_are_those_of_one_file_an_array(base, reproduced):
     outputs = yaml.safe_load((base / "dvc.lock").read_text())["stages"]
     compared = 0
-    for stage in ("train_scratch", "train_head", "train_augmented", "finetune", "evaluate", "audit", "export"):
+    for stage in (
+        "train_scratch",
+        "train_head",
+        "train_augmented",
+        "finetune",
+        "evaluate",
+        "audit",
+        "export",
+    ):
         for out in outputs[stage]["outs"]:
-            files = [file for file in (base / out["path"]).rglob("*") if file.is_file()] or [base / out["path"]]
+            files = [file for file in (base / out["path"]).rglob("*") if file.is_file()] or [
+                base / out["path"]
+            ]
             for file in files:
                 if file.is_file():
-                    assert (reproduced / file.relative_to(base)).read_bytes() == file.read_bytes(), file
+                    assert (
+                        reproduced / file.relative_to(base)
+                    ).read_bytes() == file.read_bytes(), file
                     compared += 1
     assert compared > 40
 
 
 @pytest.mark.slow
 def test_the_bucket_has_each_shard_once_and_nothing_else_and_dvc_has_the_indexes(s3, reproduced):
-    assert sorted(s3.bucket.names("world/shards/")) == sorted(f"world/shards/{name}" for name in set(named(reproduced)))
+    assert sorted(s3.bucket.names("world/shards/")) == sorted(
+        f"world/shards/{name}" for name in set(named(reproduced))
+    )
     lock = (reproduced / "dvc.lock").read_text()
     assert all(f"{path}.shards" in lock for path in INDEXES)
-    assert not [path for path in (reproduced / "data").rglob("*") if path.suffix == ".npy" or path.name.startswith(".tmp")]
-    cached = sum(path.stat().st_size for path in (reproduced / ".dvc/cache/files").rglob("*") if path.is_file())
-    shards = {shard.sha256: shard.bytes for path in INDEXES for shard in read_index(reproduced / f"{path}.shards").shards}
-    assert not any((reproduced / ".dvc/cache/files").rglob("*.npy")) and sum(shards.values()) and cached
+    assert not [
+        path
+        for path in (reproduced / "data").rglob("*")
+        if path.suffix == ".npy" or path.name.startswith(".tmp")
+    ]
+    cached = sum(
+        path.stat().st_size
+        for path in (reproduced / ".dvc/cache/files").rglob("*")
+        if path.is_file()
+    )
+    shards = {
+        shard.sha256: shard.bytes
+        for path in INDEXES
+        for shard in read_index(reproduced / f"{path}.shards").shards
+    }
+    assert (
+        not any((reproduced / ".dvc/cache/files").rglob("*.npy"))
+        and sum(shards.values())
+        and cached
+    )
 
 
 @pytest.mark.slow
@@ -193,20 +278,34 @@ def test_a_clone_with_the_remote_and_the_bucket_trains_without_computing(s3, rep
 
 
 @pytest.mark.slow
-def test_a_damaged_and_a_lost_shard_are_noticed_and_what_is_printed_repairs_them(s3, reproduced, tmp_path):
+def test_a_damaged_and_a_lost_shard_are_noticed_and_what_is_printed_repairs_them(
+    s3, reproduced, tmp_path
+):
     project = Path(shutil.copytree(reproduced, tmp_path / "project", symlinks=True))
-    damaged, lost = (read_index(project / f"data/features/{name}.shards").shards[0].name for name in ("train", "validation_cut"))
+    damaged, lost = (
+        read_index(project / f"data/features/{name}.shards").shards[0].name
+        for name in ("train", "validation_cut")
+    )
     content = s3.bucket.read(f"world/shards/{damaged}")
     s3.bucket.write(f"world/shards/{damaged}", content[:-1] + bytes([content[-1] ^ 1]))
     s3.bucket.delete(f"world/shards/{lost}")
     set_param(project, "train_head.units", 6)
     refused = call("dvc", "repro", "train_head", cwd=project, check=False)
-    assert refused.returncode and f"{damaged}, a shard of data/features/train.shards, is damaged" in refused.stderr
+    assert (
+        refused.returncode
+        and f"{damaged}, a shard of data/features/train.shards, is damaged" in refused.stderr
+    )
     set_param(project, "train_head.units", 4)
     call("dvc", "checkout", cwd=project)
     said = call("python", "-m", "transfer", "verify", cwd=project, check=False)
-    assert f"data/features/train.shards: shard {damaged} damaged at resources.shards_url" in said.stdout
-    assert f"data/features/validation_cut.shards: shard {lost} missing at resources.shards_url" in said.stdout
+    assert (
+        f"data/features/train.shards: shard {damaged} damaged at resources.shards_url"
+        in said.stdout
+    )
+    assert (
+        f"data/features/validation_cut.shards: shard {lost} missing at resources.shards_url"
+        in said.stdout
+    )
     for line in [line.strip() for line in said.stdout.splitlines() if line.startswith("    ")]:
         call(*line.split(), cwd=project)
     assert "no problems" in call("python", "-m", "transfer", "verify", cwd=project).stdout
@@ -220,7 +319,10 @@ def test_what_no_index_names_is_listed_and_deleted_and_nothing_else(s3, reproduc
     stray = f"world/shards/ab/{'c' * 62}.npy"
     s3.bucket.write(stray, b"stray")
     s3.bucket.write("world/shards/notes.txt", b"of somebody else")
-    assert f"ab/{'c' * 62}.npy\n" in call("python", "-m", "transfer", "shards", "unused", cwd=reproduced).stdout
+    assert (
+        f"ab/{'c' * 62}.npy\n"
+        in call("python", "-m", "transfer", "shards", "unused", cwd=reproduced).stdout
+    )
     assert stray in s3.bucket.names("world/")
     call("python", "-m", "transfer", "shards", "unused", "--delete", cwd=reproduced)
     assert set(s3.bucket.names("world/")) == before | {"world/shards/notes.txt"}
@@ -228,14 +330,21 @@ def test_what_no_index_names_is_listed_and_deleted_and_nothing_else(s3, reproduc
 
 
 @pytest.mark.slow
-def test_a_stage_killed_in_the_midst_leaves_no_index_and_ends_the_same_when_run_again(s3, reproduced, tmp_path):
+def test_a_stage_killed_in_the_midst_leaves_no_index_and_ends_the_same_when_run_again(
+    s3, reproduced, tmp_path
+):
     project = Path(shutil.copytree(reproduced, tmp_path / "project", symlinks=True))
     index = project / "data/views/train.shards"
     expected = index.read_bytes()
     (project / "dvc.lock").unlink()
     index.unlink()
     shutil.rmtree(project / ".rows")
-    with subprocess.Popen(["python", "-m", "stages.augment"], cwd=project, env=environment(), stderr=subprocess.DEVNULL) as stage:
+    with subprocess.Popen(
+        ["python", "-m", "stages.augment"],
+        cwd=project,
+        env=environment(),
+        stderr=subprocess.DEVNULL,
+    ) as stage:
         while not (project / "data/views/.tmp-filling-train.shards").exists():
             assert stage.poll() is None
             time.sleep(0.01)
@@ -247,12 +356,18 @@ def test_a_stage_killed_in_the_midst_leaves_no_index_and_ends_the_same_when_run_
 
 
 @pytest.mark.slow
-def test_a_stage_that_cannot_write_to_the_bucket_stops_before_it_works(s3, reproduced, tmp_path, monkeypatch):
+def test_a_stage_that_cannot_write_to_the_bucket_stops_before_it_works(
+    s3, reproduced, tmp_path, monkeypatch
+):
     project = Path(shutil.copytree(reproduced, tmp_path / "project", symlinks=True))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER)
     refused = call("python", "-m", "stages.extract", cwd=project, check=False)
     assert refused.returncode == 1
-    assert "extract: resources.shards_url = " in refused.stderr and "refused" in refused.stderr and "Traceback" not in refused.stderr
+    assert (
+        "extract: resources.shards_url = " in refused.stderr
+        and "refused" in refused.stderr
+        and "Traceback" not in refused.stderr
+    )
     assert json.loads((project / "metrics/accuracy.json").read_text())
 
 
@@ -267,5 +382,8 @@ def test_a_clusters_workers_read_the_bucket_and_the_same_shards_are_made(s3, rep
         for name, value in {"engine": "ray", "address": nodes.address}.items():
             set_param(project, f"resources.{name}", value)
         for stage in ("split", "decode", "extract", "augment"):
-            assert "1 worker on 1 node of" in call("python", "-m", f"stages.{stage}", cwd=project).stdout
+            assert (
+                "1 worker on 1 node of"
+                in call("python", "-m", f"stages.{stage}", cwd=project).stdout
+            )
     assert all((project / path).read_bytes() == (reproduced / path).read_bytes() for path in made)

@@ -1,4 +1,5 @@
-"""Arrays in shards against the same arrays in memory: what is stored, what is read, how much is held, what is refused."""
+"""Arrays in shards against the same arrays in memory: what is stored, what is read, how much is
+held, what is refused."""
 
 import pickle
 import threading
@@ -26,10 +27,15 @@ def store(tmp_path) -> Store:
     return Store(str(tmp_path / "place"), "resources.shards_url")
 
 
-def write(path: Path, array: np.ndarray, store: Store, leading: int = 1, shard_rows: int = 4, order=None) -> ShardedArray:
-    """An array (N, ...) or, with leading = 2, (V, N, ...) written row by row in an order, and opened."""
+def write(
+    path: Path, array: np.ndarray, store: Store, leading: int = 1, shard_rows: int = 4, order=None
+) -> ShardedArray:
+    """An array (N, ...) or, with leading = 2, (V, N, ...) written row by row in an order, and
+    opened."""
     flat = array.reshape(-1, *array.shape[leading:])
-    with new_shards(path, array.shape[:leading], array.shape[leading:], str(array.dtype), shard_rows, store, "x") as rows:
+    with new_shards(
+        path, array.shape[:leading], array.shape[leading:], str(array.dtype), shard_rows, store, "x"
+    ) as rows:
         for row in range(len(flat)) if order is None else order:
             rows[int(row)] = flat[row]
     return ShardedArray(path, read_index(path), store, window=2)
@@ -48,11 +54,31 @@ def test_rows_come_back_as_from_the_array_itself(tmp_path, store, in_order):
     array = random(11, 2, 3)
     order = None if in_order else np.random.default_rng(1).permutation(11)
     found = write(tmp_path / "a.shards", array, store, order=order)
-    assert (found.shape, found.dtype, found.ndim, len(found), found.size) == (array.shape, array.dtype, 3, 11, 66)
-    for rows in (0, -1, np.int64(5), slice(None), slice(3, 9), slice(10, 2, -3), slice(8, 99), np.array([9, 0, -2]), np.array([], int)):
+    assert (found.shape, found.dtype, found.ndim, len(found), found.size) == (
+        array.shape,
+        array.dtype,
+        3,
+        11,
+        66,
+    )
+    for rows in (
+        0,
+        -1,
+        np.int64(5),
+        slice(None),
+        slice(3, 9),
+        slice(10, 2, -3),
+        slice(8, 99),
+        np.array([9, 0, -2]),
+        np.array([], int),
+    ):
         assert np.array_equal(found[rows], array[rows])
-        assert type(take(found, rows)) is np.ndarray and np.array_equal(take(found, rows), array[rows])
-    assert np.array_equal(np.array(found), array) and all(np.array_equal(a, b) for a, b in zip(found, array, strict=True))
+        assert type(take(found, rows)) is np.ndarray and np.array_equal(
+            take(found, rows), array[rows]
+        )
+    assert np.array_equal(np.array(found), array) and all(
+        np.array_equal(a, b) for a, b in zip(found, array, strict=True)
+    )
     let_go(found)
     for rows in (11, -12, np.array([0, 11])):
         with pytest.raises(IndexError):
@@ -63,7 +89,13 @@ def test_rows_come_back_as_from_the_array_itself(tmp_path, store, in_order):
 
 def test_views_have_shards_of_their_own_and_are_read_alone(tmp_path, store):
     array = random(3, 10, 2)
-    found = write(tmp_path / "a.shards", array, store, leading=2, order=np.random.default_rng(1).permutation(30))
+    found = write(
+        tmp_path / "a.shards",
+        array,
+        store,
+        leading=2,
+        order=np.random.default_rng(1).permutation(30),
+    )
     assert found.shape == (3, 10, 2) and len(found) == 3 and len(objects(store)) == 9
     for view in (0, 2, -1):
         assert found[view].shape == (10, 2)
@@ -82,7 +114,9 @@ def test_a_shard_is_a_npy_file_named_by_its_content(tmp_path, store):
     assert store.url not in text and text.count("\n") == 4
 
 
-def test_equal_arrays_have_equal_indexes_however_they_were_written_and_each_shard_is_stored_once(tmp_path, store):
+def test_equal_arrays_have_equal_indexes_however_they_were_written_and_each_shard_is_stored_once(
+    tmp_path, store
+):
     array = random(10, 2)
     write(tmp_path / "a.shards", array, store)
     times = {path: path.stat().st_mtime_ns for path in Path(store.url).rglob("*.npy")}
@@ -94,10 +128,15 @@ def test_equal_arrays_have_equal_indexes_however_they_were_written_and_each_shar
 
 
 def test_a_block_that_fails_leaves_no_index_and_no_scratch(tmp_path, store):
-    with pytest.raises(KeyboardInterrupt), new_shards(tmp_path / "a.shards", (6,), (2,), "float32", 4, store, "x") as rows:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        new_shards(tmp_path / "a.shards", (6,), (2,), "float32", 4, store, "x") as rows,
+    ):
         rows[0] = [1, 2]
         raise KeyboardInterrupt
-    with pytest.raises(ValueError, match="rows of 1 of 2 shards were never written, the first being shard 1"):
+    with pytest.raises(
+        ValueError, match="rows of 1 of 2 shards were never written, the first being shard 1"
+    ):
         write(tmp_path / "a.shards", random(6, 2), store, order=range(5))
     assert [path.name for path in tmp_path.iterdir()] == ["place"]
 
@@ -124,10 +163,14 @@ def test_what_is_on_the_local_disk_is_a_few_shards_where_rows_come_in_order(tmp_
 def damage(path: Path, how: str) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
-    path.unlink() if how == "gone" else path.write_bytes(content if how == "flipped" else content[:-4])
+    path.unlink() if how == "gone" else path.write_bytes(
+        content if how == "flipped" else content[:-4]
+    )
 
 
-@pytest.mark.parametrize(("how", "words"), [("flipped", "is damaged"), ("cut", "is damaged"), ("gone", "is missing")])
+@pytest.mark.parametrize(
+    ("how", "words"), [("flipped", "is damaged"), ("cut", "is damaged"), ("gone", "is missing")]
+)
 def test_a_shard_that_is_not_what_the_index_says_is_not_read(tmp_path, store, how, words):
     found = write(tmp_path / "a.shards", random(8, 2), store)
     shard = found.index.shards[1]
@@ -158,7 +201,9 @@ def test_a_damaged_index_is_refused(tmp_path, store, old, new):
     text = (tmp_path / "a.shards").read_text()
     assert old in text
     (tmp_path / "a.shards").write_text(text.replace(old, new))
-    with pytest.raises(PipelineError, match=r"a\.shards is damaged .*; delete it and run `dvc repro`"):
+    with pytest.raises(
+        PipelineError, match=r"a\.shards is damaged .*; delete it and run `dvc repro`"
+    ):
         read_index(tmp_path / "a.shards")
 
 
@@ -175,7 +220,8 @@ def test_an_array_goes_to_another_process_and_reads_there(tmp_path, store):
 
 
 class Watched(Store):
-    """Keeps what was read, and how many whole shards an array may hold: those that were read and not let go."""
+    """Keeps what was read, and how many whole shards an array may hold: those that were read and
+    not let go."""
 
     def __init__(self, url: str):
         super().__init__(url, "resources.shards_url")
@@ -191,8 +237,18 @@ class Watched(Store):
 def watched(tmp_path, array, monkeypatch, **kwargs) -> ShardedArray:
     monkeypatch.setattr(shard_cache, "SMALL", 0)
     (tmp_path / "place").mkdir()
-    write(tmp_path / "a.shards", array, Store(str(tmp_path / "place"), "resources.shards_url"), **kwargs)
-    return ShardedArray(tmp_path / "a.shards", read_index(tmp_path / "a.shards"), Watched(str(tmp_path / "place")), window=2)
+    write(
+        tmp_path / "a.shards",
+        array,
+        Store(str(tmp_path / "place"), "resources.shards_url"),
+        **kwargs,
+    )
+    return ShardedArray(
+        tmp_path / "a.shards",
+        read_index(tmp_path / "a.shards"),
+        Watched(str(tmp_path / "place")),
+        window=2,
+    )
 
 
 def test_single_rows_are_read_by_themselves_and_many_by_the_shard(tmp_path, monkeypatch):
@@ -239,7 +295,9 @@ def test_windows_hold_two_and_read_each_shard_once(tmp_path, monkeypatch):
 def test_a_place_that_cannot_be_one_is_refused(url, words):
     with pytest.raises(PipelineError) as error:
         Store(url, "resources.shards_url").check_writable()
-    assert str(error.value).startswith(f"resources.shards_url = {url!r}: ") and words in str(error.value)
+    assert str(error.value).startswith(f"resources.shards_url = {url!r}: ") and words in str(
+        error.value
+    )
 
 
 def test_a_place_without_an_answer_is_left_after_a_while(monkeypatch, tmp_path):
@@ -256,7 +314,9 @@ def test_a_store_of_objects_is_written_without_another_name(tmp_path):
     store = Store("memory://somewhere/below", "resources.shards_url")
     store._files.mkdir("/somewhere")
     write(tmp_path / "a.shards", random(6, 2), store)
-    assert sorted(objects(store)) == sorted(shard.name for shard in read_index(tmp_path / "a.shards").shards)
+    assert sorted(objects(store)) == sorted(
+        shard.name for shard in read_index(tmp_path / "a.shards").shards
+    )
     fsspec.filesystem("memory").store.clear()
 
 
@@ -265,21 +325,40 @@ def test_names_are_listed_folder_by_folder(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
     listed = list(Store(str(tmp_path), "x").walk())
-    assert [name for name, _ in listed] == ["5.png", "a/", "a/4.png", "a/x/", "a/x/3.png", "b/", "b/1.png", "b/2.png"]
+    assert [name for name, _ in listed] == [
+        "5.png",
+        "a/",
+        "a/4.png",
+        "a/x/",
+        "a/x/3.png",
+        "b/",
+        "b/1.png",
+        "b/2.png",
+    ]
     assert [size for _, size in listed] == [5, None, 7, None, 9, None, 7, 7]
-    assert [name for name, _ in Store(str(tmp_path), "x").walk("a")] == ["a/4.png", "a/x/", "a/x/3.png"]
+    assert [name for name, _ in Store(str(tmp_path), "x").walk("a")] == [
+        "a/4.png",
+        "a/x/",
+        "a/x/3.png",
+    ]
 
 
 def test_the_format_of_arrays_is_chosen_by_name_and_the_place_by_parameters(project):
     (project / "place").mkdir()
-    write_params(project, arrays={"format": "shards", "shard_rows": 4, "window": 3}, resources={"shards_url": str(project / "place")})
+    write_params(
+        project,
+        arrays={"format": "shards", "shard_rows": 4, "window": 3},
+        resources={"shards_url": str(project / "place")},
+    )
     array = random(10, 2, 2, 3)
     with new_rows(inputs_file("train", "features"), (10,), (2, 2, 3), "float32", "x") as rows:
         for row in range(10):
             rows[row] = array[row]
     found = read_array(Path("data/features/train.shards"), rows=10, ndim=4)
     assert np.array_equal(found[:], array) and found.layout == shard_cache.Layout(4, 3)
-    with pytest.raises(PipelineError, match=r"data/features/train\.shards has 10 rows, the manifest has 9"):
+    with pytest.raises(
+        PipelineError, match=r"data/features/train\.shards has 10 rows, the manifest has 9"
+    ):
         read_array(Path("data/features/train.shards"), rows=9)
     with pytest.raises(PipelineError, match="4 dimensions were expected"):
         read_array(write(project / "b.shards", random(4, 2), found.store).path, ndim=4)
@@ -290,7 +369,10 @@ def test_shards_without_a_place_are_refused(project, url):
     write_params(project, arrays={"format": "shards"}, resources={"shards_url": url})
     Path("data").mkdir()
     Path("place").mkdir()
-    said = r"resources\.shards_url is not set, and shards \(arrays\.format = 'shards'\) need it: s3://bucket/prefix, say"
+    said = (
+        r"resources\.shards_url is not set, and shards \(arrays\.format = 'shards'\) need it: "
+        r"s3://bucket/prefix, say"
+    )
     with (
         pytest.raises(PipelineError, match=said),
         new_rows(Path("data/images.shards"), (10,), (2, 2, 3), "uint8", "backbone.image_size"),
@@ -302,14 +384,24 @@ def test_shards_without_a_place_are_refused(project, url):
         read_array(project / "a.shards")
 
 
-def test_every_shard_of_several_indexes_is_checked_once_and_named_with_its_index(tmp_path, monkeypatch):
+def test_every_shard_of_several_indexes_is_checked_once_and_named_with_its_index(
+    tmp_path, monkeypatch
+):
     array = random(8, 2)
     found = watched(tmp_path, array, monkeypatch)
-    write(tmp_path / "b.shards", np.concatenate([array[:4], -array[4:]]), Store(found.store.url, "resources.shards_url"))
+    write(
+        tmp_path / "b.shards",
+        np.concatenate([array[:4], -array[4:]]),
+        Store(found.store.url, "resources.shards_url"),
+    )
     indexes = {path: read_index(path) for path in (tmp_path / "a.shards", tmp_path / "b.shards")}
     assert check(indexes, found.store) == [] and len(found.store.whole) == 3
     shared, own = found.index.shards
     damage(Path(found.store.url, shared.name), "flipped")
     damage(Path(found.store.url, own.name), "gone")
     said = [(path.name, shard, state) for path, shard, state in check(indexes, found.store)]
-    assert said == [("a.shards", shared, "damaged"), ("a.shards", own, "missing"), ("b.shards", shared, "damaged")]
+    assert said == [
+        ("a.shards", shared, "damaged"),
+        ("a.shards", own, "missing"),
+        ("b.shards", shared, "damaged"),
+    ]

@@ -14,14 +14,19 @@ from transfer.training.loop import compile_classifier, fit, validate
 
 @pytest.mark.parametrize(
     ("targets", "expected"),
-    [([[0], [1]], [[0.1], [0.9]]), ([[1, 0, 0, 0], [0, 0, 1, 0]], [[0.85, 0.05, 0.05, 0.05], [0.05, 0.05, 0.85, 0.05]])],
+    [
+        ([[0], [1]], [[0.1], [0.9]]),
+        ([[1, 0, 0, 0], [0, 0, 1, 0]], [[0.85, 0.05, 0.05, 0.05], [0.05, 0.05, 0.85, 0.05]]),
+    ],
 )
 def test_smoothing_spreads_a_share_of_each_label_over_all_classes(targets, expected):
     np.testing.assert_allclose(smooth(np.float32(targets), 0.2), expected, rtol=1e-6)
 
 
 def test_a_mixed_batch_by_hand():
-    batch = Batch(np.float32([[1, 2], [3, 4], [5, 6]]), np.float32([[0], [1], [1]]), np.ones(3, np.float32))
+    batch = Batch(
+        np.float32([[1, 2], [3, 4], [5, 6]]), np.float32([[0], [1], [1]]), np.ones(3, np.float32)
+    )
     mixed = mix(batch, np.float32(0.75), np.array([1, 2, 0]))
     np.testing.assert_allclose(mixed.inputs, [[1.5, 2.5], [3.5, 4.5], [4, 5]])
     np.testing.assert_allclose(mixed.targets, [[0.25], [1], [0.75]])
@@ -34,16 +39,28 @@ def test_mixing_examples_of_different_weight_mixes_their_weighted_losses():
     for logit in (-1.0, 2.0):
         losses = cross_entropy(np.full((2, 1), logit), batch.targets)
         expected = 0.75 * batch.weights * losses + 0.25 * (batch.weights * losses)[::-1]
-        np.testing.assert_allclose(mixed.weights * cross_entropy(np.full((2, 1), logit), mixed.targets), expected, rtol=1e-6)
+        np.testing.assert_allclose(
+            mixed.weights * cross_entropy(np.full((2, 1), logit), mixed.targets),
+            expected,
+            rtol=1e-6,
+        )
 
 
 def test_the_mixture_is_of_seed_epoch_and_step_alone():
     where = [(seed, epoch, step) for seed in (0, 1) for epoch in (0, 1) for step in (0, 1)]
     drawn = [mixture(50, 0.4, *each) for each in where]
     again = [mixture(50, 0.4, *each) for each in where]
-    assert all(a[0] == b[0] and a[1].tolist() == b[1].tolist() for a, b in zip(drawn, again, strict=True))
-    assert len({float(share) for share, _ in drawn}) == len({tuple(partners) for _, partners in drawn}) == len(where)
-    assert drawn[0][0] != np.float32(np.random.default_rng([0, 0]).beta(0.4, 0.4)), "the stream that shuffles the epoch"
+    assert all(
+        a[0] == b[0] and a[1].tolist() == b[1].tolist() for a, b in zip(drawn, again, strict=True)
+    )
+    assert (
+        len({float(share) for share, _ in drawn})
+        == len({tuple(partners) for _, partners in drawn})
+        == len(where)
+    )
+    assert drawn[0][0] != np.float32(np.random.default_rng([0, 0]).beta(0.4, 0.4)), (
+        "the stream that shuffles the epoch"
+    )
 
 
 def test_shares_are_beta_distributed():
@@ -55,7 +72,10 @@ def test_shares_are_beta_distributed():
 ALL = {"label_smoothing": 0.2, "mixup": 0.4, "class_weight": "balanced"}
 
 
-@pytest.mark.parametrize(("n_classes", "changes"), [(2, {"label_smoothing": 0.2}), (3, {"mixup": 0.4}), (2, ALL), (3, ALL)])
+@pytest.mark.parametrize(
+    ("n_classes", "changes"),
+    [(2, {"label_smoothing": 0.2}), (3, {"mixup": 0.4}), (2, ALL), (3, ALL)],
+)
 def test_a_training_learns_from_these_and_is_validated_on_plain_labels(n_classes, changes):
     """At a rate of next to nothing, so that all losses are of one network."""
     data, validation = examples(11, n_classes), examples(7, n_classes, seed=1)
@@ -69,13 +89,24 @@ def test_a_training_learns_from_these_and_is_validated_on_plain_labels(n_classes
         return np.float32(labels[:, None] if n_classes == 2 else np.eye(n_classes)[labels])
 
     batches = list(
-        training_batches(data.inputs, targets_of(data.labels), sample_weights(data.labels, chosen.class_weight), chosen, epoch=0)
+        training_batches(
+            data.inputs,
+            targets_of(data.labels),
+            sample_weights(data.labels, chosen.class_weight),
+            chosen,
+            epoch=0,
+        )
     )
     assert [len(batch.inputs) for batch in batches] == [4, 4, 3]
-    losses = [batch.weights * cross_entropy(predict_logits(head, batch.inputs), batch.targets) for batch in batches]
+    losses = [
+        batch.weights * cross_entropy(predict_logits(head, batch.inputs), batch.targets)
+        for batch in batches
+    ]
     assert row["loss"] == pytest.approx(np.concatenate(losses).mean(), rel=1e-4)
     logits = predict_logits(head, validation.inputs)
-    assert row["val_loss"] == pytest.approx(cross_entropy(logits, targets_of(validation.labels)).mean(), rel=1e-5)
+    assert row["val_loss"] == pytest.approx(
+        cross_entropy(logits, targets_of(validation.labels)).mean(), rel=1e-5
+    )
     predicted = (logits[:, 0] > 0).astype(int) if n_classes == 2 else logits.argmax(axis=1)
     assert row["val_accuracy"] == pytest.approx((predicted == validation.labels).mean())
     assert row["val_loss"] == validate(head, validation)["loss"]
@@ -93,7 +124,9 @@ def test_the_training_accuracy_of_smoothed_labels_is_that_of_the_labels():
     assert rows[0]["accuracy"] == rows[1]["accuracy"] > 0
 
 
-@pytest.mark.parametrize("changes", [{"label_smoothing": 1}, {"label_smoothing": -0.1}, {"mixup": -1}])
+@pytest.mark.parametrize(
+    "changes", [{"label_smoothing": 1}, {"label_smoothing": -0.1}, {"mixup": -1}]
+)
 def test_shares_that_cannot_be_are_refused(changes):
     with pytest.raises(ValidationError):
         params(**changes)

@@ -1,4 +1,5 @@
-"""Training from the cache is training through the whole network: an identity, not an approximation."""
+"""Training from the cache is training through the whole network: an identity, not an
+approximation."""
 
 import keras
 import numpy as np
@@ -9,7 +10,14 @@ from transfer.augmentation.views import DrawView, Views
 from transfer.augmentation.warp import AugmentParams
 from transfer.backbones.conversion import convert
 from transfer.backbones.litert_network import LiteRTNetwork
-from transfer.backbones.network import build_backbone, build_preprocessing, cut_tensor, freeze_below, trainable_tail, with_preprocessing
+from transfer.backbones.network import (
+    build_backbone,
+    build_preprocessing,
+    cut_tensor,
+    freeze_below,
+    trainable_tail,
+    with_preprocessing,
+)
 from transfer.backbones.registry import ARCHITECTURES, BackboneParams
 from transfer.classifiers.head import build_head
 from transfer.dataset.examples import Examples
@@ -17,18 +25,40 @@ from transfer.training.loop import TrainingParams, compile_classifier, fit
 
 VGG16 = BackboneParams(name="VGG16", image_size=32, preprocessing="imagenet", unfreeze_from=None)
 N_TRAIN, N_VALIDATION, VIEWS, EPOCHS = 10, 6, 2, 3
-RANGES = AugmentParams(views=VIEWS, rotation=40, width_shift=0.2, height_shift=0.2, shear=11.5, zoom=0.2, horizontal_flip=True, seed=0)
+RANGES = AugmentParams(
+    views=VIEWS,
+    rotation=40,
+    width_shift=0.2,
+    height_shift=0.2,
+    shear=11.5,
+    zoom=0.2,
+    horizontal_flip=True,
+    seed=0,
+)
 
 
 def training_params(learning_rate: float) -> TrainingParams:
-    return TrainingParams(**TRAINING | {"epochs": EPOCHS, "learning_rate": learning_rate, "class_weight": "balanced", "seed": 3})
+    return TrainingParams(
+        **TRAINING
+        | {"epochs": EPOCHS, "learning_rate": learning_rate, "class_weight": "balanced", "seed": 3}
+    )
 
 
-@pytest.fixture(scope="module", params=[name if name == "VGG16" else pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES])
+@pytest.fixture(
+    scope="module",
+    params=[
+        name if name == "VGG16" else pytest.param(name, marks=pytest.mark.slow)
+        for name in ARCHITECTURES
+    ],
+)
 def world(request):
-    """Images of two classes, their augmented views, a random backbone, and everything that the stages would cache."""
+    """Images of two classes, their augmented views, a random backbone, and everything that the
+    stages would cache."""
     architecture = BackboneParams(
-        name=request.param, image_size=ARCHITECTURES[request.param].smallest, preprocessing="imagenet", unfreeze_from=None
+        name=request.param,
+        image_size=ARCHITECTURES[request.param].smallest,
+        preprocessing="imagenet",
+        unfreeze_from=None,
     )
     size = architecture.image_size
     rng = np.random.default_rng(0)
@@ -37,7 +67,9 @@ def world(request):
     images = rng.integers(0, 256, (N_TRAIN, size, size, 3), dtype=np.uint8)
     images[labels == 1, :, :, 0] //= 4
     validation_images = rng.integers(0, 256, (N_VALIDATION, size, size, 3), dtype=np.uint8)
-    frozen = LiteRTNetwork(convert(with_preprocessing(new_backbone(architecture), architecture)), identity=b"")
+    frozen = LiteRTNetwork(
+        convert(with_preprocessing(new_backbone(architecture), architecture)), identity=b""
+    )
     sent = Views(images, RANGES)
     views = np.stack([DrawView(RANGES)(sent[row]) for row in range(len(sent))])
     cut, features = frozen(views)
@@ -59,12 +91,19 @@ def new_backbone(architecture):
     """With the same random weights each time, and the same seeds of its dropout layers."""
     keras.utils.set_random_seed(0)
     backbone = build_backbone(architecture.name, architecture.image_size)
-    rng = np.random.default_rng(0)  # EfficientNetV2 draws other initial weights the second time in a process
+    # EfficientNetV2 draws other initial weights the second time in a process
+    rng = np.random.default_rng(0)
     for layer in backbone.layers:
         if not isinstance(layer, keras.layers.BatchNormalization | keras.layers.Normalization):
             shapes = [value.shape for value in layer.get_weights()]
             layer.set_weights(
-                [rng.normal(scale=(2 / np.prod(shape[:-1])) ** 0.5 if len(shape) > 1 else 0.1, size=shape) for shape in shapes]
+                [
+                    rng.normal(
+                        scale=(2 / np.prod(shape[:-1])) ** 0.5 if len(shape) > 1 else 0.1,
+                        size=shape,
+                    )
+                    for shape in shapes
+                ]
             )
     return backbone
 
@@ -77,7 +116,13 @@ def train(model, world, takes, learning_rate):
     params = training_params(learning_rate)
     compile_classifier(model, params)
     views = world["views"][takes]
-    return fit(model, lambda epoch: views[epoch % VIEWS], world["labels"], world["validation"][takes], params)
+    return fit(
+        model,
+        lambda epoch: views[epoch % VIEWS],
+        world["labels"],
+        world["validation"][takes],
+        params,
+    )
 
 
 def new_head(shape):
@@ -87,18 +132,23 @@ def new_head(shape):
 
 def assert_same(cached, whole):
     assert cached.epoch == whole.epoch == EPOCHS
-    np.testing.assert_allclose(cached.history.to_numpy(), whole.history.to_numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        cached.history.to_numpy(), whole.history.to_numpy(), rtol=1e-4, atol=1e-5
+    )
 
 
 def assert_weights_close(one, other, before):
     changed = [not np.array_equal(a, start) for a, start in zip(one, before, strict=True)]
-    assert np.mean(changed) > 0.9, "the weights must have been trained; a few may lie behind rectifiers that stay at 0"
+    assert np.mean(changed) > 0.9, (
+        "the weights must have been trained; a few may lie behind rectifiers that stay at 0"
+    )
     for a, b, start in zip(one, other, before, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=2e-3 * np.abs(a - start).max())
 
 
 def at_inference(base):
-    """A frozen model within a trained one, its dropout off; Keras 3.15 ignores `base(x, training=False)` where the whole is trained."""
+    """A frozen model within a trained one, its dropout off; Keras 3.15 ignores
+    `base(x, training=False)` where the whole is trained."""
     return keras.layers.Lambda(lambda images: base(images, training=False))
 
 
@@ -142,12 +192,25 @@ def test_fine_tuning_from_the_cut_equals_fine_tuning_through_the_whole_network(w
     frozen_weights = [variable.numpy() for variable in base.variables]
     whole = train(keras.Model(images, logits), world, "images", 1e-4)
     assert_same(cached, whole)
-    trained_whole = [*trainable_tail(whole_backbone, architecture.unfreeze_from).trainable_variables, *whole_head.trainable_variables]
-    assert_weights_close([variable.numpy() for variable in trained], [variable.numpy() for variable in trained_whole], before)
+    trained_whole = [
+        *trainable_tail(whole_backbone, architecture.unfreeze_from).trainable_variables,
+        *whole_head.trainable_variables,
+    ]
+    assert_weights_close(
+        [variable.numpy() for variable in trained],
+        [variable.numpy() for variable in trained_whole],
+        before,
+    )
     assert_equal_arrays([variable.numpy() for variable in base.variables], frozen_weights)
     assert_equal_arrays(statistics_of(whole_backbone), statistics_of(new_backbone(architecture)))
 
 
 def statistics_of(backbone):
-    """The moving means and variances of all BatchNormalization layers: those of the trained part stay too."""
-    return [weight for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization) for weight in layer.get_weights()]
+    """The moving means and variances of all BatchNormalization layers: those of the trained part
+    stay too."""
+    return [
+        weight
+        for layer in backbone.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+        for weight in layer.get_weights()
+    ]

@@ -8,11 +8,24 @@ from pydantic import ValidationError
 
 from tests.helpers.tiny_sources import TRAINING
 from transfer.classifiers.head import build_head
-from transfer.classifiers.saved import Classifier, growing_history, load_classifier, predict_logits, probabilities, save_classifier
+from transfer.classifiers.saved import (
+    Classifier,
+    growing_history,
+    load_classifier,
+    predict_logits,
+    probabilities,
+    save_classifier,
+)
 from transfer.dataset.examples import Examples
 from transfer.runtime.errors import PipelineError
 from transfer.training.batches import epoch_batches
-from transfer.training.loop import HeadTrainingParams, TrainingParams, compile_classifier, fit, validate
+from transfer.training.loop import (
+    HeadTrainingParams,
+    TrainingParams,
+    compile_classifier,
+    fit,
+    validate,
+)
 
 
 def params(**changes) -> TrainingParams:
@@ -27,7 +40,9 @@ def examples(n: int, n_classes: int = 2, seed: int = 0, signal: float = 2.0) -> 
     return Examples(inputs, labels)
 
 
-def train(train_on: Examples, validation: Examples, n_classes: int = 2, dropout: float = 0, **changes):
+def train(
+    train_on: Examples, validation: Examples, n_classes: int = 2, dropout: float = 0, **changes
+):
     keras.utils.set_random_seed(1)
     head = build_head((1, 1, 6), units=8, dropout=dropout, normalize=False, n_classes=n_classes)
     chosen = params(**changes)
@@ -42,7 +57,10 @@ def test_history_has_a_row_an_epoch_and_the_last_one_is_the_models_own(n_classes
     assert fitted.history["epoch"].tolist() == [1, 2, 3]
     assert list(fitted.history.columns) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
     check = validate(head, validation)
-    assert check == {"loss": fitted.history["val_loss"].iloc[-1], "accuracy": fitted.history["val_accuracy"].iloc[-1]}
+    assert check == {
+        "loss": fitted.history["val_loss"].iloc[-1],
+        "accuracy": fitted.history["val_accuracy"].iloc[-1],
+    }
     predicted = probabilities(predict_logits(head, validation.inputs)).argmax(axis=1)
     assert check["accuracy"] == pytest.approx((predicted == validation.labels).mean())
 
@@ -91,7 +109,9 @@ def test_patience_stops_after_so_many_epochs_without_a_lower_loss():
 
 def test_the_same_arguments_give_the_same_weights_and_another_seed_does_not():
     data = examples(20)
-    one, same, other = (train(data, data, seed=seed, dropout=0.5)[0].get_weights() for seed in (0, 0, 1))
+    one, same, other = (
+        train(data, data, seed=seed, dropout=0.5)[0].get_weights() for seed in (0, 0, 1)
+    )
     assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
@@ -104,7 +124,9 @@ def test_every_epoch_sees_every_row_once_in_an_order_of_its_own():
 
 
 def test_an_epoch_does_not_depend_on_the_ones_before():
-    assert [b.tolist() for b in epoch_batches(9, 4, 5, 3, None, [[0]])] == [b.tolist() for b in epoch_batches(9, 4, 5, 3, None, [[0]])]
+    assert [b.tolist() for b in epoch_batches(9, 4, 5, 3, None, [[0]])] == [
+        b.tolist() for b in epoch_batches(9, 4, 5, 3, None, [[0]])
+    ]
 
 
 def test_balanced_class_weights_lift_the_rare_class():
@@ -131,11 +153,22 @@ def test_an_epochs_view_is_the_one_that_was_asked_for():
 
 def test_a_loss_that_is_not_finite_names_epoch_and_rate():
     data = examples(8)
-    with pytest.raises(PipelineError, match=r"not finite in epoch [12]; lower learning_rate = 1e\+30"):
+    with pytest.raises(
+        PipelineError, match=r"not finite in epoch [12]; lower learning_rate = 1e\+30"
+    ):
         train(data, data, learning_rate=1e30)
 
 
-@pytest.mark.parametrize("changes", [{"epochs": 0}, {"learning_rate": "fast"}, {"keep": "first"}, {"patience": 0}, {"dropout": 0.5}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"epochs": 0},
+        {"learning_rate": "fast"},
+        {"keep": "first"},
+        {"patience": 0},
+        {"dropout": 0.5},
+    ],
+)
 def test_wrong_training_parameters_are_refused(changes):
     with pytest.raises(ValidationError):
         params(**changes)
@@ -168,12 +201,20 @@ def test_a_saved_classifier_is_read_back_whole(saved):
 def test_equal_classifiers_are_equal_bytes(saved, tmp_path):
     folder, _, _ = saved
     head, fitted = train(examples(12, 3), examples(6, 3), 3)
-    save_classifier("head", Classifier(head, "features", ["a", "b", "c"], fitted.epoch), fitted.history, tmp_path / "again")
+    save_classifier(
+        "head",
+        Classifier(head, "features", ["a", "b", "c"], fitted.epoch),
+        fitted.history,
+        tmp_path / "again",
+    )
     for name in ("head.json", "head.weights.h5", "head_history.csv"):
         assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
-@pytest.mark.parametrize(("name", "content"), [("head.json", b"{}"), ("head.json", b"no JSON"), ("head.weights.h5", b"no HDF5")])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("head.json", b"{}"), ("head.json", b"no JSON"), ("head.weights.h5", b"no HDF5")],
+)
 def test_a_damaged_classifier_is_named(saved, name, content):
     folder, _, _ = saved
     (folder / name).write_bytes(content)
@@ -182,7 +223,9 @@ def test_a_damaged_classifier_is_named(saved, name, content):
 
 
 def test_a_missing_classifier_says_how_to_get_it(tmp_path):
-    with pytest.raises(PipelineError, match=r"head\.json is missing; run `dvc repro` or `dvc pull`"):
+    with pytest.raises(
+        PipelineError, match=r"head\.json is missing; run `dvc repro` or `dvc pull`"
+    ):
         load_classifier("head", tmp_path)
 
 

@@ -1,4 +1,5 @@
-"""The learning rate of each step, held against its formulas, Keras's own schedules, and what a training used."""
+"""The learning rate of each step, held against its formulas, Keras's own schedules, and what a
+training used."""
 
 import keras
 import numpy as np
@@ -18,7 +19,11 @@ STEPS = 5
 def shares(losses: tuple[float, ...] = (), **changes) -> list[float]:
     """Of every step of a training of `epochs` epochs."""
     chosen = params(**changes)
-    return [rate_share(chosen, epoch, step, STEPS, losses[:epoch]) for epoch in range(chosen.epochs) for step in range(STEPS)]
+    return [
+        rate_share(chosen, epoch, step, STEPS, losses[:epoch])
+        for epoch in range(chosen.epochs)
+        for step in range(STEPS)
+    ]
 
 
 def test_a_constant_rate_is_the_rate():
@@ -27,7 +32,9 @@ def test_a_constant_rate_is_the_rate():
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau"])
 def test_a_warm_up_rises_by_equal_parts_to_all_of_it(schedule):
-    assert shares(schedule=schedule, warm_up=2)[: 2 * STEPS] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert shares(schedule=schedule, warm_up=2)[: 2 * STEPS] == pytest.approx(
+        [(step + 1) / 10 for step in range(10)]
+    )
     assert shares(schedule=schedule, warm_up=2)[2 * STEPS] == 1.0
 
 
@@ -36,7 +43,9 @@ def test_a_cosine_is_keras_own(warm_up):
     epochs = 4
     falling = keras.optimizers.schedules.CosineDecay(1.0, decay_steps=(epochs - warm_up) * STEPS)
     expected = [float(falling(step)) for step in range((epochs - warm_up) * STEPS)]
-    assert shares(schedule="cosine", warm_up=warm_up, epochs=epochs)[warm_up * STEPS :] == pytest.approx(expected, abs=1e-6)
+    assert shares(schedule="cosine", warm_up=warm_up, epochs=epochs)[
+        warm_up * STEPS :
+    ] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_cosine_is_half_way_down_in_the_middle_and_nearly_0_at_the_end():
@@ -47,7 +56,13 @@ def test_a_cosine_is_half_way_down_in_the_middle_and_nearly_0_at_the_end():
 
 
 def test_a_plateau_lowers_the_rate_after_so_many_epochs_without_a_lower_loss():
-    found = shares((0.5, 0.6, 0.5, 0.4, 0.4, 0.4, 0.4), epochs=8, schedule="plateau", plateau_factor=0.1, plateau_patience=2)
+    found = shares(
+        (0.5, 0.6, 0.5, 0.4, 0.4, 0.4, 0.4),
+        epochs=8,
+        schedule="plateau",
+        plateau_factor=0.1,
+        plateau_patience=2,
+    )
     assert found[::STEPS] == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01])
 
 
@@ -56,12 +71,16 @@ def test_a_plateau_is_where_keras_sees_one(patience):
     losses = np.random.default_rng(0).random(60).round(2) + np.linspace(0.3, 0, 60)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(1.0), "mse")
-    callback = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=patience, min_delta=0)
+    callback = keras.callbacks.ReduceLROnPlateau(
+        "val_loss", factor=0.5, patience=patience, min_delta=0
+    )
     callback.set_model(model)
     callback.on_train_begin()
     for epoch, loss in enumerate(losses):
         callback.on_epoch_end(epoch, {"val_loss": loss})
-        assert 0.5 ** plateau_falls(losses[: epoch + 1], patience) == float(model.optimizer.learning_rate)
+        assert 0.5 ** plateau_falls(losses[: epoch + 1], patience) == float(
+            model.optimizer.learning_rate
+        )
     assert plateau_falls(losses, patience) > 3
 
 
@@ -73,19 +92,37 @@ def rates_used(monkeypatch, validation_labels: np.ndarray, **changes) -> list[fl
     head = build_head((1, 1, 6), 4, 0, False, 2)
     compile_classifier(head, chosen)
     used, step = [], head.train_on_batch
-    monkeypatch.setattr(head, "train_on_batch", lambda *a, **k: (used.append(float(head.optimizer.learning_rate)), step(*a, **k))[1])
-    fit(head, lambda epoch: data.inputs, data.labels, Examples(data.inputs, validation_labels), chosen)
+    monkeypatch.setattr(
+        head,
+        "train_on_batch",
+        lambda *a, **k: (used.append(float(head.optimizer.learning_rate)), step(*a, **k))[1],
+    )
+    fit(
+        head,
+        lambda epoch: data.inputs,
+        data.labels,
+        Examples(data.inputs, validation_labels),
+        chosen,
+    )
     return used
 
 
 def test_a_training_takes_its_steps_at_these_rates(monkeypatch):
     used = rates_used(monkeypatch, np.arange(10) % 2, schedule="cosine", warm_up=1)
-    assert used == pytest.approx([0.5 * share for share in (1 / 3, 2 / 3, 1, *(0.5 * (1 + np.cos(np.pi * i / 6)) for i in range(6)))])
+    assert used == pytest.approx(
+        [
+            0.5 * share
+            for share in (1 / 3, 2 / 3, 1, *(0.5 * (1 + np.cos(np.pi * i / 6)) for i in range(6)))
+        ]
+    )
 
 
 def test_a_training_that_gets_worse_lowers_its_rate(monkeypatch):
-    """Validation labels contradict the others, so that its loss is never again as low as after the first epoch."""
-    used = rates_used(monkeypatch, (np.arange(10) + 1) % 2, schedule="plateau", plateau_patience=1, epochs=4)
+    """Validation labels contradict the others, so that its loss is never again as low as after the
+    first epoch."""
+    used = rates_used(
+        monkeypatch, (np.arange(10) + 1) % 2, schedule="plateau", plateau_patience=1, epochs=4
+    )
     assert used == [0.5] * 6 + [0.25] * 3 + [0.125] * 3
 
 
@@ -93,7 +130,10 @@ def test_a_training_that_gets_worse_lowers_its_rate(monkeypatch):
     ("changes", "words"),
     [
         ({"warm_up": 3}, "warm_up = 3 leaves none of the 3 epochs"),
-        ({"schedule": "plateau", "patience": 3}, "patience = 3 ends a training before plateau_patience = 3 lowers its rate"),
+        (
+            {"schedule": "plateau", "patience": 3},
+            "patience = 3 ends a training before plateau_patience = 3 lowers its rate",
+        ),
         ({"schedule": "step"}, "'constant', 'cosine' or 'plateau'"),
         ({"plateau_factor": 1}, "less than 1"),
         ({"warm_up": -1}, "greater than or equal to 0"),

@@ -12,7 +12,8 @@ FEWEST = 5  # points that t-SNE can say anything of
 def map_features(features: np.ndarray, seed: int) -> np.ndarray:
     """Place N feature vectors in a plane by PCA and then t-SNE: (N, D) -> float (N, 2).
 
-    The axes have no unit. Of few points, or of points that are all but equal, the plane of PCA is all there is.
+    The axes have no unit. Of few points, or of points that are all but equal, the plane of PCA is
+    all there is.
     """
     components = principal_components(features)
     if len(np.unique(components.round(6), axis=0)) < FEWEST:
@@ -22,15 +23,21 @@ def map_features(features: np.ndarray, seed: int) -> np.ndarray:
 
 
 def principal_components(features: np.ndarray) -> np.ndarray:
-    """Coordinates on the first COMPONENTS principal axes: float32 (N, D) -> float32 (N, 2 to COMPONENTS), zeros where there are no more."""
+    """Coordinates on the first COMPONENTS principal axes: float32 (N, D) -> float32 (N, 2 to
+    COMPONENTS), zeros where there are no more."""
     n_components = min(COMPONENTS, *features.shape)
     centred = features - features.mean(axis=0)
-    components = PCA(n_components, svd_solver="full").fit_transform(features) if centred.any() else np.zeros((len(features), 2), np.float32)
+    components = (
+        PCA(n_components, svd_solver="full").fit_transform(features)
+        if centred.any()
+        else np.zeros((len(features), 2), np.float32)
+    )
     return np.pad(components, [(0, 0), (0, max(2 - components.shape[1], 0))])
 
 
 def draw_rows(strata: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    """At most `most` rows, in order, each stratum with its share, give or take one: (N,) -> int (n,)."""
+    """At most `most` rows, in order, each stratum with its share, give or take one: (N,) -> int
+    (n,)."""
     n = len(strata)
     if n <= most:
         return np.arange(n)

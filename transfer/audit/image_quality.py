@@ -1,8 +1,10 @@
-"""Images that are hard to learn from whatever their class: dark, light, blurry, empty, of an odd shape or size.
+"""Images that are hard to learn from whatever their class: dark, light, blurry, empty, of an odd
+shape or size.
 
-All but the blur is measured and scored by cleanvision. Its Imagelab would open the files itself, in processes of its own; called
-piece by piece, it gets the pixels that `decode` gets, from archives too, and prints nothing. Its own measure of blur found next to
-none of the drawings that were blurred for the purpose, and a third of the photographs (docs/data-audit.md).
+All but the blur is measured and scored by cleanvision. Its Imagelab would open the files itself, in
+processes of its own; called piece by piece, it gets the pixels that `decode` gets, from archives
+too, and prints nothing. Its own measure of blur found next to none of the drawings that were
+blurred for the purpose, and a third of the photographs (docs/data-audit.md).
 """
 
 from collections.abc import Iterable
@@ -18,12 +20,14 @@ from transfer.audit.issues import Issue
 
 _MANAGER = ImagePropertyIssueManager()
 _BRIGHTNESS_SIDE = 512  # pixels; cleanvision needs some 100 bytes a pixel for it
-_SHARPNESS_SIDE = 128  # pixels; blur that is gone when the image is that small does not matter to a classifier
+# pixels; blur that is gone when the image is that small does not matter to a classifier
+_SHARPNESS_SIDE = 128
 _BLUR = 11  # pixels, the length of the filter
 
 
 def measure(image: Image.Image) -> dict[str, float]:
-    """What an RGB image is scored by: cleanvision's measurements, `sharpness`, and its width and height in pixels.
+    """What an RGB image is scored by: cleanvision's measurements, `sharpness`, and its width and
+    height in pixels.
 
     The brightness of a large image is taken from the means of its blocks, of 2 x 2 pixels or more.
     """
@@ -40,10 +44,11 @@ def measure(image: Image.Image) -> dict[str, float]:
 
 
 def sharpness(image: Image.Image) -> float:
-    """How much of an image's local contrast a blur would take away: 0 (none: it is blurred already, or flat) to 1.
+    """How much of an image's local contrast a blur would take away: 0 (none: it is blurred already,
+    or flat) to 1.
 
-    One less the blur metric of Crete, Dolmiere, Ladret and Nicolas, "The blur effect" (2007), on neighbouring pixels along the
-    rows or columns, whichever is the worse.
+    One less the blur metric of Crete, Dolmiere, Ladret and Nicolas, "The blur effect" (2007), on
+    neighbouring pixels along the rows or columns, whichever is the worse.
     """
     grey = image.convert("L")
     grey.thumbnail((_SHARPNESS_SIDE, _SHARPNESS_SIDE))
@@ -57,15 +62,19 @@ def sharpness(image: Image.Image) -> float:
 
 
 def score_images(measured: pd.DataFrame, kinds: Iterable[str]) -> pd.DataFrame:
-    """A score from 0 to 1 (lower is worse) an image and kind: float (N, kinds), from the rows that `measure` gave.
+    """A score from 0 to 1 (lower is worse) an image and kind: float (N, kinds), from the rows that
+    `measure` gave.
 
-    `odd_size` depends on the other images: it is below 0.5 outside of three interquartile ranges around the middle half of the
-    sizes or, where that half are all of one size, below half or above one and a half of it. (The size is the square root of the area.)
+    `odd_size` depends on the other images: it is below 0.5 outside of three interquartile ranges
+    around the middle half of the sizes or, where that half are all of one size, below half or above
+    one and a half of it. (The size is the square root of the area.)
     """
     scores = {"blurry": measured["sharpness"]}
     for kind in set(kinds) - {"blurry"}:
         cleanvisions = _MANAGER.image_properties[kind]
-        scores[kind] = cleanvisions.get_scores(measured[cleanvisions.score_columns], kind, **_MANAGER.params[kind]).iloc[:, 0]
+        scores[kind] = cleanvisions.get_scores(
+            measured[cleanvisions.score_columns], kind, **_MANAGER.params[kind]
+        ).iloc[:, 0]
     return pd.DataFrame(scores)[list(kinds)]
 
 
@@ -81,5 +90,7 @@ def find_image_problems(measured: pd.DataFrame, thresholds: dict[str, float]) ->
     for kind, threshold in thresholds.items():
         for row in (scores[kind] < threshold).to_numpy().nonzero()[0].tolist():
             width, height = measured[["width", "height"]].iloc[row]
-            issues.append(Issue(row, kind, scores[kind].iloc[row], f"{width:.0f} x {height:.0f} pixels"))
+            issues.append(
+                Issue(row, kind, scores[kind].iloc[row], f"{width:.0f} x {height:.0f} pixels")
+            )
     return issues

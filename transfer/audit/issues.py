@@ -21,8 +21,10 @@ class Issue(NamedTuple):
 
     row: of the image among those audited, from 0.
     kind: one of KINDS.
-    score: 0 to 1, lower is worse, as cleanlab and cleanvision have it; comparable within a kind only.
-    detail: for a person, what the image is like: the class it looks like, the path it is a near-copy of, its size.
+    score: 0 to 1, lower is worse, as cleanlab and cleanvision have it; comparable within a kind
+        only.
+    detail: for a person, what the image is like: the class it looks like, the path it is a
+        near-copy of, its size.
     """
 
     row: int
@@ -38,12 +40,14 @@ def count_issues(issues: Iterable[Issue]) -> dict[str, int]:
 
 
 def write_issues(issues: Iterable[Issue], images: pd.DataFrame, path: Path = ISSUES) -> None:
-    """Write path, split, class_name, issue, score and detail, ordered by kind and worst first; a header alone where there are none.
+    """Write path, split, class_name, issue, score and detail, ordered by kind and worst first; a
+    header alone where there are none.
 
     Args:
         images: the rows of the manifest that were audited, numbered from 0.
     """
     about = list(images[["path", "split", "class_name"]].itertuples(index=False, name=None))
     rows = [(*about[issue.row], issue.kind, f"{issue.score:.6f}", issue.detail) for issue in issues]
-    rows.sort(key=lambda row: (KINDS.index(row[3]), row[4], row[0]))  # six decimals of 0 to 1 sort as text
+    # six decimals of 0 to 1 sort as text
+    rows.sort(key=lambda row: (KINDS.index(row[3]), row[4], row[0]))
     write_csv(path, ["path", "split", "class_name", "issue", "score", "detail"], rows)

@@ -18,10 +18,12 @@ MOST_ITERATIONS = 300
 
 
 def find_label_errors(predicted: pd.DataFrame, labels: np.ndarray) -> list[Issue]:
-    """The images whose class is likely another; the score is the probability of the class that they have.
+    """The images whose class is likely another; the score is the probability of the class that they
+    have.
 
-    cleanlab estimates how many labels are wrong (Northcutt, Jiang and Chuang, "Confident learning", 2021) and that many of the
-    least probable ones are taken, less those whose own class is still the most probable one.
+    cleanlab estimates how many labels are wrong (Northcutt, Jiang and Chuang, "Confident learning",
+    2021) and that many of the least probable ones are taken, less those whose own class is still
+    the most probable one.
 
     Args:
         predicted: as `predict_out_of_fold` gives it.
@@ -34,19 +36,30 @@ def find_label_errors(predicted: pd.DataFrame, labels: np.ndarray) -> list[Issue
     probabilities = predicted.to_numpy()
     best = probabilities.argmax(axis=1)
     scores = get_label_quality_scores(given, probabilities, method="self_confidence")
-    suspected = find_label_issues(given, probabilities, filter_by="low_self_confidence", n_jobs=1) & (best != given)
+    suspected = find_label_issues(
+        given, probabilities, filter_by="low_self_confidence", n_jobs=1
+    ) & (best != given)
     return [
-        Issue(int(predicted.index[i]), "label_error", scores[i], f"looks like {names[best[i]]} ({probabilities[i, best[i]]:.2f})")
+        Issue(
+            int(predicted.index[i]),
+            "label_error",
+            scores[i],
+            f"looks like {names[best[i]]} ({probabilities[i, best[i]]:.2f})",
+        )
         for i in np.flatnonzero(suspected)
     ]
 
 
-def predict_out_of_fold(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> pd.DataFrame:
-    """Class probabilities of each image, by logistic regression on the folds that the image is not in.
+def predict_out_of_fold(
+    features: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: int, seed: int
+) -> pd.DataFrame:
+    """Class probabilities of each image, by logistic regression on the folds that the image is not
+    in.
 
-    Groups lie in one fold, so that a near-copy never tells. What cannot be judged is left out: classes of a single group, images
-    whose class the other folds happen to lack, and all of them where the features tell the classes apart no better than their
-    frequencies do (by log loss, two standard errors).
+    Groups lie in one fold, so that a near-copy never tells. What cannot be judged is left out:
+    classes of a single group, images whose class the other folds happen to lack, and all of them
+    where the features tell the classes apart no better than their frequencies do (by log loss, two
+    standard errors).
 
     Args:
         features: float32 (N, D), rows of a length near 1, which C is meant for.
@@ -55,36 +68,52 @@ def predict_out_of_fold(features: np.ndarray, labels: np.ndarray, groups: np.nda
         folds: at most; never more than there are groups.
 
     Returns:
-        A row an image that could be judged, indexed by its row in `features`; a column a class, by name.
+        A row an image that could be judged, indexed by its row in `features`; a column a class, by
+        name.
     """
     of_class = pd.DataFrame({"label": labels, "group": groups}).groupby("label")["group"].nunique()
     names = of_class.index[of_class > 1].to_numpy()
     rows = np.flatnonzero(np.isin(labels, names))
     nothing = pd.DataFrame()
-    folds = min(folds, len(np.unique(groups[rows])), int(pd.Series(labels[rows]).value_counts().max()) if len(rows) else 0)
+    folds = min(
+        folds,
+        len(np.unique(groups[rows])),
+        int(pd.Series(labels[rows]).value_counts().max()) if len(rows) else 0,
+    )
     if len(names) < 2 or folds < 2:
         return nothing
     given = np.searchsorted(names, labels[rows])
-    probabilities, is_judged = np.zeros((len(rows), len(names)), np.float32), np.zeros(len(rows), dtype=bool)
+    probabilities, is_judged = (
+        np.zeros((len(rows), len(names)), np.float32),
+        np.zeros(len(rows), dtype=bool),
+    )
     dividing = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class")  # of fewer images than folds: it is not in each
-        warnings.filterwarnings("ignore", message="The number of unique classes")  # classes of two images or three
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a classifier just short of its optimum judges as well
+        # of fewer images than folds: it is not in each
+        warnings.filterwarnings("ignore", message="The least populated class")
+        # classes of two images or three
+        warnings.filterwarnings("ignore", message="The number of unique classes")
+        # a classifier just short of its optimum judges as well
+        warnings.simplefilter("ignore", ConvergenceWarning)
         parts = list(dividing.split(rows, given, groups[rows]))
         for train, held_out in tqdm(parts, desc="audit: labels", unit=" folds"):
             seen = np.unique(given[train])
             if len(seen) < 2:
                 continue
-            classifier = LogisticRegression(C=C, max_iter=MOST_ITERATIONS).fit(features[rows[train]], given[train])
-            probabilities[np.ix_(held_out, seen)] = classifier.predict_proba(features[rows[held_out]])
+            classifier = LogisticRegression(C=C, max_iter=MOST_ITERATIONS).fit(
+                features[rows[train]], given[train]
+            )
+            probabilities[np.ix_(held_out, seen)] = classifier.predict_proba(
+                features[rows[held_out]]
+            )
             is_judged[held_out] = np.isin(given[held_out], seen)
     judged = pd.DataFrame(probabilities[is_judged], index=rows[is_judged], columns=names)
     return judged if _is_informed(judged.to_numpy(), given[is_judged]) else nothing
 
 
 def _is_informed(probabilities: np.ndarray, given: np.ndarray) -> bool:
-    """Whether the log loss is below that of naming each class with its frequency, by two standard errors; two classes at least."""
+    """Whether the log loss is below that of naming each class with its frequency, by two standard
+    errors; two classes at least."""
     counts = np.bincount(given)
     if (counts > 0).sum() < 2:
         return False

@@ -11,14 +11,19 @@ from transfer.dataset.perceptual_hashes import BITS
 _BLOCK = 2**22  # hashes compared at once; 32 MB of them
 
 
-def find_near_duplicates(audited: pd.DataFrame, others: pd.DataFrame, hashes: np.ndarray, bits: int) -> list[Issue]:
-    """The audited images that have a near-copy in another class, or in another split; each with its nearest one.
+def find_near_duplicates(
+    audited: pd.DataFrame, others: pd.DataFrame, hashes: np.ndarray, bits: int
+) -> list[Issue]:
+    """The audited images that have a near-copy in another class, or in another split; each with its
+    nearest one.
 
-    The score is the share of the hash's bits that differ, so 0 is the same look. Classes are compared among the audited
-    images only; of the others just the path, the split and the hash are used.
+    The score is the share of the hash's bits that differ, so 0 is the same look. Classes are
+    compared among the audited images only; of the others just the path, the split and the hash are
+    used.
 
     Args:
-        audited, others: rows of the manifest; the others are near-copies to look for (the test split), not to report.
+        audited, others: rows of the manifest; the others are near-copies to look for (the test
+            split), not to report.
         hashes: perceptual hashes of the audited images and then of the others, uint64 (N + M,).
         bits: how many of the 64 bits may differ.
     """
@@ -31,7 +36,9 @@ def find_near_duplicates(audited: pd.DataFrame, others: pd.DataFrame, hashes: np
     }
     issues = []
     for kind, (compared, names) in sides.items():
-        nearest, distance = nearest_elsewhere(compared, np.unique(names, return_inverse=True)[1], bits)
+        nearest, distance = nearest_elsewhere(
+            compared, np.unique(names, return_inverse=True)[1], bits
+        )
         for row in np.flatnonzero(nearest[:n] >= 0).tolist():
             other = nearest[row]
             detail = f"{names[other]}: {paths[other]} ({distance[row]} of {BITS} bits differ)"
@@ -39,7 +46,9 @@ def find_near_duplicates(audited: pd.DataFrame, others: pd.DataFrame, hashes: np
     return issues
 
 
-def nearest_elsewhere(hashes: np.ndarray, sides: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+def nearest_elsewhere(
+    hashes: np.ndarray, sides: np.ndarray, bits: int
+) -> tuple[np.ndarray, np.ndarray]:
     """For each hash the nearest one on another side, within `bits` bits; of several, the first.
 
     Args:
@@ -49,10 +58,17 @@ def nearest_elsewhere(hashes: np.ndarray, sides: np.ndarray, bits: int) -> tuple
     Returns:
         Its row, int64 (N,), -1 where there is none, and in how many bits it differs, int64 (N,).
     """
-    # Equal hashes on one side are one node, or a thousand copies of an image would be a million pairs.
-    _, first, node = np.unique(np.stack([hashes, sides.astype(np.uint64)], axis=1), axis=0, return_index=True, return_inverse=True)
+    # Equal hashes on one side are one node, or a thousand copies of an image would be a million
+    # pairs.
+    _, first, node = np.unique(
+        np.stack([hashes, sides.astype(np.uint64)], axis=1),
+        axis=0,
+        return_index=True,
+        return_inverse=True,
+    )
     none = np.iinfo(np.int64).max
-    best = np.full(len(first), none)  # distance and row in one number, so that the least of them is the nearest and then the first
+    # distance and row in one number, so that the least of them is the nearest and then the first
+    best = np.full(len(first), none)
     for one, other, distance in near_pairs(hashes[first], bits):
         apart = sides[first[one]] != sides[first[other]]
         one, other, distance = one[apart], other[apart], distance[apart].astype(np.int64) << 32
@@ -62,11 +78,15 @@ def nearest_elsewhere(hashes: np.ndarray, sides: np.ndarray, bits: int) -> tuple
     return np.where(best == none, -1, best & 0xFFFFFFFF), best >> 32
 
 
-def near_pairs(hashes: np.ndarray, bits: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """All pairs that differ in at most `bits` of 64 bits, in pieces: rows, rows, and the number of bits; some come more than once.
+def near_pairs(
+    hashes: np.ndarray, bits: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """All pairs that differ in at most `bits` of 64 bits, in pieces: rows, rows, and the number of
+    bits; some come more than once.
 
-    Cut into `bits` + 1 bands, two such hashes agree in one band at least (the pigeonhole principle; Manku, Jain and Das Sarma,
-    "Detecting near-duplicates for web crawling", 2007), so only hashes that share a band are compared.
+    Cut into `bits` + 1 bands, two such hashes agree in one band at least (the pigeonhole principle;
+    Manku, Jain and Das Sarma, "Detecting near-duplicates for web crawling", 2007), so only hashes
+    that share a band are compared.
 
     Args:
         hashes: uint64 (N,).

@@ -6,14 +6,18 @@ from sklearn.neighbors import NearestNeighbors
 
 from transfer.audit.issues import Issue
 
-MOST_NEIGHBOURS = 10_000  # images that neighbours are looked for among; with all of 100,000 it would be hours
+# images that neighbours are looked for among; with all of 100,000 it would be hours
+MOST_NEIGHBOURS = 10_000
 
 
-def find_outliers(features: np.ndarray, paths: pd.Series, neighbours: int, fence: float, seed: int) -> list[Issue]:
+def find_outliers(
+    features: np.ndarray, paths: pd.Series, neighbours: int, fence: float, seed: int
+) -> list[Issue]:
     """The images whose mean distance to their nearest neighbours is beyond the fence.
 
-    The score is exp(-distance / median distance), as in cleanlab's OutOfDistribution; it is 0.37 in the middle. The fence is
-    Tukey's, as in cleanlab's Datalab: the third quartile and `fence` times the interquartile range.
+    The score is exp(-distance / median distance), as in cleanlab's OutOfDistribution; it is 0.37 in
+    the middle. The fence is Tukey's, as in cleanlab's Datalab: the third quartile and `fence` times
+    the interquartile range.
 
     Args:
         features: float32 (N, D).
@@ -24,24 +28,38 @@ def find_outliers(features: np.ndarray, paths: pd.Series, neighbours: int, fence
         return []
     first, third = np.percentile(distances, [25, 75])
     beyond = distances > third + fence * (third - first)
-    scale = max(np.median(distances), 100 * np.finfo(np.float32).eps)  # of copies the distances are no more than rounding
+    # of copies the distances are no more than rounding
+    scale = max(np.median(distances), 100 * np.finfo(np.float32).eps)
     scores = np.exp(-distances / scale)
-    return [Issue(row, "outlier", scores[row], f"the nearest is {paths.iloc[nearest[row]]}") for row in np.flatnonzero(beyond).tolist()]
+    return [
+        Issue(row, "outlier", scores[row], f"the nearest is {paths.iloc[nearest[row]]}")
+        for row in np.flatnonzero(beyond).tolist()
+    ]
 
 
-def neighbour_distances(features: np.ndarray, neighbours: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Mean Euclidean distance to the `neighbours` nearest other images, float (N,), and the row of the nearest, int (N,).
+def neighbour_distances(
+    features: np.ndarray, neighbours: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean Euclidean distance to the `neighbours` nearest other images, float (N,), and the row of
+    the nearest, int (N,).
 
-    Of more than MOST_NEIGHBOURS images, that many drawn ones can be neighbours. A single image has none: both are empty.
+    Of more than MOST_NEIGHBOURS images, that many drawn ones can be neighbours. A single image has
+    none: both are empty.
     """
     n = len(features)
     neighbours = min(neighbours, n - 1, MOST_NEIGHBOURS - 1)
     if neighbours < 1:
         return np.empty(0), np.empty(0, dtype=int)
     among = np.sort(rng.choice(n, min(n, MOST_NEIGHBOURS), replace=False))
-    distances, indices = NearestNeighbors(n_neighbors=neighbours + 1, algorithm="brute").fit(features[among]).kneighbors(features)
+    distances, indices = (
+        NearestNeighbors(n_neighbors=neighbours + 1, algorithm="brute")
+        .fit(features[among])
+        .kneighbors(features)
+    )
     indices = among[indices]
     itself = indices == np.arange(n)[:, None]
     distances = np.where(itself, np.inf, distances)
     order = np.argsort(distances, axis=1, kind="stable")[:, :neighbours]
-    return np.take_along_axis(distances, order, axis=1).mean(axis=1), indices[np.arange(n), order[:, 0]]
+    return np.take_along_axis(distances, order, axis=1).mean(axis=1), indices[
+        np.arange(n), order[:, 0]
+    ]

@@ -1,4 +1,5 @@
-"""Augmented views of the training images, by row: what is sent of each, and how a worker draws it."""
+"""Augmented views of the training images, by row: what is sent of each, and how a worker draws
+it."""
 
 import numpy as np
 
@@ -40,14 +41,16 @@ class Views:
         return take(self._images, image), view
 
     def key(self, row: int) -> bytes:
-        """Of image, view, parameters, and how some noise was warped: that tells apart versions of the warp itself."""
+        """Of image, view, parameters, and how some noise was warped: that tells apart versions of
+        the warp itself."""
         image, view = self[row]
         ranges = self._params.model_dump_json(exclude={"views"})
         return content_key(image.tobytes(), str(view).encode(), ranges.encode(), self._warps)
 
 
 class View:
-    """One augmented view of all images, drawn as its rows are read: the pixels of which `augment` caches the activations.
+    """One augmented view of all images, drawn as its rows are read: the pixels of which `augment`
+    caches the activations.
 
     Args:
         images: uint8 (N, H, W, 3).
@@ -65,4 +68,6 @@ class View:
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """Rows, int (b,), as float32 (b, H, W, 3) in 0..255."""
-        return np.stack([draw_view(image, self._view, self._params) for image in take(self._images, rows)])
+        return np.stack(
+            [draw_view(image, self._view, self._params) for image in take(self._images, rows)]
+        )

@@ -13,7 +13,8 @@ from transfer.runtime.params import Params
 
 
 class WarpRanges(Params):
-    """How far a view may depart. rotation, shear: degrees either way; shifts: fractions of the side; zoom: 1 - z to 1 + z."""
+    """How far a view may depart. rotation, shear: degrees either way; shifts: fractions of the
+    side; zoom: 1 - z to 1 + z."""
 
     rotation: float = Field(ge=0, le=180)
     width_shift: float = Field(ge=0, lt=1)
@@ -34,8 +35,9 @@ class AugmentParams(WarpRanges):
 class Warp:
     """One drawn transform, in the terms of Keras's ImageDataGenerator.
 
-    rotation, shear: degrees. shift_x, shift_y: pixels along the columns and the rows. zoom_x, zoom_y: factors of the
-    sampled window, so above 1 shrinks the picture. flip: mirror left and right, last.
+    rotation, shear: degrees. shift_x, shift_y: pixels along the columns and the rows. zoom_x,
+    zoom_y: factors of the sampled window, so above 1 shrinks the picture. flip: mirror left and
+    right, last.
     """
 
     rotation: float = 0.0
@@ -50,9 +52,9 @@ class Warp:
 def draw_warp(image: np.ndarray, view: int, ranges: WarpRanges) -> Warp:
     """Draw the warp of one view of an image uint8 (H, W, 3).
 
-    The generator is seeded by (seed, view, content of the image): a view does not depend on the image's place, its
-    neighbours, the batch, the backend or a resume. Ranges and distributions are those of
-    ImageDataGenerator.get_random_transform.
+    The generator is seeded by (seed, view, content of the image): a view does not depend on the
+    image's place, its neighbours, the batch, the backend or a resume. Ranges and distributions are
+    those of ImageDataGenerator.get_random_transform.
     """
     content = int.from_bytes(hashlib.sha256(image.tobytes()).digest()[:16], "little")
     rng = np.random.default_rng([ranges.seed, view, content])
@@ -69,10 +71,12 @@ def draw_warp(image: np.ndarray, view: int, ranges: WarpRanges) -> Warp:
 
 
 def warp_matrix(warp: Warp, height: int, width: int) -> np.ndarray:
-    """Where each output pixel is read: float64 (3, 3) on (row, column, 1), about the centre of the image.
+    """Where each output pixel is read: float64 (3, 3) on (row, column, 1), about the centre of the
+    image.
 
-    Rotation, shift, shear, zoom, multiplied in the order of Keras's `apply_affine_transform`. In Python's own floats: NumPy's sine
-    and BLAS's products have other last bits on other processors, and the cached views would follow them.
+    Rotation, shift, shear, zoom, multiplied in the order of Keras's `apply_affine_transform`. In
+    Python's own floats: NumPy's sine and BLAS's products have other last bits on other processors,
+    and the cached views would follow them.
     """
     theta, phi = math.radians(warp.rotation), math.radians(warp.shear)
     rows, columns = height / 2 - 0.5, width / 2 - 0.5
@@ -93,10 +97,14 @@ def _product(a: list[list[float]], b: list[list[float]]) -> list[list[float]]:
 
 
 def apply_warp(image: np.ndarray, warp: Warp) -> np.ndarray:
-    """Resample an image (H, W, 3) once, bilinearly, edge pixels repeated outside: float32 (H, W, 3), 0..255."""
+    """Resample an image (H, W, 3) once, bilinearly, edge pixels repeated outside: float32 (H, W,
+    3), 0..255."""
     matrix = warp_matrix(warp, *image.shape[:2])
     source = image.astype(np.float32)
-    channels = [affine_transform(source[..., c], matrix[:2, :2], matrix[:2, 2], order=1, mode="nearest") for c in range(3)]
+    channels = [
+        affine_transform(source[..., c], matrix[:2, :2], matrix[:2, 2], order=1, mode="nearest")
+        for c in range(3)
+    ]
     warped = np.stack(channels, axis=-1)
     return warped[:, ::-1] if warp.flip else warped
 

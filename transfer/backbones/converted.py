@@ -1,4 +1,5 @@
-"""The frozen network converted for LiteRT: its two files, and the checks before they are used. Needs no Keras."""
+"""The frozen network converted for LiteRT: its two files, and the checks before they are used.
+Needs no Keras."""
 
 import hashlib
 import json
@@ -22,7 +23,8 @@ class Converted(Params):
         weights: sha256 of the weights file that it was built from.
         cut, features: shapes (h, w, C) of its two outputs for one image.
         network: sha256 of NETWORK's bytes.
-        problem: why there is no converted network; NETWORK is empty then, and Keras computes the frozen pass.
+        problem: why there is no converted network; NETWORK is empty then, and Keras computes the
+            frozen pass.
     """
 
     backbone: BackboneParams
@@ -34,7 +36,8 @@ class Converted(Params):
 
 
 def read_converted(architecture: BackboneParams) -> Converted:
-    """Read RECORD and check that it belongs to these parameters and to the weights, where the weights file is there too.
+    """Read RECORD and check that it belongs to these parameters and to the weights, where the
+    weights file is there too.
 
     Raises:
         PipelineError: it is missing, damaged, or of another network.
@@ -45,14 +48,23 @@ def read_converted(architecture: BackboneParams) -> Converted:
     except FileNotFoundError:
         raise PipelineError(f"{RECORD} is missing; {again} or `dvc pull convert`") from None
     except (ValueError, ValidationError) as error:
-        raise PipelineError(f"{RECORD} is damaged ({type(error).__name__}); delete it and {again}") from None
+        raise PipelineError(
+            f"{RECORD} is damaged ({type(error).__name__}); delete it and {again}"
+        ) from None
     if converted.backbone != architecture:
         made, wanted = (params.model_dump() for params in (converted.backbone, architecture))
-        different = ", ".join(f"{key} {made[key]!r} instead of {wanted[key]!r}" for key in made if made[key] != wanted[key])
-        raise PipelineError(f"{RECORD} is of another network than params.yaml names ({different}); {again}")
+        different = ", ".join(
+            f"{key} {made[key]!r} instead of {wanted[key]!r}"
+            for key in made
+            if made[key] != wanted[key]
+        )
+        raise PipelineError(
+            f"{RECORD} is of another network than params.yaml names ({different}); {again}"
+        )
     if WEIGHTS.exists() and (found := _sha256(WEIGHTS.read_bytes())) != converted.weights:
         raise PipelineError(
-            f"{NETWORK} does not belong to {WEIGHTS}: it was made from weights of sha256 {converted.weights[:12]}, "
+            f"{NETWORK} does not belong to {WEIGHTS}: it was made from weights of sha256 "
+            f"{converted.weights[:12]}, "
             f"these have {found[:12]}; {again}"
         )
     return converted
@@ -69,8 +81,10 @@ def read_network(converted: Converted) -> bytes:
     content = NETWORK.read_bytes()
     if (found := _sha256(content)) != converted.network:
         raise PipelineError(
-            f"{NETWORK} is damaged or of another network: {len(content):,} bytes of sha256 {found[:12]}, {RECORD} says "
-            f"{converted.network[:12]}; delete it and run `dvc repro convert`, or `dvc checkout --force {NETWORK}`"
+            f"{NETWORK} is damaged or of another network: {len(content):,} bytes of sha256 "
+            f"{found[:12]}, {RECORD} says "
+            f"{converted.network[:12]}; delete it and run `dvc repro convert`, or `dvc checkout "
+            f"--force {NETWORK}`"
         )
     return content
 

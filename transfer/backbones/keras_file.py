@@ -17,36 +17,61 @@ def read_own_model(path: Path, sha256: str | None) -> keras.Model:
         sha256: the file's checksum; DVC would not notice otherwise that the file has changed.
 
     Raises:
-        PipelineError: no such file, no checksum or another one, a model with code or layers of its own, one that does not take
-            RGB pictures, or one without pictures inside.
+        PipelineError: no such file, no checksum or another one, a model with code or layers of its
+            own, one that does not take RGB pictures, or one without pictures inside.
     """
     named = f"backbone.name = '{path}'"
     if not path.is_file():
-        raise PipelineError(f"{named}: no such file; correct the path, or name a network that ships with Keras")
+        raise PipelineError(
+            f"{named}: no such file; correct the path, or name a network that ships with Keras"
+        )
     found = sha256_of(path)
     if sha256 is None:
-        raise PipelineError(f"{named}: give the file's checksum too, weights.sha256: {found}, so that another file is noticed")
+        raise PipelineError(
+            f"{named}: give the file's checksum too, weights.sha256: {found}, so that another file "
+            "is noticed"
+        )
     if found != sha256.lower():
-        raise PipelineError(f"{named}: its sha256 is {found}, but weights.sha256 = {sha256}; correct the one that is wrong")
+        raise PipelineError(
+            f"{named}: its sha256 is {found}, but weights.sha256 = {sha256}; correct the one that "
+            "is wrong"
+        )
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever a file makes it run into
-        raise PipelineError(f"{named}: Keras cannot read it: {error}\nLayers with code of their own are not loaded, for safety") from None
+        raise PipelineError(
+            f"{named}: Keras cannot read it: {error}\nLayers with code of their own are not "
+            "loaded, for safety"
+        ) from None
     return _without_top(model, named)
 
 
 def _without_top(model: keras.Model, named: str) -> keras.Model:
-    if len(model.inputs or ()) != 1 or len(model.inputs[0].shape) != 4 or model.inputs[0].shape[-1] != 3:
-        raise PipelineError(f"{named}: a model that takes one RGB picture, (None, height, width, 3), is needed, not {model.inputs}")
+    if (
+        len(model.inputs or ()) != 1
+        or len(model.inputs[0].shape) != 4
+        or model.inputs[0].shape[-1] != 3
+    ):
+        raise PipelineError(
+            f"{named}: a model that takes one RGB picture, (None, height, width, 3), is needed, "
+            f"not {model.inputs}"
+        )
     flat = _flattened(model)
-    pictures = [layer.output for layer in flat.layers[1:] if isinstance(layer.output, keras.KerasTensor) and len(layer.output.shape) == 4]
+    pictures = [
+        layer.output
+        for layer in flat.layers[1:]
+        if isinstance(layer.output, keras.KerasTensor) and len(layer.output.shape) == 4
+    ]
     if not pictures:
-        raise PipelineError(f"{named}: no layer of it gives activations (None, height, width, channels)")
+        raise PipelineError(
+            f"{named}: no layer of it gives activations (None, height, width, channels)"
+        )
     return keras.Model(flat.inputs, pictures[-1], name="own")
 
 
 def _flattened(model: keras.Model) -> keras.Model:
-    """The same layers in one graph, those of the models inside it too, so that each can be named."""
+    """The same layers in one graph, those of the models inside it too, so that each can be
+    named."""
     pixels = keras.Input(model.inputs[0].shape[1:], name="input_layer")
     graph = keras.Model(pixels, _apply(model, pixels))
     fresh = keras.Model.from_config(graph.get_config())  # each layer called once
@@ -54,7 +79,9 @@ def _flattened(model: keras.Model) -> keras.Model:
     return fresh
 
 
-def _apply(layer: keras.layers.Layer, *tensors: keras.KerasTensor, **options: Any) -> keras.KerasTensor:
+def _apply(
+    layer: keras.layers.Layer, *tensors: keras.KerasTensor, **options: Any
+) -> keras.KerasTensor:
     """Call a layer; of a model its layers, one by one."""
     if not isinstance(layer, keras.Model):
         return layer(*tensors, **options)
@@ -68,5 +95,7 @@ def _apply(layer: keras.layers.Layer, *tensors: keras.KerasTensor, **options: An
         outputs[inner.name] = _apply(inner, *arguments, **settings)
         return outputs[inner.name]
 
-    keras.models.clone_model(layer, input_tensors=tensors[0], clone_function=lambda inner: inner, call_function=call)
+    keras.models.clone_model(
+        layer, input_tensors=tensors[0], clone_function=lambda inner: inner, call_function=call
+    )
     return outputs[layer.output_names[0]]

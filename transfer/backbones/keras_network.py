@@ -1,4 +1,5 @@
-"""The frozen network run by Keras's backend: on an accelerator, and on a CPU where LiteRT cannot run it."""
+"""The frozen network run by Keras's backend: on an accelerator, and on a CPU where LiteRT cannot
+run it."""
 
 from collections.abc import Sequence
 
@@ -10,11 +11,12 @@ from transfer.runtime.checksums import content_key
 
 
 class KerasNetwork:
-    """A call takes pixels (H, W, 3) in 0..255 of some images and gives activations at the cut and features, (b, h, w, C).
+    """A call takes pixels (H, W, 3) in 0..255 of some images and gives activations at the cut and
+    features, (b, h, w, C).
 
-    An accelerator gets `batch_size` images at a time; the last ones are filled up with zeros, so that all batches have one shape and
-    are computed alike: the same batches give the same bytes on the same card. A CPU gets one image at a time, so that a row depends
-    on its image only.
+    An accelerator gets `batch_size` images at a time; the last ones are filled up with zeros, so
+    that all batches have one shape and are computed alike: the same batches give the same bytes on
+    the same card. A CPU gets one image at a time, so that a row depends on its image only.
     """
 
     def __init__(self, frozen: keras.Model, batch_size: int):
@@ -30,16 +32,24 @@ class KerasNetwork:
         self.identity = self._identify()  # which traces the network too, before threads share it
 
     def _identify(self) -> bytes:
-        """32 bytes that differ whenever the network would compute other rows: of its weights, and of what it makes of a picture of noise.
+        """32 bytes that differ whenever the network would compute other rows: of its weights, and
+        of what it makes of a picture of noise.
 
-        The picture tells apart whatever else decides the last bits: preprocessing, precision, a library's version, the device.
+        The picture tells apart whatever else decides the last bits: preprocessing, precision, a
+        library's version, the device.
         """
         noise = np.random.default_rng(0).integers(0, 256, (1, *self.image_shape), dtype=np.uint8)
-        weights = (np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes() for weight in self._frozen.weights)
+        weights = (
+            np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes()
+            for weight in self._frozen.weights
+        )
         return content_key(*weights, *(output.tobytes() for output in self(noise)))
 
     def __call__(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        batches = [self._pass(images[start : start + self.batch_size]) for start in range(0, len(images), self.batch_size)]
+        batches = [
+            self._pass(images[start : start + self.batch_size])
+            for start in range(0, len(images), self.batch_size)
+        ]
         cut, features = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         return cut, features
 
@@ -47,4 +57,7 @@ class KerasNetwork:
         batch = np.zeros((self.batch_size, *self.image_shape), dtype=np.float32)
         for place, image in enumerate(images):
             batch[place] = image
-        return [keras.ops.convert_to_numpy(output)[: len(images)] for output in self._frozen.predict_on_batch(batch)]
+        return [
+            keras.ops.convert_to_numpy(output)[: len(images)]
+            for output in self._frozen.predict_on_batch(batch)
+        ]

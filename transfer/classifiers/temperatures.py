@@ -16,11 +16,20 @@ def read_temperature(name: str, path: Path = CALIBRATION) -> float:
         PipelineError: the file is missing or damaged, or does not have the model.
     """
     if not path.exists():
-        raise PipelineError(f"{path} is missing: it calibrates the probabilities; run `dvc repro evaluate` or `dvc pull evaluate`")
+        raise PipelineError(
+            f"{path} is missing: it calibrates the probabilities; run `dvc repro evaluate` or `dvc "
+            "pull evaluate`"
+        )
     try:
         temperature = float(json.loads(path.read_text(encoding="utf-8"))[name]["temperature"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise PipelineError(f"{path} has no temperature for {name} ({error}); run `dvc repro evaluate` or `dvc pull evaluate`") from None
+        raise PipelineError(
+            f"{path} has no temperature for {name} ({error}); run `dvc repro evaluate` or `dvc "
+            "pull evaluate`"
+        ) from None
     if not (math.isfinite(temperature) and temperature > 0):
-        raise PipelineError(f"{path}: temperature of {name} = {temperature:g}, must be above 0; run `dvc repro evaluate`")
+        raise PipelineError(
+            f"{path}: temperature of {name} = {temperature:g}, must be above 0; run `dvc repro "
+            "evaluate`"
+        )
     return temperature

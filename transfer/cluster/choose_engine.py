@@ -8,7 +8,8 @@ from transfer.runtime.resource_params import ResourceParams
 
 
 def load_engine(stage: str) -> Engine:
-    """The engine of `resources.engine`, which no stage lists in dvc.yaml: another engine gives the same bytes, so nothing is run again.
+    """The engine of `resources.engine`, which no stage lists in dvc.yaml: another engine gives the
+    same bytes, so nothing is run again.
 
     Args:
         stage: whose work it is; dvc.yaml has the packages that must be the same everywhere.

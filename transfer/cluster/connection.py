@@ -1,4 +1,5 @@
-"""A Ray cluster: how it is joined, which nodes it has, and what is said where something is wrong with it."""
+"""A Ray cluster: how it is joined, which nodes it has, and what is said where something is wrong
+with it."""
 
 import atexit
 import os
@@ -27,7 +28,9 @@ class Cluster:
             _check_is_node(given)
         try:
             # Ray would print what befalls its nodes into the midst of the stage's progress.
-            self.ray.init(address=given, log_to_driver=False, logging_level="CRITICAL", configure_logging=True)
+            self.ray.init(
+                address=given, log_to_driver=False, logging_level="CRITICAL", configure_logging=True
+            )
         except ConnectionError:
             raise PipelineError(_refused(given)) from None
         except self.ray.exceptions.AuthenticationError as error:
@@ -51,21 +54,27 @@ class Cluster:
         if time.monotonic() - self._silent_since > HEAD_PATIENCE:
             self._is_gone = True
             raise PipelineError(
-                f"the head of the Ray cluster at {self.address} is gone, and with it the cluster; what was computed is kept: start it "
+                f"the head of the Ray cluster at {self.address} is gone, and with it the cluster; "
+                "what was computed is kept: start it "
                 "again and run `dvc repro`"
             )
         return {}
 
     def answers(self, node_id: str | None) -> bool:
-        """Whether a node is up at this moment. Until Ray knows that one has ended, it may count it among the living for half a minute."""
+        """Whether a node is up at this moment. Until Ray knows that one has ended, it may count it
+        among the living for half a minute."""
         here = [each for each in self._known() if each["NodeID"] == node_id]
-        return any(_answers(f"{each['NodeManagerAddress']}:{each['NodeManagerPort']}") for each in here)
+        return any(
+            _answers(f"{each['NodeManagerAddress']}:{each['NodeManagerPort']}") for each in here
+        )
 
     def _known(self) -> list[dict]:
         return [each for each in self.ray.nodes() if each["Alive"]]
 
     def leave(self) -> None:
-        if self._is_gone:  # Ray's own goodbye would wait for the head for a minute, and its threads do not outlive the interpreter's end
+        # Ray's own goodbye would wait for the head for a minute, and its threads do not outlive the
+        # interpreter's end
+        if self._is_gone:
             atexit.unregister(self.ray.shutdown)
             atexit.register(_end)
         else:
@@ -85,7 +94,8 @@ def _import_ray() -> Any:
         import ray.util.scheduling_strategies
     except ImportError:
         raise PipelineError(
-            "resources.engine = 'ray': Ray is not installed; pip install --no-deps --require-hashes -r requirements-ray.txt, or set local"
+            "resources.engine = 'ray': Ray is not installed; pip install --no-deps "
+            "--require-hashes -r requirements-ray.txt, or set local"
         ) from None
     ray.cloudpickle.register_pickle_by_value(worker)  # a node has no package to import it from
     return ray
@@ -94,7 +104,8 @@ def _import_ray() -> Any:
 def _check_answers(address: str) -> None:
     if not _answers(address):
         raise PipelineError(
-            f"resources.address = {address!r}: nothing answers there; is the head up (`ray start --head`), and may this machine reach it?"
+            f"resources.address = {address!r}: nothing answers there; is the head up (`ray start "
+            "--head`), and may this machine reach it?"
         )
 
 
@@ -109,9 +120,13 @@ def _answers(address: str) -> bool:
 
 def _refused(given: str) -> str:
     if ":" not in given:
-        return "resources.address = null: no Ray cluster runs on this machine; start one with `ray start --head`, or give host:port"
+        return (
+            "resources.address = null: no Ray cluster runs on this machine; start one with `ray "
+            "start --head`, or give host:port"
+        )
     return (
-        f"resources.address = {given!r}: the head answers and does not let this machine in; is the token the cluster's (RAY_AUTH_TOKEN, or "
+        f"resources.address = {given!r}: the head answers and does not let this machine in; is the "
+        "token the cluster's (RAY_AUTH_TOKEN, or "
         "~/.ray/auth_token), and is RAY_AUTH_MODE set as it is there?"
     )
 
@@ -120,6 +135,7 @@ def _check_is_node(address: str) -> None:
     """Ray itself would look for a minute."""
     if not any(process.info["name"] == "raylet" for process in psutil.process_iter(["name"])):
         raise PipelineError(
-            f"resources.address = {address!r}: this machine is no node of that cluster; make it one that does no work itself: "
+            f"resources.address = {address!r}: this machine is no node of that cluster; make it "
+            "one that does no work itself: "
             f"`ray start --address={address} --num-cpus=0`"
         )

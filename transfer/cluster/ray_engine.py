@@ -1,8 +1,9 @@
 """The engine of a cluster: Ray's actors, one process each, on every node.
 
-Actors and not Ray Data, whose retries do not tell the fault of an image that ends its process from that of a node; docs/cluster.md
-has what both were measured at. Ray restarts nothing here: which batch was under way, and how often an image has met the end of its
-process, is known to this module alone.
+Actors and not Ray Data, whose retries do not tell the fault of an image that ends its process from
+that of a node; docs/cluster.md has what both were measured at. Ray restarts nothing here: which
+batch was under way, and how often an image has met the end of its process, is known to this module
+alone.
 """
 
 import io
@@ -24,7 +25,8 @@ from transfer.runtime.errors import PipelineError
 from transfer.runtime.pins import versions
 from transfer.runtime.resource_params import ResourceParams
 
-IN_FLIGHT = 2  # batches a worker's thread has: one that it does, and one that waits there, so that it need not
+# batches a worker's thread has: one that it does, and one that waits there, so that it need not
+IN_FLIGHT = 2
 LOOK_EVERY = 1.0  # seconds between two looks at the cluster
 # Where objects are, but never a secret: a node has credentials of its own.
 _PASSED_ON = (
@@ -35,7 +37,8 @@ _PASSED_ON = (
 
 @dataclass(eq=False)
 class _Batch:
-    """Items under way, with their places in the batch of the stage, which has `results` and knows how many are `open`."""
+    """Items under way, with their places in the batch of the stage, which has `results` and knows
+    how many are `open`."""
 
     items: list
     places: list[int]
@@ -61,7 +64,8 @@ class _Actor:
 
 
 class RayEngine:
-    """packages: those that decide the bytes of the work, which must be the same on all nodes as here."""
+    """packages: those that decide the bytes of the work, which must be the same on all nodes as
+    here."""
 
     def __init__(self, params: ResourceParams, packages: Sequence[str]):
         self._params = params
@@ -72,7 +76,8 @@ class RayEngine:
         """As the interface says.
 
         Raises:
-            PipelineError: Ray is not installed; no cluster at the address; one of other versions; none with what the work needs.
+            PipelineError: Ray is not installed; no cluster at the address; one of other versions;
+                none with what the work needs.
         """
         cluster = Cluster(self._params)
         try:
@@ -85,7 +90,8 @@ class RayEngine:
 
 
 class RayWorkers:
-    """Actors on all nodes, as many as have room; more where nodes join, others for those that end."""
+    """Actors on all nodes, as many as have room; more where nodes join, others for those that
+    end."""
 
     def __init__(self, cluster: Cluster, work: Work, params: ResourceParams, packages: list[str]):
         self._packages = packages
@@ -96,7 +102,13 @@ class RayWorkers:
         self._served = time.monotonic()
         self._needed = {"GPU": 1} if work.needs_gpu else {"CPU": params.worker_cpus}
         self._check_resources()
-        self._luggage = [self._ray.put(each) for each in (pack_package(), {file.as_posix(): file.read_bytes() for file in work.files})]
+        self._luggage = [
+            self._ray.put(each)
+            for each in (
+                pack_package(),
+                {file.as_posix(): file.read_bytes() for file in work.files},
+            )
+        ]
         self.about: Any = None
 
     def _check_resources(self) -> None:
@@ -104,29 +116,41 @@ class RayWorkers:
         nodes = self._cluster.nodes()
         if any(resources.get(kind, 0) >= needed for resources in nodes.values()):
             return
-        has = f"its {len(nodes)} nodes have {', '.join(f'{resources.get(kind, 0):g}' for resources in nodes.values())}"
+        has = (
+            f"its {len(nodes)} nodes have "
+            f"{', '.join(f'{resources.get(kind, 0):g}' for resources in nodes.values())}"
+        )
         if kind == "GPU":
             raise PipelineError(
-                f"compute.device = 'gpu': no node of the cluster at {self._cluster.address} has a GPU ({has}); set auto or cpu"
+                f"compute.device = 'gpu': no node of the cluster at {self._cluster.address} has a "
+                f"GPU ({has}); set auto or cpu"
             )
         raise PipelineError(
-            f"resources.worker_cpus = {needed}: no node of the cluster at {self._cluster.address} has so many CPUs ({has}); lower it"
+            f"resources.worker_cpus = {needed}: no node of the cluster at {self._cluster.address} "
+            f"has so many CPUs ({has}); lower it"
         )
 
     def wait(self) -> None:
-        """Until all that have room are up, or until `resources.timeout` is over and at least one is.
+        """Until all that have room are up, or until `resources.timeout` is over and at least one
+        is.
 
         Raises:
-            PipelineError: none came up, or one that computes otherwise than this machine or the others.
+            PipelineError: none came up, or one that computes otherwise than this machine or the
+                others.
         """
         deadline = time.monotonic() + self._params.timeout
         self._look()
-        while not self._is_served() or (not all(actor.ready for actor in self._actors) and time.monotonic() < deadline):
+        while not self._is_served() or (
+            not all(actor.ready for actor in self._actors) and time.monotonic() < deadline
+        ):
             self._take_done(LOOK_EVERY)
             self._look()
         ready = [actor for actor in self._actors if actor.ready]
         nodes = {actor.node_id for actor in ready}
-        print(f"ray: {_count(len(ready), 'worker')} on {_count(len(nodes), 'node')} of {self._cluster.address}")
+        print(
+            f"ray: {_count(len(ready), 'worker')} on {_count(len(nodes), 'node')} of "
+            f"{self._cluster.address}"
+        )
 
     def _is_served(self) -> bool:
         return any(actor.ready for actor in self._actors)
@@ -137,7 +161,11 @@ class RayWorkers:
         while True:
             self._look()
             while (self._again or not exhausted) and (actor := self._free()) is not None:
-                batch = self._again.popleft() if self._again else next((_new(*each) for each in waiting), None)
+                batch = (
+                    self._again.popleft()
+                    if self._again
+                    else next((_new(*each) for each in waiting), None)
+                )
                 exhausted = batch is None
                 if batch is not None:
                     actor.under_way[actor.handle.call.remote(batch.items)] = batch
@@ -147,8 +175,13 @@ class RayWorkers:
                 yield whole.tag, whole.results
 
     def _free(self) -> _Actor | None:
-        """The worker that has least to do, if it can take more. What has ended a worker before goes to an idle one, and alone."""
-        ready = [actor for actor in self._actors if actor.ready and not any(batch.attempts for batch in actor.under_way.values())]
+        """The worker that has least to do, if it can take more. What has ended a worker before goes
+        to an idle one, and alone."""
+        ready = [
+            actor
+            for actor in self._actors
+            if actor.ready and not any(batch.attempts for batch in actor.under_way.values())
+        ]
         least = min(ready, key=lambda actor: len(actor.under_way), default=None)
         most = 1 if self._again else IN_FLIGHT * self._threads
         return least if least is not None and len(least.under_way) < most else None
@@ -177,7 +210,9 @@ class RayWorkers:
             else:
                 self._served = time.monotonic()
                 finished += (
-                    self._greet(actor, answer) if reference == actor.greeting else self._receive(actor.under_way.pop(reference), answer)
+                    self._greet(actor, answer)
+                    if reference == actor.greeting
+                    else self._receive(actor.under_way.pop(reference), answer)
                 )
         return finished
 
@@ -189,8 +224,10 @@ class RayWorkers:
             raise said["error"]
         if self.about is not None and said["about"] != self.about:
             raise PipelineError(
-                f"{said['host']} computes other bits than the workers before it, although its packages are the same: another processor, "
-                "or another setting of the libraries; take it out of the cluster, or use nodes of one kind"
+                f"{said['host']} computes other bits than the workers before it, although its "
+                "packages are the same: another processor, "
+                "or another setting of the libraries; take it out of the cluster, or use nodes of "
+                "one kind"
             )
         self.about = said["about"]
         actor.ready = True
@@ -211,8 +248,8 @@ class RayWorkers:
     def _lose(self, actor: _Actor) -> list[_Whole]:
         """A process or its node has ended, and any image that it had may be why.
 
-        What it had is done again, each batch alone on a worker; where that one ends too, each of its images alone. So no image is
-        blamed for another, and none for its node.
+        What it had is done again, each batch alone on a worker; where that one ends too, each of
+        its images alone. So no image is blamed for another, and none for its node.
         """
         self._actors.remove(actor)
         if self._cluster.nodes():  # its process may live on, out of reach
@@ -221,11 +258,18 @@ class RayWorkers:
         for batch in actor.under_way.values():
             attempts = batch.attempts + 1
             is_alone = batch.attempts > 0 and len(batch.items) == 1
-            if is_alone and attempts > self._params.retries and self._cluster.nodes() and self._cluster.answers(actor.node_id):
+            if (
+                is_alone
+                and attempts > self._params.retries
+                and self._cluster.nodes()
+                and self._cluster.answers(actor.node_id)
+            ):
                 finished += self._fill(batch, [Crashed(attempts)])
             elif batch.attempts:
                 each = zip(batch.items, batch.places, strict=True)
-                self._again.extend(_Batch([item], [place], batch.whole, attempts) for item, place in each)
+                self._again.extend(
+                    _Batch([item], [place], batch.whole, attempts) for item, place in each
+                )
             else:
                 self._again.append(replace(batch, attempts=attempts))
         return finished
@@ -240,28 +284,48 @@ class RayWorkers:
             return
         self._looked = time.monotonic()
         kind, needed = next(iter(self._needed.items()))
-        rooms = {node_id: int(resources.get(kind, 0) // needed) for node_id, resources in self._cluster.nodes().items()}
+        rooms = {
+            node_id: int(resources.get(kind, 0) // needed)
+            for node_id, resources in self._cluster.nodes().items()
+        }
         for node_id, room in rooms.items():
             here = sum(actor.node_id == node_id for actor in self._actors)
             self._actors += [self._hire(node_id) for _ in range(here, room)]
         if self._is_served():
             self._served = time.monotonic()
         elif time.monotonic() - self._served > self._params.timeout:
-            raise PipelineError(self._unserved(sum(room for node_id, room in rooms.items() if self._cluster.answers(node_id))))
+            raise PipelineError(
+                self._unserved(
+                    sum(room for node_id, room in rooms.items() if self._cluster.answers(node_id))
+                )
+            )
 
     def _unserved(self, room: int) -> str:
-        where = f"on the cluster at {self._cluster.address} for resources.timeout = {self._params.timeout:g} s"
+        where = (
+            f"on the cluster at {self._cluster.address} for resources.timeout = "
+            f"{self._params.timeout:g} s"
+        )
         if not room:
-            return f"no node was left to work {where}; what was computed is kept: start nodes and run `dvc repro`"
+            return (
+                f"no node was left to work {where}; what was computed is kept: start nodes and run "
+                "`dvc repro`"
+            )
         return (
-            f"no worker came up {where}, though there is room for {room}: other jobs may hold it (see `ray status`), or workers end "
-            "as they begin (their logs are in /tmp/ray/session_latest/logs on their node); mend that, or raise resources.timeout"
+            f"no worker came up {where}, though there is room for {room}: other jobs may hold it "
+            "(see `ray status`), or workers end "
+            "as they begin (their logs are in /tmp/ray/session_latest/logs on their node); mend "
+            "that, or raise resources.timeout"
         )
 
     def _hire(self, node_id: str) -> _Actor:
-        strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node_id, soft=False)
+        strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            node_id, soft=False
+        )
         kind = self._ray.remote(
-            num_cpus=self._needed.get("CPU", 0), num_gpus=self._needed.get("GPU", 0), max_restarts=0, max_concurrency=self._threads
+            num_cpus=self._needed.get("CPU", 0),
+            num_gpus=self._needed.get("GPU", 0),
+            max_restarts=0,
+            max_concurrency=self._threads,
         )(worker.Worker)
         handle = kind.options(scheduling_strategy=strategy).remote()
         unpacked = handle.unpack.remote(*self._luggage, _environment())
@@ -292,10 +356,13 @@ def check_versions(host: str, there: dict[str, str], here: dict[str, str]) -> No
     Raises:
         PipelineError: it does not; each difference.
     """
-    differ = [f"{name} {there[name]} (here {here[name]})" for name in here if there[name] != here[name]]
+    differ = [
+        f"{name} {there[name]} (here {here[name]})" for name in here if there[name] != here[name]
+    ]
     if differ:
         raise PipelineError(
-            f"{host} has other versions than this machine: {', '.join(differ)}; install requirements.txt and requirements-ray.txt there too"
+            f"{host} has other versions than this machine: {', '.join(differ)}; install "
+            "requirements.txt and requirements-ray.txt there too"
         )
 
 

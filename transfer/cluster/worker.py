@@ -1,4 +1,5 @@
-"""What runs on a node of the cluster. It is sent there as it stands, so it knows nothing of the project until it has unpacked it."""
+"""What runs on a node of the cluster. It is sent there as it stands, so it knows nothing of the
+project until it has unpacked it."""
 
 import os
 import pathlib
@@ -30,10 +31,12 @@ class Worker:
         sys.path.insert(0, str(self._folder / "package.zip"))
 
     def hello(self, unpacked: None, work: object, packages: list[str]) -> dict:
-        """Start the work. What it says: where it is, what it computes with, and `about` or the `error` that it met.
+        """Start the work. What it says: where it is, what it computes with, and `about` or the
+        `error` that it met.
 
         Args:
-            unpacked: what `unpack` gave: Ray calls a method when all that it is given is there, and only then can it read `work`.
+            unpacked: what `unpack` gave: Ray calls a method when all that it is given is there, and
+                only then can it read `work`.
             packages: those that decide the bytes of the work.
         """
         from transfer.runtime.pins import versions

@@ -1,8 +1,10 @@
-"""What a pull request or an experiment changes: the scores' differences as a comment, and the charts of both revisions as a page.
+"""What a pull request or an experiment changes: the scores' differences as a comment, and the
+charts of both revisions as a page.
 
     python -m transfer comment BASE FOLDER [--experiment NAME] [--run FILE]
 
-writes FOLDER/comment.md and FOLDER/charts/index.html; `.github/workflows/` posts the one and keeps the other.
+writes FOLDER/comment.md and FOLDER/charts/index.html; `.github/workflows/` posts the one and keeps
+the other.
 """
 
 import argparse
@@ -12,34 +14,51 @@ import sys
 from pathlib import Path
 
 SCORES = "metrics/accuracy.json"
-SAME_BYTES = re.compile(r"^.*\d+ outputs are the bytes of the commit.*$", flags=re.MULTILINE)  # what `make run` prints
+# what `make run` prints
+SAME_BYTES = re.compile(r"^.*\d+ outputs are the bytes of the commit.*$", flags=re.MULTILINE)
 
 
 def main(argv: list[str]) -> None:
     """Write the comment and its charts into the folder that was named."""
     parser = argparse.ArgumentParser(
-        prog="python -m transfer comment", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m transfer comment",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("base", help="the revision to compare the workspace with")
     parser.add_argument("folder", type=Path, help="gets the files; made where it is missing")
-    parser.add_argument("--experiment", metavar="NAME", help="the workspace is this experiment's, so other files than committed are meant")
-    parser.add_argument("--run", metavar="FILE", type=Path, help="what `make run` printed; its line on the commit's bytes is quoted")
+    parser.add_argument(
+        "--experiment",
+        metavar="NAME",
+        help="the workspace is this experiment's, so other files than committed are meant",
+    )
+    parser.add_argument(
+        "--run",
+        metavar="FILE",
+        type=Path,
+        help="what `make run` printed; its line on the commit's bytes is quoted",
+    )
     options = parser.parse_args(argv)
     options.folder.mkdir(parents=True, exist_ok=True)
     scores = dvc("metrics", "diff", "--md", "--all", options.base, "--targets", SCORES)
     dvc("plots", "diff", "--out", str(options.folder / "charts"), options.base)
     news = about_bytes(options.run.read_text(encoding="utf-8")) if options.run else []
-    news += about_experiment(options.experiment) if options.experiment else about_files(changed_files())
+    news += (
+        about_experiment(options.experiment) if options.experiment else about_files(changed_files())
+    )
     (options.folder / "comment.md").write_text(comment(scores, news), encoding="utf-8")
 
 
 def comment(scores: str, news: list[str]) -> str:
     """Markdown with the scores' table and the lines of `news`."""
-    return "\n".join(["## What this changes", "", "Accuracy on the test split:", "", scores.strip(), "", *news])
+    return "\n".join(
+        ["## What this changes", "", "Accuracy on the test split:", "", scores.strip(), "", *news]
+    )
 
 
 def about_bytes(printed: str) -> list[str]:
-    """The line of `make run` that says how many outputs are the bytes of the commit; none where it printed no such line."""
+    """The line of `make run` that says how many outputs are the bytes of the commit; none where it
+    printed no such line."""
     found = SAME_BYTES.search(printed)
     return [f"On this runner: {found[0].strip()}", ""] if found else []
 
@@ -54,18 +73,26 @@ def about_files(uncommitted: list[str]) -> list[str]:
 
 def about_experiment(name: str) -> list[str]:
     """How somebody else gets the experiment."""
-    return [f"This is the experiment `{name}`: `dvc exp pull origin {name}` fetches it, `dvc exp apply {name}` takes it over.", ""]
+    return [
+        f"This is the experiment `{name}`: `dvc exp pull origin {name}` fetches it, `dvc exp apply "
+        f"{name}` takes it over.",
+        "",
+    ]
 
 
 def changed_files() -> list[str]:
     """The tracked files that differ from the commit."""
-    finished = subprocess.run(["git", "diff", "--name-only"], capture_output=True, text=True, check=True)  # noqa: S607, git is where git is
+    finished = subprocess.run(
+        ["git", "diff", "--name-only"], capture_output=True, text=True, check=True
+    )  # noqa: S607, git is where git is
     return finished.stdout.splitlines()
 
 
 def dvc(*words: str) -> str:
     """What a DVC command prints; where it fails, its message is this program's."""
-    finished = subprocess.run([sys.executable, "-m", "dvc", *words], capture_output=True, text=True, check=False)  # noqa: S603, fixed words and a revision
+    finished = subprocess.run(
+        [sys.executable, "-m", "dvc", *words], capture_output=True, text=True, check=False
+    )  # noqa: S603, fixed words and a revision
     if finished.returncode:
         sys.exit(f"dvc {' '.join(words)}: {finished.stderr.strip()}")
     return finished.stdout

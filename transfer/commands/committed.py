@@ -1,4 +1,5 @@
-"""Which outputs are the bytes of the commit, and why the others are not: the workspace's dvc.lock compared with that of HEAD."""
+"""Which outputs are the bytes of the commit, and why the others are not: the workspace's dvc.lock
+compared with that of HEAD."""
 
 import os
 import subprocess
@@ -25,11 +26,18 @@ def read_committed() -> dict[str, dict]:
     """The stages of dvc.lock in HEAD, by name.
 
     Raises:
-        NoCommitError: no git, no repository, no commit, no dvc.lock in it, or one that cannot be read.
+        NoCommitError: no git, no repository, no commit, no dvc.lock in it, or one that cannot be
+            read.
     """
     try:
         command = ["git", "show", "HEAD:./dvc.lock"]
-        shown = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, env=os.environ | {"LC_ALL": "C"})  # noqa: S603, fixed
+        shown = subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
+            env=os.environ | {"LC_ALL": "C"},
+        )  # noqa: S603, fixed
         return yaml.safe_load(shown.stdout)["stages"]
     except FileNotFoundError:
         raise NoCommitError("git is not installed") from None
@@ -41,30 +49,47 @@ def read_committed() -> dict[str, dict]:
 
 
 def say(stages: dict[str, dict], committed: dict[str, dict], machine: str) -> str:
-    """One line: how many of the outputs are the bytes of the commit, and for the others why they are not.
+    """One line: how many of the outputs are the bytes of the commit, and for the others why they
+    are not.
 
     Args:
         stages: those of the workspace's dvc.lock, by name.
         committed: those of the commit's.
-        machine: what may have decided the last bits of outputs that are made from the same code, data, parameters and pins.
+        machine: what may have decided the last bits of outputs that are made from the same code,
+            data, parameters and pins.
     """
     now, then = _outputs(stages), _outputs(committed)
-    others = {path: made for path, made in now.items() if path not in then or made.content != then[path].content}
+    others = {
+        path: made
+        for path, made in now.items()
+        if path not in then or made.content != then[path].content
+    }
     reasons: dict[str, list[str]] = {}
     for path, made in others.items():
-        found = list(dict.fromkeys(causes(made.stage, stages, committed)))  # several stages may have one parameter
-        why = _few(found) if found else f"all that they are made from is the commit's, so this machine computes other last bits: {machine}"
+        # several stages may have one parameter
+        found = list(dict.fromkeys(causes(made.stage, stages, committed)))
+        why = (
+            _few(found)
+            if found
+            else f"all that they are made from is the commit's, so this machine computes other last bits: {machine}"
+        )
         reasons.setdefault(why, []).append(path)
     if gone := [path for path in then if path not in now]:
         reasons["no stage makes them any more"] = gone
     if not reasons:
         return f"All {len(now)} outputs are the bytes of the commit (dvc.lock in HEAD)."
-    first = f"{len(now) - len(others)} of {len(now)} outputs are the bytes of the commit (dvc.lock in HEAD)"
-    return "; ".join([first, *(f"not {_few(paths)}: {why}" for why, paths in reasons.items())]) + "."
+    first = (
+        f"{len(now) - len(others)} of {len(now)} outputs are the bytes of the commit (dvc.lock in "
+        "HEAD)"
+    )
+    return (
+        "; ".join([first, *(f"not {_few(paths)}: {why}" for why, paths in reasons.items())]) + "."
+    )
 
 
 def causes(stage: str, stages: dict[str, dict], committed: dict[str, dict]) -> Iterator[str]:
-    """What is not the commit's of all that a stage's outputs are made from, directly or through other stages' outputs that differ."""
+    """What is not the commit's of all that a stage's outputs are made from, directly or through
+    other stages' outputs that differ."""
     outputs = _outputs(stages)
     seen, pending = {stage}, [stage]
     while pending:
@@ -88,13 +113,19 @@ def _changed_params(now: dict[str, dict], then: dict[str, dict]) -> Iterator[str
     for file in dict.fromkeys([*now, *then]):
         values, before = dict(_flat(now.get(file, {}))), dict(_flat(then.get(file, {})))
         for key in _changed(values, before):
-            here, there = (repr(each[key]) if key in each else "absent" for each in (values, before))
+            here, there = (
+                repr(each[key]) if key in each else "absent" for each in (values, before)
+            )
             yield f"{key} is {here} in {file}, {there} in the commit"
 
 
 def _changed(now: dict, then: dict) -> list[str]:
     """Keys of either whose value is another or missing in the other."""
-    return [key for key in dict.fromkeys([*now, *then]) if (key in now, now.get(key)) != (key in then, then.get(key))]
+    return [
+        key
+        for key in dict.fromkeys([*now, *then])
+        if (key in now, now.get(key)) != (key in then, then.get(key))
+    ]
 
 
 def _flat(values: dict, above: str = "") -> Iterator[tuple[str, object]]:
@@ -107,14 +138,23 @@ def _flat(values: dict, above: str = "") -> Iterator[tuple[str, object]]:
 
 def _outputs(stages: dict[str, dict]) -> dict[str, _Output]:
     """By path."""
-    return {path: _Output(name, content) for name, stage in stages.items() for path, content in _contents(stage, "outs").items()}
+    return {
+        path: _Output(name, content)
+        for name, stage in stages.items()
+        for path, content in _contents(stage, "outs").items()
+    }
 
 
 def _contents(stage: dict, kind: str) -> dict[str, dict]:
     """By path of a stage's `deps` or `outs`, what dvc.lock has of its content: hash and size."""
-    return {entry["path"]: {key: value for key, value in entry.items() if key != "path"} for entry in stage.get(kind, [])}
+    return {
+        entry["path"]: {key: value for key, value in entry.items() if key != "path"}
+        for entry in stage.get(kind, [])
+    }
 
 
 def _few(items: Sequence[str]) -> str:
-    shown = [*items] if len(items) <= _NAMED + 1 else [*items[:_NAMED], f"{len(items) - _NAMED} more"]
+    shown = (
+        [*items] if len(items) <= _NAMED + 1 else [*items[:_NAMED], f"{len(items) - _NAMED} more"]
+    )
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]

@@ -1,14 +1,17 @@
-"""Try a trained model in a browser: no stage of dvc.yaml but a command, for after `dvc repro` or `dvc pull`.
+"""Try a trained model in a browser: no stage of dvc.yaml but a command, for after `dvc repro` or
+`dvc pull`.
 
     python -m transfer demo                              # then open the address that it prints
     python -m transfer demo --model head --port 0
     curl --data-binary @photo.jpg http://127.0.0.1:8000/predict
 
-The page takes images and shows of each its class with calibrated probabilities, what in the image spoke for it (Grad-CAM), how unlike the
-training images it is, and the training images nearest to it. POST /predict gives the same as JSON: an image's bytes as the body.
+The page takes images and shows of each its class with calibrated probabilities, what in the image
+spoke for it (Grad-CAM), how unlike the training images it is, and the training images nearest to
+it. POST /predict gives the same as JSON: an image's bytes as the body.
 
-Only this machine can reach it unless --host says otherwise. It needs no network, keeps no image, and serves no file. There is no
-password: with --host 0.0.0.0 whoever reaches the machine may use it. Ctrl-C ends it.
+Only this machine can reach it unless --host says otherwise. It needs no network, keeps no image,
+and serves no file. There is no password: with --host 0.0.0.0 whoever reaches the machine may use
+it. Ctrl-C ends it.
 """
 
 import argparse
@@ -23,27 +26,56 @@ MOST_MEGABYTES = 256  # as much as `split` takes of one file
 def demonstrate(argv: list[str]) -> None:
     """Load the model that the words name and serve the page until Ctrl-C."""
     options = parse(argv)
-    # Flask and TensorFlow take seconds, and --help should wait for neither; a port that is taken is said before TensorFlow is loaded.
+    # Flask and TensorFlow take seconds, and --help should wait for neither; a port that is taken is
+    # said before TensorFlow is loaded.
     from transfer.demo.app import create_app
     from transfer.demo.server import is_loopback, listen, names_of, serve, url
 
     most_bytes = options.max_megabytes * 1_000_000
     with listen(options.host, options.port) as listening:
         if not is_loopback(listening):
-            print(f"demo: other machines may reach {options.host}, and nobody is asked for a password", file=sys.stderr)
+            print(
+                f"demo: other machines may reach {options.host}, and nobody is asked for a password",
+                file=sys.stderr,
+            )
         service = load(options.model)
-        print(f"demo: {service.name} at {url(options.host, listening)} (Ctrl-C ends it)", flush=True)
-        serve(create_app(service, names_of(options.host, listening), most_bytes), listening, most_bytes)
+        print(
+            f"demo: {service.name} at {url(options.host, listening)} (Ctrl-C ends it)", flush=True
+        )
+        serve(
+            create_app(service, names_of(options.host, listening), most_bytes),
+            listening,
+            most_bytes,
+        )
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m transfer demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m transfer demo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--model", default="finetuned", metavar="NAME", help="scratch, head, augmented or finetuned (the default)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1, which only this machine reaches)")
-    parser.add_argument("--port", type=_port, default=8000, metavar="N", help="port to listen on (8000); 0 is any that is free")
-    parser.add_argument("--max-megabytes", type=_megabytes, default=20, metavar="N", help="of an image file (20)")
+    parser.add_argument(
+        "--model",
+        default="finetuned",
+        metavar="NAME",
+        help="scratch, head, augmented or finetuned (the default)",
+    )
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (127.0.0.1, which only this machine reaches)",
+    )
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=8000,
+        metavar="N",
+        help="port to listen on (8000); 0 is any that is free",
+    )
+    parser.add_argument(
+        "--max-megabytes", type=_megabytes, default=20, metavar="N", help="of an image file (20)"
+    )
     return parser.parse_args(argv)
 
 
@@ -74,7 +106,8 @@ def load(model: str):
 
 
 def main(argv: list[str]) -> int:
-    """`demonstrate` as a program: an error for people is a line on standard error, and Ctrl-C a good end."""
+    """`demonstrate` as a program: an error for people is a line on standard error, and Ctrl-C a
+    good end."""
     with contextlib.suppress(KeyboardInterrupt):
         try:
             demonstrate(argv)
@@ -83,6 +116,8 @@ def main(argv: list[str]) -> int:
             return 1
         except OSError as error:
             place = error.filename2 or error.filename
-            print(f"demo: {f'{place}: ' if place else ''}{error.strerror or error}", file=sys.stderr)
+            print(
+                f"demo: {f'{place}: ' if place else ''}{error.strerror or error}", file=sys.stderr
+            )
             return 1
     return 0

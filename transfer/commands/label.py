@@ -1,16 +1,18 @@
-"""Label images with ImageNet's 1,000 classes, by a network as it was trained: no stage of dvc.yaml but a command that needs no other.
+"""Label images with ImageNet's 1,000 classes, by a network as it was trained: no stage of dvc.yaml
+but a command that needs no other.
 
     python -m transfer label photos/
     python -m transfer label 'photos/**/*.jpg' more.zip --backbone MobileNetV3Large --top-k 3 --output labels.csv
     find photos -name '*.png' -print0 | python -m transfer label --null - --format jsonl
 
-PATHS are images, folders (every file in them counts, but for hidden ones), .zip and .tar(.gz) archives, globs in quotes, and - for a
-list of files, folders and archives on standard input, one a line. Rows come in that order, those of a folder sorted, while the rest is
-still being read.
+PATHS are images, folders (every file in them counts, but for hidden ones), .zip and .tar(.gz)
+archives, globs in quotes, and - for a list of files, folders and archives on standard input, one a
+line. Rows come in that order, those of a folder sorted, while the rest is still being read.
 
-Each class has its name, its WordNet id (two classes are named crane, and two maillot) and the network's own probability, which is not
-calibrated. The names ship with the project. The weights with the top, 22 to 575 MB, are fetched once and kept where Keras keeps them,
-$KERAS_HOME/models or ~/.keras/models; a file that is there already is used, and so is one named with --weights.
+Each class has its name, its WordNet id (two classes are named crane, and two maillot) and the
+network's own probability, which is not calibrated. The names ship with the project. The weights
+with the top, 22 to 575 MB, are fetched once and kept where Keras keeps them, $KERAS_HOME/models or
+~/.keras/models; a file that is there already is used, and so is one named with --weights.
 """
 
 import argparse
@@ -34,13 +36,24 @@ def label(argv: list[str]) -> int:
     labeller = load(options)
     sheet = LabelSheet(read_classes(), options.top_k)
     with threadpool_limits(1):  # the images are spread over the cores already
-        return cli.write_all("label", labeller.stream(read_given(options.paths, end=options.end)), sheet, options)
+        return cli.write_all(
+            "label", labeller.stream(read_given(options.paths, end=options.end)), sheet, options
+        )
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = cli.parser_of("label", __doc__, top_k=5)
-    parser.add_argument("--backbone", metavar="NAME", help=f"{', '.join(ARCHITECTURES)} (backbone.name of params.yaml)")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="the network's file with its top, as Keras publishes it")
+    parser.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help=f"{', '.join(ARCHITECTURES)} (backbone.name of params.yaml)",
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="the network's file with its top, as Keras publishes it",
+    )
     return cli.parse(parser, argv)
 
 

@@ -1,16 +1,18 @@
-"""Label images with a trained model: no stage of dvc.yaml but a command, for after `dvc repro` or `dvc pull`.
+"""Label images with a trained model: no stage of dvc.yaml but a command, for after `dvc repro` or
+`dvc pull`.
 
     python -m transfer predict photos/ --output labels.csv
     python -m transfer predict 'photos/**/*.jpg' more.zip --model head --top-k 3
     find photos -name '*.png' -print0 | python -m transfer predict --null - --format jsonl
 
-PATHS are images, folders (every file in them counts, but for hidden ones), .zip and .tar(.gz) archives, globs in quotes, and - for a
-list of files, folders and archives on standard input, one a line. Rows come in that order, those of a folder sorted, while the rest is
-still being read.
+PATHS are images, folders (every file in them counts, but for hidden ones), .zip and .tar(.gz)
+archives, globs in quotes, and - for a list of files, folders and archives on standard input, one a
+line. Rows come in that order, those of a folder sorted, while the rest is still being read.
 
-predicted is the likeliest class, and probability is calibrated on the validation images. distance is how far an image is from the
-training images nearest to it in feature space, and unlike how many of a hundred validation images are nearer to theirs: beyond 99,
-which the table marks with !, the model answers about something that it has hardly seen.
+predicted is the likeliest class, and probability is calibrated on the validation images. distance
+is how far an image is from the training images nearest to it in feature space, and unlike how many
+of a hundred validation images are nearer to theirs: beyond 99, which the table marks with !, the
+model answers about something that it has hardly seen.
 """
 
 import argparse
@@ -29,15 +31,32 @@ def predict(argv: list[str]) -> int:
     check_given(options.paths)
     predictor = load(options)
     sheet = PredictionSheet(predictor.class_names, options.top_k)
-    remarks = {f"less like the training images than {UNLIKE:g} of 100 validation images are": is_unlike}
+    remarks = {
+        f"less like the training images than {UNLIKE:g} of 100 validation images are": is_unlike
+    }
     with threadpool_limits(1):  # the images are spread over the cores already
-        return cli.write_all("predict", predictor.stream(read_given(options.paths, end=options.end)), sheet, options, remarks)
+        return cli.write_all(
+            "predict",
+            predictor.stream(read_given(options.paths, end=options.end)),
+            sheet,
+            options,
+            remarks,
+        )
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     parser = cli.parser_of("predict", __doc__, top_k=1)
-    parser.add_argument("--model", default="finetuned", metavar="NAME", help="scratch, head, augmented or finetuned (the default)")
-    parser.add_argument("--no-novelty", action="store_true", help="leave distance and unlike empty; data/features/ is not needed then")
+    parser.add_argument(
+        "--model",
+        default="finetuned",
+        metavar="NAME",
+        help="scratch, head, augmented or finetuned (the default)",
+    )
+    parser.add_argument(
+        "--no-novelty",
+        action="store_true",
+        help="leave distance and unlike empty; data/features/ is not needed then",
+    )
     return cli.parse(parser, argv)
 
 

@@ -1,10 +1,13 @@
-"""Repairs what a killed DVC left half-written, before the next one refuses it, and tells DVC whether there is a git repository.
+"""Repairs what a killed DVC left half-written, before the next one refuses it, and tells DVC
+whether there is a git repository.
 
     python -m transfer repair
 
-DVC writes `dvc.lock` and `.dvc/tmp/rwlock` in place. Killed in that moment, it leaves the first part of the file. Of `dvc.lock` the entries
-of stages that are whole are kept, and the others are taken from the last commit: an entry is a claim that DVC checks by the hashes of
-what is there, so an old one costs a look into DVC's run-cache, or a run, and is never believed. `rwlock` says only which DVC runs now.
+DVC writes `dvc.lock` and `.dvc/tmp/rwlock` in place. Killed in that moment, it leaves the first
+part of the file. Of `dvc.lock` the entries of stages that are whole are kept, and the others are
+taken from the last commit: an entry is a claim that DVC checks by the hashes of what is there, so
+an old one costs a look into DVC's run-cache, or a run, and is never believed. `rwlock` says only
+which DVC runs now.
 """
 
 import argparse
@@ -32,13 +35,16 @@ PATIENCE = 1.0  # seconds: another DVC may be writing the file at this moment
 def main(argv: list[str]) -> None:
     """Repair the project in the working directory and print what was done."""
     argparse.ArgumentParser(
-        prog="python -m transfer repair", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m transfer repair",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args(argv)
     print_repairs("repair")
 
 
 def print_repairs(program: str) -> None:
-    """Repair, and print each line behind the program's name; end the program in a sentence where a person is needed."""
+    """Repair, and print each line behind the program's name; end the program in a sentence where a
+    person is needed."""
     try:
         for line in repair():
             print(f"{program}: {line}", flush=True)
@@ -47,10 +53,12 @@ def print_repairs(program: str) -> None:
 
 
 def repair() -> list[str]:
-    """Repair the project in the working directory; returns a line for a person for each thing that was done.
+    """Repair the project in the working directory; returns a line for a person for each thing that
+    was done.
 
     Raises:
-        PipelineError: dvc.lock has the marks of an unfinished merge, which only a person can resolve.
+        PipelineError: dvc.lock has the marks of an unfinished merge, which only a person can
+            resolve.
     """
     return [line for line in (repair_lock(), repair_busy(), settle_git()) if line]
 
@@ -60,7 +68,10 @@ def repair_lock() -> str | None:
     if not LOCK.exists() or is_whole(LOCK.read_bytes()):
         return None
     if re.search(rb"^<<<<<<< ", LOCK.read_bytes(), flags=re.MULTILINE):
-        raise PipelineError(f"{LOCK}: a merge left its marks (<<<<<<<); resolve it (git checkout --theirs {LOCK}, say) and run this again")
+        raise PipelineError(
+            f"{LOCK}: a merge left its marks (<<<<<<<); resolve it (git checkout --theirs {LOCK}, "
+            "say) and run this again"
+        )
     time.sleep(PATIENCE)
     found = LOCK.read_bytes()
     if is_whole(found):
@@ -76,8 +87,10 @@ def repair_lock() -> str | None:
         LOCK.unlink()
     taken = ", ".join(name for name in entries if name not in kept) or "none"
     return (
-        f"{LOCK} was cut short, as when DVC is killed while it writes it: {len(kept)} of its stages are kept, "
-        f"from the last commit come: {taken}; what is missing comes from DVC's run-cache or is run again. "
+        f"{LOCK} was cut short, as when DVC is killed while it writes it: {len(kept)} of its "
+        "stages are kept, "
+        f"from the last commit come: {taken}; what is missing comes from DVC's run-cache or is run "
+        "again. "
         f"A copy of the damaged file is {DAMAGED}"
     )
 
@@ -90,7 +103,10 @@ def repair_busy() -> str | None:
     if not BUSY.exists() or is_json(BUSY.read_bytes()):
         return None
     BUSY.unlink()
-    return f"{BUSY} was cut short, as when DVC is killed while it writes it: removed, since it says only which DVC runs at this moment"
+    return (
+        f"{BUSY} was cut short, as when DVC is killed while it writes it: removed, since it says "
+        "only which DVC runs at this moment"
+    )
 
 
 def is_json(content: bytes) -> bool:
@@ -102,13 +118,18 @@ def is_json(content: bytes) -> bool:
 
 
 def is_whole(content: bytes) -> bool:
-    """Whether the bytes are a lock that DVC wrote to its end, as far as a look at the file can tell."""
+    """Whether the bytes are a lock that DVC wrote to its end, as far as a look at the file can
+    tell."""
     try:
         lock = yaml.load(content.decode("utf-8"), yaml.CSafeLoader)  # noqa: S506, a safe loader
     except (ValueError, yaml.YAMLError):
         return False
     stages = lock.get("stages") if isinstance(lock, dict) and "schema" in lock else None
-    return content.endswith(b"\n") and isinstance(stages, dict) and all(map(is_complete, stages.values()))
+    return (
+        content.endswith(b"\n")
+        and isinstance(stages, dict)
+        and all(map(is_complete, stages.values()))
+    )
 
 
 def whole_entries(content: bytes) -> dict[str, str]:
@@ -128,23 +149,28 @@ def whole_entries(content: bytes) -> dict[str, str]:
 
 
 def is_complete(entry: object) -> bool:
-    """Whether a stage's entry has what DVC always writes, so that it does not end in the middle of a file's or a parameter's lines."""
+    """Whether a stage's entry has what DVC always writes, so that it does not end in the middle of
+    a file's or a parameter's lines."""
     if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), (str, list)):
         return False
     params = entry.get("params", {})
-    if not isinstance(params, dict) or not all(isinstance(values, dict) for values in params.values()):
+    if not isinstance(params, dict) or not all(
+        isinstance(values, dict) for values in params.values()
+    ):
         return False
     files = [entry.get(key, []) for key in ("deps", "outs")]
     return all(isinstance(items, list) and all(map(is_complete_file, items)) for items in files)
 
 
 def is_complete_file(item: object) -> bool:
-    """Whether a file's lines name its path and hash, with an MD5 its size too, and for a folder the number of its files."""
+    """Whether a file's lines name its path and hash, with an MD5 its size too, and for a folder the
+    number of its files."""
     if not isinstance(item, dict) or "path" not in item or None in item.values():
         return False
     if "md5" in item:
         return "size" in item and ("nfiles" in item or not str(item["md5"]).endswith(".dir"))
-    return "hash" not in item and bool({"etag", "checksum"} & item.keys())  # of an address in a bucket or on a server
+    # of an address in a bucket or on a server
+    return "hash" not in item and bool({"etag", "checksum"} & item.keys())
 
 
 def committed_lock() -> bytes:
@@ -157,7 +183,8 @@ def committed_lock() -> bytes:
 
 
 def settle_git() -> str | None:
-    """Have DVC do without git where the folder is in no git repository, and with it again once it is in one."""
+    """Have DVC do without git where the folder is in no git repository, and with it again once it
+    is in one."""
     here = Path.cwd()
     in_git = any((folder / ".git").exists() for folder in (here, *here.parents))
     if in_git and WITHOUT_GIT.exists():  # what a person has set stays
@@ -171,7 +198,8 @@ def settle_git() -> str | None:
     WITHOUT_GIT.touch()
     return (
         f"{here} is in no git repository, so DVC works without one (core.no_scm in {SETTINGS}); "
-        "to compare and keep experiments, make it one: git init && git add --all && git commit -m start"
+        "to compare and keep experiments, make it one: git init && git add --all && git commit -m "
+        "start"
     )
 
 

@@ -1,8 +1,10 @@
-"""`make reproduce`: the committed pipeline, run from nothing in two fresh clones, must give the same bytes in both.
+"""`make reproduce`: the committed pipeline, run from nothing in two fresh clones, must give the
+same bytes in both.
 
-The clones lie in folders of different names and depths and share nothing but the environment; the second is held to a single
-core where the system can do that (Linux). Prints a table of every output in dvc.lock; exits with 1 where hashes differ. What is
-not committed is not run. KERAS_BACKEND chooses the backend: one may differ from another, but not from itself.
+The clones lie in folders of different names and depths and share nothing but the environment; the
+second is held to a single core where the system can do that (Linux). Prints a table of every output
+in dvc.lock; exits with 1 where hashes differ. What is not committed is not run. KERAS_BACKEND
+chooses the backend: one may differ from another, but not from itself.
 """
 
 import argparse
@@ -20,9 +22,12 @@ PLACES = ("one", "another/and/deeper/two")
 
 
 def main(argv: list[str]) -> None:
-    """Run the pipeline in two clones and print the table of outputs; exits with 1 if one differs."""
+    """Run the pipeline in two clones and print the table of outputs; exits with 1 if one
+    differs."""
     parser = argparse.ArgumentParser(
-        prog="python -m transfer reproduce", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m transfer reproduce",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args(argv)
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
@@ -32,24 +37,37 @@ def main(argv: list[str]) -> None:
         for clone, cores in zip(clones, (None, one_core), strict=True):
             started = time.monotonic()
             run_from_nothing(clone, cores)
-            print(f"{clone.name}: {cores or 'every'} core, {time.monotonic() - started:.0f} s", flush=True)
+            print(
+                f"{clone.name}: {cores or 'every'} core, {time.monotonic() - started:.0f} s",
+                flush=True,
+            )
         hashes = [read_hashes(clone / "dvc.lock") for clone in clones]
     table = compare(*hashes, committed=read_hashes(Path("dvc.lock")))
     same, committed = int(table["same"].sum()), int(table["as committed"].sum())
     print(f"\n{table.to_string(index=False)}\n")
-    print(f"{backend}: {same} of {len(table)} outputs are the same bytes in both; {committed} are those of the committed dvc.lock.")
+    print(
+        f"{backend}: {same} of {len(table)} outputs are the same bytes in both; {committed} are "
+        "those of the committed dvc.lock."
+    )
     sys.exit(same != len(table))
 
 
 def run_from_nothing(clone: Path, cores: int | None) -> None:
-    """Clone the commit into a new folder and reproduce it, on the first `cores` of the cores that there are."""
+    """Clone the commit into a new folder and reproduce it, on the first `cores` of the cores that
+    there are."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
-    environment["DVC_SITE_CACHE_DIR"] = str(clone / ".dvc/tmp/site")  # its own, not the one that all users of the machine share
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"  # where dvc.yaml's `python` is to be found
+    # its own, not the one that all users of the machine share
+    environment["DVC_SITE_CACHE_DIR"] = str(clone / ".dvc/tmp/site")
+    # where dvc.yaml's `python` is to be found
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     clone.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(["git", "clone", "--quiet", str(Path.cwd()), str(clone)], check=True)  # noqa: S603, S607, no shell
     command = [sys.executable, "-m", "dvc", "repro", "--force"]
-    hold = None if cores is None else lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    hold = (
+        None
+        if cores is None
+        else lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    )
     finished = subprocess.run(command, cwd=clone, env=environment, check=False, preexec_fn=hold)  # noqa: S603, no shell
     if finished.returncode:
         sys.exit(f"dvc repro failed in {clone} (exit {finished.returncode})")
@@ -58,11 +76,16 @@ def run_from_nothing(clone: Path, cores: int | None) -> None:
 def read_hashes(lock: Path) -> dict[tuple[str, str], str]:
     """MD5 by stage and output; of a folder it is that of the list of its files' names and MD5."""
     stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
-    return {(name, output["path"]): output["md5"] for name, stage in stages.items() for output in stage.get("outs", [])}
+    return {
+        (name, output["path"]): output["md5"]
+        for name, stage in stages.items()
+        for output in stage.get("outs", [])
+    }
 
 
 def compare(one: dict, other: dict, committed: dict) -> pd.DataFrame:
-    """A row an output of either run: stage, output, both hashes, whether they are the same, and the same as what is committed."""
+    """A row an output of either run: stage, output, both hashes, whether they are the same, and the
+    same as what is committed."""
     rows = [
         {
             "stage": stage,

@@ -1,4 +1,5 @@
-"""`make run`: repair what a killed DVC left, run what changed, say what came out, its seconds, and which outputs are the commit's bytes."""
+"""`make run`: repair what a killed DVC left, run what changed, say what came out, its seconds, and
+which outputs are the commit's bytes."""
 
 import argparse
 import json
@@ -20,12 +21,17 @@ from transfer.runtime.pins import in_use, unlike_pins
 from transfer.runtime.stage import LOGS
 
 METRICS = Path("metrics")
-PASSED_ON = "What else is typed is passed on to `dvc repro`: python -m transfer run --force train_head"
+PASSED_ON = (
+    "What else is typed is passed on to `dvc repro`: python -m transfer run --force train_head"
+)
 
 
 def main(argv: list[str]) -> None:
-    """Run `dvc repro` with these words, print the models' table; exits with DVC's code if that fails."""
-    parser = argparse.ArgumentParser(prog="python -m transfer run", description=__doc__, epilog=PASSED_ON, allow_abbrev=False)
+    """Run `dvc repro` with these words, print the models' table; exits with DVC's code if that
+    fails."""
+    parser = argparse.ArgumentParser(
+        prog="python -m transfer run", description=__doc__, epilog=PASSED_ON, allow_abbrev=False
+    )
     _, words = parser.parse_known_args(argv)
     started = time.time()
     print_repairs("run")
@@ -35,7 +41,10 @@ def main(argv: list[str]) -> None:
     pipeline = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
     print()
     print(summarise(pipeline, seconds_since(started)).to_string(index=False))
-    print(f"\nThe whole run took {time.time() - started:.0f} s. All of it: plots/report.html. Compare: dvc exp show.")
+    print(
+        f"\nThe whole run took {time.time() - started:.0f} s. All of it: plots/report.html. "
+        "Compare: dvc exp show."
+    )
     print(say_of_commit())
 
 
@@ -46,7 +55,8 @@ def seconds_since(started: float) -> dict[str, float]:
 
 
 def summarise(pipeline: dict, seconds: dict[str, float]) -> pd.DataFrame:
-    """A row a model: accuracy with its 95 % interval, the seconds of all stages run for it, which ones ran, which were reused."""
+    """A row a model: accuracy with its 95 % interval, the seconds of all stages run for it, which
+    ones ran, which were reused."""
     rows = []
     for name, scores in read_metrics().items():
         needed = stages_behind(pipeline, f"models/{name}.json")
@@ -54,46 +64,76 @@ def summarise(pipeline: dict, seconds: dict[str, float]) -> pd.DataFrame:
         rows.append(
             {
                 "model": name,
-                "accuracy (95 % interval)": f"{scores['accuracy']:.3f} ({scores['accuracy_low']:.3f} to {scores['accuracy_high']:.3f})",
+                "accuracy (95 % interval)": (
+                    f"{scores['accuracy']:.3f} ({scores['accuracy_low']:.3f} to "
+                    f"{scores['accuracy_high']:.3f})"
+                ),
                 "seconds": f"{sum(seconds[stage] for stage in ran):.1f}",
                 "run now": ", ".join(ran) or "nothing",
-                "reused from the cache": ", ".join(stage for stage in needed if stage not in seconds) or "nothing",
+                "reused from the cache": ", ".join(
+                    stage for stage in needed if stage not in seconds
+                )
+                or "nothing",
             }
         )
     return pd.DataFrame(rows)
 
 
 def say_of_commit() -> str:
-    """One line on which outputs are the bytes of the commit; where there is none to compare with, that."""
+    """One line on which outputs are the bytes of the commit; where there is none to compare with,
+    that."""
     try:
         committed = read_committed()
     except NoCommitError as reason:
         return f"Whether the outputs are the bytes of a commit is not known: {reason}."
     stages = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"]
-    return say(stages, committed, describe_machine(describe_environment(), unlike_pins(in_use(), read_pins())))
+    return say(
+        stages,
+        committed,
+        describe_machine(describe_environment(), unlike_pins(in_use(), read_pins())),
+    )
 
 
 def describe_machine(environment: dict, other_versions: Sequence[str]) -> str:
-    """What may decide last bits: the processor and its instructions, Python, variables that steer libraries, versions that are not pinned.
+    """What may decide last bits: the processor and its instructions, Python, variables that steer
+    libraries, versions that are not pinned.
 
     Args:
         environment: from `describe_environment`.
         other_versions: from `unlike_pins`.
     """
     variables = [f"{name}={value}" for name, value in environment["variables"].items()]
-    instructions = f" ({' '.join(environment['instructions'])})" if environment["instructions"] else ""
-    return ", ".join([f"{environment['processor']}{instructions}", f"Python {environment['python']}", *variables, *other_versions])
+    instructions = (
+        f" ({' '.join(environment['instructions'])})" if environment["instructions"] else ""
+    )
+    return ", ".join(
+        [
+            f"{environment['processor']}{instructions}",
+            f"Python {environment['python']}",
+            *variables,
+            *other_versions,
+        ]
+    )
 
 
 def read_metrics() -> dict[str, dict]:
     """Metrics by model, in the order in which the pipeline builds the models."""
-    found = {name: json.loads((METRICS / f"{name}.json").read_text(encoding="utf-8")) for name in MODEL_NAMES}
-    return {name: scores for name, scores in found.items() if scores}  # a model that was skipped has none
+    found = {
+        name: json.loads((METRICS / f"{name}.json").read_text(encoding="utf-8"))
+        for name in MODEL_NAMES
+    }
+    # a model that was skipped has none
+    return {name: scores for name, scores in found.items() if scores}
 
 
 def stages_behind(pipeline: dict, output: str) -> list[str]:
     """The stages that `output` needs, directly or through others, in the order of dvc.yaml."""
-    makers = {path: name for name, stage in pipeline.items() for path in stage.get("outs", []) if isinstance(path, str)}
+    makers = {
+        path: name
+        for name, stage in pipeline.items()
+        for path in stage.get("outs", [])
+        if isinstance(path, str)
+    }
     needed, pending = set(), [output]
     while pending:
         maker = makers.get(pending.pop())

@@ -1,8 +1,10 @@
-"""`python -m transfer shards`: check the shards at `resources.shards_url`, find those that no index names, and delete some.
+"""`python -m transfer shards`: check the shards at `resources.shards_url`, find those that no index
+names, and delete some.
 
-`check` reads every shard of the workspace's indexes. `unused` lists the shards that no index of the workspace, of any commit or of
-any experiment names, and deletes them with `--delete`: only where every one of these indexes is at hand, and where no other project
-has its shards at the same URL. `delete` deletes shards by name, so that their stage stores them again.
+`check` reads every shard of the workspace's indexes. `unused` lists the shards that no index of the
+workspace, of any commit or of any experiment names, and deletes them with `--delete`: only where
+every one of these indexes is at hand, and where no other project has its shards at the same URL.
+`delete` deletes shards by name, so that their stage stores them again.
 """
 
 import argparse
@@ -25,7 +27,9 @@ _SHARD = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}\.npy")  # whatever else lies ther
 def main(argv: list[str]) -> None:
     """Check, list or delete shards, as the words say; exits with 1 if something is wrong."""
     parser = argparse.ArgumentParser(
-        prog="python -m transfer shards", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m transfer shards",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("check", help="read every shard of the workspace's indexes")
@@ -53,26 +57,35 @@ def print_check(indexes: list[Path], store: Store) -> bool:
     problems = check({path: read_index(path) for path in indexes}, store)
     for path, shard, state in problems:
         print(f"{path}: shard {shard.name} is {state} ({store.url})")
-    print(f"shards: {len(indexes)} indexes; {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}")
+    print(
+        f"shards: {len(indexes)} indexes; {len(problems) or 'no'} "
+        f"problem{'s' * (len(problems) != 1)}"
+    )
     return bool(problems)
 
 
 def print_unused(store: Store, *, delete: bool) -> None:
     store.check_there()
     named = {shard.name for index in all_indexes() for shard in index.shards}
-    sizes = {name: size for name, size in store.walk() if _SHARD.fullmatch(name) and name not in named}
+    sizes = {
+        name: size for name, size in store.walk() if _SHARD.fullmatch(name) and name not in named
+    }
     for name in sizes:
         print(name)
         if delete:
             store.delete(name)
-    print(f"shards: {len(sizes)} shards that no index names, {sum(sizes.values()) / 1e6:.1f} MB{', deleted' if delete and sizes else ''}")
+    print(
+        f"shards: {len(sizes)} shards that no index names, {sum(sizes.values()) / 1e6:.1f} "
+        f"MB{', deleted' if delete and sizes else ''}"
+    )
 
 
 def all_indexes() -> Iterable[Index]:
     """The indexes of the workspace, of all commits and of all experiments.
 
     Raises:
-        PipelineError: one of them is neither in the workspace nor in DVC's cache, so that nobody knows what it names.
+        PipelineError: one of them is neither in the workspace nor in DVC's cache, so that nobody
+            knows what it names.
     """
     with Repo() as repo:
         objects = Path(repo.cache.local.path)
@@ -84,6 +97,8 @@ def all_indexes() -> Iterable[Index]:
         }
     files = {objects / md5[:2] / md5[2:]: path for md5, path in locked.items()}
     if lacking := sorted({path for file, path in files.items() if not file.exists()}):
-        raise PipelineError(f"some commit's {lacking[0]} is not in DVC's cache; run `dvc fetch --all-commits` first")
+        raise PipelineError(
+            f"some commit's {lacking[0]} is not in DVC's cache; run `dvc fetch --all-commits` first"
+        )
     yield from (read_index(file) for file in files)
     yield from (read_index(path) for path in Path("data").rglob(f"*{SUFFIX}"))

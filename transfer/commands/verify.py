@@ -1,8 +1,10 @@
-"""`make verify`: re-hash all that dvc.lock names, in the workspace and in DVC's cache, and print the commands that repair it.
+"""`make verify`: re-hash all that dvc.lock names, in the workspace and in DVC's cache, and print
+the commands that repair it.
 
-DVC believes a file whose time, size and inode it knows, and a cache object for its name; here every byte is read. The run-cache
-(.dvc/cache/runs) is left out: it holds names of objects only, and a name that is wrong makes its stage run again. Of arrays in
-shards, which DVC has the indexes of, every shard is read where it lies.
+DVC believes a file whose time, size and inode it knows, and a cache object for its name; here every
+byte is read. The run-cache (.dvc/cache/runs) is left out: it holds names of objects only, and a
+name that is wrong makes its stage run again. Of arrays in shards, which DVC has the indexes of,
+every shard is read where it lies.
 """
 
 import argparse
@@ -35,7 +37,8 @@ class Named(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """A file and how its copies are: "right", "missing", "damaged" or, in the workspace, "not in dvc.lock"."""
+    """A file and how its copies are: "right", "missing", "damaged" or, in the workspace, "not in
+    dvc.lock"."""
 
     named: Named
     path: Path
@@ -47,28 +50,44 @@ class Finding(NamedTuple):
 def main(argv: list[str]) -> None:
     """Print what is wrong and what repairs it; exits with 1 if anything is."""
     parser = argparse.ArgumentParser(
-        prog="python -m transfer verify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m transfer verify",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args(argv)
     read = Reader()
     try:
         with Repo() as repo:
-            objects, has_remote = Path(os.path.relpath(repo.cache.local.path)), bool(repo.config["core"].get("remote"))
+            objects, has_remote = (
+                Path(os.path.relpath(repo.cache.local.path)),
+                bool(repo.config["core"].get("remote")),
+            )
             files_below = partial(repo.dvcignore.find, repo.fs)
-            findings = [finding for named in read_lock(repo) for finding in check_output(named, objects, read, files_below)]
+            findings = [
+                finding
+                for named in read_lock(repo)
+                for finding in check_output(named, objects, read, files_below)
+            ]
     except (PipelineError, DvcException) as error:
         mend = "; get it back: git checkout -- dvc.lock" if "dvc.lock'" in str(error) else ""
         sys.exit(f"verify: {error}{mend}")
-    problems = [finding for finding in findings if (finding.workspace, finding.cache) != ("right", "right")]
+    problems = [
+        finding for finding in findings if (finding.workspace, finding.cache) != ("right", "right")
+    ]
     try:
         bad_shards = check_shards(findings, read)
     except PipelineError as error:
         sys.exit(f"verify: {error}")
-    described = [describe(finding) for finding in problems] + [describe_shard(bad) for bad in bad_shards]
+    described = [describe(finding) for finding in problems] + [
+        describe_shard(bad) for bad in bad_shards
+    ]
     for line in described + advise_shards(bad_shards) + advise(problems, has_remote):
         print(line)
     count = len(described)
-    print(f"verify: {read.files} files, {read.size / 1e6:.1f} MB read; {count or 'no'} problem{'s' * (count != 1)}")
+    print(
+        f"verify: {read.files} files, {read.size / 1e6:.1f} MB read; {count or 'no'} "
+        f"problem{'s' * (count != 1)}"
+    )
     sys.exit(bool(described))
 
 
@@ -78,9 +97,16 @@ def read_lock(repo: Repo) -> list[Named]:
     for out in repo.index.outs:
         if not out.hash_info:
             stage = out.stage.addressing
-            raise PipelineError(f"dvc.lock: nothing about {out.def_path}, which stage {stage} makes; run it with: dvc repro {stage}")
-        outputs[out.def_path] = Named(Path(out.def_path), out.hash_info.value, out.stage.addressing, out.use_cache)
-    here = (dep for dep in repo.index.deps if dep.hash_info.name == "md5" and dep.fs.protocol == "local")  # and not a bucket of images
+            raise PipelineError(
+                f"dvc.lock: nothing about {out.def_path}, which stage {stage} makes; run it with: "
+                f"dvc repro {stage}"
+            )
+        outputs[out.def_path] = Named(
+            Path(out.def_path), out.hash_info.value, out.stage.addressing, out.use_cache
+        )
+    here = (
+        dep for dep in repo.index.deps if dep.hash_info.name == "md5" and dep.fs.protocol == "local"
+    )  # and not a bucket of images
     inputs = {dep.def_path: Named(Path(dep.def_path), dep.hash_info.value) for dep in here}
     return [*outputs.values(), *(named for path, named in inputs.items() if path not in outputs)]
 
@@ -109,12 +135,24 @@ def check_output(named: Named, objects: Path, read: Reader, files_below: Callabl
     if named.md5.endswith(".dir"):
         return check_folder(named, objects, read, files_below)
     where = object_path(objects, named.md5)
-    return [Finding(named, named.path, compare(read.md5(named.path), named.md5), where, look(named, where, named.md5, read))]
+    return [
+        Finding(
+            named,
+            named.path,
+            compare(read.md5(named.path), named.md5),
+            where,
+            look(named, where, named.md5, read),
+        )
+    ]
 
 
 def check_folder(named: Named, objects: Path, read: Reader, files_below: Callable) -> list[Finding]:
-    """One finding for the listing and one for each file; where both listings are wrong, no file can be named."""
-    here = {Path(file).relative_to(named.path).as_posix(): read.md5(Path(file)) for file in files_below(str(named.path))}
+    """One finding for the listing and one for each file; where both listings are wrong, no file can
+    be named."""
+    here = {
+        Path(file).relative_to(named.path).as_posix(): read.md5(Path(file))
+        for file in files_below(str(named.path))
+    }
     where, md5 = object_path(objects, named.md5), named.md5.removesuffix(".dir")
     listing = look(named, where, md5, read)
     unchanged = hashlib.md5(as_listing(here), usedforsecurity=False).hexdigest() == md5
@@ -128,13 +166,20 @@ def check_folder(named: Named, objects: Path, read: Reader, files_below: Callabl
     for name, digest in expected.items():
         of_file = object_path(objects, digest)
         state = compare(here.get(name, "missing"), digest)
-        findings.append(Finding(named, named.path / name, state, of_file, look(named, of_file, digest, read)))
-    return findings + [Finding(named, named.path / name, "not in dvc.lock") for name in here.keys() - expected.keys()]
+        findings.append(
+            Finding(named, named.path / name, state, of_file, look(named, of_file, digest, read))
+        )
+    return findings + [
+        Finding(named, named.path / name, "not in dvc.lock")
+        for name in here.keys() - expected.keys()
+    ]
 
 
 def as_listing(files: dict[str, str]) -> bytes:
     """The bytes that DVC hashes for a folder."""
-    return json.dumps([{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]).encode()
+    return json.dumps(
+        [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
+    ).encode()
 
 
 def object_path(objects: Path, md5: str) -> Path:
@@ -151,14 +196,21 @@ class BadShard(NamedTuple):
 
 def check_shards(findings: list[Finding], read: Reader) -> list[BadShard]:
     """The shards that are not what their index says, of those indexes that are right themselves."""
-    right = [finding.named for finding in findings if finding.path.suffix == SUFFIX and finding.workspace == "right"]
+    right = [
+        finding.named
+        for finding in findings
+        if finding.path.suffix == SUFFIX and finding.workspace == "right"
+    ]
     if not right:
         return []
     indexes = {named.path: read_index(named.path) for named in right}
     sizes = {shard.name: shard.bytes for index in indexes.values() for shard in index.shards}
     read.files, read.size = read.files + len(sizes), read.size + sum(sizes.values())
     makers = {named.path: named for named in right}
-    return [BadShard(makers[path], shard, state) for path, shard, state in check(indexes, open_shard_store())]
+    return [
+        BadShard(makers[path], shard, state)
+        for path, shard, state in check(indexes, open_shard_store())
+    ]
 
 
 def describe_shard(bad: BadShard) -> str:
@@ -171,8 +223,16 @@ def advise_shards(bad: list[BadShard]) -> list[str]:
         return []
     damaged = sorted({each.shard.name for each in bad if each.state == "damaged"})
     commands = [f"python -m transfer shards delete {' '.join(damaged)}"] if damaged else []
-    commands += [f"dvc repro --force --single-item {stage}" for stage in dict.fromkeys(each.named.stage for each in bad)]
-    return ["", "To store the shards again, which gives the same indexes:", *(f"    {command}" for command in commands), ""]
+    commands += [
+        f"dvc repro --force --single-item {stage}"
+        for stage in dict.fromkeys(each.named.stage for each in bad)
+    ]
+    return [
+        "",
+        "To store the shards again, which gives the same indexes:",
+        *(f"    {command}" for command in commands),
+        "",
+    ]
 
 
 def compare(found: str, expected: str) -> str:
@@ -180,15 +240,22 @@ def compare(found: str, expected: str) -> str:
 
 
 def look(named: Named, where: Path, md5: str, read: Reader) -> str:
-    """How a cache object is. Inputs have none; outputs with `cache: false` may have one, which the run-cache restores."""
+    """How a cache object is. Inputs have none; outputs with `cache: false` may have one, which the
+    run-cache restores."""
     state = compare(read.md5(where), md5) if named.stage else "right"
     return "right" if state == "missing" and not named.cached else state
 
 
 def describe(finding: Finding) -> str:
-    workspace = finding.workspace if finding.named.stage else finding.workspace.replace("damaged", "changed")
+    workspace = (
+        finding.workspace
+        if finding.named.stage
+        else finding.workspace.replace("damaged", "changed")
+    )
     places = {"in the workspace": workspace, f"in the cache ({finding.object})": finding.cache}
-    return f"{finding.path}: " + ", ".join(f"{state} {place}" for place, state in places.items() if state != "right")
+    return f"{finding.path}: " + ", ".join(
+        f"{state} {place}" for place, state in places.items() if state != "right"
+    )
 
 
 def advise(problems: list[Finding], has_remote: bool) -> list[str]:
@@ -196,15 +263,24 @@ def advise(problems: list[Finding], has_remote: bool) -> list[str]:
     lines = []
     inputs = [str(finding.path) for finding in problems if not finding.named.stage]
     if inputs:
-        lines += ["", f"Inputs changed. If that is meant: dvc repro. If not, get them back: git checkout -- {shlex.join(inputs)}"]
+        lines += [
+            "",
+            "Inputs changed. If that is meant: dvc repro. If not, get them back: git checkout -- "
+            f"{shlex.join(inputs)}",
+        ]
     commands = repair([finding for finding in problems if finding.named.stage], has_remote)
     if commands:
-        lines += ["", "To repair the outputs, in this order:", *(f"    {command}" for command in commands)]
+        lines += [
+            "",
+            "To repair the outputs, in this order:",
+            *(f"    {command}" for command in commands),
+        ]
     return [*lines, ""] if lines else []
 
 
 def repair(problems: list[Finding], has_remote: bool) -> list[str]:
-    """The commands that bring outputs back, the cheapest that do: from the cache, the remote, the workspace, or by running the stage."""
+    """The commands that bring outputs back, the cheapest that do: from the cache, the remote, the
+    workspace, or by running the stage."""
     bad = ("damaged", "not in dvc.lock")
     delete = [finding.path for finding in problems if finding.workspace in bad]
     delete += [finding.object for finding in problems if finding.cache in bad]
@@ -229,6 +305,14 @@ def repair(problems: list[Finding], has_remote: bool) -> list[str]:
         "dvc commit": commit - repro,
         "dvc repro": repro,
     }
-    commands = [f"{command} {shlex.join(sorted(words))}" for command, words in steps.items() if words]
-    makers = {finding.named.stage for finding in problems if str(finding.named.path) in steps["dvc pull"]}
-    return commands + ([f"# what the remote lacks is computed again by: dvc repro {shlex.join(sorted(makers))}"] if makers else [])
+    commands = [
+        f"{command} {shlex.join(sorted(words))}" for command, words in steps.items() if words
+    ]
+    makers = {
+        finding.named.stage for finding in problems if str(finding.named.path) in steps["dvc pull"]
+    }
+    return commands + (
+        [f"# what the remote lacks is computed again by: dvc repro {shlex.join(sorted(makers))}"]
+        if makers
+        else []
+    )

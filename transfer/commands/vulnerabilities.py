@@ -1,6 +1,8 @@
-"""`make vulnerabilities`: known vulnerabilities of everything that requirements*.txt, remotes/ and tools/ pin, by pip-audit.
+"""`make vulnerabilities`: known vulnerabilities of everything that requirements*.txt, remotes/ and
+tools/ pin, by pip-audit.
 
-Exits with 0 where none is known, with 1 where some are, and with 2 where the data could not be had: that is no good news.
+Exits with 0 where none is known, with 1 where some are, and with 2 where the data could not be had:
+that is no good news.
 """
 
 import argparse
@@ -10,7 +12,9 @@ import sys
 from pathlib import Path
 
 LOCKS = [
-    *map(Path, ("requirements.txt", "requirements-gpu.txt", "requirements-ray.txt", "tools/uv.txt")),
+    *map(
+        Path, ("requirements.txt", "requirements-gpu.txt", "requirements-ray.txt", "tools/uv.txt")
+    ),
     *sorted(Path("remotes").glob("*.txt")),
 ]
 
@@ -18,10 +22,22 @@ LOCKS = [
 def main(argv: list[str]) -> None:
     """Have pip-audit look up all locks, print what it finds; exits with 0, 1 or 2."""
     parser = argparse.ArgumentParser(
-        prog="python -m transfer vulnerabilities", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m transfer vulnerabilities",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args(argv)
-    command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "--progress-spinner", "off", "--format", "json"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip_audit",
+        "--disable-pip",
+        "--require-hashes",
+        "--progress-spinner",
+        "off",
+        "--format",
+        "json",
+    ]
     words = [word for lock in LOCKS for word in ("--requirement", str(lock))]
     finished = subprocess.run([*command, *words], capture_output=True, text=True, check=False)  # noqa: S603, no shell
     if not finished.stdout.startswith("{"):
@@ -41,13 +57,20 @@ def report(dependencies: list[dict]) -> tuple[list[str], int]:
     """
     audited = [dependency for dependency in dependencies if "skip_reason" not in dependency]
     lines = [
-        f"{dependency['name']} {dependency['version']}: {found['id']}, fixed in {', '.join(found['fix_versions']) or 'no version yet'}"
+        f"{dependency['name']} {dependency['version']}: {found['id']}, fixed in "
+        f"{', '.join(found['fix_versions']) or 'no version yet'}"
         for dependency in audited
         for found in dependency["vulns"]
     ]
     status = 1 if lines else 0
-    lines.append(f"vulnerabilities: {len(audited)} of {len(dependencies)} packages audited, {len(lines)} known vulnerabilities in these")
+    lines.append(
+        f"vulnerabilities: {len(audited)} of {len(dependencies)} packages audited, {len(lines)} "
+        "known vulnerabilities in these"
+    )
     if skipped := len(dependencies) - len(audited):
-        lines.append(f"vulnerabilities: of {skipped} packages nothing is known, since their data could not be reached")
+        lines.append(
+            f"vulnerabilities: of {skipped} packages nothing is known, since their data could not "
+            "be reached"
+        )
         status = status or 2
     return lines, status

@@ -1,11 +1,13 @@
-"""Training steps divided over the GPUs of a machine: each has all weights and a part of the batch."""
+"""Training steps divided over the GPUs of a machine: each has all weights and a part of the
+batch."""
 
 from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
 
 
 def divide_steps(gpus: int) -> None:
-    """Have Keras divide each batch over so many devices from now on; to be called before a model is built.
+    """Have Keras divide each batch over so many devices from now on; to be called before a model is
+    built.
 
     The gradients are those of the whole batch, but for the order in which they are added.
 
@@ -15,16 +17,21 @@ def divide_steps(gpus: int) -> None:
     backend = keras.config.backend()
     if backend != "jax":
         raise PipelineError(
-            f"compute.gpus = {gpus}: Keras divides training steps with JAX only, this is {backend}; set 1, or KERAS_BACKEND=jax"
+            f"compute.gpus = {gpus}: Keras divides training steps with JAX only, this is "
+            f"{backend}; set 1, or KERAS_BACKEND=jax"
         )
     devices = keras.distribution.list_devices()
     if len(devices) < gpus:
-        raise PipelineError(f"compute.gpus = {gpus}: jax sees {len(devices)} ({', '.join(devices)}); set no more than that")
+        raise PipelineError(
+            f"compute.gpus = {gpus}: jax sees {len(devices)} ({', '.join(devices)}); set no more "
+            "than that"
+        )
     keras.distribution.set_distribution(_Divided(devices=devices[:gpus]))
 
 
 class _Divided(keras.distribution.DataParallel):
-    """Gives a batch that does not divide evenly, as an epoch's last one may not, to every device whole."""
+    """Gives a batch that does not divide evenly, as an epoch's last one may not, to every device
+    whole."""
 
     def get_data_layout(self, data_shape):
         if data_shape[0] % self.device_mesh.shape[0] == 0:

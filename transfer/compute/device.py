@@ -19,22 +19,29 @@ def set_up(params: ComputeParams, seed: int, threads: int | None = None) -> None
     Must come before the first operation.
 
     Args:
-        threads: CPU threads of one operation, for training. Another number may divide sums otherwise and change their last
-            bits, which is why it is not the number of cores. None is for the frozen pass, whose rows do not depend on it.
+        threads: CPU threads of one operation, for training. Another number may divide sums
+            otherwise and change their last bits, which is why it is not the number of cores. None
+            is for the frozen pass, whose rows do not depend on it.
 
     Raises:
-        PipelineError: a GPU is asked for and the backend sees none, or more of them than it can use.
+        PipelineError: a GPU is asked for and the backend sees none, or more of them than it can
+            use.
     """
     prepare = {"tensorflow": _set_up_tensorflow, "jax": _set_up_jax, "torch": _set_up_torch}
     backend = keras.config.backend()
     if backend not in prepare:
-        raise PipelineError(f"KERAS_BACKEND={backend}: it cannot train; choose {', '.join(prepare)}")
+        raise PipelineError(
+            f"KERAS_BACKEND={backend}: it cannot train; choose {', '.join(prepare)}"
+        )
     prepare[backend](params, threads)
     if params.device == "gpu" and not has_accelerator():
         raise PipelineError(
-            f"compute.device = 'gpu': {backend} sees no GPU; set auto or cpu, or install a driver and a {backend} that has GPU support"
+            f"compute.device = 'gpu': {backend} sees no GPU; set auto or cpu, or install a driver "
+            f"and a {backend} that has GPU support"
         )
-    keras.config.set_dtype_policy("float32" if params.precision == "float32" else f"mixed_{params.precision}")
+    keras.config.set_dtype_policy(
+        "float32" if params.precision == "float32" else f"mixed_{params.precision}"
+    )
     if params.gpus > 1 and threads is not None:
         divide_steps(params.gpus)
     keras.utils.set_random_seed(seed)
@@ -42,7 +49,9 @@ def set_up(params: ComputeParams, seed: int, threads: int | None = None) -> None
 
 def _set_up_tensorflow(params: ComputeParams, threads: int | None) -> None:
     if params.precision != "float32":
-        allow_all_instructions()  # where the processor has such arithmetic, TensorFlow asks oneDNN for it, which has none within AVX2
+        # where the processor has such arithmetic, TensorFlow asks oneDNN for it, which has none
+        # within AVX2
+        allow_all_instructions()
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads or 1)
@@ -50,7 +59,8 @@ def _set_up_tensorflow(params: ComputeParams, threads: int | None) -> None:
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if params.device == "cpu":
         tf.config.set_visible_devices([], "GPU")
-    # It would rewrite x / sqrt(y) to x * rsqrt(y), for which Eigen uses an instruction that processors approximate differently.
+    # It would rewrite x / sqrt(y) to x * rsqrt(y), for which Eigen uses an instruction that
+    # processors approximate differently.
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
     tf.config.experimental.enable_op_determinism()
 
@@ -59,8 +69,11 @@ def _set_up_jax(params: ComputeParams, threads: int | None) -> None:
     import jax
 
     if threads is not None:
-        os.environ["PJRT_NPROC"] = str(threads)  # otherwise as many as there are cores, and gradients' last bits follow them
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+        # otherwise as many as there are cores, and gradients' last bits follow them
+        os.environ["PJRT_NPROC"] = str(threads)
+    os.environ["XLA_FLAGS"] = (
+        f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
+    )
     jax.config.update("jax_default_matmul_precision", "highest")
     if params.device == "cpu":
         jax.config.update("jax_platforms", "cpu")
@@ -70,7 +83,9 @@ def _set_up_torch(params: ComputeParams, threads: int | None) -> None:
     import torch
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.set_num_threads(threads or 1 if params.device == "cpu" or not has_accelerator() else available_cores())
+    torch.set_num_threads(
+        threads or 1 if params.device == "cpu" or not has_accelerator() else available_cores()
+    )
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.allow_tf32 = False
     if params.device == "cpu":
@@ -94,5 +109,6 @@ def has_accelerator() -> bool:
 
 
 def takes_one_core() -> bool:
-    """Whether a frozen pass takes one core a batch, so that batches are to be spread over the cores: TensorFlow on a CPU."""
+    """Whether a frozen pass takes one core a batch, so that batches are to be spread over the
+    cores: TensorFlow on a CPU."""
     return keras.config.backend() == "tensorflow" and not has_accelerator()

@@ -1,21 +1,26 @@
 """Keras without what it imports on the side: `from transfer.compute.keras import keras`.
 
-Keras imports scikit-learn and Matplotlib wherever they are installed, for wrappers and galleries that are not used here.
-They cost every stage more than a second, so they are hidden while Keras loads.
+Keras imports scikit-learn and Matplotlib wherever they are installed, for wrappers and galleries
+that are not used here. They cost every stage more than a second, so they are hidden while Keras
+loads.
 """
 
 import os
 import sys
 
 _hidden = [name for name in ("sklearn", "matplotlib") if name not in sys.modules]
-sys.modules.update(dict.fromkeys(_hidden))  # None makes an import fail as if the package were not there
+# None makes an import fail as if the package were not there
+sys.modules.update(dict.fromkeys(_hidden))
 try:
     import keras
 except (ValueError, ModuleNotFoundError) as error:
     backend = os.environ.get("KERAS_BACKEND")
     if backend is None:
         raise
-    sys.exit(f"KERAS_BACKEND={backend}: Keras cannot load it ({error}); choose tensorflow, or jax or torch where they are installed")
+    sys.exit(
+        f"KERAS_BACKEND={backend}: Keras cannot load it ({error}); choose tensorflow, or jax or "
+        "torch where they are installed"
+    )
 finally:
     for _name in _hidden:
         del sys.modules[_name]

@@ -1,4 +1,5 @@
-"""The section `compute` of params.yaml: how the work is computed. It decides the last bits of what comes out."""
+"""The section `compute` of params.yaml: how the work is computed. It decides the last bits of what
+comes out."""
 
 from typing import Literal
 

@@ -20,7 +20,8 @@ class Examples:
 
 
 def read_examples(manifest: pd.DataFrame, split: str, takes: str) -> Examples:
-    """A split's `images`, `features` or activations at the `cut`, and the manifest's labels; PipelineError when they disagree in number."""
+    """A split's `images`, `features` or activations at the `cut`, and the manifest's labels;
+    PipelineError when they disagree in number."""
     labels = labels_of(manifest, split)
     return Examples(read_array(inputs_file(split, takes), rows=len(labels), ndim=4), labels)
 

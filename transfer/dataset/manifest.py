@@ -1,4 +1,5 @@
-"""The manifest: which image is where. Row i of every array of a split is row i of that split here."""
+"""The manifest: which image is where. Row i of every array of a split is row i of that split
+here."""
 
 import warnings
 from pathlib import Path
@@ -23,13 +24,16 @@ def manifest_file() -> Path:
     return FOLDER / f"manifest.{load_param(Literal['csv', 'parquet'], 'split.manifest')}"
 
 
-def write_manifest(manifest: pd.DataFrame, path: Path | None = None, order: Literal["path", "checksum"] = "path") -> None:
-    """Write the manifest as Parquet where the name ends in that, else as CSV, ordered by split, then path or checksum.
+def write_manifest(
+    manifest: pd.DataFrame, path: Path | None = None, order: Literal["path", "checksum"] = "path"
+) -> None:
+    """Write the manifest as Parquet where the name ends in that, else as CSV, ordered by split,
+    then path or checksum.
 
     Args:
-        manifest: the columns of COLUMNS: split (train, validation, test or unused), path inside the source,
-            class_name, label (its number in the sorted class names, from 0), group (images that must stay on one
-            side share it), sha256 of the file.
+        manifest: the columns of COLUMNS: split (train, validation, test or unused), path inside the
+            source, class_name, label (its number in the sorted class names, from 0), group (images
+            that must stay on one side share it), sha256 of the file.
         path: by default `manifest_file()`.
     """
     path = path or manifest_file()
@@ -44,7 +48,8 @@ def write_manifest(manifest: pd.DataFrame, path: Path | None = None, order: Lite
 
 
 def _write_parquet(manifest: pd.DataFrame, path: Path) -> None:
-    """Without pandas's notes about itself in it: equal tables give equal bytes by one version of pyarrow."""
+    """Without pandas's notes about itself in it: equal tables give equal bytes by one version of
+    pyarrow."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -62,23 +67,39 @@ def read_manifest(path: Path | None = None) -> pd.DataFrame:
     """Read the manifest back, by default that of `manifest_file()`.
 
     Raises:
-        PipelineError: missing, not a table, columns or values that `write_manifest` would not have written.
+        PipelineError: missing, not a table, columns or values that `write_manifest` would not have
+            written.
     """
     path = path or manifest_file()
     try:
         manifest = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing; run `dvc repro split` or `dvc pull`") from None
-    except (ValueError, OverflowError, TypeError, NotImplementedError, KeyError, OSError, Warning) as error:
-        raise PipelineError(f"{path} is damaged ({error}); delete it and run `dvc repro split`") from None
+    except (
+        ValueError,
+        OverflowError,
+        TypeError,
+        NotImplementedError,
+        KeyError,
+        OSError,
+        Warning,
+    ) as error:
+        raise PipelineError(
+            f"{path} is damaged ({error}); delete it and run `dvc repro split`"
+        ) from None
     if problem := _problem(manifest):
         raise PipelineError(f"{path} is damaged: {problem}; delete it and run `dvc repro split`")
     return manifest
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    with warnings.catch_warnings(action="error"):  # numbers such as 1e20 only make pandas warn, at first
-        return pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str) | dict.fromkeys(_NUMBERS, int), keep_default_na=False)
+    # numbers such as 1e20 only make pandas warn, at first
+    with warnings.catch_warnings(action="error"):
+        return pd.read_csv(
+            path,
+            dtype=dict.fromkeys(_TEXT, str) | dict.fromkeys(_NUMBERS, int),
+            keep_default_na=False,
+        )
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -97,7 +118,10 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 def _problem(manifest: pd.DataFrame) -> str | None:
     """What `write_manifest` after `split` would not have written."""
     if list(manifest.columns) != COLUMNS:
-        return f"its columns are {', '.join(map(str, manifest.columns))} instead of {', '.join(COLUMNS)}"
+        return (
+            f"its columns are {', '.join(map(str, manifest.columns))} instead of "
+            f"{', '.join(COLUMNS)}"
+        )
     found = set(manifest["split"])
     if unknown := sorted(found - {*SPLITS, UNUSED}):
         return f"unknown split {unknown[0]!r}"
@@ -106,7 +130,10 @@ def _problem(manifest: pd.DataFrame) -> str | None:
     labels = {name: label for label, name in enumerate(class_names(manifest))}
     wrong = manifest[manifest["label"] != manifest["class_name"].map(labels)]
     if len(wrong):
-        return f"label {wrong['label'].iloc[0]} of {wrong['path'].iloc[0]!r} does not fit its class {wrong['class_name'].iloc[0]!r}"
+        return (
+            f"label {wrong['label'].iloc[0]} of {wrong['path'].iloc[0]!r} does not fit its class "
+            f"{wrong['class_name'].iloc[0]!r}"
+        )
     if (twice := manifest["path"].duplicated()).any():
         return f"{manifest.loc[twice, 'path'].iloc[0]!r} is listed twice"
     if not (whole := manifest["sha256"].str.fullmatch("[0-9a-f]{64}").fillna(False)).all():

@@ -1,4 +1,5 @@
-"""Perceptual hashes of all images: `split` computes them when it reads each file, `audit` compares them."""
+"""Perceptual hashes of all images: `split` computes them when it reads each file, `audit` compares
+them."""
 
 from pathlib import Path
 
@@ -13,7 +14,8 @@ BITS = 64  # of imagehash.phash with its default size
 
 
 def write_hashes(hashes: dict[str, str], path: Path = HASHES) -> None:
-    """Write path and phash (16 hexadecimal digits, as imagehash prints it) of each image, ordered by path."""
+    """Write path and phash (16 hexadecimal digits, as imagehash prints it) of each image, ordered
+    by path."""
     write_csv(path, ["path", "phash"], sorted(hashes.items()))
 
 
@@ -28,7 +30,9 @@ def read_hashes(images: pd.Series, path: Path = HASHES) -> np.ndarray:
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing; run `dvc repro split` or `dvc pull`") from None
     except (ValueError, OSError) as error:
-        raise PipelineError(f"{path} is damaged ({error}); delete it and run `dvc repro split`") from None
+        raise PipelineError(
+            f"{path} is damaged ({error}); delete it and run `dvc repro split`"
+        ) from None
     if problem := _problem(table, images):
         raise PipelineError(f"{path} is damaged: {problem}; delete it and run `dvc repro split`")
     found = table.set_index("path").loc[images, "phash"]

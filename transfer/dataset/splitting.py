@@ -24,19 +24,25 @@ def connected_groups(keys: Sequence[Sequence[Hashable]]) -> np.ndarray:
             columns.append(numbers.setdefault(key, len(numbers)))
     n = len(keys)
     nodes = n + len(numbers)
-    edges = coo_array((np.ones(len(rows), dtype=np.int8), (rows, np.asarray(columns, dtype=int) + n)), shape=(nodes, nodes))
+    edges = coo_array(
+        (np.ones(len(rows), dtype=np.int8), (rows, np.asarray(columns, dtype=int) + n)),
+        shape=(nodes, nodes),
+    )
     components = connected_components(edges, directed=False)[1][:n]
-    order = {component: number for number, component in enumerate(dict.fromkeys(components.tolist()))}
+    order = {
+        component: number for number, component in enumerate(dict.fromkeys(components.tolist()))
+    }
     return np.array([order[component] for component in components.tolist()], dtype=int)
 
 
 def quotas(class_counts: np.ndarray, sizes: np.ndarray, spare: int | None = None) -> np.ndarray:
     """How many images of each class each split should get.
 
-    Rounds `class_counts[c] * sizes[s] / N` to integers with the given row and column sums: the floor first, then one
-    by one where most is missing. A class that would get none in a split that wants some takes one from another of its
-    splits (the spare one if it can, else the largest), and a class with several there gives one back. Where none can,
-    a column is off by one: a split of one image that is to hold two classes gets two.
+    Rounds `class_counts[c] * sizes[s] / N` to integers with the given row and column sums: the
+    floor first, then one by one where most is missing. A class that would get none in a split that
+    wants some takes one from another of its splits (the spare one if it can, else the largest), and
+    a class with several there gives one back. Where none can, a column is off by one: a split of
+    one image that is to hold two classes gets two.
 
     Args:
         class_counts: int (C,), images a class, at least as many as splits, sum N.
@@ -64,13 +70,21 @@ def quotas(class_counts: np.ndarray, sizes: np.ndarray, spare: int | None = None
     return quota
 
 
-def assign(labels: np.ndarray, groups: np.ndarray, quota: np.ndarray, rng: np.random.Generator, spare: int | None = None) -> np.ndarray:
-    """Draw a split for each item so that groups stay whole and quotas are met as closely as they allow.
+def assign(
+    labels: np.ndarray,
+    groups: np.ndarray,
+    quota: np.ndarray,
+    rng: np.random.Generator,
+    spare: int | None = None,
+) -> np.ndarray:
+    """Draw a split for each item so that groups stay whole and quotas are met as closely as they
+    allow.
 
-    Groups of several items go first, the largest at the head, each to a split drawn in proportion to the room it
-    has left for the group's classes; a group that fits nowhere goes where the largest share of the quota is open. A
-    class that has only as many groups left as there are splits without it goes to one of these.
-    Single items then fill what is left, exactly where all groups fitted; where some did not, the largest rest gives way.
+    Groups of several items go first, the largest at the head, each to a split drawn in proportion
+    to the room it has left for the group's classes; a group that fits nowhere goes where the
+    largest share of the quota is open. A class that has only as many groups left as there are
+    splits without it goes to one of these. Single items then fill what is left, exactly where all
+    groups fitted; where some did not, the largest rest gives way.
 
     Args:
         labels: int (N,), class of each item.
@@ -84,8 +98,10 @@ def assign(labels: np.ndarray, groups: np.ndarray, quota: np.ndarray, rng: np.ra
     """
     n_classes, n_splits = quota.shape
     left = quota.copy()
-    lacking = (quota > 0) & (np.arange(n_splits) != spare)  # (C, S): the split still has nothing of the class
-    waiting = np.bincount(np.unique(np.stack([labels, groups]), axis=1)[0], minlength=n_classes)  # (C,): groups to come
+    # (C, S): the split still has nothing of the class
+    lacking = (quota > 0) & (np.arange(n_splits) != spare)
+    # (C,): groups to come
+    waiting = np.bincount(np.unique(np.stack([labels, groups]), axis=1)[0], minlength=n_classes)
     splits = np.full(len(labels), -1)
     sizes = np.bincount(groups)
     members = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1])

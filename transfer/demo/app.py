@@ -1,4 +1,5 @@
-"""The page and its one question, as a WSGI application: what is served is fixed here, and no path names a file of the machine."""
+"""The page and its one question, as a WSGI application: what is served is fixed here, and no path
+names a file of the machine."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +16,8 @@ if TYPE_CHECKING:  # it takes TensorFlow's seconds
     from transfer.demo.service import Service
 
 TEMPLATES = Path(__file__).parent / "templates"
-REPORT_STYLE = Path(__file__).parents[1] / "report/templates/report.css"  # the page looks as the report does
+# the page looks as the report does
+REPORT_STYLE = Path(__file__).parents[1] / "report/templates/report.css"
 NAMED_CLASSES = 12
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "
@@ -33,20 +35,26 @@ def create_app(service: "Service", is_ours: Callable[[str], bool], most_bytes: i
     """The application.
 
     Args:
-        is_ours: whether a Host header names this server. A browser sends there what a page asks of its own host, and whoever owns
-            that host's name may let it point here (DNS rebinding).
+        is_ours: whether a Host header names this server. A browser sends there what a page asks of
+            its own host, and whoever owns that host's name may let it point here (DNS rebinding).
         most_bytes: of an image file.
     """
     app = Flask(__name__, static_folder=None, template_folder="templates")
     app.config["MAX_CONTENT_LENGTH"] = most_bytes
     style = REPORT_STYLE.read_bytes() + (TEMPLATES / "page.css").read_bytes()
-    for name, content, kind in (("page.css", style, "text/css"), ("page.js", (TEMPLATES / "page.js").read_bytes(), "text/javascript")):
+    for name, content, kind in (
+        ("page.css", style, "text/css"),
+        ("page.js", (TEMPLATES / "page.js").read_bytes(), "text/javascript"),
+    ):
         app.add_url_rule(f"/{name}", name, partial(Response, content, mimetype=kind))
 
     @app.before_request
     def refuse_strangers() -> None:
         if not is_ours(request.host):
-            abort(421, "This server does not go by that name; --host says which address it listens on.")
+            abort(
+                421,
+                "This server does not go by that name; --host says which address it listens on.",
+            )
         origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
         is_elsewhere = origin not in (None, f"http://{request.host}", f"https://{request.host}")
         if request.method == "POST" and (is_elsewhere or site not in ("none", "same-origin")):
@@ -66,7 +74,11 @@ def create_app(service: "Service", is_ours: Callable[[str], bool], most_bytes: i
     @app.post("/predict")
     def predict() -> dict | tuple[dict, int]:
         if request.mimetype == "multipart/form-data":
-            abort(415, "Send an image's bytes as the body of the request, and not as a form: one image a request.")
+            abort(
+                415,
+                "Send an image's bytes as the body of the request, and not as a form: one image a "
+                "request.",
+            )
         try:
             return service.answer(request.get_data(cache=False))
         except BadImageError as problem:
@@ -76,7 +88,11 @@ def create_app(service: "Service", is_ours: Callable[[str], bool], most_bytes: i
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
-        words = f"more than the {most_bytes:,} bytes that are allowed" if isinstance(error, RequestEntityTooLarge) else error.description
+        words = (
+            f"more than the {most_bytes:,} bytes that are allowed"
+            if isinstance(error, RequestEntityTooLarge)
+            else error.description
+        )
         response = error.get_response()  # its headers say which methods are allowed, say
         response.data, response.mimetype = app.json.dumps({"error": words}), "application/json"
         return response

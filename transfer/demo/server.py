@@ -14,7 +14,8 @@ from transfer.runtime.errors import PipelineError
 
 _THREADS = 4  # one image is looked at at a time; the others hand out the page meanwhile
 _CONNECTIONS = 32  # each may hold an image of the largest size that is allowed
-_FRAMING = 2**16  # what sending a body in chunks may add to it; the application counts the image alone
+# what sending a body in chunks may add to it; the application counts the image alone
+_FRAMING = 2**16
 _ANSWER = 64 * 2**20  # bytes, far above any answer: what is larger would go through a file
 
 
@@ -31,8 +32,14 @@ def listen(host: str, port: int) -> socket.socket:
         raise PipelineError(f"--host {host}: no such address ({error})") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise PipelineError(f"port {port} of {host} is in use; choose another with --port, or any that is free with --port 0") from None
-        raise PipelineError(f"cannot listen on port {port} of {host}: {os.strerror(error.errno)}; choose another with --port") from None
+            raise PipelineError(
+                f"port {port} of {host} is in use; choose another with --port, or any that is free "
+                "with --port 0"
+            ) from None
+        raise PipelineError(
+            f"cannot listen on port {port} of {host}: {os.strerror(error.errno)}; choose another "
+            "with --port"
+        ) from None
 
 
 def is_loopback(listening: socket.socket) -> bool:
@@ -50,7 +57,8 @@ def url(host: str, listening: socket.socket) -> str:
 def names_of(host: str, listening: socket.socket) -> Callable[[str], bool]:
     """Whether a Host header is one of the server's: of any port, since a tunnel may have another.
 
-    An address is nobody's to point elsewhere, unlike a name; so where other machines may come, any address will do.
+    An address is nobody's to point elsewhere, unlike a name; so where other machines may come, any
+    address will do.
     """
     is_private = is_loopback(listening)
     names = {"localhost", host.lower()} | (set() if is_private else {socket.gethostname().lower()})

@@ -1,4 +1,5 @@
-"""What the page asks for, an image at a time: the class, what in the image spoke for it, and the training images nearest to it."""
+"""What the page asks for, an image at a time: the class, what in the image spoke for it, and the
+training images nearest to it."""
 
 import base64
 import io
@@ -26,14 +27,21 @@ from transfer.storage.arrays import read_array
 MOST_CLASSES = 5
 MOST_NEAREST = 5
 SHOWN = 512  # pixels a side at the most of a picture on the page
-_USUAL = 90.0  # percentile of the validation images up to which an image is called like the training images
+# percentile of the validation images up to which an image is called like the training images
+_USUAL = 90.0
 
 
 class Service:
-    """Answers for one image at a time, whichever threads ask: so that the largest images never take memory together."""
+    """Answers for one image at a time, whichever threads ask: so that the largest images never take
+    memory together."""
 
     def __init__(
-        self, name: str, predictor: Predictor, split_at: tuple[keras.Model, keras.Model], train: pd.DataFrame, train_images: np.ndarray
+        self,
+        name: str,
+        predictor: Predictor,
+        split_at: tuple[keras.Model, keras.Model],
+        train: pd.DataFrame,
+        train_images: np.ndarray,
     ):
         self.name, self.class_names = name, predictor.class_names
         self._predictor, self._split_at = predictor, split_at
@@ -42,11 +50,14 @@ class Service:
         self._lock = threading.Lock()
 
     def answer(self, content: bytes) -> dict:
-        """What the page shows of an image file's bytes, ready for JSON; pictures are data URLs, numbers rounded as `predict` does.
+        """What the page shows of an image file's bytes, ready for JSON; pictures are data URLs,
+        numbers rounded as `predict` does.
 
-        predicted, probability; classes: the likeliest few, each with name and probability; distance, unlike: as `predict` has them;
-        likeness: the same in words; is_unlike: whether `predict` would mark it; picture; heat: the picture under its Grad-CAM, and
-        is_seen: whether anything spoke for the class; nearest: training images, each with path, class, distance, picture.
+        predicted, probability; classes: the likeliest few, each with name and probability;
+        distance, unlike: as `predict` has them; likeness: the same in words; is_unlike: whether
+        `predict` would mark it; picture; heat: the picture under its Grad-CAM, and is_seen: whether
+        anything spoke for the class; nearest: training images, each with path, class, distance,
+        picture.
 
         Raises:
             BadImageError: these bytes are no image.
@@ -63,10 +74,15 @@ class Service:
         image.thumbnail((SHOWN, SHOWN))
         ranked = ranking(prediction.probabilities)
         chances = [
-            {"name": self.class_names[label], "probability": round(float(prediction.probabilities[label]), 6)}
+            {
+                "name": self.class_names[label],
+                "probability": round(float(prediction.probabilities[label]), 6),
+            }
             for label in ranked[:MOST_CLASSES]
         ]
-        heat = heat_maps(self._split_at, activations[self._starts_at], np.array([0]), np.array(ranked[:1]))[0]
+        heat = heat_maps(
+            self._split_at, activations[self._starts_at], np.array([0]), np.array(ranked[:1])
+        )[0]
         return {
             "predicted": chances[0]["name"],
             "probability": chances[0]["probability"],
@@ -90,7 +106,9 @@ class Service:
                 "distance": round(distance, 6),
                 "picture": data_url(Image.fromarray(self._train_images[row])),
             }
-            for distance, row in list(zip(distances[0].tolist(), rows[0].tolist(), strict=True))[:MOST_NEAREST]
+            for distance, row in list(zip(distances[0].tolist(), rows[0].tolist(), strict=True))[
+                :MOST_NEAREST
+            ]
         ]
 
 
@@ -106,23 +124,39 @@ def load_service(name: str, interpolation: str) -> Service:
     predictor = load_predictor(name, interpolation, with_novelty=True)
     architecture = load_params(BackboneParams, "backbone")
     classifier = predictor.classifier
-    split_at = split_at_maps(classifier.model, classifier.takes, load_backbone(architecture), architecture.unfreeze_from)
+    split_at = split_at_maps(
+        classifier.model, classifier.takes, load_backbone(architecture), architecture.unfreeze_from
+    )
     train = rows_of(read_manifest(), "train")
-    service = Service(name, predictor, split_at, train, read_array(inputs_file("train", "images"), rows=len(train), ndim=4))
-    service.answer(_file(Image.new("RGB", (1, 1)), "PNG"))  # so that the first person does not wait for what is built at first use
+    service = Service(
+        name,
+        predictor,
+        split_at,
+        train,
+        read_array(inputs_file("train", "images"), rows=len(train), ndim=4),
+    )
+    # so that the first person does not wait for what is built at first use
+    service.answer(_file(Image.new("RGB", (1, 1)), "PNG"))
     return service
 
 
 def likeness(percentile: float) -> str:
     """What the percentile of `Novelty.percentiles` means, for a person."""
-    count = f"{round(percentile, 1):g} % of the validation images are nearer to the training images than this one."
+    count = (
+        f"{round(percentile, 1):g} % of the validation images are nearer to the training images "
+        "than this one."
+    )
     if percentile > UNLIKE:
         return f"Hardly like anything it was trained on, so the answer rests on little: {count}"
-    return f"{'Like what' if percentile <= _USUAL else 'Farther than most from what'} it was trained on: {count}"
+    return (
+        f"{'Like what' if percentile <= _USUAL else 'Farther than most from what'} it was trained "
+        f"on: {count}"
+    )
 
 
 def data_url(image: Image.Image) -> str:
-    """A picture for a page: thumbnails as they are, larger ones as JPEG, which are a tenth of the bytes."""
+    """A picture for a page: thumbnails as they are, larger ones as JPEG, which are a tenth of the
+    bytes."""
     kind = "PNG" if max(image.size) <= SHOWN // 4 else "JPEG"
     return f"data:image/{kind.lower()};base64,{base64.b64encode(_file(image, kind)).decode()}"
 

@@ -10,20 +10,25 @@ Tag = TypeVar("Tag")
 
 
 class Function(Protocol):
-    """Does a batch of items, and gives a result an item, in their order. A result depends on its item alone."""
+    """Does a batch of items, and gives a result an item, in their order. A result depends on its
+    item alone."""
 
-    about: Any  # what the stage must know before it begins; the same on every worker, or their results would not be the same bytes
+    # what the stage must know before it begins; the same on every worker, or their results would
+    # not be the same bytes
+    about: Any
     uses_all_cores: bool  # by itself, so that one batch at a time is enough
 
     def __call__(self, items: list) -> Sequence: ...
 
 
 class Work(Protocol):
-    """A job, in plain values, so that it can be sent anywhere. `start` is called once in each process that works."""
+    """A job, in plain values, so that it can be sent anywhere. `start` is called once in each
+    process that works."""
 
     files: tuple[Path, ...]  # of the project, which `start` reads
     needs_gpu: bool
-    unused_packages: tuple[str, ...]  # of those that decide the stage's bytes: a worker may do without them
+    # of those that decide the stage's bytes: a worker may do without them
+    unused_packages: tuple[str, ...]
 
     @property
     def start(self) -> Callable[[], Function]: ...
@@ -40,10 +45,11 @@ class Workers(Protocol):
     about: Any
 
     def map(self, batches: Iterable[tuple[Tag, list]]) -> Iterator[tuple[Tag, Sequence]]:
-        """Do batches of items, in any order: the tag that came with each, and the results of its items in their order.
+        """Do batches of items, in any order: the tag that came with each, and the results of its
+        items in their order.
 
-        Batches are drawn only as workers are free: a stream is never held in memory whole. An exception of the work's own is
-        raised here.
+        Batches are drawn only as workers are free: a stream is never held in memory whole. An
+        exception of the work's own is raised here.
         """
 
 

@@ -19,7 +19,11 @@ class LocalWorkers:
         self._function = function
 
     def map(self, batches: Iterable[tuple[Tag, list]]) -> Iterator[tuple[Tag, Sequence]]:
-        return map(self._run, batches) if self._function.uses_all_cores else map_in_order(self._run, batches)
+        return (
+            map(self._run, batches)
+            if self._function.uses_all_cores
+            else map_in_order(self._run, batches)
+        )
 
     def _run(self, batch: tuple[Tag, list]) -> tuple[Tag, Sequence]:
         tag, items = batch

@@ -1,4 +1,5 @@
-"""What is chosen after training, on validation and never on test: the temperature of the logits, and the threshold of two classes."""
+"""What is chosen after training, on validation and never on test: the temperature of the logits,
+and the threshold of two classes."""
 
 from dataclasses import asdict, dataclass
 
@@ -7,12 +8,14 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.metrics import roc_curve
 
-COLDEST, HOTTEST = 0.05, 20  # without a mistake on validation the best temperature would be 0, and every probability 0 or 1
+# without a mistake on validation the best temperature would be 0, and every probability 0 or 1
+COLDEST, HOTTEST = 0.05, 20
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Probabilities are softmax(logits / temperature); label 1 of two classes is taken from `threshold` on (None: more classes)."""
+    """Probabilities are softmax(logits / temperature); label 1 of two classes is taken from
+    `threshold` on (None: more classes)."""
 
     temperature: float
     threshold: float | None
@@ -22,15 +25,18 @@ class Calibration:
 
 
 def class_logits(logits: np.ndarray) -> np.ndarray:
-    """A column a class, (N, C): for two classes a model has one logit (N, 1), that of label 1 against 0."""
+    """A column a class, (N, C): for two classes a model has one logit (N, 1), that of label 1
+    against 0."""
     return np.hstack([np.zeros_like(logits), logits]) if logits.shape[1] == 1 else logits
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature with the lowest log loss of softmax(logits / temperature), between COLDEST and HOTTEST.
+    """The temperature with the lowest log loss of softmax(logits / temperature), between COLDEST
+    and HOTTEST.
 
-    Guo et al., "On Calibration of Modern Neural Networks" (2017). scikit-learn's CalibratedClassifierCV(method="temperature")
-    finds the same (a test compares them), but wants an estimator, and an image of each class.
+    Guo et al., "On Calibration of Modern Neural Networks" (2017). scikit-learn's
+    CalibratedClassifierCV(method="temperature") finds the same (a test compares them), but wants an
+    estimator, and an image of each class.
 
     Args:
         logits: float (N, C), a column a class.
@@ -38,16 +44,22 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """
 
     def loss(log_temperature: float) -> float:
-        return -log_softmax(logits / np.exp(log_temperature), axis=1)[np.arange(len(labels)), labels].mean()
+        return -log_softmax(logits / np.exp(log_temperature), axis=1)[
+            np.arange(len(labels)), labels
+        ].mean()
 
-    found = minimize_scalar(loss, bounds=np.log([COLDEST, HOTTEST]), method="bounded", options={"xatol": 1e-9})
+    found = minimize_scalar(
+        loss, bounds=np.log([COLDEST, HOTTEST]), method="bounded", options={"xatol": 1e-9}
+    )
     return round(float(np.exp(found.x)), 6)
 
 
 def choose_threshold(labels: np.ndarray, positive: np.ndarray) -> float:
-    """The probability from which on label 1 is taken, so that both classes' recalls add up to the most (Youden's J).
+    """The probability from which on label 1 is taken, so that both classes' recalls add up to the
+    most (Youden's J).
 
-    Half-way between two images' probabilities, so that it does not hang on one of them; 0.5 where only one class is there.
+    Half-way between two images' probabilities, so that it does not hang on one of them; 0.5 where
+    only one class is there.
 
     Args:
         labels: 0 or 1, int (N,).
@@ -55,7 +67,9 @@ def choose_threshold(labels: np.ndarray, positive: np.ndarray) -> float:
     """
     if len(np.unique(labels)) < 2:
         return 0.5
-    false_positive_rate, true_positive_rate, thresholds = roc_curve(labels, positive, drop_intermediate=False)
+    false_positive_rate, true_positive_rate, thresholds = roc_curve(
+        labels, positive, drop_intermediate=False
+    )
     best = int(np.argmax(true_positive_rate - false_positive_rate))
     above = min(thresholds[best], 1.0)  # scikit-learn begins with infinity, for no image at all
     below = thresholds[best + 1] if best + 1 < len(thresholds) else 0.0

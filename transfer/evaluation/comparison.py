@@ -11,27 +11,33 @@ from statsmodels.stats.multitest import multipletests
 
 from transfer.evaluation.scores import CONFIDENCE, DECIMALS
 
-RESAMPLES = 9999  # SciPy's default; an interval's ends then move in the third decimal from seed to seed
+# SciPy's default; an interval's ends then move in the third decimal from seed to seed
+RESAMPLES = 9999
 AT_ONCE = 10_000_000  # resampled numbers in memory
 
 
 def compare(is_right: Mapping[str, np.ndarray], groups: np.ndarray, seed: int) -> pd.DataFrame:
     """A row for each pair of models, the later one first.
 
-    Columns: model, against; difference of their accuracies with its 95 % interval, difference_low and difference_high (paired
-    bootstrap, percentiles); only_model_right and only_against_right, in images; mcnemar_p, exact; method, the test that `p` is of:
-    McNemar's, or sign flips where images come in groups, since copies and near-copies are not independent; p_holm, corrected for the
+    Columns: model, against; difference of their accuracies with its 95 % interval, difference_low
+    and difference_high (paired bootstrap, percentiles); only_model_right and only_against_right, in
+    images; mcnemar_p, exact; method, the test that `p` is of: McNemar's, or sign flips where images
+    come in groups, since copies and near-copies are not independent; p_holm, corrected for the
     number of pairs (Holm); verdict, in words.
 
     Args:
-        is_right: by model, in the order of the pipeline, whether each image was labelled rightly, bool (N,).
+        is_right: by model, in the order of the pipeline, whether each image was labelled rightly,
+            bool (N,).
         groups: int (N,), equal for images that belong together. The bootstrap draws groups.
     """
     single = len(np.unique(groups)) == len(groups)
     rows = []
     for against, model in combinations(is_right, 2):
         gain = is_right[model].astype(int) - is_right[against]
-        sums, sizes = np.bincount(_numbered(groups), gain).astype(int), np.bincount(_numbered(groups))
+        sums, sizes = (
+            np.bincount(_numbered(groups), gain).astype(int),
+            np.bincount(_numbered(groups)),
+        )
         low, high = interval(sums, sizes, seed)
         mcnemar_p = exact_mcnemar(gain)
         rows.append(
@@ -59,22 +65,29 @@ def _numbered(groups: np.ndarray) -> np.ndarray:
 
 
 def exact_mcnemar(gain: np.ndarray) -> float:
-    """Exact p of McNemar's test (statsmodels): 1 where one model is right and the other wrong, -1 the other way round, 0 else."""
+    """Exact p of McNemar's test (statsmodels): 1 where one model is right and the other wrong, -1
+    the other way round, 0 else."""
     return float(mcnemar([[0, (gain > 0).sum()], [(gain < 0).sum(), 0]], exact=True).pvalue)
 
 
 def sign_flips(sums: np.ndarray, seed: int) -> float:
-    """p that groups' gains (G,) would be as far from 0 if either model were as likely to have each of them; exact up to 13 groups."""
+    """p that groups' gains (G,) would be as far from 0 if either model were as likely to have each
+    of them; exact up to 13 groups."""
     told = sums[sums != 0].astype(float)  # a gain of 0 has no sign
     if len(told) < 2:
         return 1.0  # one may be on either side
     batch = max(1, AT_ONCE // len(told))
     rng = np.random.default_rng(seed)
-    return float(permutation_test((told,), np.sum, permutation_type="samples", n_resamples=RESAMPLES, batch=batch, rng=rng).pvalue)
+    return float(
+        permutation_test(
+            (told,), np.sum, permutation_type="samples", n_resamples=RESAMPLES, batch=batch, rng=rng
+        ).pvalue
+    )
 
 
 def interval(sums: np.ndarray, sizes: np.ndarray, seed: int) -> tuple[float, float]:
-    """Bootstrap interval of the mean gain an image: groups drawn with replacement, each with all its images.
+    """Bootstrap interval of the mean gain an image: groups drawn with replacement, each with all
+    its images.
 
     Args:
         sums: gain of each group, int (G,).

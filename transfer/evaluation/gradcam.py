@@ -9,12 +9,18 @@ from transfer.runtime.errors import PipelineError
 from transfer.storage.arrays import take
 
 
-def heat_maps(split_at: tuple[keras.Model, keras.Model], starts: np.ndarray, rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def heat_maps(
+    split_at: tuple[keras.Model, keras.Model],
+    starts: np.ndarray,
+    rows: np.ndarray,
+    targets: np.ndarray,
+) -> np.ndarray:
     """Grad-CAM (Selvaraju et al. 2017) of some images: where the last maps speak for a class.
 
     Args:
         split_at: what `split_at_maps` gives.
-        starts: what the first of the two takes of all images, (N, h, w, C): activations at the cut, or pixels.
+        starts: what the first of the two takes of all images, (N, h, w, C): activations at the cut,
+            or pixels.
         rows: which images, int (M,).
         targets: the class to explain of each, int (M,).
 
@@ -31,29 +37,43 @@ def heat_maps(split_at: tuple[keras.Model, keras.Model], starts: np.ndarray, row
     return np.divide(heat, most, out=np.zeros_like(heat), where=most > 0)
 
 
-def split_at_maps(classifier: keras.Model, takes: str, backbone: keras.Model, unfreeze_from: str) -> tuple[keras.Model, keras.Model]:
-    """From the cut to the last activations that are still a picture, (B, h', w', C'), and from there to the logits (B, L).
+def split_at_maps(
+    classifier: keras.Model, takes: str, backbone: keras.Model, unfreeze_from: str
+) -> tuple[keras.Model, keras.Model]:
+    """From the cut to the last activations that are still a picture, (B, h', w', C'), and from
+    there to the logits (B, L).
 
-    Pooling layers are passed over: what is in front of them has more pixels. A classifier that takes features is seen behind the
-    backbone's layers, one that takes the cut or images has its own, and is asked from there.
+    Pooling layers are passed over: what is in front of them has more pixels. A classifier that
+    takes features is seen behind the backbone's layers, one that takes the cut or images has its
+    own, and is asked from there.
     """
     if takes != "features":
         start, logits, layers = classifier.input, classifier.output, classifier.layers
     else:
-        start, logits, layers = cut_tensor(backbone, unfreeze_from), classifier(backbone.output), backbone.layers
-    maps = [layer.output for layer in layers if len(layer.output.shape) == 4 and "Pooling" not in type(layer).__name__][-1]
+        start, logits, layers = (
+            cut_tensor(backbone, unfreeze_from),
+            classifier(backbone.output),
+            backbone.layers,
+        )
+    maps = [
+        layer.output
+        for layer in layers
+        if len(layer.output.shape) == 4 and "Pooling" not in type(layer).__name__
+    ][-1]
     return keras.Model(start, maps), keras.Model(maps, logits)
 
 
 def signs(targets: np.ndarray, n_logits: int) -> np.ndarray:
-    """What the logits are multiplied by and summed to give each target's own, float32 (M, L): one logit speaks for label 1, against 0."""
+    """What the logits are multiplied by and summed to give each target's own, float32 (M, L): one
+    logit speaks for label 1, against 0."""
     if n_logits == 1:
         return (2 * targets - 1).reshape(-1, 1).astype(np.float32)
     return np.eye(n_logits, dtype=np.float32)[targets]
 
 
 def gradients_of_logits(model: keras.Model, inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Gradient of the sum of weights (M, L) times logits with regard to the inputs (M, ...), in their shape.
+    """Gradient of the sum of weights (M, L) times logits with regard to the inputs (M, ...), in
+    their shape.
 
     Keras has no gradient of its own, so each backend's is asked.
     """
@@ -74,15 +94,20 @@ def gradients_of_logits(model: keras.Model, inputs: np.ndarray, weights: np.ndar
         variable = keras.ops.convert_to_tensor(inputs).requires_grad_()
         (model(variable) * keras.ops.convert_to_tensor(weights)).sum().backward()
         return keras.ops.convert_to_numpy(variable.grad)
-    raise PipelineError(f"KERAS_BACKEND={backend}: it has no gradients; choose tensorflow, jax or torch")
+    raise PipelineError(
+        f"KERAS_BACKEND={backend}: it has no gradients; choose tensorflow, jax or torch"
+    )
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """The image in grey under its heat map: uint8 (H, W, 3) and float (h, w) from 0 to 1 -> uint8 (H, W, 3)."""
+    """The image in grey under its heat map: uint8 (H, W, 3) and float (h, w) from 0 to 1 -> uint8
+    (H, W, 3)."""
     from matplotlib import colormaps
 
     height, width = image.shape[:2]
-    smooth = np.asarray(Image.fromarray(heat.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR))
+    smooth = np.asarray(
+        Image.fromarray(heat.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    )
     grey = np.asarray(Image.fromarray(image).convert("L").convert("RGB"))
     colours = colormaps["inferno"](np.clip(smooth, 0, 1))[..., :3] * 255
     return np.rint(0.45 * grey + 0.55 * colours).astype(np.uint8)

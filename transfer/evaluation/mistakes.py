@@ -1,4 +1,5 @@
-"""The images that a classifier got wrong, with what it looked at: one by one for the report, and on one sheet."""
+"""The images that a classifier got wrong, with what it looked at: one by one for the report, and on
+one sheet."""
 
 import shutil
 from pathlib import Path
@@ -17,14 +18,16 @@ THUMBNAIL = 128  # pixels a side at the most: the report holds each of them
 
 
 def surest_mistakes(labels: np.ndarray, probabilities: np.ndarray, most: int) -> np.ndarray:
-    """Rows of misclassified images, int (M,), the surest mistake first, `most` at the most; equally sure ones in the split's order."""
+    """Rows of misclassified images, int (M,), the surest mistake first, `most` at the most; equally
+    sure ones in the split's order."""
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     return wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:most]
 
 
 def write_pictures(folder: Path, pictures: list[np.ndarray]) -> list[str]:
-    """Replace a folder by one that holds pictures uint8 (H, W, 3) as 001.png, 002.png, ...; their names."""
+    """Replace a folder by one that holds pictures uint8 (H, W, 3) as 001.png, 002.png, ...; their
+    names."""
     names = [f"{number:03d}.png" for number in range(1, len(pictures) + 1)]
     temporary = folder.with_name(f".tmp-{folder.name}")
     for old in (temporary, folder):
@@ -37,14 +40,16 @@ def write_pictures(folder: Path, pictures: list[np.ndarray]) -> list[str]:
 
 
 def side_by_side(image: np.ndarray, explained: np.ndarray) -> np.ndarray:
-    """Two pictures uint8 (H, W, 3) as one (H', 2 W', 3), made smaller where they are larger than a thumbnail."""
+    """Two pictures uint8 (H, W, 3) as one (H', 2 W', 3), made smaller where they are larger than a
+    thumbnail."""
     both = Image.fromarray(np.hstack([image, explained]))
     both.thumbnail((2 * THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     return np.asarray(both)
 
 
 def draw_mistakes(path: Path, title: str, pairs: list[np.ndarray], table: pd.DataFrame) -> None:
-    """Draw pictures uint8 (H, W, 3) as a PNG sheet, each under its row of the table: path, actual, predicted, probability."""
+    """Draw pictures uint8 (H, W, 3) as a PNG sheet, each under its row of the table: path, actual,
+    predicted, probability."""
     n_rows = max(1, -(-len(pairs) // COLUMNS))
     figure = Figure(figsize=(COLUMNS * 2.6, n_rows * 1.95 + 0.6), dpi=80, layout="constrained")
     FigureCanvasAgg(figure)
@@ -53,14 +58,20 @@ def draw_mistakes(path: Path, title: str, pairs: list[np.ndarray], table: pd.Dat
     for axis in axes:
         axis.axis("off")
     for axis, pair, row in zip(axes, pairs, table.itertuples(), strict=False):
-        axis.imshow(pair, interpolation="nearest")  # the pixels that the model saw, in half the bytes
+        # the pixels that the model saw, in half the bytes
+        axis.imshow(pair, interpolation="nearest")
         name = shorten(row.path.rsplit("/", 1)[-1])
-        axis.set_title(f"{name}\n{row.actual} taken for {row.predicted}, {row.probability:.0%}", fontsize=7, parse_math=False)
+        axis.set_title(
+            f"{name}\n{row.actual} taken for {row.predicted}, {row.probability:.0%}",
+            fontsize=7,
+            parse_math=False,
+        )
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
 
 
 def shorten(name: str) -> str:
-    """The name in at most NAME_WIDTH characters, its middle left out: both ends tell files apart."""
+    """The name in at most NAME_WIDTH characters, its middle left out: both ends tell files
+    apart."""
     half = (NAME_WIDTH - 1) // 2
     return name if len(name) <= NAME_WIDTH else f"{name[:half]}…{name[-half:]}"

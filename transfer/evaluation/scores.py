@@ -24,34 +24,55 @@ CONFIDENCE = 0.95
 DECIMALS = 6  # finer ones would differ between machines
 
 
-def score(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> dict[str, float | int | str]:
+def score(
+    labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
+) -> dict[str, float | int | str]:
     """Scores of probabilities (N, C) against labels int (N,).
 
-    n, `accuracy`, balanced accuracy (mean recall of the classes that are there), macro F1,
-    area under the ROC curve and average precision (of label 1 for two classes, for more the mean of each class against the rest),
-    and of the probabilities `quality`.
+    n, `accuracy`, balanced accuracy (mean recall of the classes that are there), macro F1, area
+    under the ROC curve and average precision (of label 1 for two classes, for more the mean of each
+    class against the rest), and of the probabilities `quality`.
     """
     predicted = probabilities.argmax(axis=1)
     scores = {
-        "balanced_accuracy": recall_score(labels, predicted, labels=np.unique(labels), average="macro"),
+        "balanced_accuracy": recall_score(
+            labels, predicted, labels=np.unique(labels), average="macro"
+        ),
         "macro_f1": f1_score(labels, predicted, average="macro", zero_division=0),
     }
     ranked = rankings(labels, probabilities, class_names)
-    return {"n": len(labels)} | accuracy(labels, predicted) | rounded(scores) | ranked | quality(labels, probabilities)
+    return (
+        {"n": len(labels)}
+        | accuracy(labels, predicted)
+        | rounded(scores)
+        | ranked
+        | quality(labels, probabilities)
+    )
 
 
 def accuracy(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """accuracy with its 95 % Wilson interval (statsmodels), accuracy_low and accuracy_high."""
     n_correct = int((predicted == labels).sum())
     low, high = proportion_confint(n_correct, len(labels), alpha=1 - CONFIDENCE, method="wilson")
-    return rounded({"accuracy": n_correct / len(labels), "accuracy_low": low, "accuracy_high": high})
+    return rounded(
+        {"accuracy": n_correct / len(labels), "accuracy_low": low, "accuracy_high": high}
+    )
 
 
-def rankings(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> dict[str, float | str]:
-    """roc_auc and average_precision, or why there are none: each class needs an image to be ranked in front of the others."""
+def rankings(
+    labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
+) -> dict[str, float | str]:
+    """roc_auc and average_precision, or why there are none: each class needs an image to be ranked
+    in front of the others."""
     if missing := [name for label, name in enumerate(class_names) if label not in labels]:
-        named = ", ".join(missing) if len(missing) < 4 else f"{len(missing)} of the {len(class_names)} classes"
-        return dict.fromkeys(("roc_auc", "average_precision"), f"not defined: no test image of {named}")
+        named = (
+            ", ".join(missing)
+            if len(missing) < 4
+            else f"{len(missing)} of the {len(class_names)} classes"
+        )
+        return dict.fromkeys(
+            ("roc_auc", "average_precision"), f"not defined: no test image of {named}"
+        )
     if probabilities.shape[1] == 2:
         areas = {
             "roc_auc": roc_auc_score(labels, probabilities[:, 1]),
@@ -59,14 +80,19 @@ def rankings(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequenc
         }
     else:
         is_class = np.eye(probabilities.shape[1], dtype=int)[labels]
-        areas = {"roc_auc": roc_auc_score(is_class, probabilities), "average_precision": average_precision_score(is_class, probabilities)}
+        areas = {
+            "roc_auc": roc_auc_score(is_class, probabilities),
+            "average_precision": average_precision_score(is_class, probabilities),
+        }
     return rounded(areas)
 
 
 def quality(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """How far probabilities (N, C) can be taken at their word: log_loss in nats, brier (scikit-learn), ece (`reliability`).
+    """How far probabilities (N, C) can be taken at their word: log_loss in nats, brier
+    (scikit-learn), ece (`reliability`).
 
-    The Brier score of two classes is the squared error of one probability, of more the sum over all classes.
+    The Brier score of two classes is the squared error of one probability, of more the sum over all
+    classes.
     """
     names = range(probabilities.shape[1])
     bins = reliability(labels, probabilities)
@@ -81,20 +107,30 @@ def quality(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
 def reliability(labels: np.ndarray, probabilities: np.ndarray, n_bins: int = 15) -> pd.DataFrame:
     """Confidence against accuracy, a row a bin that has images: confidence (mean), accuracy, n.
 
-    Equal bins of the predicted class's probability, 15 as in Guo et al., "On Calibration of Modern Neural Networks" (2017); their
-    expected calibration error is the mean distance between the two columns, weighted by n.
+    Equal bins of the predicted class's probability, 15 as in Guo et al., "On Calibration of Modern
+    Neural Networks" (2017); their expected calibration error is the mean distance between the two
+    columns, weighted by n.
     """
     sure = probabilities.max(axis=1)
     bins = np.minimum((sure * n_bins).astype(int), n_bins - 1)
     right = probabilities.argmax(axis=1) == labels
     table = pd.DataFrame({"bin": bins, "confidence": sure, "accuracy": right, "n": 1})
-    return table.groupby("bin").agg({"confidence": "mean", "accuracy": "mean", "n": "sum"}).reset_index(drop=True)
+    return (
+        table.groupby("bin")
+        .agg({"confidence": "mean", "accuracy": "mean", "n": "sum"})
+        .reset_index(drop=True)
+    )
 
 
-def class_table(labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]) -> pd.DataFrame:
-    """A row a class: class_name, precision, recall, f1, support (its test images); words where a ratio would be 0 / 0."""
+def class_table(
+    labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]
+) -> pd.DataFrame:
+    """A row a class: class_name, precision, recall, f1, support (its test images); words where a
+    ratio would be 0 / 0."""
     every = range(len(class_names))
-    precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=every, zero_division=np.nan)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, predicted, labels=every, zero_division=np.nan
+    )
     columns = {
         "precision": _or_words(precision, "never predicted"),
         "recall": _or_words(recall, "no test image"),
@@ -108,16 +144,20 @@ def _or_words(values: np.ndarray, words: str) -> list[float | str]:
 
 
 def roc(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    """Points of the ROC curve: false_positive_rate, true_positive_rate; no rows where all or none of the images are of the class."""
+    """Points of the ROC curve: false_positive_rate, true_positive_rate; no rows where all or none
+    of the images are of the class."""
     is_positive, confidence = one_class(labels, probabilities)
     if is_positive.all() or not is_positive.any():
         return pd.DataFrame(columns=["false_positive_rate", "true_positive_rate"])
     false_positive_rate, true_positive_rate, _ = roc_curve(is_positive, confidence)
-    return pd.DataFrame({"false_positive_rate": false_positive_rate, "true_positive_rate": true_positive_rate}).round(DECIMALS)
+    return pd.DataFrame(
+        {"false_positive_rate": false_positive_rate, "true_positive_rate": true_positive_rate}
+    ).round(DECIMALS)
 
 
 def precision_recall(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    """Points of the precision-recall curve: recall, precision; no rows where no image is of the class."""
+    """Points of the precision-recall curve: recall, precision; no rows where no image is of the
+    class."""
     is_positive, confidence = one_class(labels, probabilities)
     if not is_positive.any():
         return pd.DataFrame(columns=["recall", "precision"])
@@ -126,10 +166,11 @@ def precision_recall(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFr
 
 
 def one_class(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What a curve is drawn from: whether it is of the class, bool (M,), and how sure of it the model was, (M,).
+    """What a curve is drawn from: whether it is of the class, bool (M,), and how sure of it the
+    model was, (M,).
 
-    Two classes: label 1 against label 0, M = N. More: every (image, class) pair pooled (the micro average), M = N C, since a curve a
-    class cannot be read when there are many.
+    Two classes: label 1 against label 0, M = N. More: every (image, class) pair pooled (the micro
+    average), M = N C, since a curve a class cannot be read when there are many.
     """
     if probabilities.shape[1] == 2:
         return labels == 1, probabilities[:, 1]

@@ -1,4 +1,5 @@
-"""An ONNX graph with names and an order of its own making: tf2onnx's follow memory addresses, and are others in each process."""
+"""An ONNX graph with names and an order of its own making: tf2onnx's follow memory addresses, and
+are others in each process."""
 
 from collections.abc import Iterator
 
@@ -8,14 +9,19 @@ import onnx
 def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same computation in the same bytes, whatever order and names the converter gave.
 
-    Nodes come in the order in which the outputs ask for them, depth first, and tensors are numbered by it; inputs and outputs of the graph
-    keep their names, what no output needs is left out. Graphs inside of nodes (loops, conditions) are not looked into.
+    Nodes come in the order in which the outputs ask for them, depth first, and tensors are numbered
+    by it; inputs and outputs of the graph keep their names, what no output needs is left out.
+    Graphs inside of nodes (loops, conditions) are not looked into.
 
     Raises:
         ValueError: there is one.
     """
     graph = model.graph
-    if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
+    if any(
+        attribute.HasField("g") or attribute.graphs
+        for node in graph.node
+        for attribute in node.attribute
+    ):
         raise ValueError("a node holds a graph of its own, whose names would stay as they are")
     makers = {name: node for node in graph.node for name in node.output}
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -26,7 +32,11 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
             names.setdefault(found.name, f"constant_{len(tensors)}")
             tensors.append(found)
         else:
-            names |= {name: f"{found.op_type.lower()}_{len(nodes)}_{place}" for place, name in enumerate(found.output) if name not in names}
+            names |= {
+                name: f"{found.op_type.lower()}_{len(nodes)}_{place}"
+                for place, name in enumerate(found.output)
+                if name not in names
+            }
             nodes.append(found)
     ordered = onnx.ModelProto()
     ordered.CopyFrom(model)
@@ -40,8 +50,11 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
     return ordered
 
 
-def _needed(outputs: list[str], makers: dict, constants: dict) -> Iterator[tuple[str, onnx.NodeProto | onnx.TensorProto]]:
-    """Each node and constant once, behind all that it needs. Without recursion: a network is deeper than Python's stack."""
+def _needed(
+    outputs: list[str], makers: dict, constants: dict
+) -> Iterator[tuple[str, onnx.NodeProto | onnx.TensorProto]]:
+    """Each node and constant once, behind all that it needs. Without recursion: a network is deeper
+    than Python's stack."""
     done, pending = set(), [(name, False) for name in reversed(outputs)]
     while pending:
         name, is_ready = pending.pop()
@@ -59,7 +72,9 @@ def _needed(outputs: list[str], makers: dict, constants: dict) -> Iterator[tuple
 
 
 def _renamed(node: onnx.NodeProto, place: int, names: dict[str, str]) -> onnx.NodeProto:
-    renamed = onnx.NodeProto(op_type=node.op_type, domain=node.domain, name=f"{node.op_type.lower()}_{place}")
+    renamed = onnx.NodeProto(
+        op_type=node.op_type, domain=node.domain, name=f"{node.op_type.lower()}_{place}"
+    )
     renamed.input.extend(names[name] for name in node.input)
     renamed.output.extend(names[name] for name in node.output)
     renamed.attribute.extend(sorted(node.attribute, key=lambda attribute: attribute.name))

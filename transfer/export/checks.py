@@ -15,7 +15,8 @@ TOLERANCE = 1e-4  # of probabilities, where the weights are the same
 
 @dataclass(frozen=True)
 class Answers:
-    """Images uint8 (h, w, 3), of any sizes, the Keras model's probabilities of them (N, C), and their labels, int (N,)."""
+    """Images uint8 (h, w, 3), of any sizes, the Keras model's probabilities of them (N, C), and
+    their labels, int (N,)."""
 
     images: Sequence[np.ndarray]
     probabilities: np.ndarray
@@ -27,7 +28,8 @@ class Answers:
 
 
 class Checked(NamedTuple):
-    """What a format's own runtime made of the images. difference: the largest of any probability. ms: an image alone, on one thread."""
+    """What a format's own runtime made of the images. difference: the largest of any probability.
+    ms: an image alone, on one thread."""
 
     format: str
     file: str
@@ -59,4 +61,8 @@ def check(kind: str, path: Path, expected: Answers) -> Checked:
 
 def size_of(path: Path) -> int:
     """Bytes of a file, or of all files below a folder."""
-    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+    return sum(
+        file.stat().st_size
+        for file in ([path] if path.is_file() else path.rglob("*"))
+        if file.is_file()
+    )

@@ -1,4 +1,5 @@
-"""A classifier from pixels to probabilities: resizing, preprocessing, frozen and trained layers and the temperature in one model."""
+"""A classifier from pixels to probabilities: resizing, preprocessing, frozen and trained layers and
+the temperature in one model."""
 
 import re
 
@@ -10,7 +11,11 @@ from transfer.export.pillow_resize import ResizeAsPillow
 
 
 def build_whole(
-    classifier: Classifier, backbone: keras.Model, params: BackboneParams, interpolation: str, temperature: float
+    classifier: Classifier,
+    backbone: keras.Model,
+    params: BackboneParams,
+    interpolation: str,
+    temperature: float,
 ) -> keras.Model:
     """RGB of any size, uint8 (B, h, w, 3) -> calibrated probabilities float32 (B, C).
 
@@ -18,15 +23,21 @@ def build_whole(
     """
     images = keras.Input((None, None, 3), dtype="uint8", name="images")
     pixels = ResizeAsPillow(params.image_size, interpolation)(images)
-    logits = in_float32(classifier.model)(_taken(classifier.takes, pixels, backbone, params)) / temperature
+    logits = (
+        in_float32(classifier.model)(_taken(classifier.takes, pixels, backbone, params))
+        / temperature
+    )
     if logits.shape[-1] == 1:
         positive = keras.ops.sigmoid(logits)
-        return keras.Model(images, keras.ops.concatenate([1 - positive, positive], axis=-1), name="classifier")
+        return keras.Model(
+            images, keras.ops.concatenate([1 - positive, positive], axis=-1), name="classifier"
+        )
     return keras.Model(images, keras.ops.softmax(logits), name="classifier")
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """The same weights in layers that compute in float32: the runtimes know 16 bits in some operations only."""
+    """The same weights in layers that compute in float32: the runtimes know 16 bits in some
+    operations only."""
     before = model.to_json()
     after = re.sub('"mixed_b?float16"', '"float32"', before)
     if after == before:
@@ -36,8 +47,11 @@ def in_float32(model: keras.Model) -> keras.Model:
     return same
 
 
-def _taken(takes: str, pixels: keras.KerasTensor, backbone: keras.Model, params: BackboneParams) -> keras.KerasTensor:
-    """What a classifier takes of resized pixels (B, S, S, 3): these themselves, or what the frozen layers make of them."""
+def _taken(
+    takes: str, pixels: keras.KerasTensor, backbone: keras.Model, params: BackboneParams
+) -> keras.KerasTensor:
+    """What a classifier takes of resized pixels (B, S, S, 3): these themselves, or what the frozen
+    layers make of them."""
     if takes == "images":
         return pixels
     frozen = backbone.output if takes == "features" else cut_tensor(backbone, params.unfreeze_from)

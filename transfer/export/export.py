@@ -1,4 +1,5 @@
-"""All of an export: the model put together, written in each format, checked, and moved to its place."""
+"""All of an export: the model put together, written in each format, checked, and moved to its
+place."""
 
 import hashlib
 import itertools
@@ -31,7 +32,12 @@ STRETCHES = ((1, 1), (1.5, 2), (3, 1), (0.6, 1.1))
 
 
 def export(
-    name: str, formats: Sequence[str], output: Path, margin: float, architecture: BackboneParams, interpolation: str
+    name: str,
+    formats: Sequence[str],
+    output: Path,
+    margin: float,
+    architecture: BackboneParams,
+    interpolation: str,
 ) -> pd.DataFrame:
     """Write a model in each format to `output`, which is replaced as a whole once all have passed.
 
@@ -40,17 +46,24 @@ def export(
         margin: share of the test images by which the accuracy of smaller weights may be lower.
 
     Returns:
-        A row a format: file, megabytes, milliseconds an image, accuracy, labels that are the Keras model's, largest difference.
+        A row a format: file, megabytes, milliseconds an image, accuracy, labels that are the Keras
+            model's, largest difference.
 
     Raises:
         PipelineError: something is missing, or a format's answers are not the Keras model's.
     """
     name = best_on_validation() if name == "best" else name
     classifier = load_classifier(name)
-    whole = build_whole(classifier, load_backbone(architecture), architecture, interpolation, read_temperature(name))
+    whole = build_whole(
+        classifier, load_backbone(architecture), architecture, interpolation, read_temperature(name)
+    )
     test = rows_of(read_manifest(), "test")
     images = stretched(read_array(inputs_file("test", "images"), rows=len(test), ndim=4))
-    expected = Answers(images, np.concatenate([whole.predict_on_batch(image[None]) for image in images]), test["label"].to_numpy())
+    expected = Answers(
+        images,
+        np.concatenate([whole.predict_on_batch(image[None]) for image in images]),
+        test["label"].to_numpy(),
+    )
     about = About(classifier.class_names, version_of(name), architecture.image_size)
     with tempfile.TemporaryDirectory(dir=_parent(output), prefix=".tmp-") as temporary:
         folder = Path(temporary) / output.name
@@ -62,7 +75,14 @@ def export(
             checked.append(check(kind, folder / FORMATS[kind].file, expected))
         refuse(checked, expected, margin)
         table = pd.DataFrame(checked)
-        write_json(folder / "export.json", {"model": name, **about.to_dict(), "files": table.drop(columns="ms").to_dict("records")})
+        write_json(
+            folder / "export.json",
+            {
+                "model": name,
+                **about.to_dict(),
+                "files": table.drop(columns="ms").to_dict("records"),
+            },
+        )
         replace(output, folder)
     return table
 
@@ -77,10 +97,17 @@ def version_of(name: str) -> str:
 
 
 def stretched(images: np.ndarray) -> list[np.ndarray]:
-    """The images uint8 (N, H, W, 3), each in another of four shapes, as people's are: a file must see of each what Keras sees."""
+    """The images uint8 (N, H, W, 3), each in another of four shapes, as people's are: a file must
+    see of each what Keras sees."""
     factors = itertools.cycle(STRETCHES)
-    sides = [(round(image.shape[1] * across), round(image.shape[0] * down)) for image, (down, across) in zip(images, factors, strict=False)]
-    return [np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BICUBIC)) for image, side in zip(images, sides, strict=True)]
+    sides = [
+        (round(image.shape[1] * across), round(image.shape[0] * down))
+        for image, (down, across) in zip(images, factors, strict=False)
+    ]
+    return [
+        np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BICUBIC))
+        for image, side in zip(images, sides, strict=True)
+    ]
 
 
 def refuse(checked: Sequence[Checked], expected: Answers, margin: float) -> None:
@@ -92,18 +119,28 @@ def refuse(checked: Sequence[Checked], expected: Answers, margin: float) -> None
     problems = []
     for each in checked:
         if FORMATS[each.format].is_exact and (each.equal_labels < 1 or each.difference > TOLERANCE):
-            said = f"{each.equal_labels:.1%} of the labels are equal, probabilities differ by up to {each.difference:.2g}"
+            said = (
+                f"{each.equal_labels:.1%} of the labels are equal, probabilities differ by up to "
+                f"{each.difference:.2g}"
+            )
         elif each.accuracy < expected.accuracy - margin:
-            said = f"accuracy {each.accuracy:.3f} instead of {expected.accuracy:.3f}; allow it with export.margin, or leave it out"
+            said = (
+                f"accuracy {each.accuracy:.3f} instead of {expected.accuracy:.3f}; allow it with "
+                "export.margin, or leave it out"
+            )
         else:
             continue
         problems.append(f"{each.format}: {said}")
     if problems:
-        raise PipelineError("not exported, since these do not answer as the Keras model does:\n" + "\n".join(problems))
+        raise PipelineError(
+            "not exported, since these do not answer as the Keras model does:\n"
+            + "\n".join(problems)
+        )
 
 
 def replace(output: Path, folder: Path) -> None:
-    """Put `folder` in the place of `output`; what lay there goes only once the new one is complete."""
+    """Put `folder` in the place of `output`; what lay there goes only once the new one is
+    complete."""
     old = folder.with_name("old")
     if output.exists():
         output.rename(old)

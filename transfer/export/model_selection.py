@@ -9,8 +9,8 @@ from transfer.classifiers.saved import MODELS, is_skipped, load_classifier
 def best_on_validation() -> str:
     """The model whose kept epoch has the lowest validation loss; the earlier one of equals.
 
-    That loss is the plain one of all of them (`transfer.training.loop.fit`), on the same images, so it compares; the test split is for
-    judging.
+    That loss is the plain one of all of them (`transfer.training.loop.fit`), on the same images, so
+    it compares; the test split is for judging.
 
     Raises:
         PipelineError: a model is missing or damaged.

@@ -1,9 +1,12 @@
-"""Pillow's resizing as a layer, so that an exported model takes images of any size and sees what `decode` would have given it.
+"""Pillow's resizing as a layer, so that an exported model takes images of any size and sees what
+`decode` would have given it.
 
-Every number is a whole one, in int64 or in float32 below 2^24, where float32 holds each of them. So nothing is rounded that Pillow does
-not round, no order of adding matters, and all runtimes on all processors see the same pixels. int64 is all that LiteRT has beyond 32 bits,
-and it only adds, multiplies, compares and takes remainders there: a quotient is estimated in float32 and corrected by its remainder.
-No constant of float32 is above 65,504, the largest number of float16, in which one of the formats keeps them.
+Every number is a whole one, in int64 or in float32 below 2^24, where float32 holds each of them. So
+nothing is rounded that Pillow does not round, no order of adding matters, and all runtimes on all
+processors see the same pixels. int64 is all that LiteRT has beyond 32 bits, and it only adds,
+multiplies, compares and takes remainders there: a quotient is estimated in float32 and corrected by
+its remainder. No constant of float32 is above 65,504, the largest number of float16, in which one
+of the formats keeps them.
 """
 
 import functools
@@ -23,11 +26,12 @@ BASE = 2**25 + 1  # fractions are in units of 1 / BASE^2; odd, so that it can be
 
 
 class ResizeAsPillow(keras.layers.Layer):
-    """Stretch RGB images to a square as `transfer.sources.decoding.resize` does: uint8 (B, h, w, 3) -> float32 (B, size, size, 3) of whole
-    numbers.
+    """Stretch RGB images to a square as `transfer.sources.decoding.resize` does: uint8 (B, h, w, 3)
+    -> float32 (B, size, size, 3) of whole numbers.
 
-    The pixels are Pillow's, byte for byte, for sides up to 32,767 pixels and 500 times `size`. Pillow 13 goes across first, unless
-    h > max(size, 2 w - size), and rounds to 0..255 after each direction.
+    The pixels are Pillow's, byte for byte, for sides up to 32,767 pixels and 500 times `size`.
+    Pillow 13 goes across first, unless h > max(size, 2 w - size), and rounds to 0..255 after each
+    direction.
     """
 
     def __init__(self, size: int, interpolation: str):
@@ -43,11 +47,17 @@ class ResizeAsPillow(keras.layers.Layer):
         height, width = shape[1], shape[2]
         is_tall = height > tf.maximum(size, 2 * width - size)
         first, second = tf.where(is_tall, height, width), tf.where(is_tall, width, height)
-        lines = _either(is_tall, tf.transpose(images, (0, 3, 2, 1)), tf.transpose(images, (0, 3, 1, 2)))
+        lines = _either(
+            is_tall, tf.transpose(images, (0, 3, 2, 1)), tf.transpose(images, (0, 3, 1, 2))
+        )
         lines = self._along(first, tf.reshape(lines, (-1, first)))
         lines = tf.transpose(tf.reshape(lines, (-1, second, size)), (0, 2, 1))
-        squares = tf.reshape(self._along(second, tf.reshape(lines, (-1, second))), (-1, 3, size, size))
-        squares = _either(is_tall, tf.transpose(squares, (0, 2, 3, 1)), tf.transpose(squares, (0, 3, 2, 1)))
+        squares = tf.reshape(
+            self._along(second, tf.reshape(lines, (-1, second))), (-1, 3, size, size)
+        )
+        squares = _either(
+            is_tall, tf.transpose(squares, (0, 2, 3, 1)), tf.transpose(squares, (0, 3, 2, 1))
+        )
         return tf.reshape(squares, (-1, size, size, 3))
 
     def _along(self, length: tf.Tensor, lines: tf.Tensor) -> tf.Tensor:
@@ -57,23 +67,32 @@ class ResizeAsPillow(keras.layers.Layer):
         first, weights = taps(length, self._size, self._interpolation)
         high = tf.floor((weights + PART // 2) / PART)
         parts = _spread(tf.stack([high, weights - PART * high]), first, length)
-        # Around 0 the products are half as large. What that takes away, and the half that rounds, comes back in `offset`.
-        sums = tf.matmul(tf.cast(lines, tf.float32) - 128, tf.reshape(parts, (2 * self._size, length)), transpose_b=True)
+        # Around 0 the products are half as large. What that takes away, and the half that rounds,
+        # comes back in `offset`.
+        sums = tf.matmul(
+            tf.cast(lines, tf.float32) - 128,
+            tf.reshape(parts, (2 * self._size, length)),
+            transpose_b=True,
+        )
         offset = 128 // PART * tf.reduce_sum(weights, axis=1) + PRECISION // 2 // PART
         carried = offset + tf.floor(sums[:, self._size :] / PART)
-        pixels = tf.floor(tf.floor((sums[:, : self._size] + carried) / 256) / 256)  # by PRECISION / PART
+        # by PRECISION / PART
+        pixels = tf.floor(tf.floor((sums[:, : self._size] + carried) / 256) / 256)
         return tf.clip_by_value(pixels, 0, 255)
 
 
 def taps(length: tf.Tensor, size: int, interpolation: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """How much pixels count for each of `size` that are made of `length`, in Pillow's whole numbers.
+    """How much pixels count for each of `size` that are made of `length`, in Pillow's whole
+    numbers.
 
     Returns:
-        The first pixel of each, int32 (size,), and the weights of it and those behind it, float32 (size, T).
+        The first pixel of each, int32 (size,), and the weights of it and those behind it, float32
+        (size, T).
     """
     kernel, support = KERNELS[interpolation]
     longer = tf.maximum(length, size)
-    centres = (2 * tf.range(size) + 1) * length  # in units of half a pixel / size, as are the distances
+    # in units of half a pixel / size, as are the distances
+    centres = (2 * tf.range(size) + 1) * length
     first = tf.maximum(centres - 2 * support * longer - size, 0) // (2 * size)
     pixels = first[:, None] + tf.range(2 * support * longer // size + 2)[None]
     distances = tf.abs((2 * pixels + 1) * size - centres[:, None])
@@ -90,14 +109,17 @@ def _normalized(values: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
     Products beyond 64 bits wrap, the difference of two of them is what it would be without.
     """
     positive = tf.maximum(values, -values)
-    estimate = tf.floor(tf.cast(positive, tf.float32) * 2048 / (tf.cast(total, tf.float32) / 2048) + 0.5)
+    estimate = tf.floor(
+        tf.cast(positive, tf.float32) * 2048 / (tf.cast(total, tf.float32) / 2048) + 0.5
+    )
     rest = 2 * (positive * PRECISION - tf.cast(estimate, tf.int64) * total)
     up, down = tf.cast(rest >= total, tf.float32), tf.cast(rest < -total, tf.float32)
     return tf.where(values < 0, -1.0, 1.0) * (estimate + up - down)
 
 
 def _spread(weights: tf.Tensor, first: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    """Weights (P, size, T) of the pixels from `first` (size,) on -> (P, size, length), 0 elsewhere."""
+    """Weights (P, size, T) of the pixels from `first` (size,) on -> (P, size, length), 0
+    elsewhere."""
     n_parts, size, n_taps = tf.unstack(tf.shape(weights))
     padded = tf.reshape(tf.pad(weights, ((0, 0), (0, 0), (1, 1))), (n_parts, size * (n_taps + 2)))
     places = tf.clip_by_value(tf.range(length)[None] - first[:, None] + 1, 0, n_taps + 1)
@@ -106,13 +128,16 @@ def _spread(weights: tf.Tensor, first: tf.Tensor, length: tf.Tensor) -> tf.Tenso
 
 def _either(condition: tf.Tensor, yes: tf.Tensor, no: tf.Tensor) -> tf.Tensor:
     """The numbers of one of two tensors, without their shape."""
-    return tf.gather(tf.stack([tf.reshape(no, (-1,)), tf.reshape(yes, (-1,))]), tf.cast(condition, tf.int32))
+    return tf.gather(
+        tf.stack([tf.reshape(no, (-1,)), tf.reshape(yes, (-1,))]), tf.cast(condition, tf.int32)
+    )
 
 
 def nearest(length: tf.Tensor, size: int) -> tf.Tensor:
     """Which of `length` pixels each of `size` is: int32 (size,).
 
-    Pillow adds up the scale in float64. Where a sum should be a whole number it may end just below, and one pixel too far left.
+    Pillow adds up the scale in float64. Where a sum should be a whole number it may end just below,
+    and one pixel too far left.
     """
     exact = (2 * tf.range(size) + 1) * length // (2 * size)
     rows, lower = _rounded_down(size)
@@ -124,7 +149,8 @@ def nearest(length: tf.Tensor, size: int) -> tf.Tensor:
 
 @functools.cache
 def _rounded_down(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of each length the number of a pattern, int32 (LONGEST + 1,), and the patterns, int32 (P, size): 1 where Pillow is one lower."""
+    """Of each length the number of a pattern, int32 (LONGEST + 1,), and the patterns, int32 (P,
+    size): 1 where Pillow is one lower."""
     odd = size // (size & -size)
     patterns = {(0,) * size: 0}
     rows = np.zeros(LONGEST + 1, np.int32)
@@ -132,7 +158,9 @@ def _rounded_down(size: int) -> tuple[np.ndarray, np.ndarray]:
         step = 2 * size // odd  # of other lengths no sum should be a whole number
         lengths = np.arange(step, LONGEST + 1, step)
         for length, sums in zip(lengths, _float64_sums(lengths, size), strict=True):
-            lower = (2 * np.arange(size) + 1) * length // (2 * size) - np.floor(sums).astype(np.int64)
+            lower = (2 * np.arange(size) + 1) * length // (2 * size) - np.floor(sums).astype(
+                np.int64
+            )
             rows[length] = patterns.setdefault(tuple(lower.tolist()), len(patterns))
     return rows, np.array([*patterns], np.int32)
 
@@ -157,7 +185,8 @@ def _cubic(distance: tf.Tensor, one: tf.Tensor) -> tf.Tensor:
 def _lanczos(distance: tf.Tensor, one: tf.Tensor) -> tf.Tensor:
     """sinc(x) sinc(x / 3) in units of 1 / BASE^2, at x = distance / one.
 
-    With u = sinc(x / 3)^2 and y = pi x / 3 it is u (1 - 4/3 sin(y)^2) = u - 4/3 y^2 u^2, and u is a power series in y^2.
+    With u = sinc(x / 3)^2 and y = pi x / 3 it is u (1 - 4/3 sin(y)^2) = u - 4/3 y^2 u^2, and u is a
+    power series in y^2.
     """
     high, rest = _quotient(distance * BASE, 3 * one)
     low, _ = _quotient(rest * BASE, 3 * one)
@@ -183,18 +212,24 @@ def _times(a: tf.Tensor, b: tuple[tf.Tensor | int, tf.Tensor | int]) -> tf.Tenso
 
 
 def _parts(a: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Quotient and remainder by BASE. An odd number divides its multiples modulo 2^64 by being multiplied with its inverse."""
+    """Quotient and remainder by BASE. An odd number divides its multiples modulo 2^64 by being
+    multiplied with its inverse."""
     inverse = pow(BASE, -1, 2**64)
     low = tf.math.floormod(a, tf.constant(BASE, tf.int64))
     return (a - low) * (inverse - 2**64 if inverse >= 2**63 else inverse), low
 
 
 def _quotient(a: tf.Tensor, b: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """A quotient below 2^26, where it is near a whole number perhaps one off, and what that leaves of `a`."""
+    """A quotient below 2^26, where it is near a whole number perhaps one off, and what that leaves
+    of `a`."""
     scale = tf.cast(b, tf.float32)
     rough = tf.cast(tf.floor(tf.cast(a, tf.float32) / scale), tf.int64)
     fine = tf.cast(tf.floor(tf.cast(a - rough * b, tf.float32) / scale), tf.int64)
     return rough + fine, a - (rough + fine) * b
 
 
-KERNELS: dict[str, tuple[Callable, int]] = {"bilinear": (_triangle, 1), "bicubic": (_cubic, 2), "lanczos": (_lanczos, 3)}  # with radius
+KERNELS: dict[str, tuple[Callable, int]] = {
+    "bilinear": (_triangle, 1),
+    "bicubic": (_cubic, 2),
+    "lanczos": (_lanczos, 3),
+}  # with radius

@@ -9,7 +9,8 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 
 def open_runtime(path: Path) -> Run:
-    """What runs an exported classifier: one image uint8 (h, w, 3) -> probabilities float32 (C,), on one thread."""
+    """What runs an exported classifier: one image uint8 (h, w, 3) -> probabilities float32 (C,), on
+    one thread."""
     if path.is_dir():
         return _saved_model(path)
     return {".onnx": _onnx, ".tflite": _litert}[path.suffix](path)

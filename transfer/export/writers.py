@@ -1,4 +1,5 @@
-"""Writing the whole classifier as SavedModel, ONNX and LiteRT, with class names and version inside. TensorFlow only: its converters are."""
+"""Writing the whole classifier as SavedModel, ONNX and LiteRT, with class names and version inside.
+TensorFlow only: its converters are."""
 
 import json
 import logging
@@ -28,7 +29,11 @@ class About:
     image_size: int
 
     def to_dict(self) -> dict:
-        return {"class_names": list(self.class_names), "version": self.version, "image_size": self.image_size}
+        return {
+            "class_names": list(self.class_names),
+            "version": self.version,
+            "image_size": self.image_size,
+        }
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), ensure_ascii=False)
@@ -48,20 +53,26 @@ def write(kind: str, path: Path, model: keras.Model, about: About) -> None:
 def write_saved_model(folder: Path, model: keras.Model, about: About) -> None:
     """A folder for TensorFlow: `serve` takes images, `about` gives JSON."""
     module = tf.Module()
-    module.tensors = [variable.value for variable in model.variables]  # Keras's own export writes each of them twice
+    # Keras's own export writes each of them twice
+    module.tensors = [variable.value for variable in model.variables]
     module.serve = _function(model)
     module.about = tf.function(lambda: tf.constant(about.to_json()), input_signature=[])
     tf.saved_model.save(module, folder)
-    (folder / "fingerprint.pb").unlink()  # holds a number drawn anew each time, and nothing needs it
+    # holds a number drawn anew each time, and nothing needs it
+    (folder / "fingerprint.pb").unlink()
     (folder / "assets").rmdir()  # empty
     _forget_machine(folder / "saved_model.pb")
 
 
 def _forget_machine(path: Path) -> None:
-    """Take out of a SavedModel's calls what they would be run with where it was made, such as the number of cores."""
+    """Take out of a SavedModel's calls what they would be run with where it was made, such as the
+    number of cores."""
     saved = SavedModel.FromString(path.read_bytes())
     for graph in (meta_graph.graph_def for meta_graph in saved.meta_graphs):
-        for node in (*graph.node, *(node for function in graph.library.function for node in function.node_def)):
+        for node in (
+            *graph.node,
+            *(node for function in graph.library.function for node in function.node_def),
+        ):
             if "config_proto" in node.attr:
                 node.attr["config_proto"].s = b""
     path.write_bytes(saved.SerializeToString(deterministic=True))
@@ -69,7 +80,8 @@ def _forget_machine(path: Path) -> None:
 
 def write_onnx(path: Path, model: keras.Model, about: About) -> None:
     """One file; class names and version are its metadata."""
-    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it prints the traceback of each optimization that it leaves out
+    # it prints the traceback of each optimization that it leaves out
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     frozen = _frozen(model)
     (images,), (probabilities,) = frozen.inputs, frozen.outputs
     converted, _ = tf2onnx.convert.from_graph_def(
@@ -79,26 +91,38 @@ def write_onnx(path: Path, model: keras.Model, about: About) -> None:
         opset=ONNX_OPSET,
     )
     for key, value in about.to_dict().items():
-        converted.metadata_props.add(key=key, value=value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        converted.metadata_props.add(
+            key=key,
+            value=value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
+        )
     path.write_bytes(canonical(converted).SerializeToString(deterministic=True))
 
 
 def _with_calls_opened(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
-    """A graph whose functions the converter puts in their places; Keras wants those with grouped convolutions compiled as they are."""
+    """A graph whose functions the converter puts in their places; Keras wants those with grouped
+    convolutions compiled as they are."""
     opened = tf.compat.v1.GraphDef.FromString(graph.SerializeToString())
     functions = opened.library.function
-    for marked in (*functions, *opened.node, *(node for function in functions for node in function.node_def)):
+    for marked in (
+        *functions,
+        *opened.node,
+        *(node for function in functions for node in function.node_def),
+    ):
         for mark in ("_XlaMustCompile", "_noinline"):
             marked.attr.pop(mark, None)
     return opened
 
 
 def _without_erfc(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
-    """The same graph with 1 - erf for erfc, which is in TensorFlow's GELU and which ONNX has not."""
+    """The same graph with 1 - erf for erfc, which is in TensorFlow's GELU and which ONNX has
+    not."""
     rewritten = tf.compat.v1.GraphDef.FromString(graph.SerializeToString())
     for node in [node for node in rewritten.node if node.op == "Erfc"]:
         kind = node.attr["T"]
-        one, erf = rewritten.node.add(op="Const", name=f"{node.name}/one"), rewritten.node.add(op="Erf", name=f"{node.name}/erf")
+        one, erf = (
+            rewritten.node.add(op="Const", name=f"{node.name}/one"),
+            rewritten.node.add(op="Erf", name=f"{node.name}/erf"),
+        )
         one.attr["dtype"].CopyFrom(kind)
         one.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(1, kind.type, shape=()))
         erf.attr["T"].CopyFrom(kind)
@@ -110,7 +134,9 @@ def _without_erfc(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
 
 
 def _function(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
-    return tf.function(model, input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")])
+    return tf.function(
+        model, input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")]
+    )
 
 
 def _frozen(model: keras.Model) -> tf.types.experimental.ConcreteFunction:
@@ -119,11 +145,13 @@ def _frozen(model: keras.Model) -> tf.types.experimental.ConcreteFunction:
 
 
 def write_litert(path: Path, model: keras.Model, about: About, numbers: str) -> None:
-    """One file for LiteRT (TensorFlow Lite), class names and version in a zip at its end, as its metadata tools do.
+    """One file for LiteRT (TensorFlow Lite), class names and version in a zip at its end, as its
+    metadata tools do.
 
     Args:
-        numbers: of the weights, `float32`, `float16` or `int8`. Activations stay float32: with int8 for them too the resizing, whose
-            positions in a picture have no fixed range, gave wrong labels to half of all images that had another size.
+        numbers: of the weights, `float32`, `float16` or `int8`. Activations stay float32: with int8
+            for them too the resizing, whose positions in a picture have no fixed range, gave wrong
+            labels to half of all images that had another size.
     """
     converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen(model)], model)
     if numbers != "float32":
@@ -132,5 +160,8 @@ def write_litert(path: Path, model: keras.Model, about: About, numbers: str) -> 
         converter.target_spec.supported_types = [tf.float16]
     path.write_bytes(converter.convert())
     with zipfile.ZipFile(path, "a") as archive:
-        for name, text in ((LABELS, "\n".join(about.class_names) + "\n"), (ABOUT, about.to_json() + "\n")):
+        for name, text in (
+            (LABELS, "\n".join(about.class_names) + "\n"),
+            (ABOUT, about.to_json() + "\n"),
+        ):
             archive.writestr(zipfile.ZipInfo(name), text)  # without a date

@@ -18,7 +18,8 @@ from transfer.storage.arrays import take
 
 
 class Pictures(Protocol):
-    """Images by row: what is sent to a worker, which draws the pixels of it, and a key that no other content has."""
+    """Images by row: what is sent to a worker, which draws the pixels of it, and a key that no
+    other content has."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, row: int) -> Any: ...
@@ -55,26 +56,36 @@ def cache_frozen_pass(
     checkpoint: Path,
     lower_with: str,
 ) -> None:
-    """Send images through the frozen network and write what comes out, taking the rows that are known from the store.
+    """Send images through the frozen network and write what comes out, taking the rows that are
+    known from the store.
 
     Args:
         workers: of a FrozenWork that draws these pictures.
         pictures: as many as the product of `leading`, the last index fastest.
         leading: leading shape of both arrays, (N,) or (V, N).
-        files: get the features (*leading, h, w, C) and the activations at the cut (*leading, h', w', C').
+        files: get the features (*leading, h, w, C) and the activations at the cut (*leading, h',
+            w', C').
         cache_gigabytes: what the store may keep; 0 keeps none.
         checkpoint: folder that keeps the rows until the stage ends, where the store keeps none.
-        lower_with: the parameter that makes the arrays smaller, for the message when the disk cannot hold them.
+        lower_with: the parameter that makes the arrays smaller, for the message when the disk
+            cannot hold them.
 
     Raises:
-        PipelineError: no room on the disk, an activation that `extract.storage` cannot hold, an image that ends its worker.
+        PipelineError: no room on the disk, an activation that `extract.storage` cannot hold, an
+            image that ends its worker.
     """
     identity, layout, size = workers.about
     storage = layout["features"].base
     features_file, cut_file = files
-    folder, limit = (store_folder(), int(cache_gigabytes * 1e9)) if cache_gigabytes else (checkpoint, sys.maxsize)
+    folder, limit = (
+        (store_folder(), int(cache_gigabytes * 1e9))
+        if cache_gigabytes
+        else (checkpoint, sys.maxsize)
+    )
     with (
-        new_rows(features_file, leading, layout["features"].shape, storage.name, lower_with) as features,
+        new_rows(
+            features_file, leading, layout["features"].shape, storage.name, lower_with
+        ) as features,
         new_rows(cut_file, leading, layout["cut"].shape, storage.name, lower_with) as cut,
         RowStore(folder, identity, layout, limit) as store,
         tqdm(total=len(pictures), desc=str(features_file), unit=" images") as progress,
@@ -89,18 +100,25 @@ def cache_frozen_pass(
             for (row, key), content in zip(chosen, contents, strict=True):
                 if isinstance(content, Crashed):
                     raise PipelineError(
-                        f"{features_file}: row {row} ended {content.attempts} workers, one after the other; their node may lack memory: "
+                        f"{features_file}: row {row} ended {content.attempts} workers, one after "
+                        "the other; their node may lack memory: "
                         "raise resources.worker_cpus, which makes fewer of them"
                     )
                 write(row, content)
                 store.put(key, content)
                 computed += 1
     source = FOLDER if cache_gigabytes else CHECKPOINTS
-    print(f"{features_file}: {len(pictures) - computed:,} rows were known ({source}), {computed:,} were computed")
+    print(
+        f"{features_file}: {len(pictures) - computed:,} rows were known ({source}), {computed:,} "
+        "were computed"
+    )
 
 
-def _unknown(pictures: Pictures, store: RowStore, write: Callable, size: int) -> Iterator[tuple[list[tuple[int, bytes]], list]]:
-    """Walk all rows in order: write those that the store knows, and give the others in batches: rows with their keys, and what is sent."""
+def _unknown(
+    pictures: Pictures, store: RowStore, write: Callable, size: int
+) -> Iterator[tuple[list[tuple[int, bytes]], list]]:
+    """Walk all rows in order: write those that the store knows, and give the others in batches:
+    rows with their keys, and what is sent."""
 
     def missing() -> Iterator[tuple[int, bytes]]:
         for row in range(len(pictures)):

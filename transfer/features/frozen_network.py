@@ -1,4 +1,5 @@
-"""Batches of images through the frozen part of the network: what a worker does, in this process or on a cluster."""
+"""Batches of images through the frozen part of the network: what a worker does, in this process or
+on a cluster."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ class ExtractParams(Params):
 
 
 class FrozenNetwork(Protocol):
-    """Pixels (H, W, 3) in 0..255 of some images -> activations at the cut, and features, (b, h, w, C) each.
+    """Pixels (H, W, 3) in 0..255 of some images -> activations at the cut, and features, (b, h, w,
+    C) each.
 
     Attributes:
         image_shape, cut_shape, features_shape: of one image.
@@ -49,7 +51,8 @@ class FrozenNetwork(Protocol):
 
 
 class About(NamedTuple):
-    """identity: 32 bytes that differ whenever rows would. layout: of a row. size: images a batch, at most."""
+    """identity: 32 bytes that differ whenever rows would. layout: of a row. size: images a batch,
+    at most."""
 
     identity: bytes
     layout: np.dtype
@@ -58,7 +61,8 @@ class About(NamedTuple):
 
 @dataclass(frozen=True)
 class FrozenWork:
-    """draw: makes the pixels (H, W, 3), 0..255, of what is sent for an image. runtime: from `choose_runtime`."""
+    """draw: makes the pixels (H, W, 3), 0..255, of what is sent for an image. runtime: from
+    `choose_runtime`."""
 
     architecture: BackboneParams
     extract: ExtractParams
@@ -77,7 +81,11 @@ class FrozenWork:
 
     @property
     def unused_packages(self) -> tuple[str, ...]:
-        return tuple(in_use(("keras", "tensorflow"))) if self.runtime == "litert" else ("ai-edge-litert",)
+        return (
+            tuple(in_use(("keras", "tensorflow")))
+            if self.runtime == "litert"
+            else ("ai-edge-litert",)
+        )
 
     def start(self) -> "FrozenPass":
         if self.runtime == "keras":
@@ -89,12 +97,17 @@ class FrozenWork:
 
 
 class FrozenPass:
-    """A call takes what is sent for some images and gives rows of `about.layout`: activations at the cut, and features."""
+    """A call takes what is sent for some images and gives rows of `about.layout`: activations at
+    the cut, and features."""
 
     def __init__(self, network: FrozenNetwork, storage: str, draw: Callable[[Any], np.ndarray]):
         self._network, self._draw = network, draw
-        layout = np.dtype([("cut", storage, network.cut_shape), ("features", storage, network.features_shape)])
-        self.about = About(content_key(network.identity, storage.encode()), layout, network.batch_size)
+        layout = np.dtype(
+            [("cut", storage, network.cut_shape), ("features", storage, network.features_shape)]
+        )
+        self.about = About(
+            content_key(network.identity, storage.encode()), layout, network.batch_size
+        )
         self.uses_all_cores = network.uses_all_cores
 
     def __call__(self, sent: Sequence) -> np.ndarray:
@@ -102,14 +115,17 @@ class FrozenPass:
 
 
 def choose_runtime(architecture: BackboneParams, compute: ComputeParams) -> Runtime:
-    """LiteRT for a CPU, which it serves without TensorFlow and with bytes that do not follow the processor; else Keras's backend.
+    """LiteRT for a CPU, which it serves without TensorFlow and with bytes that do not follow the
+    processor; else Keras's backend.
 
     Says in a line why a CPU is left to Keras.
 
     Raises:
         PipelineError: the converted network is missing, damaged or does not belong to the weights.
     """
-    if compute.device == "gpu" or (compute.device == "auto" and may_have_accelerator() and _sees_accelerator()):
+    if compute.device == "gpu" or (
+        compute.device == "auto" and may_have_accelerator() and _sees_accelerator()
+    ):
         return "keras"
     converted = read_converted(architecture)
     if not find_spec("ai_edge_litert"):
@@ -133,7 +149,8 @@ def _sees_accelerator() -> bool:
 
 
 def load_network(runtime: Runtime, architecture: BackboneParams, batch_size: int) -> FrozenNetwork:
-    """The frozen network, ready to be called. With "litert" neither Keras nor its backend is imported; "keras" takes it as it is set up.
+    """The frozen network, ready to be called. With "litert" neither Keras nor its backend is
+    imported; "keras" takes it as it is set up.
 
     Args:
         batch_size: images that an accelerator gets at a time.
@@ -148,7 +165,9 @@ def load_network(runtime: Runtime, architecture: BackboneParams, batch_size: int
         try:
             return LiteRTNetwork(read_network(converted), converted.network.encode())
         except ValueError as error:
-            raise PipelineError(f"{NETWORK}: LiteRT cannot read it ({error}); run `dvc repro --force convert`") from None
+            raise PipelineError(
+                f"{NETWORK}: LiteRT cannot read it ({error}); run `dvc repro --force convert`"
+            ) from None
     from transfer.backbones.keras_network import KerasNetwork
     from transfer.backbones.network import load_backbone, with_preprocessing
 
@@ -162,7 +181,13 @@ def _pack(layout: np.dtype, cut: np.ndarray, features: np.ndarray) -> np.ndarray
         content["cut"], content["features"] = cut, features
     for name, computed in (("cut", cut), ("features", features)):
         if not np.isfinite(computed).all():
-            raise PipelineError(f"the network computes infinite or undefined activations ({name}); check the weights and compute.precision")
+            raise PipelineError(
+                f"the network computes infinite or undefined activations ({name}); check the "
+                "weights and compute.precision"
+            )
         if not np.isfinite(content[name]).all():
-            raise PipelineError(f"an activation is {np.abs(computed).max():g}, beyond extract.storage = {content[name].dtype}; use float32")
+            raise PipelineError(
+                f"an activation is {np.abs(computed).max():g}, beyond extract.storage = "
+                f"{content[name].dtype}; use float32"
+            )
     return content

@@ -15,13 +15,21 @@ _ROWS = 256  # read at once
 def read_pooled(manifest: pd.DataFrame, splits: tuple[str, ...]) -> np.ndarray:
     """The images of these splits, one split after the other: float32 (N, C + C').
 
-    A row is the mean over the picture of the activations at the cut and that of the bottleneck features behind it, each scaled
-    to length 1: 4 kB an image, however many pixels it has. An image without any activation is all zeros there.
+    A row is the mean over the picture of the activations at the cut and that of the bottleneck
+    features behind it, each scaled to length 1: 4 kB an image, however many pixels it has. An image
+    without any activation is all zeros there.
 
     Raises:
         PipelineError: an array is missing, does not fit the manifest, or holds NaN or infinity.
     """
-    return np.concatenate([np.concatenate([_pooled(manifest, split, takes) for takes in ("cut", "features")], axis=1) for split in splits])
+    return np.concatenate(
+        [
+            np.concatenate(
+                [_pooled(manifest, split, takes) for takes in ("cut", "features")], axis=1
+            )
+            for split in splits
+        ]
+    )
 
 
 def _pooled(manifest: pd.DataFrame, split: str, takes: str) -> np.ndarray:
@@ -33,7 +41,8 @@ def _pooled(manifest: pd.DataFrame, split: str, takes: str) -> np.ndarray:
     if (broken := ~np.isfinite(means).all(axis=1)).any():
         row = int(broken.argmax())
         raise PipelineError(
-            f"{inputs_file(split, takes)}: row {row} ({rows_of(manifest, split)['path'][row]!r}) holds NaN or infinity; "
+            f"{inputs_file(split, takes)}: row {row} ({rows_of(manifest, split)['path'][row]!r}) "
+            "holds NaN or infinity; "
             "delete the file and run `dvc repro extract`"
         )
     return unit_length(means)
@@ -48,8 +57,10 @@ def unit_length(vectors: np.ndarray) -> np.ndarray:
 
 
 def pool(cut: np.ndarray) -> np.ndarray:
-    """Activations at the cut (B, h, w, C) to one vector an image: their mean over the picture, scaled to length 1, float32 (B, C).
+    """Activations at the cut (B, h, w, C) to one vector an image: their mean over the picture,
+    scaled to length 1, float32 (B, C).
 
-    The cut, because the layers in front of it are the same for all three models, and every one of these computes it anyway.
+    The cut, because the layers in front of it are the same for all three models, and every one of
+    these computes it anyway.
     """
     return unit_length(cut.mean(axis=(1, 2), dtype=np.float32))

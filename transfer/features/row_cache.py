@@ -1,11 +1,14 @@
-"""What came out of a frozen network, a row an image, kept by content in `.rows/` under the project's root.
+"""What came out of a frozen network, a row an image, kept by content in `.rows/` under the
+project's root.
 
-A stage assembles its arrays from here and computes only the rows that are missing. The store is a convenience: it can be deleted
-at any time, damaged rows are noticed and computed again, and a disk without room only means that rows are not kept.
+A stage assembles its arrays from here and computes only the rows that are missing. The store is a
+convenience: it can be deleted at any time, damaged rows are noticed and computed again, and a disk
+without room only means that rows are not kept.
 
-A network has a folder, named by its identity. Each run that computes rows adds one segment: `NAME.rows` holds rows of a
-fixed size, `NAME.index` their keys and checksums in the same order. A segment is only ever appended to, by one process,
-so a run that is killed leaves what it had computed, and several may write at once.
+A network has a folder, named by its identity. Each run that computes rows adds one segment:
+`NAME.rows` holds rows of a fixed size, `NAME.index` their keys and checksums in the same order. A
+segment is only ever appended to, by one process, so a run that is killed leaves what it had
+computed, and several may write at once.
 """
 
 import hashlib
@@ -25,18 +28,21 @@ ENTRY = np.dtype([("key", "u1", KEY_BYTES), ("checksum", "u1", 16)])
 
 
 def store_folder() -> Path:
-    """`.rows` of the main workspace: DVC names it in DVC_ROOT, in the temporary folders of its experiments too."""
+    """`.rows` of the main workspace: DVC names it in DVC_ROOT, in the temporary folders of its
+    experiments too."""
     return Path(os.environ.get("DVC_ROOT", ".")) / FOLDER
 
 
 class RowStore:
-    """Rows of one network, by key. A context manager: the segment that it writes is open inside the block.
+    """Rows of one network, by key. A context manager: the segment that it writes is open inside the
+    block.
 
     Args:
         folder: the whole store, all networks.
         identity: 32 bytes, other for any network that computes other rows.
         layout: of one row, shared by all rows of this identity.
-        limit: bytes that the whole store may have; segments that were not used for longest go first. 0 switches it off.
+        limit: bytes that the whole store may have; segments that were not used for longest go
+            first. 0 switches it off.
     """
 
     def __init__(self, folder: Path, identity: bytes, layout: np.dtype, limit: int):
@@ -49,7 +55,8 @@ class RowStore:
         self._room = 0
 
     def _read_indexes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Beginnings of all keys, sorted, uint64 (n,), and where each row is: segment and position, int64 (n, 2)."""
+        """Beginnings of all keys, sorted, uint64 (n,), and where each row is: segment and position,
+        int64 (n, 2)."""
         prefixes, places = [np.empty(0, "u8")], [np.empty((0, 2), "i8")]
         for number, index in enumerate(self._segments):
             entries = _read_entries(index)
@@ -62,8 +69,12 @@ class RowStore:
     def get(self, key: bytes) -> np.ndarray | None:
         """The row of a key, of the store's layout, or None where there is none that is whole."""
         prefix = np.frombuffer(key[:8], "<u8")[0]
-        first, last = np.searchsorted(self._prefixes, prefix, "left"), np.searchsorted(self._prefixes, prefix, "right")
-        for number, position in self._places[first:last][::-1]:  # the newest first: an older one may be damaged
+        first, last = (
+            np.searchsorted(self._prefixes, prefix, "left"),
+            np.searchsorted(self._prefixes, prefix, "right"),
+        )
+        # the newest first: an older one may be damaged
+        for number, position in self._places[first:last][::-1]:
             content = self._read(self._segments[number], int(position), key)
             if content is not None:
                 self._used.add(self._segments[number])
@@ -90,13 +101,15 @@ class RowStore:
         return len(self._places)
 
     def put(self, key: bytes, row: np.ndarray) -> None:
-        """Keep a row. Where the limit or the disk leaves no room, say so once and keep no more: the stage does not depend on it."""
+        """Keep a row. Where the limit or the disk leaves no room, say so once and keep no more: the
+        stage does not depend on it."""
         size = ENTRY.itemsize + self._layout.itemsize
         if not self._limit:
             return
         if self._room < size and not self._make_room(size):
             print(
-                f"{self._folder} is full: no more rows are kept for the next run; raise resources.cache_gigabytes = {self._limit / 1e9:g}"
+                f"{self._folder} is full: no more rows are kept for the next run; raise "
+                f"resources.cache_gigabytes = {self._limit / 1e9:g}"
             )
             self._limit = 0
             return
@@ -114,7 +127,8 @@ class RowStore:
         self._room -= size
 
     def _make_room(self, needed: int) -> bool:
-        """Delete segments, the longest unused first, but none that this run reads or writes; whether there is room now."""
+        """Delete segments, the longest unused first, but none that this run reads or writes;
+        whether there is room now."""
         busy = {*self._used, self._new}
         idle = (segment for segment in sorted(self._all_segments()) if segment[2] not in busy)
         while self._room < needed:
@@ -160,7 +174,8 @@ def _checksum(key: bytes, content: bytes) -> bytes:
 
 
 def _delete(index: Path) -> bool:
-    """Delete a segment; whether the disk let it. The rows go first: an index left alone is found again and deleted."""
+    """Delete a segment; whether the disk let it. The rows go first: an index left alone is found
+    again and deleted."""
     try:
         index.with_suffix(".rows").unlink(missing_ok=True)
         index.unlink(missing_ok=True)

@@ -1,4 +1,5 @@
-"""The names of ImageNet's 1,000 classes, as they ship with the project (SOURCE.md says where they are from)."""
+"""The names of ImageNet's 1,000 classes, as they ship with the project (SOURCE.md says where they
+are from)."""
 
 import csv
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
-"""A large file over HTTP: taken up where it broke off, checked, and under its name only when it is whole."""
+"""A large file over HTTP: taken up where it broke off, checked, and under its name only when it is
+whole."""
 
 import fcntl
 import hashlib
@@ -16,7 +17,9 @@ from tqdm import tqdm
 from transfer.runtime.errors import PipelineError
 
 TIMEOUT_SECONDS = 60  # without a byte; a whole download may take longer
-ATTEMPTS = 5  # connections that a download may take, each but the first because the one before broke off after some bytes
+# connections that a download may take, each but the first because the one before broke off after
+# some bytes
+ATTEMPTS = 5
 _PIECE = 2**18
 
 
@@ -41,7 +44,8 @@ def part_of(target: Path) -> Path:
 
 
 def download(url: str, target: Path, checksum: str, most_bytes: int) -> None:
-    """Fetch a file to `target`. What has come stays in `part_of(target)`, however this ends, and the next call goes on from there.
+    """Fetch a file to `target`. What has come stays in `part_of(target)`, however this ends, and
+    the next call goes on from there.
 
     Args:
         checksum: MD5 or SHA-256. A file with another one is deleted.
@@ -56,16 +60,21 @@ def download(url: str, target: Path, checksum: str, most_bytes: int) -> None:
     part = part_of(target)
     with part.open("ab", buffering=0) as file:
         if not _is_ours(file, part):
-            raise PipelineError(f"{part}: another process is fetching this file; run this again when it has ended")
+            raise PipelineError(
+                f"{part}: another process is fetching this file; run this again when it has ended"
+            )
         goes_on = file.tell() > 0
         try:
             _fetch(url, file, most_bytes)
-            if goes_on and checksum_of(part, checksum) != checksum:  # it began with what another server had sent, say
+            # it began with what another server had sent, say
+            if goes_on and checksum_of(part, checksum) != checksum:
                 _empty(file)
                 _fetch(url, file, most_bytes)
             if (found := checksum_of(part, checksum)) != checksum:
                 _empty(file)
-                raise DownloadError(f"sent another file: its {algorithm_of(checksum)} is {found}, not {checksum}")
+                raise DownloadError(
+                    f"sent another file: its {algorithm_of(checksum)} is {found}, not {checksum}"
+                )
             part.replace(target)
         finally:
             if file.tell() == 0:
@@ -107,11 +116,14 @@ def _append(url: str, file: FileIO, most_bytes: int) -> None:
     except (OSError, HTTPException) as error:
         raise _in_words(error) from None
     with response:
-        if response.status != HTTPStatus.PARTIAL_CONTENT:  # a server that knows no ranges sends all of it
+        # a server that knows no ranges sends all of it
+        if response.status != HTTPStatus.PARTIAL_CONTENT:
             had = _empty(file)
         length = response.headers["Content-Length"]
         whole = None if length is None else had + int(length)
-        with tqdm(total=whole, initial=had, unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as progress:
+        with tqdm(
+            total=whole, initial=had, unit="B", unit_scale=True, disable=not sys.stderr.isatty()
+        ) as progress:
             while file.tell() <= most_bytes and (piece := _read(response)):
                 _write(file, piece)
                 progress.update(len(piece))
@@ -131,7 +143,8 @@ def _write(file: FileIO, piece: bytes) -> None:
         while piece:
             piece = piece[file.write(piece) :]
     except OSError as error:
-        error.filename = file.name  # a full disk is found out in writing, and only opening says where
+        # a full disk is found out in writing, and only opening says where
+        error.filename = file.name
         raise
 
 

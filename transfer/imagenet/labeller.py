@@ -1,4 +1,5 @@
-"""A whole network with its top, loaded once: image files in, probabilities of ImageNet's 1,000 classes out."""
+"""A whole network with its top, loaded once: image files in, probabilities of ImageNet's 1,000
+classes out."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,7 +20,8 @@ NOT_FINITE = "the network gives it no finite number; see compute.precision"
 
 
 class Labeller:
-    """Labels an image at a time by a network as it was trained, at its size, with its preprocessing; several threads may do so at once."""
+    """Labels an image at a time by a network as it was trained, at its size, with its
+    preprocessing; several threads may do so at once."""
 
     def __init__(self, name: str, weights: Path, interpolation: str):
         """
@@ -31,20 +33,25 @@ class Labeller:
         self._interpolation = interpolation
         self._preprocess = getattr(keras.applications, ARCHITECTURES[name].module).preprocess_input
         shape = (self.side, self.side, 3)
-        self._network = getattr(keras.applications, name)(include_top=True, weights=None, input_shape=shape, classes=CLASSES)
+        self._network = getattr(keras.applications, name)(
+            include_top=True, weights=None, input_shape=shape, classes=CLASSES
+        )
         self._network.load_weights(weights)
         self.probabilities(np.zeros(shape, np.uint8))  # traced once, before threads share it
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """Of an image uint8 (side, side, 3): float64 (CLASSES,), the network's own softmax."""
         pixels = self._preprocess(image[None].astype(np.float32))  # writes over what it is given
-        return keras.ops.convert_to_numpy(self._network.predict_on_batch(pixels))[0].astype(np.float64)
+        return keras.ops.convert_to_numpy(self._network.predict_on_batch(pixels))[0].astype(
+            np.float64
+        )
 
     def stream(self, entries: Iterable[Entry]) -> Iterator[Row]:
         """Label image files as they come, in their order: a row each, whatever the file is.
 
-        A thread a core reads and labels one image after the other, so that few are held, and a row depends on its image alone. Where
-        one image takes all cores, or there is a GPU, it is one thread.
+        A thread a core reads and labels one image after the other, so that few are held, and a row
+        depends on its image alone. Where one image takes all cores, or there is a GPU, it is one
+        thread.
         """
         return map_in_order(self._label, entries, workers=None if takes_one_core() else 1)
 

@@ -1,4 +1,5 @@
-"""What the commands that label images have in common: their words, where the rows go, and how they end."""
+"""What the commands that label images have in common: their words, where the rows go, and how they
+end."""
 
 import argparse
 import os
@@ -33,16 +34,35 @@ def parser_of(name: str, description: str, *, top_k: int) -> argparse.ArgumentPa
         top_k: how many classes of an image it names unless told otherwise.
     """
     parser = argparse.ArgumentParser(
-        prog=f"python -m transfer {name}", description=description, epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=f"python -m transfer {name}",
+        description=description,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paths", nargs="+", metavar="PATHS", help="see above")
     parser.add_argument(
-        "--top-k", type=_positive, default=top_k, metavar="K", help=f"so many classes of each image, the likeliest first ({top_k})"
+        "--top-k",
+        type=_positive,
+        default=top_k,
+        metavar="K",
+        help=f"so many classes of each image, the likeliest first ({top_k})",
     )
-    parser.add_argument("--format", choices=list(WRITERS), help="by the suffix of --output if it has one of these; otherwise table")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="instead of standard output; it appears when it is whole")
     parser.add_argument(
-        "--null", "-0", action="store_true", help="paths on standard input end in a null byte, as `find -print0` writes them"
+        "--format",
+        choices=list(WRITERS),
+        help="by the suffix of --output if it has one of these; otherwise table",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="instead of standard output; it appears when it is whole",
+    )
+    parser.add_argument(
+        "--null",
+        "-0",
+        action="store_true",
+        help="paths on standard input end in a null byte, as `find -print0` writes them",
     )
     return parser
 
@@ -55,7 +75,8 @@ def _positive(text: str) -> int:
 
 
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
-    """What was typed, with `format` filled in and `end`, what ends a path on standard input; a contradiction is argparse's error."""
+    """What was typed, with `format` filled in and `end`, what ends a path on standard input; a
+    contradiction is argparse's error."""
     options = parser.parse_args(argv)
     if options.paths.count(STDIN) > 1:
         parser.error("- can be given only once")
@@ -64,13 +85,20 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
     if options.format is None:
         options.format = FORMATS.get(options.output.suffix.lower()) if options.output else "table"
         if options.format is None:
-            parser.error(f"--output {options.output}: its suffix is none of {', '.join(FORMATS)}; say which --format")
+            parser.error(
+                f"--output {options.output}: its suffix is none of {', '.join(FORMATS)}; say which "
+                "--format"
+            )
     options.end = b"\0" if options.null else b"\n"
     return options
 
 
 def write_all(
-    name: str, rows: Iterable[Row], sheet: Sheet, options: argparse.Namespace, remarks: Mapping[str, Callable[[Row], bool]] | None = None
+    name: str,
+    rows: Iterable[Row],
+    sheet: Sheet,
+    options: argparse.Namespace,
+    remarks: Mapping[str, Callable[[Row], bool]] | None = None,
 ) -> int:
     """Write each row as it comes, then say on standard error what there was; the exit code.
 
@@ -85,7 +113,9 @@ def write_all(
     n = 0
     with _opened(options.output) as file:
         write = WRITERS[options.format](file, sheet)
-        for row in tqdm(rows, desc=name, unit=" images", disable=not sys.stderr.isatty() or file.isatty()):
+        for row in tqdm(
+            rows, desc=name, unit=" images", disable=not sys.stderr.isatty() or file.isatty()
+        ):
             write(row)
             file.flush()
             n += 1
@@ -93,14 +123,18 @@ def write_all(
                 counts[remark] += is_true(row)
         if n == 0:
             raise PipelineError("no path came in on standard input")
-        said = [f"{name}: {n:,} images", *(f"{count:,} {remark}" for remark, count in counts.items() if count)]
+        said = [
+            f"{name}: {n:,} images",
+            *(f"{count:,} {remark}" for remark, count in counts.items() if count),
+        ]
         print(", ".join(said), file=sys.stderr)
     return UNREADABLE if counts["could not be read"] else PREDICTED
 
 
 @contextmanager
 def _opened(output: Path | None) -> Iterator[TextIO]:
-    """The file to write to: standard output, or one that appears under its name when all is written."""
+    """The file to write to: standard output, or one that appears under its name when all is
+    written."""
     if output is None:
         sys.stdout.reconfigure(encoding="utf-8")
         yield sys.stdout
@@ -110,13 +144,15 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
 
 
 def run(name: str, main: Callable[[], int]) -> int:
-    """`main` as a program: an error for people is a line on standard error, and a reader who has had enough is none."""
+    """`main` as a program: an error for people is a line on standard error, and a reader who has
+    had enough is none."""
     try:
         return main()
     except PipelineError as error:
         print(f"{name}: {error}", file=sys.stderr)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left as it ends
+        # Python writes what is left as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PREDICTED
     except OSError as error:
         place = error.filename2 or error.filename

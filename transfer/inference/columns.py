@@ -9,11 +9,16 @@ _NUMBERS = "  {:>11}  {:>8}  {:>7} {:1}"
 
 
 class PredictionSheet:
-    """The `top_k` likeliest classes, the likeliest first, and how unlike the training images the image is."""
+    """The `top_k` likeliest classes, the likeliest first, and how unlike the training images the
+    image is."""
 
     def __init__(self, class_names: list[str], top_k: int):
         self._names, self._top_k = class_names, min(top_k, len(class_names))
-        others = [f"{name}_{rank}" for rank in range(2, self._top_k + 1) for name in ("class", "probability")]
+        others = [
+            f"{name}_{rank}"
+            for rank in range(2, self._top_k + 1)
+            for name in ("class", "probability")
+        ]
         self.columns = ["path", "predicted", "probability", *others, "unlike", "distance", "error"]
         self._class_width = min(max(len("predicted"), *map(columns_of, class_names)), _CLASS)
         self._others_width = _OTHERS if self._top_k > 1 else 0
@@ -21,11 +26,16 @@ class PredictionSheet:
         self.width = columns_of(self.header)
 
     def values(self, row: Row) -> list[str | float | None]:
-        """A row's values in the order of `columns`, rounded as `evaluate` rounds; None where there are none."""
+        """A row's values in the order of `columns`, rounded as `evaluate` rounds; None where there
+        are none."""
         if row.prediction is None:
             return [row.path, *[None] * (2 * self._top_k + 2), row.problem]
         chances = row.prediction.probabilities
-        ranked = [each for label in ranking(chances)[: self._top_k] for each in (self._names[label], round(float(chances[label]), 6))]
+        ranked = [
+            each
+            for label in ranking(chances)[: self._top_k]
+            for each in (self._names[label], round(float(chances[label]), 6))
+        ]
         percentile, distance = row.prediction.percentile, row.prediction.distance
         novelty = [None, None] if distance is None else [round(percentile, 2), round(distance, 6)]
         return [row.path, *ranked, *novelty, None]
@@ -33,9 +43,22 @@ class PredictionSheet:
     def lines(self, row: Row) -> list[str]:
         _, predicted, probability, *others, percentile, distance, _ = self.values(row)
         pairs = zip(others[::2], others[1::2], strict=True)
-        novelty = ["", "", ""] if distance is None else [f"{distance:.3f}", f"{percentile:.1f}", "!" if percentile > UNLIKE else ""]
-        return [self._line(predicted, ", ".join(f"{name} {chance:.3f}" for name, chance in pairs), f"{probability:.3f}", *novelty)]
+        novelty = (
+            ["", "", ""]
+            if distance is None
+            else [f"{distance:.3f}", f"{percentile:.1f}", "!" if percentile > UNLIKE else ""]
+        )
+        return [
+            self._line(
+                predicted,
+                ", ".join(f"{name} {chance:.3f}" for name, chance in pairs),
+                f"{probability:.3f}",
+                *novelty,
+            )
+        ]
 
     def _line(self, predicted: str, others: str, *numbers: str) -> str:
-        texts = [fit(predicted, self._class_width)] + ([fit(others, self._others_width)] if self._others_width else [])
+        texts = [fit(predicted, self._class_width)] + (
+            [fit(others, self._others_width)] if self._others_width else []
+        )
         return "  ".join(texts) + _NUMBERS.format(*numbers)

@@ -1,6 +1,8 @@
-"""What a person names on the command line, as one stream of image files: files, folders, archives, globs, a list on standard input.
+"""What a person names on the command line, as one stream of image files: files, folders, archives,
+globs, a list on standard input.
 
-Nothing is read before it is asked for. Folders and archives go through `transfer.sources.reader`, with its limits and refusals.
+Nothing is read before it is asked for. Folders and archives go through `transfer.sources.reader`,
+with its limits and refusals.
 """
 
 import glob
@@ -24,8 +26,8 @@ def check_given(given: Iterable[str]) -> None:
     """Look at all that was named, before seconds are spent on loading a network.
 
     Raises:
-        PipelineError: a path that does not exist, a glob without a match, a folder or archive without a file in it, or one that
-            cannot be opened.
+        PipelineError: a path that does not exist, a glob without a match, a folder or archive
+            without a file in it, or one that cannot be opened.
     """
     for name in given:
         if name == STDIN:
@@ -34,17 +36,22 @@ def check_given(given: Iterable[str]) -> None:
             if not glob.has_magic(name):
                 raise PipelineError(f"{name!r}: no such file or folder")
             if next(_matches(name), None) is None:
-                raise PipelineError(f"{name!r}: no file matches; in quotes, `**` stands for any number of folders")
+                raise PipelineError(
+                    f"{name!r}: no file matches; in quotes, `**` stands for any number of folders"
+                )
         elif _is_many(name) and not any(True for _ in _read_many(name)):
             raise PipelineError(f"{name!r}: no files in it")
 
 
-def read_given(given: Iterable[str], stdin: BinaryIO | None = None, end: bytes = b"\n") -> Iterator[Entry]:
+def read_given(
+    given: Iterable[str], stdin: BinaryIO | None = None, end: bytes = b"\n"
+) -> Iterator[Entry]:
     """Stream all image files, in the order in which they were named; a folder's are sorted.
 
-    Like in `split`, every file of a folder or archive counts, but for hidden ones and the clutter of desktops. A glob stands for the
-    files that it matches, sorted. `-` is a list of paths, each ended by `end`; they may be folders and archives, but not globs,
-    since file names may hold brackets. What cannot be read is an entry with its problem, in its place.
+    Like in `split`, every file of a folder or archive counts, but for hidden ones and the clutter
+    of desktops. A glob stands for the files that it matches, sorted. `-` is a list of paths, each
+    ended by `end`; they may be folders and archives, but not globs, since file names may hold
+    brackets. What cannot be read is an entry with its problem, in its place.
 
     Args:
         stdin: the list for `-`; by default the process's own.
@@ -76,7 +83,8 @@ def _matches(pattern: str) -> Iterator[str]:
 
 
 def _is_many(name: str) -> bool:
-    return Path(name).is_dir() or name.lower().endswith(ENDINGS)  # by name: looking into each image would take long
+    # by name: looking into each image would take long
+    return Path(name).is_dir() or name.lower().endswith(ENDINGS)
 
 
 def _read(name: str) -> Iterator[Entry]:
@@ -120,7 +128,12 @@ def _read_file(name: str) -> Entry:
     except OSError as error:
         return Entry(shown, problem=f"cannot be read: {error.strerror}")
     except ValueError:
-        return Entry(shown, problem="no path: it holds a null byte; a list of paths that end in one is read with --null")
+        return Entry(
+            shown,
+            problem=(
+                "no path: it holds a null byte; a list of paths that end in one is read with --null"
+            ),
+        )
 
 
 def _printable(name: str) -> str:

@@ -1,4 +1,5 @@
-"""Rows as a table for people, CSV or JSON lines, a row at a time; what stands in the columns is a sheet's to say."""
+"""Rows as a table for people, CSV or JSON lines, a row at a time; what stands in the columns is a
+sheet's to say."""
 
 import csv
 import json
@@ -8,13 +9,14 @@ from typing import Protocol, TextIO
 
 from transfer.inference.predictions import Row
 
-FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "table"}  # by the suffix of the file
+# by the suffix of the file
+FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "table"}
 WIDTH = 120
 
 
 class Sheet(Protocol):
-    """columns: names of the columns of CSV, and the keys of JSON lines. header: the table's first line, behind the path.
-    width: columns of a terminal that this and every one of `lines` take."""
+    """columns: names of the columns of CSV, and the keys of JSON lines. header: the table's first
+    line, behind the path. width: columns of a terminal that this and every one of `lines` take."""
 
     columns: list[str]
     header: str
@@ -24,7 +26,8 @@ class Sheet(Protocol):
         """A row's values in the order of `columns`; None where there are none."""
 
     def lines(self, row: Row) -> list[str]:
-        """The table's lines of a row with a prediction, behind the path, which stands in the first alone."""
+        """The table's lines of a row with a prediction, behind the path, which stands in the first
+        alone."""
 
 
 def csv_writer(file: TextIO, sheet: Sheet) -> Callable[[Row], None]:
@@ -43,7 +46,8 @@ def jsonl_writer(file: TextIO, sheet: Sheet) -> Callable[[Row], None]:
 
 
 def table_writer(file: TextIO, sheet: Sheet) -> Callable[[Row], None]:
-    """Columns of fixed widths, WIDTH in all, since no later row is known: long paths lose their beginning, other texts their end."""
+    """Columns of fixed widths, WIDTH in all, since no later row is known: long paths lose their
+    beginning, other texts their end."""
 
     def write_line(path: str, rest: str) -> None:
         file.write(f"{fit(path, WIDTH - sheet.width - 2, keep_end=True)}  {rest}".rstrip() + "\n")
@@ -51,7 +55,9 @@ def table_writer(file: TextIO, sheet: Sheet) -> Callable[[Row], None]:
     write_line("path", sheet.header)
 
     def write(row: Row) -> None:
-        first, *others = [fit(row.problem, sheet.width)] if row.prediction is None else sheet.lines(row)
+        first, *others = (
+            [fit(row.problem, sheet.width)] if row.prediction is None else sheet.lines(row)
+        )
         write_line(row.path, first)
         for line in others:
             write_line("", line)
@@ -60,8 +66,11 @@ def table_writer(file: TextIO, sheet: Sheet) -> Callable[[Row], None]:
 
 
 def fit(text: str, width: int, *, keep_end: bool = False) -> str:
-    """A text in `width` columns of a terminal, shortened with an ellipsis; what no terminal should be sent comes as an escape."""
-    text = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    """A text in `width` columns of a terminal, shortened with an ellipsis; what no terminal should
+    be sent comes as an escape."""
+    text = "".join(
+        character if character.isprintable() else repr(character)[1:-1] for character in text
+    )
     if columns_of(text) > width:
         kept = (text[::-1] if keep_end else text)[: 4 * width]
         while columns_of(kept) > width - 1:
@@ -71,8 +80,12 @@ def fit(text: str, width: int, *, keep_end: bool = False) -> str:
 
 
 def columns_of(text: str) -> int:
-    """Columns that a terminal takes for it: two for wide characters, none for those that combine."""
-    return sum(0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text)
+    """Columns that a terminal takes for it: two for wide characters, none for those that
+    combine."""
+    return sum(
+        0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1
+        for each in text
+    )
 
 
 WRITERS = {"table": table_writer, "csv": csv_writer, "jsonl": jsonl_writer}

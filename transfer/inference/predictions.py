@@ -9,7 +9,8 @@ import numpy as np
 class Prediction:
     """What a model says of an image.
 
-    probabilities: float64 (C,); NaN where the network gives no finite number, a float16 that overflows, say.
+    probabilities: float64 (C,); NaN where the network gives no finite number, a float16 that
+        overflows, say.
     distance, percentile: how unlike the training images it is (`Novelty`), None if not asked for.
     """
 

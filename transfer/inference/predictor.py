@@ -1,7 +1,8 @@
 """A trained model with all that it needs, loaded once: image files or pixels in, predictions out.
 
-The only steps between a file and its prediction are those of the stages `decode`, `extract` and `evaluate`, in the same precision, so a
-test image gets the very probability that `plots/predictions/` has.
+The only steps between a file and its prediction are those of the stages `decode`, `extract` and
+`evaluate`, in the same precision, so a test image gets the very probability that
+`plots/predictions/` has.
 """
 
 import threading
@@ -16,12 +17,23 @@ from PIL import Image
 from pydantic import NonNegativeInt, PositiveInt
 
 from transfer.backbones.registry import BackboneParams
-from transfer.classifiers.saved import MODELS, Classifier, is_skipped, load_classifier, probabilities
+from transfer.classifiers.saved import (
+    MODELS,
+    Classifier,
+    is_skipped,
+    load_classifier,
+    probabilities,
+)
 from transfer.classifiers.temperatures import read_temperature
 from transfer.compute.device import has_accelerator, takes_one_core
 from transfer.compute.keras import keras
 from transfer.compute.params import ComputeParams
-from transfer.features.frozen_network import ExtractParams, FrozenNetwork, choose_runtime, load_network
+from transfer.features.frozen_network import (
+    ExtractParams,
+    FrozenNetwork,
+    choose_runtime,
+    load_network,
+)
 from transfer.features.pooling import pool
 from transfer.inference.novelty import Novelty, load_novelty
 from transfer.inference.predictions import Prediction, Row
@@ -32,12 +44,17 @@ from transfer.runtime.params import load_param, load_params
 from transfer.sources.decoding import BadImageError, read_rgb, resize
 from transfer.sources.source_file import Entry
 
-# With 12 images a dense layer's rows depend on their place in the batch, with 16, 24, 48, 64 and 256 they do not and are the same
-# bits (measured for 123 heads).
+# With 12 images a dense layer's rows depend on their place in the batch, with 16, 24, 48, 64 and
+# 256 they do not and are the same bits (measured for 123 heads).
 CLASSIFIED = 24
 NOT_FINITE = "the network gives it no finite number; see extract.storage and compute.precision"
 # What decides how images become activations: stage, key in params.yaml.
-_DECISIVE = (("decode", "decode"), ("extract", "backbone"), ("extract", "extract.storage"), ("extract", "compute.precision"))
+_DECISIVE = (
+    ("decode", "decode"),
+    ("extract", "backbone"),
+    ("extract", "extract.storage"),
+    ("extract", "compute.precision"),
+)
 
 
 class Predictor:
@@ -59,12 +76,15 @@ class Predictor:
         self.classifier, self.novelty = classifier, novelty
         self._temperature, self._storage, self._interpolation = temperature, storage, interpolation
         self._network = None if classifier.takes == "images" and novelty is None else network
-        # Keras's other backends spread one call over all cores, and nothing promises that two calls at once are safe there.
+        # Keras's other backends spread one call over all cores, and nothing promises that two calls
+        # at once are safe there.
         self._turn = nullcontext() if takes_one_core() else threading.Lock()
-        self.predict(np.zeros((1, self.image_size, self.image_size, 3), np.uint8))  # traced once, before threads share it
+        # traced once, before threads share it
+        self.predict(np.zeros((1, self.image_size, self.image_size, 3), np.uint8))
 
     def decode(self, content: bytes) -> np.ndarray:
-        """An image file's bytes as `decode` has them, uint8 (image_size, image_size, 3); BadImageError where they are no image."""
+        """An image file's bytes as `decode` has them, uint8 (image_size, image_size, 3);
+        BadImageError where they are no image."""
         return self.shrink(read_rgb(content))
 
     def shrink(self, image: Image.Image) -> np.ndarray:
@@ -90,26 +110,37 @@ class Predictor:
                 return [Prediction(each) for each in chances]
             distances = self.novelty.distances(pool(activations["cut"]))
         percentiles = self.novelty.percentiles(distances)
-        return [Prediction(*each) for each in zip(chances, distances.tolist(), percentiles.tolist(), strict=True)]
+        return [
+            Prediction(*each)
+            for each in zip(chances, distances.tolist(), percentiles.tolist(), strict=True)
+        ]
 
     def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """The images and what the frozen layers make of them, in the precision in which `extract` keeps it: (B, h, w, C) by name."""
+        """The images and what the frozen layers make of them, in the precision in which `extract`
+        keeps it: (B, h, w, C) by name."""
         if self._network is None:
             return {"images": images}
         with np.errstate(over="ignore"):
-            cut, features = (output.astype(self._storage, copy=False) for output in self._network(images))
+            cut, features = (
+                output.astype(self._storage, copy=False) for output in self._network(images)
+            )
         return {"images": images, "cut": cut, "features": features}
 
     def stream(self, entries: Iterable[Entry]) -> Iterator[Row]:
         """Predict image files as they come, in their order: a row each, whatever the file is.
 
-        Files are decoded by threads, one a core, and only as far ahead as keeps these busy: how many files there are does not
-        matter to memory. A row depends on its image alone, not on its neighbours.
+        Files are decoded by threads, one a core, and only as far ahead as keeps these busy: how
+        many files there are does not matter to memory. A row depends on its image alone, not on its
+        neighbours.
         """
         decoded = map_in_order(self._look, entries)
         batches = iter(lambda: list(islice(decoded, self.batch)), [])
         alone = not takes_one_core() if self._network is None else self._network.uses_all_cores
-        rows = map(self._predict_looked_at, batches) if alone else map_in_order(self._predict_looked_at, batches)
+        rows = (
+            map(self._predict_looked_at, batches)
+            if alone
+            else map_in_order(self._predict_looked_at, batches)
+        )
         for batch in rows:
             yield from batch
 
@@ -121,10 +152,15 @@ class Predictor:
         except BadImageError as problem:
             return entry.path, None, str(problem)
 
-    def _predict_looked_at(self, looked_at: list[tuple[str, np.ndarray | None, str | None]]) -> list[Row]:
+    def _predict_looked_at(
+        self, looked_at: list[tuple[str, np.ndarray | None, str | None]]
+    ) -> list[Row]:
         images = [pixels for _, pixels, _ in looked_at if pixels is not None]
         predictions = iter(self.predict(np.stack(images)) if images else ())
-        return [Row(path, None, problem) if pixels is None else _row(path, next(predictions)) for path, pixels, problem in looked_at]
+        return [
+            Row(path, None, problem) if pixels is None else _row(path, next(predictions))
+            for path, pixels, problem in looked_at
+        ]
 
 
 def _row(path: str, prediction: Prediction) -> Row:
@@ -134,52 +170,84 @@ def _row(path: str, prediction: Prediction) -> Row:
 
 
 def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Predictor:
-    """The model `models/NAME`, with its temperature, the backbone of params.yaml, and what novelty is measured by.
+    """The model `models/NAME`, with its temperature, the backbone of params.yaml, and what novelty
+    is measured by.
 
     Args:
         interpolation: `decode.interpolation`.
 
     Raises:
-        PipelineError: a file is missing or damaged, the files do not belong together, or params.yaml is not what they were made with.
+        PipelineError: a file is missing or damaged, the files do not belong together, or
+            params.yaml is not what they were made with.
     """
-    architecture, extract = load_params(BackboneParams, "backbone"), load_params(ExtractParams, "extract")
+    architecture, extract = (
+        load_params(BackboneParams, "backbone"),
+        load_params(ExtractParams, "extract"),
+    )
     classifier, temperature = load_known(name), read_temperature(name)
     check_params()
     runtime = choose_runtime(architecture, load_params(ComputeParams, "compute"))
     network = load_network(runtime, architecture, extract.batch_size)
-    computed = {"images": network.image_shape, "cut": network.cut_shape, "features": network.features_shape}
+    computed = {
+        "images": network.image_shape,
+        "cut": network.cut_shape,
+        "features": network.features_shape,
+    }
     if (taken := classifier.model.input_shape[1:]) != (given := computed[classifier.takes]):
         raise PipelineError(
-            f"models/{name} takes {classifier.takes} of shape {taken}, the backbone of params.yaml gives {given}; run `dvc repro`"
+            f"models/{name} takes {classifier.takes} of shape {taken}, the backbone of params.yaml "
+            f"gives {given}; run `dvc repro`"
         )
-    novelty = load_novelty(load_param(PositiveInt, "audit.neighbours"), load_param(NonNegativeInt, "audit.seed")) if with_novelty else None
+    novelty = (
+        load_novelty(
+            load_param(PositiveInt, "audit.neighbours"), load_param(NonNegativeInt, "audit.seed")
+        )
+        if with_novelty
+        else None
+    )
     if novelty is not None and novelty.vectors.shape[1] != network.cut_shape[-1]:
-        raise PipelineError(f"data/features are of another backbone than {architecture.name} in params.yaml; run `dvc repro`")
+        raise PipelineError(
+            f"data/features are of another backbone than {architecture.name} in params.yaml; run "
+            "`dvc repro`"
+        )
     batch = extract.batch_size if has_accelerator() else CLASSIFIED
-    return Predictor(classifier, network, temperature, extract.storage, interpolation, novelty, batch)
+    return Predictor(
+        classifier, network, temperature, extract.storage, interpolation, novelty, batch
+    )
 
 
 def load_known(name: str) -> Classifier:
     """`load_classifier`, and for a name that there is not, a list of those that there are."""
-    known = sorted(path.stem for path in MODELS.glob("*.json") if path.with_suffix(".weights.h5").exists() and not is_skipped(path.stem))
+    known = sorted(
+        path.stem
+        for path in MODELS.glob("*.json")
+        if path.with_suffix(".weights.h5").exists() and not is_skipped(path.stem)
+    )
     if known and name not in known:
         raise PipelineError(f"no model {name!r} in {MODELS}/; there are {', '.join(known)}")
     return load_classifier(name)
 
 
 def check_params(params: Path = PARAMS, lock: Path = LOCK) -> None:
-    """See that params.yaml makes activations of images as it did when the models were trained; passed over without a dvc.lock.
+    """See that params.yaml makes activations of images as it did when the models were trained;
+    passed over without a dvc.lock.
 
     Raises:
-        PipelineError: a parameter has changed since. The model would answer all the same, and wrongly.
+        PipelineError: a parameter has changed since. The model would answer all the same, and
+            wrongly.
     """
     if not lock.exists() or not params.exists():
         return
     try:
         stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
-        made = {key: stages.get(stage, {}).get("params", {}).get(PARAMS.name, {}) for stage, key in _DECISIVE}
+        made = {
+            key: stages.get(stage, {}).get("params", {}).get(PARAMS.name, {})
+            for stage, key in _DECISIVE
+        }
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise PipelineError(f"{lock} is damaged ({type(error).__name__}); restore it from git") from None
+        raise PipelineError(
+            f"{lock} is damaged ({type(error).__name__}); restore it from git"
+        ) from None
     now = yaml.safe_load(params.read_text(encoding="utf-8"))
     for key, sections in made.items():
         section, _, only = key.partition(".")
@@ -187,6 +255,7 @@ def check_params(params: Path = PARAMS, lock: Path = LOCK) -> None:
         for name in {only} & {*then} if only else then:
             if then[name] != now[section].get(name):
                 raise PipelineError(
-                    f"{params}: {section}.{name} = {now[section].get(name)!r}, and the models were made with {then[name]!r} (dvc.lock); "
+                    f"{params}: {section}.{name} = {now[section].get(name)!r}, and the models were "
+                    f"made with {then[name]!r} (dvc.lock); "
                     "run `dvc repro`, or set it back"
                 )

@@ -1,11 +1,20 @@
-"""The report's charts: each with the words that say what it shows, in numbers, and the table behind it."""
+"""The report's charts: each with the words that say what it shows, in numbers, and the table behind
+it."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from transfer.report.formatting import is_number, listed, most_frequent, number, percent, plural, shorten
+from transfer.report.formatting import (
+    is_number,
+    listed,
+    most_frequent,
+    number,
+    percent,
+    plural,
+    shorten,
+)
 from transfer.report.results import ModelResults, Results
 from transfer.report.svg import MARKERS, Axis, Series, intervals, lines, scatter, thinned
 from transfer.report.tables import Table, point_table
@@ -17,7 +26,8 @@ DIAGONAL = ([0, 1], [0, 1])
 
 @dataclass(frozen=True)
 class Chart:
-    """svg: the element, or empty where nothing could be drawn, which `says` then explains; how: how to read it."""
+    """svg: the element, or empty where nothing could be drawn, which `says` then explains; how: how
+    to read it."""
 
     title: str
     svg: str
@@ -28,32 +38,65 @@ class Chart:
 
 def accuracy_chart(results: Results) -> Chart:
     title, table = "Accuracy with its 95 % interval", results.accuracy
-    drawn = table[[all(map(is_number, row)) for row in table[["accuracy", "low", "high"]].to_numpy()]]
+    drawn = table[
+        [all(map(is_number, row)) for row in table[["accuracy", "low", "high"]].to_numpy()]
+    ]
     if drawn.empty:
         return Chart(title, "", "No model has an accuracy to draw", "")
     rows = [(row.model, row.accuracy, row.low, row.high) for row in drawn.itertuples()]
-    name, reference = most_frequent(results.models[0].predictions) if len(results.models[0].predictions) else ("", None)
-    how = "A dot is the share of test images that a model got right; the bar, where that share may lie for more images of the same kind."
+    name, reference = (
+        most_frequent(results.models[0].predictions)
+        if len(results.models[0].predictions)
+        else ("", None)
+    )
+    how = (
+        "A dot is the share of test images that a model got right; the bar, where that share may "
+        "lie for more images of the same kind."
+    )
     if reference is not None:
-        how += f" The dotted line is what always answering “{shorten(name, 40)}” would reach, {percent(reference)}."
-    says = "; ".join(f"{model} {percent(value)}, interval {percent(low)} to {percent(high)}" for model, value, low, high in rows)
+        how += (
+            f" The dotted line is what always answering “{shorten(name, 40)}” would reach, "
+            f"{percent(reference)}."
+        )
+    says = "; ".join(
+        f"{model} {percent(value)}, interval {percent(low)} to {percent(high)}"
+        for model, value, low, high in rows
+    )
     least = min([row[2] for row in rows] + ([reference] if reference is not None else []))
     limits = (max(0.0, np.floor(10 * least - 0.3) / 10) - 0.02, 1.02)
     svg = intervals(
-        "accuracy", f"{title}: {says}.", rows, Axis("accuracy on the test split", limits), [percent(row[1]) for row in rows], reference
+        "accuracy",
+        f"{title}: {says}.",
+        rows,
+        Axis("accuracy on the test split", limits),
+        [percent(row[1]) for row in rows],
+        reference,
     )
     columns = ("Model", "Accuracy", "Low", "High")
-    return Chart(title, svg, says, how, Table(title, columns, [[row[0], *map(percent, row[1:])] for row in rows]))
+    return Chart(
+        title,
+        svg,
+        says,
+        how,
+        Table(title, columns, [[row[0], *map(percent, row[1:])] for row in rows]),
+    )
 
 
 def learning_curves(models: list[ModelResults]) -> list[Chart]:
     """Loss and accuracy by epoch, all models in each."""
-    values = np.concatenate([model.history[["accuracy", "val_accuracy"]].to_numpy().ravel() for model in models])
+    values = np.concatenate(
+        [model.history[["accuracy", "val_accuracy"]].to_numpy().ravel() for model in models]
+    )
     limits = np.floor(10 * values[np.isfinite(values)].min(initial=1)) / 10 - 0.02, UNIT[1]
-    return [_learning("loss", "Loss", " (nats)", None, models), _learning("accuracy", "Accuracy", "", limits, models)]
+    return [
+        _learning("loss", "Loss", " (nats)", None, models),
+        _learning("accuracy", "Accuracy", "", limits, models),
+    ]
 
 
-def _learning(key: str, title: str, unit: str, limits: tuple[float, float] | None, models: list[ModelResults]) -> Chart:
+def _learning(
+    key: str, title: str, unit: str, limits: tuple[float, float] | None, models: list[ModelResults]
+) -> Chart:
     title, series, rings, says = f"{title} by epoch", [], [], []
     for place, model in enumerate(models):
         epochs = model.history["epoch"].to_numpy()
@@ -62,29 +105,64 @@ def _learning(key: str, title: str, unit: str, limits: tuple[float, float] | Non
         if (kept := epochs == model.epoch).any():
             rings.append((model.epoch, validation[kept][0], place))
             says.append(
-                f"{model.name}: epoch {model.epoch} of {len(epochs)} was kept, {key} {number(training[kept][0])} on training and "
+                f"{model.name}: epoch {model.epoch} of {len(epochs)} was kept, {key} "
+                f"{number(training[kept][0])} on training and "
                 f"{number(validation[kept][0])} on validation images"
             )
-    how = "Full lines: validation images; dashed: training images. A ring marks the epoch whose weights were kept."
+    how = (
+        "Full lines: validation images; dashed: training images. A ring marks the epoch whose "
+        "weights were kept."
+    )
     text = f"{title}, {'; '.join(says)}."
-    names, x, y = [model.name for model in models], Axis("epoch", whole=True), Axis(f"{key}{unit}", limits)
-    svg = lines(f"learning-{key}", text, series, x, y, names, ("validation", "training"), rings=rings)
-    parts = {model.name: model.history[["epoch", key, f"val_{key}"]].astype({"epoch": int}).astype({"epoch": str}) for model in models}
-    table = point_table(title, ("Model", "Epoch", "Training", "Validation"), parts, "models/NAME_history.csv")
+    names, x, y = (
+        [model.name for model in models],
+        Axis("epoch", whole=True),
+        Axis(f"{key}{unit}", limits),
+    )
+    svg = lines(
+        f"learning-{key}", text, series, x, y, names, ("validation", "training"), rings=rings
+    )
+    parts = {
+        model.name: model.history[["epoch", key, f"val_{key}"]]
+        .astype({"epoch": int})
+        .astype({"epoch": str})
+        for model in models
+    }
+    table = point_table(
+        title, ("Model", "Epoch", "Training", "Validation"), parts, "models/NAME_history.csv"
+    )
     return Chart(title, svg, "; ".join(says), how, table)
 
 
 def roc_chart(models: list[ModelResults]) -> Chart:
-    how = "How many of the positives are found (up) for how many false alarms (across), over all thresholds. The dotted line is guessing."
+    how = (
+        "How many of the positives are found (up) for how many false alarms (across), over all "
+        "thresholds. The dotted line is guessing."
+    )
     how += _positive(models[0])
     x, y = Axis("false positive rate", UNIT), Axis("true positive rate", UNIT)
-    return _curves("roc", "ROC curve", "roc_auc", "area under the curve", how, x, y, models, DIAGONAL)
+    return _curves(
+        "roc", "ROC curve", "roc_auc", "area under the curve", how, x, y, models, DIAGONAL
+    )
 
 
 def precision_recall_chart(models: list[ModelResults]) -> Chart:
-    how = "How many of those called positive are so (up), for how many of the positives are found (across)." + _positive(models[0])
+    how = (
+        "How many of those called positive are so (up), for how many of the positives are found "
+        "(across)." + _positive(models[0])
+    )
     x, y = Axis("recall", UNIT), Axis("precision", UNIT)
-    return _curves("precision_recall", "Precision and recall", "average_precision", "average precision", how, x, y, models, None)
+    return _curves(
+        "precision_recall",
+        "Precision and recall",
+        "average_precision",
+        "average precision",
+        how,
+        x,
+        y,
+        models,
+        None,
+    )
 
 
 def _positive(model: ModelResults) -> str:
@@ -94,7 +172,15 @@ def _positive(model: ModelResults) -> str:
 
 
 def _curves(
-    key: str, title: str, metric: str, noun: str, how: str, x: Axis, y: Axis, models: list[ModelResults], reference: tuple | None
+    key: str,
+    title: str,
+    metric: str,
+    noun: str,
+    how: str,
+    x: Axis,
+    y: Axis,
+    models: list[ModelResults],
+    reference: tuple | None,
 ) -> Chart:
     tables = {model.name: getattr(model, key) for model in models}
     said = [f"{model.name} {number(model.metrics.get(metric))}" for model in models]
@@ -104,35 +190,65 @@ def _curves(
     if not series:
         return Chart(title, "", says, "")
     labels = [
-        f"{model.name} {number(model.metrics.get(metric))}" if is_number(model.metrics.get(metric)) else model.name for model in models
+        f"{model.name} {number(model.metrics.get(metric))}"
+        if is_number(model.metrics.get(metric))
+        else model.name
+        for model in models
     ]
     svg = lines(key, f"{title}. {says}.", series, x, y, labels, reference=reference)
     columns = ("Model", x.label.capitalize(), y.label.capitalize())
-    return Chart(title, svg, says, how, point_table(title, columns, tables, f"plots/{key}/NAME.csv"))
+    return Chart(
+        title, svg, says, how, point_table(title, columns, tables, f"plots/{key}/NAME.csv")
+    )
 
 
 def reliability_chart(models: list[ModelResults]) -> Chart:
     title = "Are the probabilities to be believed?"
     series = [
-        Series(*part[["confidence", "accuracy"]].to_numpy().T, place, dashed=calibration != "calibrated")
+        Series(
+            *part[["confidence", "accuracy"]].to_numpy().T,
+            place,
+            dashed=calibration != "calibrated",
+        )
         for place, model in enumerate(models)
         for calibration, part in model.reliability.dropna().groupby("calibration", sort=True)
     ]
     says = "Calibration error, as trained and calibrated: " + ", ".join(
-        f"{model.name} {number(model.metrics.get('ece'))} and {number(model.metrics.get('ece_calibrated'))}" for model in models
+        f"{model.name} {number(model.metrics.get('ece'))} and "
+        f"{number(model.metrics.get('ece_calibrated'))}"
+        for model in models
     )
     if not series:
         return Chart(title, "", says, "")
     how = (
-        "Images in bins by the probability that the model gave its answer (across), and the share of right answers in each (up). On the "
-        "dotted line a model is right as often as it says; below it, it is too sure of itself. Bins of few images jump about."
+        "Images in bins by the probability that the model gave its answer (across), and the share "
+        "of right answers in each (up). On the "
+        "dotted line a model is right as often as it says; below it, it is too sure of itself. "
+        "Bins of few images jump about."
     )
     x, y = Axis("probability of the answer"), Axis("share of right answers", UNIT)
     names = [model.name for model in models]
     least = min(one.x.min() for one in series)
-    svg = lines("reliability", f"{title} {says}.", series, x, y, names, ("calibrated", "as trained"), ([least, 1], [least, 1]))
-    parts = {model.name: model.reliability.assign(n=model.reliability["n"].map("{:.0f}".format)) for model in models}
-    table = point_table(title, ("Model", "Calibration", "Probability", "Right", "Images"), parts, "plots/reliability/NAME.csv")
+    svg = lines(
+        "reliability",
+        f"{title} {says}.",
+        series,
+        x,
+        y,
+        names,
+        ("calibrated", "as trained"),
+        ([least, 1], [least, 1]),
+    )
+    parts = {
+        model.name: model.reliability.assign(n=model.reliability["n"].map("{:.0f}".format))
+        for model in models
+    }
+    table = point_table(
+        title,
+        ("Model", "Calibration", "Probability", "Right", "Images"),
+        parts,
+        "plots/reliability/NAME.csv",
+    )
     return Chart(title, svg, says, how, table)
 
 
@@ -142,9 +258,13 @@ def feature_map(table: pd.DataFrame) -> Chart:
     table = table.dropna(subset=["x", "y"])
     if table.empty:
         return Chart(title, "", "The audit made no map.", "")
-    shown = thinned(table.sort_values(["class_name", "path"], kind="stable").to_numpy(), MOST_PLACES)
+    shown = thinned(
+        table.sort_values(["class_name", "path"], kind="stable").to_numpy(), MOST_PLACES
+    )
     shown = pd.DataFrame(shown, columns=table.columns)
-    sizes = table["class_name"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    sizes = (
+        table["class_name"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    )
     named = list(sizes.index[: len(MARKERS)])
     other = shown[~shown["class_name"].isin(named)]
     groups = [(name, _places(shown[shown["class_name"] == name])) for name in named]
@@ -152,15 +272,36 @@ def feature_map(table: pd.DataFrame) -> Chart:
         [f"{shorten(name)} ({sizes[name]:,})" for name in named]
         + ([f"{plural(len(sizes) - len(named), 'other class')}"] if len(other) else [])
     )
-    how = "Near each other: alike to the network, before any training. Neither direction has a meaning or a unit."
+    how = (
+        "Near each other: alike to the network, before any training. Neither direction has a "
+        "meaning or a unit."
+    )
     if len(shown) < len(table):
-        how += f" {len(shown):,} of the {len(table):,} are drawn, evenly chosen; data/audit/feature_map.csv has all."
-    svg = scatter("feature-map", f"{title}: {says}.", groups, _places(other) if len(other) else None)
+        how += (
+            f" {len(shown):,} of the {len(table):,} are drawn, evenly chosen; "
+            "data/audit/feature_map.csv has all."
+        )
+    svg = scatter(
+        "feature-map", f"{title}: {says}.", groups, _places(other) if len(other) else None
+    )
     centres = [
-        [shorten(name), f"{sizes[name]:,}", *(number(value, 2) for value in _places(table[table["class_name"] == name]).mean(axis=0))]
+        [
+            shorten(name),
+            f"{sizes[name]:,}",
+            *(
+                number(value, 2)
+                for value in _places(table[table["class_name"] == name]).mean(axis=0)
+            ),
+        ]
         for name in named
     ]
-    return Chart(title, svg, says, how, Table("The middle of each class on the map", ("Class", "Images", "Across", "Up"), centres))
+    return Chart(
+        title,
+        svg,
+        says,
+        how,
+        Table("The middle of each class on the map", ("Class", "Images", "Across", "Up"), centres),
+    )
 
 
 def _places(table: pd.DataFrame) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""A sheet of augmented views, so that one sees what the parameters of `augment` do to the training images."""
+"""A sheet of augmented views, so that one sees what the parameters of `augment` do to the training
+images."""
 
 from pathlib import Path
 
@@ -16,12 +17,14 @@ GAP = 4
 
 
 def shown_rows(n: int) -> list[int]:
-    """The rows of the training images on the sheet: ROWS of n, evenly chosen, so that rows in the order of classes show several."""
+    """The rows of the training images on the sheet: ROWS of n, evenly chosen, so that rows in the
+    order of classes show several."""
     return np.unique(np.linspace(0, n - 1, ROWS).round().astype(int)).tolist()
 
 
 def draw_sheet(path: Path, images: np.ndarray, params: AugmentParams) -> None:
-    """Write a PNG: an image a row, as it is at the left, then its first views; see-through between them.
+    """Write a PNG: an image a row, as it is at the left, then its first views; see-through between
+    them.
 
     Args:
         images: the training images, uint8 (N, H, W, 3).
@@ -31,9 +34,15 @@ def draw_sheet(path: Path, images: np.ndarray, params: AugmentParams) -> None:
     side = min(LARGEST, max(images.shape[1:3]))
     sheet = Image.new("RGBA", ((views + 1) * (side + GAP) + GAP, len(rows) * (side + GAP) - GAP))
     for i, image in enumerate(rows):
-        tiles = [image, *(draw_view(image, view, params).round().astype(np.uint8) for view in range(views))]
+        tiles = [
+            image,
+            *(draw_view(image, view, params).round().astype(np.uint8) for view in range(views)),
+        ]
         for j, tile in enumerate(tiles):
             left = j * (side + GAP) + (2 * GAP if j else 0)  # the original stands apart
-            sheet.paste(Image.fromarray(tile).resize((side, side), Image.Resampling.BOX), (left, i * (side + GAP)))
+            sheet.paste(
+                Image.fromarray(tile).resize((side, side), Image.Resampling.BOX),
+                (left, i * (side + GAP)),
+            )
     with replacing(path) as temporary:
         sheet.save(temporary, format="png", optimize=True)

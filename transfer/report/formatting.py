@@ -1,4 +1,5 @@
-"""Results in plain language: numbers as people read them, and sentences that claim what can be claimed and no more."""
+"""Results in plain language: numbers as people read them, and sentences that claim what can be
+claimed and no more."""
 
 import math
 import re
@@ -12,10 +13,12 @@ from transfer.report.results import ModelResults, Results, Value
 UNSHOWABLE = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 NO_DIFFERENCE = "no difference"  # how the verdict of such a pair begins
 ONE_SEED = (
-    "Each model was trained once, from one seed. The intervals say how far other test images of the same kind could move a number, "
+    "Each model was trained once, from one seed. The intervals say how far other test images of "
+    "the same kind could move a number, "
     "not what another seed would do, nor how the models fare on pictures of another kind."
 )
-FEW = 30  # test images; with fewer the interval is some 35 points wide or more, whatever the accuracy
+# test images; with fewer the interval is some 35 points wide or more, whatever the accuracy
+FEW = 30
 
 
 def number(value: Value | None, digits: int = 3) -> str:
@@ -51,13 +54,15 @@ def is_number(value: object) -> bool:
 def visible(text: str) -> str:
     """Text on one line; what no file can hold, or what turns the text around it, becomes U+FFFD.
 
-    That is control characters, halves of characters, and the controls that embed or override a direction of writing.
+    That is control characters, halves of characters, and the controls that embed or override a
+    direction of writing.
     """
     return re.sub(UNSHOWABLE, "\ufffd", re.sub(r"[\t\n\r\u2028\u2029]+", " ", text))
 
 
 def shorten(text: str, most: int = 24) -> str:
-    """Visible text of at most `most` characters, its middle left out: both ends tell names apart."""
+    """Visible text of at most `most` characters, its middle left out: both ends tell names
+    apart."""
     text, half = visible(text), (most - 1) // 2
     return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
 
@@ -72,22 +77,43 @@ def plural(n: int, noun: str) -> str:
 
 
 def interval(low: Value, high: Value) -> str:
-    return f"{percent(low)} to {percent(high)}" if is_number(low) and is_number(high) else number(low)
+    return (
+        f"{percent(low)} to {percent(high)}" if is_number(low) and is_number(high) else number(low)
+    )
 
 
 def claims(results: Results) -> list[str]:
     """What may be said of the models, a sentence each, the most important first."""
-    return [_best(results.models), *_too_few(results.models), *_against_guessing(results), *_differences(results.comparison), ONE_SEED]
+    return [
+        _best(results.models),
+        *_too_few(results.models),
+        *_against_guessing(results),
+        *_differences(results.comparison),
+        ONE_SEED,
+    ]
 
 
 def most_frequent(predictions: pd.DataFrame) -> tuple[str, float]:
-    """The class that most images (at least one) have, and its share: what always answering that class would reach."""
-    counts = predictions["actual"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    """The class that most images (at least one) have, and its share: what always answering that
+    class would reach."""
+    counts = (
+        predictions["actual"]
+        .value_counts()
+        .sort_index()
+        .sort_values(ascending=False, kind="stable")
+    )
     return counts.index[0], counts.iloc[0] / len(predictions)
 
 
 def _scored(models: list[ModelResults]) -> list[ModelResults]:
-    return [model for model in models if all(is_number(model.metrics[key]) for key in ("n", "accuracy", "accuracy_low", "accuracy_high"))]
+    return [
+        model
+        for model in models
+        if all(
+            is_number(model.metrics[key])
+            for key in ("n", "accuracy", "accuracy_low", "accuracy_high")
+        )
+    ]
 
 
 def _best(models: list[ModelResults]) -> str:
@@ -99,12 +125,17 @@ def _best(models: list[ModelResults]) -> str:
     n, right = int(best[0].metrics["n"]), round(most * best[0].metrics["n"])
     scores = best[0].metrics
     names = listed([model.name for model in best])
-    did = f"{names} did best: {count(right)} right" if len(best) == 1 else f"{names} each got {count(right)} right"
+    did = (
+        f"{names} did best: {count(right)} right"
+        if len(best) == 1
+        else f"{names} each got {count(right)} right"
+    )
     if 1 < len(best) < len(scored):
         did += ", the most of all"
     sure = interval(scores["accuracy_low"], scores["accuracy_high"])
     return (
-        f"On {plural(n, 'test image')} that took no part in training or in any choice, {did} ({percent(most)}; "
+        f"On {plural(n, 'test image')} that took no part in training or in any choice, {did} "
+        f"({percent(most)}; "
         f"95\N{NO-BREAK SPACE}% interval {sure})."
     )
 
@@ -114,7 +145,10 @@ def _against_guessing(results: Results) -> list[str]:
     if not scored or results.models[0].predictions.empty:
         return []
     name, share = most_frequent(results.models[0].predictions)
-    always = f"Always answering “{shorten(name, 40)}”, the most frequent class there, would reach {percent(share)}"
+    always = (
+        f"Always answering “{shorten(name, 40)}”, the most frequent class there, would reach "
+        f"{percent(share)}"
+    )
     above = [model.name for model in scored if model.metrics["accuracy_low"] > share]
     if len(above) == len(scored):
         return [f"{always}; the whole interval of every model lies above that."]
@@ -131,7 +165,10 @@ def _differences(comparison: pd.DataFrame) -> list[str]:
     sentences = [f"{row.model} against {row.against}: {row.verdict}." for row in other]
     if same and not other:
         names = list(dict.fromkeys(name for row in same for name in (row.against, row.model)))
-        sentences.append(f"No difference in accuracy can be shown between {listed(names)}: they are not to be ranked by these numbers.")
+        sentences.append(
+            f"No difference in accuracy can be shown between {listed(names)}: they are not to be "
+            "ranked by these numbers."
+        )
     elif same:
         pairs = [f"between {row.model} and {row.against}" for row in same]
         sentences.append(f"No difference can be shown {listed(pairs)}.")
@@ -140,12 +177,25 @@ def _differences(comparison: pd.DataFrame) -> list[str]:
 
 def _too_few(models: list[ModelResults]) -> list[str]:
     n = models[0].metrics["n"]
-    return [f"{plural(int(n), 'test image')} cannot carry a conclusion, whatever the numbers say."] if is_number(n) and n < FEW else []
+    return (
+        [f"{plural(int(n), 'test image')} cannot carry a conclusion, whatever the numbers say."]
+        if is_number(n) and n < FEW
+        else []
+    )
 
 
 def verdicts(comparison: pd.DataFrame, name: str) -> list[str]:
-    """What the comparison says of one model, a phrase a finding; pairs without one share a phrase."""
+    """What the comparison says of one model, a phrase a finding; pairs without one share a
+    phrase."""
     rows = [row for row in comparison.itertuples() if name in (row.model, row.against)]
-    same = [row.against if row.model == name else row.model for row in rows if row.verdict.startswith(NO_DIFFERENCE)]
-    other = [f"{row.model} against {row.against}: {row.verdict}" for row in rows if not row.verdict.startswith(NO_DIFFERENCE)]
+    same = [
+        row.against if row.model == name else row.model
+        for row in rows
+        if row.verdict.startswith(NO_DIFFERENCE)
+    ]
+    other = [
+        f"{row.model} against {row.against}: {row.verdict}"
+        for row in rows
+        if not row.verdict.startswith(NO_DIFFERENCE)
+    ]
     return [*other, *([f"no difference from {listed(same)} can be shown"] if same else [])]

@@ -1,7 +1,8 @@
-"""The report as one HTML page that needs nothing but itself, in the same bytes whenever the results are the same.
+"""The report as one HTML page that needs nothing but itself, in the same bytes whenever the results
+are the same.
 
-What users name (files, classes) is hostile text: Jinja escapes it, and the page's own Content-Security-Policy keeps anything that
-slipped through from running or from reaching a network.
+What users name (files, classes) is hostile text: Jinja escapes it, and the page's own
+Content-Security-Policy keeps anything that slipped through from running or from reaching a network.
 """
 
 import base64
@@ -16,7 +17,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from transfer.dataset.manifest import rows_of
-from transfer.report.charts import accuracy_chart, feature_map, learning_curves, precision_recall_chart, reliability_chart, roc_chart
+from transfer.report.charts import (
+    accuracy_chart,
+    feature_map,
+    learning_curves,
+    precision_recall_chart,
+    reliability_chart,
+    roc_chart,
+)
 from transfer.report.contact_sheet import shown_rows
 from transfer.report.formatting import visible
 from transfer.report.narrative import Prose, mistakes_summary, sheet_says
@@ -40,7 +48,8 @@ from transfer.runtime.files import replacing
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
-PICTURE_BYTES = 1_200_000  # of the mistakes' pictures on a page; mails with more than a few MB are refused
+# of the mistakes' pictures on a page; mails with more than a few MB are refused
+PICTURE_BYTES = 1_200_000
 SECTIONS = {
     "summary": "What can be claimed",
     "data": "The data",
@@ -57,7 +66,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Mistake:
-    """A misclassified test image; picture: a data URI of the image beside what the model looked at."""
+    """A misclassified test image; picture: a data URI of the image beside what the model looked
+    at."""
 
     model: str
     path: str
@@ -78,8 +88,16 @@ class File:
     md5: str
 
 
-def write_page(path: Path, results: Results, prose: Prose, params: dict[str, dict], sheet: Path, files: Sequence[File]) -> None:
-    """Write the page; `sheet` is the picture of augmented views, `params` params.yaml by section."""
+def write_page(
+    path: Path,
+    results: Results,
+    prose: Prose,
+    params: dict[str, dict],
+    sheet: Path,
+    files: Sequence[File],
+) -> None:
+    """Write the page; `sheet` is the picture of augmented views, `params` params.yaml by
+    section."""
     models, mistakes = results.models, read_mistakes(results.models)
     train = rows_of(results.manifest, "train")["path"]
     content = {
@@ -92,14 +110,19 @@ def write_page(path: Path, results: Results, prose: Prose, params: dict[str, dic
         "class_counts": class_counts(results.manifest),
         "rejected": rejected_table(results.rejected),
         "learning_curves": learning_curves(models),
-        "by_class": [{"name": model.name, "confusion": confusion(model), "scores": class_scores(model)} for model in models],
+        "by_class": [
+            {"name": model.name, "confusion": confusion(model), "scores": class_scores(model)}
+            for model in models
+        ],
         "curves": [roc_chart(models), precision_recall_chart(models), reliability_chart(models)],
         "few_classes": len(models[0].class_names) <= MOST_NAMED_COLUMNS,
         "few_rows": lambda table: len(table.rows) <= MOST_CLASSES_IN_MATRIX + 1,
         "mistakes": mistakes,
         "mistakes_summary": mistakes_summary(models, len(mistakes)),
         "mistake_models": list(dict.fromkeys(one.model for one in mistakes)),
-        "mistake_classes": sorted({name for one in mistakes for name in (one.actual, one.predicted)}),
+        "mistake_classes": sorted(
+            {name for one in mistakes for name in (one.actual, one.predicted)}
+        ),
         "audit_counts": audit_counts(results.audit),
         "feature_map": feature_map(results.feature_map),
         "issues": issue_table(results.issues),
@@ -114,7 +137,8 @@ def write_page(path: Path, results: Results, prose: Prose, params: dict[str, dic
 
 
 def render(content: dict[str, object]) -> str:
-    """The page's text: the template with style and script put in, and a policy that lets that script run and nothing else."""
+    """The page's text: the template with style and script put in, and a policy that lets that
+    script run and nothing else."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -124,13 +148,21 @@ def render(content: dict[str, object]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = breakable
-    style, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in (STYLE, SCRIPT))  # noqa: S704, files of ours
+    style, script = (
+        Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in (STYLE, SCRIPT)
+    )  # noqa: S704, files of ours
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template(PAGE).render(**content, style=style, script=script, script_hash=f"sha256-{digest}", svg=Markup) + "\n"
+    return (
+        environment.get_template(PAGE).render(
+            **content, style=style, script=script, script_hash=f"sha256-{digest}", svg=Markup
+        )
+        + "\n"
+    )
 
 
 def breakable(text: str) -> Markup:
-    """Escaped text that may go on in the next line behind a slash, a dot, a dash or an underscore."""
+    """Escaped text that may go on in the next line behind a slash, a dot, a dash or an
+    underscore."""
     return Markup(re.sub("([/._-])", r"\1<wbr>", str(escape(visible(text)))))  # noqa: S704, escaped here
 
 
@@ -153,7 +185,8 @@ def fingerprint(path: Path, what: str) -> File:
 
 
 def read_mistakes(models: Sequence[ModelResults]) -> list[Mistake]:
-    """The mistakes with their pictures, every model's surest first, until their pictures have PICTURE_BYTES; model by model.
+    """The mistakes with their pictures, every model's surest first, until their pictures have
+    PICTURE_BYTES; model by model.
 
     Raises:
         PipelineError: a picture is missing or is none.
@@ -164,13 +197,16 @@ def read_mistakes(models: Sequence[ModelResults]) -> list[Mistake]:
         room -= len(picture)
         if room < 0:
             break
-        mistake = Mistake(model.name, row.path, row.actual, row.predicted, row.probability, data_uri(picture))
+        mistake = Mistake(
+            model.name, row.path, row.actual, row.predicted, row.probability, data_uri(picture)
+        )
         chosen.append((place, mistake))
     return [mistake for _, mistake in sorted(chosen, key=lambda pair: pair[0])]
 
 
 def _in_turn(models: Sequence[ModelResults]) -> Iterator[tuple]:
-    """(place of the model, model, row): every model's first mistake, then every model's second, ..."""
+    """(place of the model, model, row): every model's first mistake, then every model's second,
+    ..."""
     for rows in zip_longest(*(model.mistakes.itertuples() for model in models)):
         for place, (model, row) in enumerate(zip(models, rows, strict=True)):
             if row is not None:
@@ -180,13 +216,20 @@ def _in_turn(models: Sequence[ModelResults]) -> Iterator[tuple]:
 def _read_picture(folder: Path, name: str) -> bytes:
     file = folder / f"{name.removesuffix('.png')}.png"
     if file.parent != folder:
-        raise PipelineError(f"{folder}.csv is damaged: {name!r} is no name of a file in {folder}; delete it and run `dvc repro evaluate`")
+        raise PipelineError(
+            f"{folder}.csv is damaged: {name!r} is no name of a file in {folder}; delete it and "
+            "run `dvc repro evaluate`"
+        )
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise PipelineError(f"{file} cannot be read ({error.strerror}); run `dvc repro evaluate` or `dvc pull`") from None
+        raise PipelineError(
+            f"{file} cannot be read ({error.strerror}); run `dvc repro evaluate` or `dvc pull`"
+        ) from None
     if not content.startswith(PNG):
-        raise PipelineError(f"{file} is damaged: it is no PNG; delete data/mistakes and run `dvc repro evaluate`")
+        raise PipelineError(
+            f"{file} is damaged: it is no PNG; delete data/mistakes and run `dvc repro evaluate`"
+        )
     return content
 
 

@@ -12,7 +12,13 @@ from transfer.report.formatting import is_number, visible
 from transfer.report.html_page import TEMPLATES, File
 from transfer.report.narrative import Prose, value
 from transfer.report.results import ModelResults, Results
-from transfer.report.tables import class_counts, comparison_table, metric_table, model_table, parameter
+from transfer.report.tables import (
+    class_counts,
+    comparison_table,
+    metric_table,
+    model_table,
+    parameter,
+)
 from transfer.runtime.files import replacing
 
 CARD = "MODEL_CARD.md.j2"
@@ -27,8 +33,16 @@ HUB_NAMES = {  # the hub's names of metrics/NAME.json's entries, and what they a
 }
 
 
-def write_card(path: Path, results: Results, prose: Prose, params: dict[str, dict], license_id: str | None, files: Sequence[File]) -> None:
-    """Write the card; every text that the template inserts is escaped as Markdown. `params`: params.yaml by section."""
+def write_card(
+    path: Path,
+    results: Results,
+    prose: Prose,
+    params: dict[str, dict],
+    license_id: str | None,
+    files: Sequence[File],
+) -> None:
+    """Write the card; every text that the template inserts is escaped as Markdown. `params`:
+    params.yaml by section."""
     models = results.models
     content = {
         "prose": prose,
@@ -57,7 +71,8 @@ def write_card(path: Path, results: Results, prose: Prose, params: dict[str, dic
 
 
 def front_matter(prose: Prose, license_id: str | None, models: Sequence[ModelResults]) -> str:
-    """What a hub reads, as YAML, without metrics that are words: https://huggingface.co/docs/hub/model-cards."""
+    """What a hub reads, as YAML, without metrics that are words:
+    https://huggingface.co/docs/hub/model-cards."""
     found = {model.name: _hub_metrics(model) for model in models}
     content = {
         "license": license_id or "unknown",
@@ -69,11 +84,20 @@ def front_matter(prose: Prose, license_id: str | None, models: Sequence[ModelRes
     task = {"type": "image-classification", "name": "Image Classification"}
     dataset = {"type": "imagefolder", "name": visible(prose.source), "split": "test"}
     index = [
-        {"name": f"{visible(prose.title)}, {name}", "results": [{"task": task, "dataset": dataset, "metrics": metrics}]}
+        {
+            "name": f"{visible(prose.title)}, {name}",
+            "results": [{"task": task, "dataset": dataset, "metrics": metrics}],
+        }
         for name, metrics in found.items()
         if metrics
     ]
-    return yaml.dump(content | ({"model-index": index} if index else {}), Dumper=_Plain, allow_unicode=True, sort_keys=False, width=140)
+    return yaml.dump(
+        content | ({"model-index": index} if index else {}),
+        Dumper=_Plain,
+        allow_unicode=True,
+        sort_keys=False,
+        width=140,
+    )
 
 
 def _hub_metrics(model: ModelResults) -> list[dict]:

@@ -1,7 +1,8 @@
-"""What the report and the model card say in sentences about the data, the models and their rights; nothing is made up.
+"""What the report and the model card say in sentences about the data, the models and their rights;
+nothing is made up.
 
-What no stage can know (who made the images, what the models are for, under which licence) a person says in params.yaml, or the
-text says that nobody has.
+What no stage can know (who made the images, what the models are for, under which licence) a person
+says in params.yaml, or the text says that nobody has.
 """
 
 from collections import Counter
@@ -16,14 +17,18 @@ from transfer.runtime.params import Params
 
 MOST_NAMES = 20
 VGG_LICENSE = (
-    "The backbone's ImageNet weights are by the Visual Geometry Group, University of Oxford (K. Simonyan, A. Zisserman, “Very Deep "
-    "Convolutional Networks for Large-Scale Image Recognition”), under CC BY 4.0; Keras converted them. Whoever passes them on, or a model "
-    "tuned from them, gives that credit. docs/weights.md says where they came from and how they were checked."
+    "The backbone's ImageNet weights are by the Visual Geometry Group, University of Oxford (K. "
+    "Simonyan, A. Zisserman, “Very Deep "
+    "Convolutional Networks for Large-Scale Image Recognition”), under CC BY 4.0; Keras converted "
+    "them. Whoever passes them on, or a model "
+    "tuned from them, gives that credit. docs/weights.md says where they came from and how they "
+    "were checked."
 )
 
 
 class ReportParams(Params):
-    """What a person tells the report; null where nobody has. data_origin_of: the only `split.source` that data_origin is true of."""
+    """What a person tells the report; null where nobody has. data_origin_of: the only
+    `split.source` that data_origin is true of."""
 
     title: str | None
     data_origin: str | None
@@ -69,8 +74,11 @@ def describe(results: Results, told: ReportParams, params: dict[str, dict]) -> P
         unusable=_unusable(results),
         audit=_audit(results),
         classes=_classes(names, MOST_NAMES),
-        intended_use=told.intended_use or "Nobody has said what these models are meant for (report.intended_use in params.yaml).",
-        license=f"The models: {told.license}." if told.license else "No licence was chosen for the models (report.license in params.yaml).",
+        intended_use=told.intended_use
+        or "Nobody has said what these models are meant for (report.intended_use in params.yaml).",
+        license=f"The models: {told.license}."
+        if told.license
+        else "No licence was chosen for the models (report.license in params.yaml).",
         weights_license=_weights_license(params),
     )
 
@@ -91,61 +99,109 @@ def mistakes_summary(models: Sequence[ModelResults], shown: int) -> str:
     """How many mistakes there are, and how many of them are shown."""
     total = sum(map(wrong, models))
     if total == 0:
-        return "No model got a test image wrong." if len(models[0].predictions) else "There was no test image to get wrong."
+        return (
+            "No model got a test image wrong."
+            if len(models[0].predictions)
+            else "There was no test image to get wrong."
+        )
     each = listed([f"{model.name} {count(wrong(model))}" for model in models])
     text = f"Of {plural(len(models[0].predictions), 'test image')} these were wrong: {each}."
     if shown < total:
-        text += f" {shown:,} of the {plural(total, 'mistake')} are shown, the surest of every model;"
-        text += " data/mistakes/ has the pictures that evaluate made, plots/predictions/ every image."
+        text += (
+            f" {shown:,} of the {plural(total, 'mistake')} are shown, the surest of every model;"
+        )
+        text += (
+            " data/mistakes/ has the pictures that evaluate made, plots/predictions/ every image."
+        )
     return text
 
 
 def sheet_says(files: Sequence[str], params: dict[str, dict]) -> str:
     """The text alternative of the sheet of augmented views."""
     views, rotation, width, height, shear, zoom = (
-        value(params, f"augment.{name}") for name in ("views", "rotation", "width_shift", "height_shift", "shear", "zoom")
+        value(params, f"augment.{name}")
+        for name in ("views", "rotation", "width_shift", "height_shift", "shear", "zoom")
     )
     flip = ", mirrored or not" if value(params, "augment.horizontal_flip") else ""
     return (
-        f"{plural(len(files), 'training image')}, a row each: as decoded at the left, then {min(VIEWS, views)} of the {views} views that "
-        f"all models but head trained on. Each is turned by up to {rotation}°, shifted by up to {width} of the width and {height} of "
-        f"the height, sheared by up to {shear}°, zoomed by up to {zoom}{flip}. They are {', '.join(shorten(file, 60) for file in files)}."
+        f"{plural(len(files), 'training image')}, a row each: as decoded at the left, then "
+        f"{min(VIEWS, views)} of the {views} views that "
+        f"all models but head trained on. Each is turned by up to {rotation}°, shifted by up to "
+        f"{width} of the width and {height} of "
+        f"the height, sheared by up to {shear}°, zoomed by up to {zoom}{flip}. They are "
+        f"{', '.join(shorten(file, 60) for file in files)}."
     )
 
 
 def _classes(names: list[str], most: int) -> str:
     shown = [shorten(name, 40) for name in names[:most]]
-    return listed(shown if len(names) <= most else [*shown, f"{plural(len(names) - most, 'other class')}"])
+    return listed(
+        shown if len(names) <= most else [*shown, f"{plural(len(names) - most, 'other class')}"]
+    )
 
 
 def _facts(results: Results, params: dict[str, dict]) -> str:
     size = value(params, "backbone.image_size")
     used = (results.manifest["split"] != "unused").sum()
     parts = [plural(int(used), "image"), plural(results.manifest["class_name"].nunique(), "class")]
-    return ", ".join([*parts, f"{value(params, 'backbone.name')} at {size} × {size} pixels, {_ways(results.models)}"])
+    return ", ".join(
+        [
+            *parts,
+            f"{value(params, 'backbone.name')} at {size} × {size} pixels, {_ways(results.models)}",
+        ]
+    )
 
 
 def _ways(models: Sequence[ModelResults]) -> str:
     behind = "three ways to train on top of it"
-    return f"{behind} and a small network from scratch beside them" if any(model.name == "scratch" for model in models) else behind
+    return (
+        f"{behind} and a small network from scratch beside them"
+        if any(model.name == "scratch" for model in models)
+        else behind
+    )
 
 
 def _descriptions(models: Sequence[ModelResults], params: dict[str, dict]) -> list[tuple[str, str]]:
-    name, unfrozen, views = (value(params, key) for key in ("backbone.name", "backbone.unfreeze_from", "augment.views"))
-    units, augmented_units = value(params, "train_head.units"), value(params, "train_augmented.units")
+    name, unfrozen, views = (
+        value(params, key) for key in ("backbone.name", "backbone.unfreeze_from", "augment.views")
+    )
+    units, augmented_units = (
+        value(params, "train_head.units"),
+        value(params, "train_augmented.units"),
+    )
     what = {
         "scratch": f"A small network from nothing, {value(params, 'train_scratch.units')} units behind three convolutions, on the same "
-        f"{views} augmented views of each image and without {name}: what the others are held against.",
-        "head": f"A dense head of {units} units on the features that the frozen {name} gives of each training image.",
-        "augmented": f"A dense head of {augmented_units} units behind the frozen {name}, on {views} augmented views of each image.",
-        "finetuned": f"The head of augmented and the layers of {name} from {unfrozen} on, trained together on the same views.",
+        f"{views} augmented views of each image and without {name}: what the others are held "
+        "against.",
+        "head": (
+            f"A dense head of {units} units on the features that the frozen {name} gives of each "
+            "training image."
+        ),
+        "augmented": (
+            f"A dense head of {augmented_units} units behind the frozen {name}, on {views} "
+            "augmented views of each image."
+        ),
+        "finetuned": (
+            f"The head of augmented and the layers of {name} from {unfrozen} on, trained together "
+            "on the same views."
+        ),
     }
-    epochs = {model.name: f"Epoch {model.epoch} of {len(model.history)}, the {_kept(model, params)}, was kept." for model in models}
+    epochs = {
+        model.name: (
+            f"Epoch {model.epoch} of {len(model.history)}, the {_kept(model, params)}, was kept."
+        )
+        for model in models
+    }
     return [(model.name, f"{what[model.name]} {epochs[model.name]}") for model in models]
 
 
 def _kept(model: ModelResults, params: dict[str, dict]) -> str:
-    stage = {"scratch": "train_scratch", "head": "train_head", "augmented": "train_augmented", "finetuned": "finetune"}[model.name]
+    stage = {
+        "scratch": "train_scratch",
+        "head": "train_head",
+        "augmented": "train_augmented",
+        "finetuned": "finetune",
+    }[model.name]
     return "best by validation loss" if value(params, f"{stage}.keep") == "best" else "last"
 
 
@@ -153,7 +209,8 @@ def _origin(told: ReportParams, source: str) -> str:
     if told.data_origin and told.data_origin_of == source:
         return told.data_origin
     return (
-        "Nobody has told the pipeline who made these images and under which rights (report.data_origin in params.yaml, with "
+        "Nobody has told the pipeline who made these images and under which rights "
+        "(report.data_origin in params.yaml, with "
         "report.data_origin_of naming split.source)."
     )
 
@@ -163,26 +220,49 @@ def _copies(results: Results) -> str:
     if table.empty:
         return "No image is a copy or a near-copy of another."
     groups = table.groupby("group")["split"].nunique()
-    text = f"{plural(len(table), 'image')} in {plural(len(groups), 'group')} of copies and near-copies; "
+    text = (
+        f"{plural(len(table), 'image')} in {plural(len(groups), 'group')} of copies and "
+        "near-copies; "
+    )
     apart = int((groups > 1).sum())
-    on = f"{plural(apart, 'group')} {'lies' if apart == 1 else 'lie'} on more than one side" if apart else "each group is on one side"
+    on = (
+        f"{plural(apart, 'group')} {'lies' if apart == 1 else 'lie'} on more than one side"
+        if apart
+        else "each group is on one side"
+    )
     text += f"{on} of the split."
     if both := int((table["same_file_in_two_classes"] == "True").sum()):
-        text += f" {both:,} of these images are the same file in two classes, so that some of those labels must be wrong."
+        text += (
+            f" {both:,} of these images are the same file in two classes, so that some of those "
+            "labels must be wrong."
+        )
     return text
 
 
 def _unusable(results: Results) -> str:
-    return "All files could be used." if results.rejected.empty else f"{plural(len(results.rejected), 'file')} could not be used."
+    return (
+        "All files could be used."
+        if results.rejected.empty
+        else f"{plural(len(results.rejected), 'file')} could not be used."
+    )
 
 
 def _audit(results: Results) -> str:
     if results.issues.empty:
         return "The audit found nothing to look at."
     kinds = Counter(results.issues["issue"])
-    each = [f"{name.replace('_', ' ')} {n:,}" for name, n in sorted(kinds.items(), key=lambda item: (-item[1], item[0]))]
-    found = f"{plural(len(results.issues), 'finding')} on {plural(results.issues['path'].nunique(), 'image')}"
-    return f"The audit has {found}: {', '.join(each)}. They are hints for a person to look at, not proofs."
+    each = [
+        f"{name.replace('_', ' ')} {n:,}"
+        for name, n in sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    found = (
+        f"{plural(len(results.issues), 'finding')} on "
+        f"{plural(results.issues['path'].nunique(), 'image')}"
+    )
+    return (
+        f"The audit has {found}: {', '.join(each)}. They are hints for a person to look at, not "
+        "proofs."
+    )
 
 
 def _weights_license(params: dict[str, dict]) -> str:

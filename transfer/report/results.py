@@ -1,4 +1,5 @@
-"""What the other stages found, read back for the report: one object that holds all of it, checked at the door."""
+"""What the other stages found, read back for the report: one object that holds all of it, checked
+at the door."""
 
 import json
 import warnings
@@ -19,17 +20,35 @@ from transfer.runtime.params import PARAMS_FILE
 Kind = Literal["text", "number", "number or words"]
 Value = float | str
 HISTORY = dict.fromkeys(("epoch", "loss", "accuracy", "val_loss", "val_accuracy"), "number")
-CLASSES = {"class_name": "text"} | dict.fromkeys(("precision", "recall", "f1", "support"), "number or words")
-MISTAKES = dict.fromkeys(("file", "path", "actual", "predicted"), "text") | {"probability": "number"}
+CLASSES = {"class_name": "text"} | dict.fromkeys(
+    ("precision", "recall", "f1", "support"), "number or words"
+)
+MISTAKES = dict.fromkeys(("file", "path", "actual", "predicted"), "text") | {
+    "probability": "number"
+}
 ACCURACY = {"model": "text"} | dict.fromkeys(("accuracy", "low", "high"), "number or words")
 COMPARISON = {
     **dict.fromkeys(("model", "against"), "text"),
-    **dict.fromkeys(("difference", "difference_low", "difference_high", "only_model_right", "only_against_right"), "number or words"),
+    **dict.fromkeys(
+        (
+            "difference",
+            "difference_low",
+            "difference_high",
+            "only_model_right",
+            "only_against_right",
+        ),
+        "number or words",
+    ),
     **dict.fromkeys(("p", "p_holm"), "number or words"),
     **dict.fromkeys(("method", "verdict"), "text"),
 }
-ISSUES = dict.fromkeys(("path", "split", "class_name", "issue"), "text") | {"score": "number or words", "detail": "text"}
-FEATURE_MAP = dict.fromkeys(("x", "y"), "number") | dict.fromkeys(("class_name", "split", "path"), "text")
+ISSUES = dict.fromkeys(("path", "split", "class_name", "issue"), "text") | {
+    "score": "number or words",
+    "detail": "text",
+}
+FEATURE_MAP = dict.fromkeys(("x", "y"), "number") | dict.fromkeys(
+    ("class_name", "split", "path"), "text"
+)
 REQUIRED_METRICS = ("n", "accuracy", "accuracy_low", "accuracy_high")
 
 
@@ -37,9 +56,10 @@ REQUIRED_METRICS = ("n", "accuracy", "accuracy_low", "accuracy_high")
 class ModelResults:
     """One model on the test split.
 
-    metrics: a number, or words where the metric is not defined. epoch: whose weights were kept, from 1. history: a row an
-    epoch. classes: a row a class. predictions: a row a test image. roc, precision_recall, reliability: points of curves, empty
-    where the curve is not defined. mistakes: the surest first; `pictures / f"{file}.png"` is its picture.
+    metrics: a number, or words where the metric is not defined. epoch: whose weights were kept,
+    from 1. history: a row an epoch. classes: a row a class. predictions: a row a test image. roc,
+    precision_recall, reliability: points of curves, empty where the curve is not defined. mistakes:
+    the surest first; `pictures / f"{file}.png"` is its picture.
     """
 
     name: str
@@ -60,7 +80,8 @@ class ModelResults:
 class Results:
     """All that the report shows, apart from parameters, checksums and the sheet of augmented views.
 
-    comparison: a row a pair of models. issues: what the audit found, a row an image and issue; audit: its counts by name.
+    comparison: a row a pair of models. issues: what the audit found, a row an image and issue;
+        audit: its counts by name.
     feature_map: a row an image, its features in two dimensions.
     """
 
@@ -86,7 +107,10 @@ def read_results() -> Results:
     return Results(
         manifest=read_manifest(),
         rejected=read_table(split / "rejected.csv", dict.fromkeys(("path", "reason"), "text")),
-        duplicates=read_table(split / "duplicates.csv", dict.fromkeys(("group", "split", "path", "same_file_in_two_classes"), "text")),
+        duplicates=read_table(
+            split / "duplicates.csv",
+            dict.fromkeys(("group", "split", "path", "same_file_in_two_classes"), "text"),
+        ),
         models=[read_model(name) for name in accuracy["model"]],
         accuracy=accuracy,
         comparison=_of_models(Path("plots/comparison.csv"), COMPARISON, ["model", "against"]),
@@ -98,10 +122,18 @@ def read_results() -> Results:
 
 def read_model(name: str) -> ModelResults:
     """Read what is known of one model; raises PipelineError as `read_results`."""
-    description_file, metrics_file, plots = Path(f"models/{name}.json"), Path(f"metrics/{name}.json"), Path("plots")
+    description_file, metrics_file, plots = (
+        Path(f"models/{name}.json"),
+        Path(f"metrics/{name}.json"),
+        Path("plots"),
+    )
     description, metrics = read_json(description_file), _flat(read_json(metrics_file))
     class_names, epoch = description.get("class_names"), description.get("epoch")
-    if not isinstance(class_names, list) or not all(isinstance(each, str) for each in class_names) or type(epoch) is not int:
+    if (
+        not isinstance(class_names, list)
+        or not all(isinstance(each, str) for each in class_names)
+        or type(epoch) is not int
+    ):
         raise damaged(description_file, f"class_names = {class_names!r}, epoch = {epoch!r}")
     if missing := [key for key in REQUIRED_METRICS if key not in metrics]:
         raise damaged(metrics_file, f"{missing[0]} is missing")
@@ -112,11 +144,21 @@ def read_model(name: str) -> ModelResults:
         epoch=epoch,
         history=read_table(Path(f"models/{name}_history.csv"), HISTORY),
         classes=read_table(plots / "classes" / f"{name}.csv", CLASSES),
-        predictions=read_table(plots / "predictions" / f"{name}.csv", dict.fromkeys(("path", "actual", "predicted"), "text")),
-        roc=read_table(plots / "roc" / f"{name}.csv", dict.fromkeys(("false_positive_rate", "true_positive_rate"), "number")),
-        precision_recall=read_table(plots / "precision_recall" / f"{name}.csv", dict.fromkeys(("recall", "precision"), "number")),
+        predictions=read_table(
+            plots / "predictions" / f"{name}.csv",
+            dict.fromkeys(("path", "actual", "predicted"), "text"),
+        ),
+        roc=read_table(
+            plots / "roc" / f"{name}.csv",
+            dict.fromkeys(("false_positive_rate", "true_positive_rate"), "number"),
+        ),
+        precision_recall=read_table(
+            plots / "precision_recall" / f"{name}.csv",
+            dict.fromkeys(("recall", "precision"), "number"),
+        ),
         reliability=read_table(
-            plots / "reliability" / f"{name}.csv", {"calibration": "text"} | dict.fromkeys(("confidence", "accuracy", "n"), "number")
+            plots / "reliability" / f"{name}.csv",
+            {"calibration": "text"} | dict.fromkeys(("confidence", "accuracy", "n"), "number"),
         ),
         mistakes=read_table(Path(f"data/mistakes/{name}.csv"), MISTAKES),
         pictures=Path(f"data/mistakes/{name}"),
@@ -124,7 +166,8 @@ def read_model(name: str) -> ModelResults:
 
 
 def read_params(path: Path = PARAMS_FILE) -> dict[str, dict]:
-    """All sections of params.yaml but `resources`, which decides nothing: to be shown. Unlike `load_params`, whatever stands in them.
+    """All sections of params.yaml but `resources`, which decides nothing: to be shown. Unlike
+    `load_params`, whatever stands in them.
 
     Raises:
         PipelineError: missing, no YAML, or a section is none.
@@ -132,10 +175,15 @@ def read_params(path: Path = PARAMS_FILE) -> dict[str, dict]:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise PipelineError(f"{path} is not in {Path.cwd()}; run from the project's folder") from None
-    except Exception as error:  # besides its own errors, PyYAML lets through what a value such as 2020-99-99 makes Python raise
+        raise PipelineError(
+            f"{path} is not in {Path.cwd()}; run from the project's folder"
+        ) from None
+    # besides its own errors, PyYAML lets through what a value such as 2020-99-99 makes Python raise
+    except Exception as error:
         raise PipelineError(f"{path} cannot be read: {error}; restore it from git") from None
-    if not isinstance(document, dict) or not all(isinstance(section, dict) for section in document.values()):
+    if not isinstance(document, dict) or not all(
+        isinstance(section, dict) for section in document.values()
+    ):
         raise PipelineError(f"{path}: sections of parameters were expected; restore it from git")
     return {name: values for name, values in document.items() if name != "resources"}
 
@@ -143,7 +191,8 @@ def read_params(path: Path = PARAMS_FILE) -> dict[str, dict]:
 def read_table(path: Path, columns: Mapping[str, Kind]) -> pd.DataFrame:
     """Read the named columns of a CSV file, in that order; others are left out.
 
-    Text stays text (`NA` too). A number is a finite float64, or NaN where the cell is empty; "number or words" is a float or else a str.
+    Text stays text (`NA` too). A number is a finite float64, or NaN where the cell is empty;
+    "number or words" is a float or else a str.
 
     Raises:
         PipelineError: missing, not a table, a column is missing, or a number is none or infinite.
@@ -152,7 +201,9 @@ def read_table(path: Path, columns: Mapping[str, Kind]) -> pd.DataFrame:
         with warnings.catch_warnings(action="error"):
             table = pd.read_csv(path, dtype=str, keep_default_na=False)
         if missing := [name for name in columns if name not in table.columns]:
-            raise damaged(path, f"column {missing[0]!r} is missing among {', '.join(map(str, table.columns))}")
+            raise damaged(
+                path, f"column {missing[0]!r} is missing among {', '.join(map(str, table.columns))}"
+            )
         return pd.DataFrame({name: _converted(table[name], kind) for name, kind in columns.items()})
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing; run `dvc repro` or `dvc pull`") from None
@@ -173,7 +224,9 @@ def _of_models(path: Path, columns: Mapping[str, Kind], names: list[str]) -> pd.
 def _converted(column: pd.Series, kind: Kind) -> pd.Series:
     if kind == "text":
         return column
-    numbers = pd.to_numeric(column.replace("", None), errors="raise" if kind == "number" else "coerce").astype("float64")
+    numbers = pd.to_numeric(
+        column.replace("", None), errors="raise" if kind == "number" else "coerce"
+    ).astype("float64")
     if np.isinf(numbers).any():
         raise ValueError(f"{column.name} is infinite")
     return numbers if kind == "number" else numbers.astype(object).where(numbers.notna(), column)
@@ -197,7 +250,8 @@ def read_json(path: Path) -> dict:
 
 
 def _flat(content: dict, prefix: str = "") -> dict[str, Value]:
-    """Numbers and words of nested objects by their joined names; lists and nothings are left out."""
+    """Numbers and words of nested objects by their joined names; lists and nothings are left
+    out."""
     flat = {}
     for key, value in content.items():
         if isinstance(value, dict):
@@ -208,4 +262,6 @@ def _flat(content: dict, prefix: str = "") -> dict[str, Value]:
 
 
 def damaged(path: Path, problem: str) -> PipelineError:
-    return PipelineError(f"{path} is damaged: {problem}; delete it and run `dvc repro`, or `dvc pull` it again")
+    return PipelineError(
+        f"{path} is damaged: {problem}; delete it and run `dvc repro`, or `dvc pull` it again"
+    )

@@ -1,7 +1,8 @@
 """Charts as SVG to be put into a page: the page's own colours and font, the same bytes every time.
 
-Matplotlib draws them in stand-in colours, which become the page's CSS variables (`--ink`, `--series-1`, ...), so that dark mode
-reaches into them. A series is told apart by its marker and its dashes too, never by its colour alone.
+Matplotlib draws them in stand-in colours, which become the page's CSS variables (`--ink`,
+`--series-1`, ...), so that dark mode reaches into them. A series is told apart by its marker and
+its dashes too, never by its colour alone.
 """
 
 import io
@@ -24,7 +25,8 @@ from transfer.report.formatting import shorten
 
 SVG = "{http://www.w3.org/2000/svg}"
 LINK = "{http://www.w3.org/1999/xlink}href"
-SIZE = 5.0, 3.9  # inches of 72 units; the page shows a chart at 0.97 (phone) to 1.4 (desktop) times that
+# inches of 72 units; the page shows a chart at 0.97 (phone) to 1.4 (desktop) times that
+SIZE = 5.0, 3.9
 VARIABLES = {"#00000a": "--ink", "#00000b": "--muted", "#00000c": "--line", "#00000d": "--surface"}
 INK, MUTED, LINE, SURFACE = VARIABLES
 MARKERS = "osD^vPX"
@@ -61,7 +63,8 @@ MOST_POINTS = 300
 
 @dataclass(frozen=True)
 class Series:
-    """A line: x and y float (N,), the place of its colour and marker among SERIES, whether it is dashed."""
+    """A line: x and y float (N,), the place of its colour and marker among SERIES, whether it is
+    dashed."""
 
     x: np.ndarray
     y: np.ndarray
@@ -117,10 +120,21 @@ def lines(
                 markerfacecolor=SURFACE if one.dashed else SERIES[one.place],
             )
         for across, up, place in rings:
-            axes.plot([across], [up], color=SERIES[place], marker="o", markersize=14, markeredgewidth=1.8, fillstyle="none")
+            axes.plot(
+                [across],
+                [up],
+                color=SERIES[place],
+                marker="o",
+                markersize=14,
+                markeredgewidth=1.8,
+                fillstyle="none",
+            )
         _label(axes, x, y)
         handles = [
-            Line2D([], [], color=SERIES[i], marker=MARKERS[i], markersize=6, linewidth=2, label=text) for i, text in enumerate(names)
+            Line2D(
+                [], [], color=SERIES[i], marker=MARKERS[i], markersize=6, linewidth=2, label=text
+            )
+            for i, text in enumerate(names)
         ]
         if styles:
             handles += [
@@ -132,17 +146,35 @@ def lines(
 
 
 def intervals(
-    name: str, says: str, rows: Sequence[tuple[str, float, float, float]], x: Axis, texts: Sequence[str], reference: float | None
+    name: str,
+    says: str,
+    rows: Sequence[tuple[str, float, float, float]],
+    x: Axis,
+    texts: Sequence[str],
+    reference: float | None,
 ) -> str:
-    """A dot with its interval a row, (label, value, low, high), its number written above; a dotted line at `reference`."""
+    """A dot with its interval a row, (label, value, low, high), its number written above; a dotted
+    line at `reference`."""
     with canvas(height=0.9 + 0.75 * len(rows)) as figure:
         axes = figure.subplots()
         axes.grid(visible=False, axis="y")
         if reference is not None:
             axes.axvline(reference, color=MUTED, linewidth=1.2, linestyle=":")
         for i, ((_, value, low, high), text) in enumerate(zip(rows, texts, strict=True)):
-            axes.plot([low, high], [i, i], color=SERIES[i % len(SERIES)], linewidth=3, solid_capstyle="round")
-            axes.plot([value], [i], color=SERIES[i % len(SERIES)], marker=MARKERS[i % len(MARKERS)], markersize=9)
+            axes.plot(
+                [low, high],
+                [i, i],
+                color=SERIES[i % len(SERIES)],
+                linewidth=3,
+                solid_capstyle="round",
+            )
+            axes.plot(
+                [value],
+                [i],
+                color=SERIES[i % len(SERIES)],
+                marker=MARKERS[i % len(MARKERS)],
+                markersize=9,
+            )
             axes.text(value, i - 0.22, text, ha="center", va="bottom", parse_math=False)
         axes.set_yticks(range(len(rows)), [row[0] for row in rows])
         axes.tick_params(axis="y", length=0)
@@ -153,8 +185,11 @@ def intervals(
         return to_svg(figure, name, says)
 
 
-def scatter(name: str, says: str, groups: Sequence[tuple[str, np.ndarray]], other: np.ndarray | None = None) -> str:
-    """Points (N, 2) in groups with a name each, and `other` points behind them in grey; no axis has a unit."""
+def scatter(
+    name: str, says: str, groups: Sequence[tuple[str, np.ndarray]], other: np.ndarray | None = None
+) -> str:
+    """Points (N, 2) in groups with a name each, and `other` points behind them in grey; no axis has
+    a unit."""
     with canvas(height=4.6) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
@@ -168,11 +203,21 @@ def scatter(name: str, says: str, groups: Sequence[tuple[str, np.ndarray]], othe
             spine.set_visible(True)
             spine.set_color(LINE)
         handles = [
-            Line2D([], [], color=SERIES[i], marker=MARKERS[i], markersize=6, linestyle="", label=shorten(text))
+            Line2D(
+                [],
+                [],
+                color=SERIES[i],
+                marker=MARKERS[i],
+                markersize=6,
+                linestyle="",
+                label=shorten(text),
+            )
             for i, (text, _) in enumerate(groups)
         ]
         if other is not None:
-            handles.append(Line2D([], [], color=MUTED, marker=".", linestyle="", label="all other classes"))
+            handles.append(
+                Line2D([], [], color=MUTED, marker=".", linestyle="", label="all other classes")
+            )
         _legend(figure, handles)
         return to_svg(figure, name, says)
 
@@ -180,7 +225,11 @@ def scatter(name: str, says: str, groups: Sequence[tuple[str, np.ndarray]], othe
 def thinned(values: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
     """At most `most` of the values (N, ...), evenly chosen, the first and the last among them."""
     values = np.asarray(values)
-    return values if len(values) <= most else values[np.linspace(0, len(values) - 1, most).round().astype(int)]
+    return (
+        values
+        if len(values) <= most
+        else values[np.linspace(0, len(values) - 1, most).round().astype(int)]
+    )
 
 
 @contextmanager
@@ -205,15 +254,26 @@ def _label(axes: Axes, x: Axis, y: Axis) -> None:
 
 
 def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    legend = figure.legend(handles=handles, loc="outside lower center", ncols=3 if len(handles) <= 3 else 2, columnspacing=1.5)
+    legend = figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=3 if len(handles) <= 3 else 2,
+        columnspacing=1.5,
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)
 
 
 def to_svg(figure: Figure, name: str, says: str) -> str:
-    """The figure as an <svg> element with `says` as its text alternative: CSS variables for colours, ids of its own."""
+    """The figure as an <svg> element with `says` as its text alternative: CSS variables for
+    colours, ids of its own."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    figure.savefig(
+        buffer,
+        format="svg",
+        transparent=True,
+        metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")),
+    )
     root = ElementTree.fromstring(buffer.getvalue())  # noqa: S314, Matplotlib wrote it
     for style in root.findall(f"{SVG}defs"):  # those at the top would hold for the whole page
         root.remove(style)

@@ -1,4 +1,5 @@
-"""The report's tables: results as rows of text, cut to what a person reads, with words for what was left out."""
+"""The report's tables: results as rows of text, cut to what a person reads, with words for what was
+left out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +8,17 @@ import numpy as np
 import pandas as pd
 
 from transfer.dataset.manifest import SPLITS, UNUSED
-from transfer.report.formatting import count, interval, is_number, number, percent, plural, points, shorten, verdicts
+from transfer.report.formatting import (
+    count,
+    interval,
+    is_number,
+    number,
+    percent,
+    plural,
+    points,
+    shorten,
+    verdicts,
+)
 from transfer.report.results import ModelResults, Results, Value
 
 MOST_ROWS = 40
@@ -35,7 +46,8 @@ METRICS = {  # what is shown of metrics/NAME.json, in this order
 class Table:
     """A table whose first column names its rows.
 
-    text: the places of columns that hold text, to stand at the left; the others hold numbers. left_out: what is not shown, if anything.
+    text: the places of columns that hold text, to stand at the left; the others hold numbers.
+        left_out: what is not shown, if anything.
     """
 
     caption: str
@@ -47,7 +59,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Images by actual class (row) and predicted class (column): counts int (C, C), the share of its row of each.
+    """Images by actual class (row) and predicted class (column): counts int (C, C), the share of
+    its row of each.
 
     numbered: columns are headed by numbers, since so many names would not fit.
     """
@@ -71,10 +84,22 @@ def model_table(results: Results) -> Table:
                 percent(scores["accuracy"]),
                 interval(scores["accuracy_low"], scores["accuracy_high"]),
                 words[:1].upper() + words[1:] if words else "Not compared",
-                *(number(scores.get(key)) for key in ("balanced_accuracy", "macro_f1", "roc_auc", "log_loss_calibrated")),
+                *(
+                    number(scores.get(key))
+                    for key in ("balanced_accuracy", "macro_f1", "roc_auc", "log_loss_calibrated")
+                ),
             ]
         )
-    columns = ("Model", "Accuracy", "95 % interval", "In words", "Balanced accuracy", "Macro F1", "ROC AUC", "Log loss, calibrated")
+    columns = (
+        "Model",
+        "Accuracy",
+        "95 % interval",
+        "In words",
+        "Balanced accuracy",
+        "Macro F1",
+        "ROC AUC",
+        "Log loss, calibrated",
+    )
     return Table(f"The models on {n_test(results)}", columns, rows, text=frozenset({0, 3}))
 
 
@@ -84,11 +109,21 @@ def n_test(results: Results) -> str:
 
 
 def metric_table(models: Sequence[ModelResults]) -> Table:
-    """Every metric that some model has: a row a metric, a column a model; those this module does not know come last, under their names."""
+    """Every metric that some model has: a row a metric, a column a model; those this module does
+    not know come last, under their names."""
     known = {"n", "accuracy_low", "accuracy_high"} | set(METRICS)
-    keys = [*METRICS, *dict.fromkeys(key for model in models for key in model.metrics if key not in known)]
+    keys = [
+        *METRICS,
+        *dict.fromkeys(key for model in models for key in model.metrics if key not in known),
+    ]
     present = [key for key in keys if any(key in model.metrics for model in models)]
-    rows = [[METRICS.get(key, key.replace("_", " ")), *(number(model.metrics.get(key)) for model in models)] for key in present]
+    rows = [
+        [
+            METRICS.get(key, key.replace("_", " ")),
+            *(number(model.metrics.get(key)) for model in models),
+        ]
+        for key in present
+    ]
     return Table("Every metric", ["Metric", *(model.name for model in models)], rows)
 
 
@@ -98,7 +133,9 @@ def comparison_table(comparison: pd.DataFrame) -> Table:
             f"{row.model} against {row.against}",
             row.verdict,
             points(row.difference),
-            f"{points(row.difference_low)} to {points(row.difference_high)}" if is_number(row.difference_low) else "–",
+            f"{points(row.difference_low)} to {points(row.difference_high)}"
+            if is_number(row.difference_low)
+            else "–",
             count(row.only_model_right),
             count(row.only_against_right),
             row.method,
@@ -108,21 +145,43 @@ def comparison_table(comparison: pd.DataFrame) -> Table:
         for row in comparison.itertuples()
     ]
     right = ("Only the first right", "Only the second right")
-    columns = ("Pair", "In words", "Difference, points", "95 % interval", *right, "Test", "p", "p, Holm")
+    columns = (
+        "Pair",
+        "In words",
+        "Difference, points",
+        "95 % interval",
+        *right,
+        "Test",
+        "p",
+        "p, Holm",
+    )
     return Table("Each pair of models on the same images", columns, rows, text=frozenset({0, 1, 6}))
 
 
 def class_counts(manifest: pd.DataFrame) -> Table:
-    """Images by class and split, the largest classes first; of many classes the largest and the smallest."""
+    """Images by class and split, the largest classes first; of many classes the largest and the
+    smallest."""
     splits = [split for split in (*SPLITS, UNUSED) if (manifest["split"] == split).any()]
     counts = pd.crosstab(manifest["class_name"], manifest["split"])[splits]
-    counts = counts.assign(total=counts.sum(axis=1)).sort_values("total", ascending=False, kind="stable")
-    shown = counts if len(counts) <= MOST_ROWS else pd.concat([counts.head(MOST_ROWS // 2), counts.tail(MOST_ROWS // 2)])
-    rows = [[str(name), *map(count, row)] for name, row in zip(shown.index, shown.to_numpy(), strict=True)]
+    counts = counts.assign(total=counts.sum(axis=1)).sort_values(
+        "total", ascending=False, kind="stable"
+    )
+    shown = (
+        counts
+        if len(counts) <= MOST_ROWS
+        else pd.concat([counts.head(MOST_ROWS // 2), counts.tail(MOST_ROWS // 2)])
+    )
+    rows = [
+        [str(name), *map(count, row)]
+        for name, row in zip(shown.index, shown.to_numpy(), strict=True)
+    ]
     rows.append([f"All {plural(len(counts), 'class')}", *map(count, counts.sum().to_numpy())])
     left = len(counts) - len(shown)
     left_out = (
-        f"{plural(left, 'class')} between the largest and the smallest are left out; data/split/manifest.csv has all." if left else ""
+        f"{plural(left, 'class')} between the largest and the smallest are left out; "
+        "data/split/manifest.csv has all."
+        if left
+        else ""
     )
     return Table("Images by class and split", ["Class", *splits, "all"], rows, left_out=left_out)
 
@@ -132,12 +191,23 @@ def class_scores(model: ModelResults) -> Table:
     order = sorted(range(len(model.classes)), key=lambda i: _rank(model.classes["f1"].iloc[i]))
     shown = range(len(order)) if len(order) <= MOST_ROWS else order[:MOST_ROWS]
     rows = [
-        [row.class_name, *(number(value, 2) for value in (row.precision, row.recall, row.f1)), count(row.support)]
+        [
+            row.class_name,
+            *(number(value, 2) for value in (row.precision, row.recall, row.f1)),
+            count(row.support),
+        ]
         for row in (model.classes.iloc[i] for i in shown)
     ]
     left = len(order) - len(rows)
-    left_out = f"The {len(rows)} classes with the lowest F1; plots/classes/{model.name}.csv has all {len(order):,}." if left else ""
-    return Table("Scores by class", ("Class", "Precision", "Recall", "F1", "Images"), rows, left_out=left_out)
+    left_out = (
+        f"The {len(rows)} classes with the lowest F1; plots/classes/{model.name}.csv has all "
+        f"{len(order):,}."
+        if left
+        else ""
+    )
+    return Table(
+        "Scores by class", ("Class", "Precision", "Recall", "F1", "Images"), rows, left_out=left_out
+    )
 
 
 def _rank(f1: Value) -> float:
@@ -145,35 +215,80 @@ def _rank(f1: Value) -> float:
 
 
 def confusion(model: ModelResults) -> Confusion | Table:
-    """The matrix, or for more than MOST_CLASSES_IN_MATRIX classes a table of the pairs most often confused."""
+    """The matrix, or for more than MOST_CLASSES_IN_MATRIX classes a table of the pairs most often
+    confused."""
     table = model.predictions
     if len(model.class_names) <= MOST_CLASSES_IN_MATRIX:
-        counts = pd.crosstab(table["actual"], table["predicted"]).reindex(index=model.class_names, columns=model.class_names, fill_value=0)
+        counts = pd.crosstab(table["actual"], table["predicted"]).reindex(
+            index=model.class_names, columns=model.class_names, fill_value=0
+        )
         shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
         names = [shorten(name) for name in model.class_names]
         many = len(names) > MOST_NAMED_COLUMNS
-        return Confusion("Images by actual and predicted class", names, counts.to_numpy().tolist(), shares.to_numpy().tolist(), many)
+        return Confusion(
+            "Images by actual and predicted class",
+            names,
+            counts.to_numpy().tolist(),
+            shares.to_numpy().tolist(),
+            many,
+        )
     wrong = table[table["actual"] != table["predicted"]]
-    pairs = wrong.groupby(["actual", "predicted"]).size().sort_values(ascending=False, kind="stable")
-    rows = [[actual, predicted, count(n)] for (actual, predicted), n in pairs.head(MOST_ROWS // 2).items()]
-    left_out = f"{plural(len(model.class_names), 'class')} make too large a matrix to read: these are the most frequent of "
-    left_out += f"{plural(len(pairs), 'confused pair')}; plots/predictions/{model.name}.csv has every image."
-    return Table("The classes most often confused", ("Actual", "Taken for", "Images"), rows, text=frozenset({0, 1}), left_out=left_out)
+    pairs = (
+        wrong.groupby(["actual", "predicted"]).size().sort_values(ascending=False, kind="stable")
+    )
+    rows = [
+        [actual, predicted, count(n)]
+        for (actual, predicted), n in pairs.head(MOST_ROWS // 2).items()
+    ]
+    left_out = (
+        f"{plural(len(model.class_names), 'class')} make too large a matrix to read: these are the "
+        "most frequent of "
+    )
+    left_out += (
+        f"{plural(len(pairs), 'confused pair')}; plots/predictions/{model.name}.csv has every "
+        "image."
+    )
+    return Table(
+        "The classes most often confused",
+        ("Actual", "Taken for", "Images"),
+        rows,
+        text=frozenset({0, 1}),
+        left_out=left_out,
+    )
 
 
 def rejected_table(rejected: pd.DataFrame) -> Table:
-    return cut("Files that could not be used", ("File", "Why"), rejected[["path", "reason"]].to_numpy().tolist(), "data/split/rejected.csv")
+    return cut(
+        "Files that could not be used",
+        ("File", "Why"),
+        rejected[["path", "reason"]].to_numpy().tolist(),
+        "data/split/rejected.csv",
+    )
 
 
 def issue_table(issues: pd.DataFrame) -> Table:
     """What the audit found, the worst score first."""
     order = sorted(range(len(issues)), key=lambda i: _rank(issues["score"].iloc[i]))
     rows = [
-        [row.path, row.issue.replace("_", " "), row.class_name, row.split, number(row.score, 2), row.detail]
+        [
+            row.path,
+            row.issue.replace("_", " "),
+            row.class_name,
+            row.split,
+            number(row.score, 2),
+            row.detail,
+        ]
         for row in (issues.iloc[i] for i in order[: MOST_ROWS + 1])
     ]
     columns = ("Image", "Issue", "Class", "Split", "Score", "Detail")
-    return cut("What the audit found, the worst first", columns, rows, "data/audit/issues.csv", {0, 1, 2, 3, 5}, of=len(issues))
+    return cut(
+        "What the audit found, the worst first",
+        columns,
+        rows,
+        "data/audit/issues.csv",
+        {0, 1, 2, 3, 5},
+        of=len(issues),
+    )
 
 
 def audit_counts(audit: dict[str, Value]) -> Table:
@@ -181,22 +296,43 @@ def audit_counts(audit: dict[str, Value]) -> Table:
     return Table("The audit in numbers", ("What", "How many"), rows)
 
 
-def point_table(caption: str, columns: Sequence[str], parts: dict[str, pd.DataFrame], file: str) -> Table:
-    """Points of curves: a row a point, with the curve's name in front; of many points of a curve, evenly chosen ones."""
+def point_table(
+    caption: str, columns: Sequence[str], parts: dict[str, pd.DataFrame], file: str
+) -> Table:
+    """Points of curves: a row a point, with the curve's name in front; of many points of a curve,
+    evenly chosen ones."""
     most = max(2, 2 * MOST_ROWS // max(1, len(parts)))
     rows, left = [], False
     for name, points_ in parts.items():
-        chosen = np.unique(np.linspace(0, len(points_) - 1, most).round().astype(int)) if len(points_) > most else range(len(points_))
+        chosen = (
+            np.unique(np.linspace(0, len(points_) - 1, most).round().astype(int))
+            if len(points_) > most
+            else range(len(points_))
+        )
         left |= len(points_) > most
         for values in points_.iloc[list(chosen)].itertuples(index=False):
-            rows.append([name, *(value if isinstance(value, str) else number(value) for value in values)])
-    return Table(caption, columns, rows, left_out=f"At most {most} points of each curve, evenly chosen; {file} has all." if left else "")
+            rows.append(
+                [name, *(value if isinstance(value, str) else number(value) for value in values)]
+            )
+    return Table(
+        caption,
+        columns,
+        rows,
+        left_out=f"At most {most} points of each curve, evenly chosen; {file} has all."
+        if left
+        else "",
+    )
 
 
 def parameter_tables(params: dict[str, dict]) -> list[Table]:
     """A table a section of params.yaml."""
     return [
-        Table(section, ("Parameter", "Value"), [[key, parameter(value)] for key, value in _flat(values).items()], text=frozenset({0, 1}))
+        Table(
+            section,
+            ("Parameter", "Value"),
+            [[key, parameter(value)] for key, value in _flat(values).items()],
+            text=frozenset({0, 1}),
+        )
         for section, values in params.items()
     ]
 
@@ -205,7 +341,11 @@ def _flat(values: dict) -> dict[str, object]:
     """Nested sections by dotted names, as `-S` takes them."""
     flat = {}
     for key, value in values.items():
-        flat |= {f"{key}.{name}": each for name, each in _flat(value).items()} if isinstance(value, dict) else {key: value}
+        flat |= (
+            {f"{key}.{name}": each for name, each in _flat(value).items()}
+            if isinstance(value, dict)
+            else {key: value}
+        )
     return flat
 
 
@@ -218,7 +358,14 @@ def parameter(value: object) -> str:
     return np.format_float_positional(value, trim="-") if isinstance(value, float) else str(value)
 
 
-def cut(caption: str, columns: Sequence[str], rows: list[list[str]], file: str, text: set[int] = frozenset({0, 1}), of: int = 0) -> Table:
+def cut(
+    caption: str,
+    columns: Sequence[str],
+    rows: list[list[str]],
+    file: str,
+    text: set[int] = frozenset({0, 1}),
+    of: int = 0,
+) -> Table:
     """A table of the first MOST_ROWS rows (of `of`, where the rest was not made)."""
     left = max(of, len(rows)) - min(len(rows), MOST_ROWS)
     left_out = f"{plural(left, 'more row')} in {file}." if left else ""

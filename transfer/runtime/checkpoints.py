@@ -1,8 +1,10 @@
-"""How far a stage has come, on disk, so that one that was killed goes on where it was and ends with the same bytes.
+"""How far a stage has come, on disk, so that one that was killed goes on where it was and ends with
+the same bytes.
 
-Checkpoints lie in `.checkpoints/STAGE/KEY/` under the project's root. The key is of everything that decides the stage's bytes,
-so a changed parameter never meets an old checkpoint, and experiments in temporary folders meet their own again. A stage that ends
-well deletes its checkpoint. All of it can be deleted at any time; what cannot be written or read costs time only.
+Checkpoints lie in `.checkpoints/STAGE/KEY/` under the project's root. The key is of everything that
+decides the stage's bytes, so a changed parameter never meets an old checkpoint, and experiments in
+temporary folders meet their own again. A stage that ends well deletes its checkpoint. All of it can
+be deleted at any time; what cannot be written or read costs time only.
 """
 
 import json
@@ -19,7 +21,8 @@ import numpy as np
 from transfer.runtime.dvc_files import inputs_key
 
 FOLDER = ".checkpoints"
-# Checkpoints take at most a twentieth of the time: small networks would otherwise write longer than they train.
+# Checkpoints take at most a twentieth of the time: small networks would otherwise write longer than
+# they train.
 _SHARE = 20
 _KEPT_DAYS = 14
 
@@ -28,8 +31,8 @@ _KEPT_DAYS = 14
 class State:
     """Between two epochs.
 
-    numbers: what JSON holds exactly: history, best loss and its epoch. arrays: lists of arrays by name: variables of model and
-    optimizer, the best weights so far.
+    numbers: what JSON holds exactly: history, best loss and its epoch. arrays: lists of arrays by
+    name: variables of model and optimizer, the best weights so far.
     """
 
     numbers: dict
@@ -40,7 +43,8 @@ class Checkpoint:
     """The latest state of one training.
 
     Args:
-        folder: of its own. Another process may write there too, if all that decides its bytes is the same.
+        folder: of its own. Another process may write there too, if all that decides its bytes is
+            the same.
     """
 
     def __init__(self, folder: Path):
@@ -54,7 +58,10 @@ class Checkpoint:
         try:
             with self._file.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 numbers = json.loads(str(stored["numbers"]))
-                arrays = {name: [stored[f"{name}/{i}"] for i in range(count)] for name, count in numbers.pop("counts").items()}
+                arrays = {
+                    name: [stored[f"{name}/{i}"] for i in range(count)]
+                    for name, count in numbers.pop("counts").items()
+                }
         except FileNotFoundError:
             return None
         except Exception as error:  # a damaged archive makes its reader raise many things
@@ -67,17 +74,27 @@ class Checkpoint:
         return not self._failed and time.monotonic() - self._written >= _SHARE * self._cost
 
     def save(self, state: State) -> None:
-        """Replace the stored state; a disk that does not let it is said once, and training goes on without."""
+        """Replace the stored state; a disk that does not let it is said once, and training goes on
+        without."""
         started = time.monotonic()
-        numbers = state.numbers | {"counts": {name: len(arrays) for name, arrays in state.arrays.items()}}
-        arrays = {f"{name}/{i}": array for name, arrays in state.arrays.items() for i, array in enumerate(arrays)}
+        numbers = state.numbers | {
+            "counts": {name: len(arrays) for name, arrays in state.arrays.items()}
+        }
+        arrays = {
+            f"{name}/{i}": array
+            for name, arrays in state.arrays.items()
+            for i, array in enumerate(arrays)
+        }
         temporary = self.folder / f".tmp-{os.getpid()}.npz"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             np.savez(temporary, numbers=np.array(json.dumps(numbers)), **arrays)
             temporary.replace(self._file)
         except OSError as error:
-            print(f"{self.folder}: no checkpoint can be written ({error.strerror or error}); if this run is killed, the stage starts again")
+            print(
+                f"{self.folder}: no checkpoint can be written ({error.strerror or error}); if this "
+                "run is killed, the stage starts again"
+            )
             shutil.rmtree(self.folder, ignore_errors=True)
             self._failed = True
         self._written = time.monotonic()
@@ -86,7 +103,8 @@ class Checkpoint:
 
 @contextmanager
 def resumable(stage: str) -> Iterator[Checkpoint]:
-    """The checkpoint of a stage with its present inputs. It is deleted when the block ends well, with those nobody came back to."""
+    """The checkpoint of a stage with its present inputs. It is deleted when the block ends well,
+    with those nobody came back to."""
     # DVC names the main workspace in DVC_ROOT, in the temporary folders of its experiments too.
     checkpoints = Path(os.environ.get("DVC_ROOT", ".")) / FOLDER / stage
     checkpoint = Checkpoint(checkpoints / inputs_key(stage))

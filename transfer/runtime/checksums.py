@@ -5,7 +5,8 @@ from pathlib import Path
 
 
 def content_key(*parts: bytes) -> bytes:
-    """SHA-256 of the parts, each with its length in front, so that no two lists of parts are joined to the same bytes."""
+    """SHA-256 of the parts, each with its length in front, so that no two lists of parts are joined
+    to the same bytes."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little"))

@@ -20,20 +20,28 @@ def available_cores() -> int:
 
 
 def available_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that this process may still take: what the system has free, or less where its control group is limited."""
+    """Bytes that this process may still take: what the system has free, or less where its control
+    group is limited."""
     free = psutil.virtual_memory().available
     with suppress(OSError, ValueError):  # no such group, or one without a limit: "max"
-        limit, used = (int((cgroup / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
+        limit, used = (
+            int((cgroup / f"memory.{name}").read_text(encoding="ascii"))
+            for name in ("max", "current")
+        )
         free = min(free, max(0, limit - used))
     return free
 
 
-def map_in_order(function: Callable[[A], B], items: Iterable[A], workers: int | None = None) -> Iterator[B]:
-    """Yield `function(item)` in the order of `items`, computed by `workers` threads, by default one per core.
+def map_in_order(
+    function: Callable[[A], B], items: Iterable[A], workers: int | None = None
+) -> Iterator[B]:
+    """Yield `function(item)` in the order of `items`, computed by `workers` threads, by default one
+    per core.
 
-    Unlike `Executor.map` it draws items only as results are taken, so a stream of images is never held in memory
-    whole: at most 2 * `workers` + 1 are under way. An exception of `function` is raised where its result would have
-    come, one of `items` when the item is drawn; either way, and when the caller stops early, what waits is dropped.
+    Unlike `Executor.map` it draws items only as results are taken, so a stream of images is never
+    held in memory whole: at most 2 * `workers` + 1 are under way. An exception of `function` is
+    raised where its result would have come, one of `items` when the item is drawn; either way, and
+    when the caller stops early, what waits is dropped.
     """
     workers = workers or available_cores()
     pool = ThreadPoolExecutor(workers)

@@ -1,7 +1,7 @@
 """What a stage is about to read: whether it is what dvc.lock says, and one name for all of it.
 
-DVC trusts a file whose time and size are as it left them, so a bit that flipped on the disk, in the cache or in a remote goes
-unnoticed. A stage reads its inputs anyway; it hashes them first.
+DVC trusts a file whose time and size are as it left them, so a bit that flipped on the disk, in the
+cache or in a remote goes unnoticed. A stage reads its inputs anyway; it hashes them first.
 """
 
 import hashlib
@@ -22,7 +22,8 @@ from transfer.runtime.pins import PINS, in_use, installed, unlike_pins
 PIPELINE = Path("dvc.yaml")
 LOCK = Path("dvc.lock")
 PARAMS = Path("params.yaml")
-_LEFT_BEHIND = re.compile(r"\..*|#.*#|.*~|__pycache__|.*\.py[co]")  # by Python, editors and desktops: .dvcignore has these too
+# by Python, editors and desktops: .dvcignore has these too
+_LEFT_BEHIND = re.compile(r"\..*|#.*#|.*~|__pycache__|.*\.py[co]")
 
 
 def check_inputs(stage: str) -> None:
@@ -40,14 +41,16 @@ def check_inputs(stage: str) -> None:
         expected = written.get(dependency.as_posix())
         if expected is not None and dependency.is_file() and checksum(dependency) != expected:
             raise PipelineError(
-                f"{dependency} is not what dvc.lock says (md5 {checksum(dependency)} instead of {expected}): it was damaged, or changed by "
-                "hand. `make verify` says how to get it back; `dvc commit` keeps it where you meant the change"
+                f"{dependency} is not what dvc.lock says (md5 {checksum(dependency)} instead of "
+                f"{expected}): it was damaged, or changed by "
+                "hand. `make verify` says how to get it back; `dvc commit` keeps it where you "
+                "meant the change"
             )
 
 
 def inputs_key(stage: str) -> str:
-    """A name that is other whenever the stage would compute other bytes: of its files, parameters, backend, libraries and
-    their kernels."""
+    """A name that is other whenever the stage would compute other bytes: of its files, parameters,
+    backend, libraries and their kernels."""
     description = describe_stage(stage)
     params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     content = {
@@ -61,7 +64,8 @@ def inputs_key(stage: str) -> str:
 
 @cache
 def checksum(path: Path) -> str:
-    """MD5 of a file as DVC has it in dvc.lock; taken once a process, since a stage's inputs do not change while it runs."""
+    """MD5 of a file as DVC has it in dvc.lock; taken once a process, since a stage's inputs do not
+    change while it runs."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
@@ -71,11 +75,16 @@ def _contents(path: Path) -> str | dict[str, str]:
     if not path.is_dir():
         return checksum(path)
     files = (file.relative_to(path) for file in sorted(path.rglob("*")) if file.is_file())
-    return {file.as_posix(): checksum(path / file) for file in files if not any(map(_LEFT_BEHIND.fullmatch, file.parts))}
+    return {
+        file.as_posix(): checksum(path / file)
+        for file in files
+        if not any(map(_LEFT_BEHIND.fullmatch, file.parts))
+    }
 
 
 def describe_stage(stage: str) -> dict:
-    """What dvc.yaml says of a stage, with the values of params.yaml where it names parameters, `${section.name}`.
+    """What dvc.yaml says of a stage, with the values of params.yaml where it names parameters,
+    `${section.name}`.
 
     What params.yaml lacks stays as it is: the stage says better what is wrong there.
     """
@@ -93,13 +102,15 @@ def params_of(description: dict) -> list[str]:
 
 
 def packages_of(description: dict) -> list[str]:
-    """The packages that decide a stage's bytes, as dvc.yaml has them, with those of the backend that is used."""
+    """The packages that decide a stage's bytes, as dvc.yaml has them, with those of the backend
+    that is used."""
     files = [item for item in description.get("params", []) if isinstance(item, dict)]
     return in_use(name for item in files for name in item.get(PINS.name, []))
 
 
 def other_versions(stage: str) -> list[str]:
-    """A phrase for each package that decides the stage's bytes and is installed in another version than pins.yaml has.
+    """A phrase for each package that decides the stage's bytes and is installed in another version
+    than pins.yaml has.
 
     None where there is no dvc.yaml or no pins.yaml: by hand, stages may be run without them.
 
@@ -119,10 +130,16 @@ def read_pins(path: Path = PINS) -> dict[str, str]:
     """
     try:
         pins = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except Exception as error:  # besides its own errors, PyYAML lets through what a value such as 2020-99-99 makes Python raise
-        raise PipelineError(f"{path} cannot be read: {error}; restore it from git, or make it again with `make lock`") from None
+    # besides its own errors, PyYAML lets through what a value such as 2020-99-99 makes Python raise
+    except Exception as error:
+        raise PipelineError(
+            f"{path} cannot be read: {error}; restore it from git, or make it again with `make "
+            "lock`"
+        ) from None
     if not isinstance(pins, dict) or not all(isinstance(pinned, str) for pinned in pins.values()):
-        raise PipelineError(f"{path}: a version in quotes was expected for each package; restore it from git")
+        raise PipelineError(
+            f"{path}: a version in quotes was expected for each package; restore it from git"
+        )
     return pins
 
 
@@ -131,7 +148,11 @@ def _filled_in(value: Any, params: Any) -> Any:
         return {_filled_in(key, params): _filled_in(each, params) for key, each in value.items()}
     if isinstance(value, list):
         return [_filled_in(each, params) for each in value]
-    return re.sub(r"\$\{([\w.]+)\}", lambda found: _shown(params, found), value) if isinstance(value, str) else value
+    return (
+        re.sub(r"\$\{([\w.]+)\}", lambda found: _shown(params, found), value)
+        if isinstance(value, str)
+        else value
+    )
 
 
 def _shown(params: Any, found: re.Match) -> str:
@@ -142,7 +163,8 @@ def _shown(params: Any, found: re.Match) -> str:
 
 
 def _outputs_in_lock() -> Iterator[tuple[str, str]]:
-    """Path and MD5 of each file that dvc.lock has as an output; a folder has the MD5 of its list, which no file can have."""
+    """Path and MD5 of each file that dvc.lock has as an output; a folder has the MD5 of its list,
+    which no file can have."""
     for stage in yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"].values():
         for output in stage.get("outs", []):
             yield output["path"], output["md5"]

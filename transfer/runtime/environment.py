@@ -1,4 +1,5 @@
-"""Where something was computed: the facts that may change its last bits (docs/reproducibility.md)."""
+"""Where something was computed: the facts that may change its last bits
+(docs/reproducibility.md)."""
 
 import os
 import platform
@@ -13,7 +14,8 @@ _VARIABLES = ("KERAS_BACKEND", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", *VARIA
 
 
 def describe_environment() -> dict:
-    """System, processor, cores that may be used, Python, versions of the packages that decide bytes, and the variables that steer them."""
+    """System, processor, cores that may be used, Python, versions of the packages that decide
+    bytes, and the variables that steer them."""
     return {
         "system": platform.platform(),
         "processor": processor(),

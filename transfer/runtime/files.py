@@ -10,10 +10,11 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; rename it to `path` if the block succeeds, delete it if not.
+    """Yield a temporary name beside `path`; rename it to `path` if the block succeeds, delete it if
+    not.
 
-    The suffix is kept, since Keras and others choose the format by it. An OSError that names no file gets this one's name:
-    a full disk is found out in writing, and only opening says where.
+    The suffix is kept, since Keras and others choose the format by it. An OSError that names no
+    file gets this one's name: a full disk is found out in writing, and only opening says where.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".tmp-{path.name}")
@@ -28,7 +29,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def allocate(path: Path, size: int) -> None:
-    """Have the blocks of a file allocated where the system can, so that a full disk is an OSError now and not in the midst of writing."""
+    """Have the blocks of a file allocated where the system can, so that a full disk is an OSError
+    now and not in the midst of writing."""
     if hasattr(os, "posix_fallocate"):
         with path.open("ab") as file:
             os.posix_fallocate(file.fileno(), 0, size)
@@ -49,9 +51,13 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write `content` as indented JSON; NaN and infinity are refused (ValueError), JSON has none."""
+    """Write `content` as indented JSON; NaN and infinity are refused (ValueError), JSON has
+    none."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+            encoding="utf-8",
+        )
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:

@@ -1,8 +1,10 @@
-"""One arithmetic on every x86-64 processor that has AVX2: the variables that NumPy, OpenBLAS and TensorFlow read as they load.
+"""One arithmetic on every x86-64 processor that has AVX2: the variables that NumPy, OpenBLAS and
+TensorFlow read as they load.
 
-These libraries choose their kernels by the processor they find, and another kernel adds in another order, so that the last bits
-differ (docs/reproducibility.md). Here they are held to what every such processor has. `transfer/__init__.py` calls it, since that
-runs before any module of the project can import one of them.
+These libraries choose their kernels by the processor they find, and another kernel adds in another
+order, so that the last bits differ (docs/reproducibility.md). Here they are held to what every such
+processor has. `transfer/__init__.py` calls it, since that runs before any module of the project can
+import one of them.
 """
 
 import os
@@ -25,16 +27,19 @@ _CAPPED = "AVX2"
 _ON_AVX2 = {
     ONEDNN_CAP: _CAPPED,
     "OPENBLAS_CORETYPE": "Haswell",  # its kernels for AVX2, in NumPy's copy and in SciPy's
-    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",  # all beyond AVX2 that NumPy has kernels for
+    # all beyond AVX2 that NumPy has kernels for
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
 }
 
 
 def hold_to_avx2() -> None:
-    """Set what the user has not set: oneDNN switched on in TensorFlow, and nothing beyond AVX2 in any library.
+    """Set what the user has not set: oneDNN switched on in TensorFlow, and nothing beyond AVX2 in
+    any library.
 
-    TensorFlow switches oneDNN on by itself only where the processor has certain extensions, and computes with Eigen elsewhere. A
-    processor without AVX2 or FMA, or of another kind than x86-64, keeps the kernels that the libraries choose for it. A variable
-    that is set already stays as it is; `logs/STAGE.json` has them all.
+    TensorFlow switches oneDNN on by itself only where the processor has certain extensions, and
+    computes with Eigen elsewhere. A processor without AVX2 or FMA, or of another kind than x86-64,
+    keeps the kernels that the libraries choose for it. A variable that is set already stays as it
+    is; `logs/STAGE.json` has them all.
     """
     if platform.machine() not in X86_64:
         return
@@ -42,12 +47,14 @@ def hold_to_avx2() -> None:
     if not processor_information("flags") or missing_instructions():
         return
     for name, value in _ON_AVX2.items():
-        if name != "NPY_DISABLE_CPU_FEATURES" or "NPY_ENABLE_CPU_FEATURES" not in os.environ:  # NumPy refuses to start with both
+        # NumPy refuses to start with both
+        if name != "NPY_DISABLE_CPU_FEATURES" or "NPY_ENABLE_CPU_FEATURES" not in os.environ:
             os.environ.setdefault(name, value)
 
 
 def allow_all_instructions() -> None:
-    """Let oneDNN use all that the processor has, unless the user has set another limit than `hold_to_avx2` does.
+    """Let oneDNN use all that the processor has, unless the user has set another limit than
+    `hold_to_avx2` does.
 
     Must come before TensorFlow's first operation: oneDNN reads the variable once.
     """
@@ -56,9 +63,11 @@ def allow_all_instructions() -> None:
 
 
 def missing_instructions() -> str | None:
-    """The instruction set that an x86-64 processor lacks for the kernels that are used here, `avx2` say; None if it has all.
+    """The instruction set that an x86-64 processor lacks for the kernels that are used here, `avx2`
+    say; None if it has all.
 
-    Other systems than Linux do not say, and are taken to have them; ARM processors need none of these.
+    Other systems than Linux do not say, and are taken to have them; ARM processors need none of
+    these.
     """
     flags = processor_information("flags").split()
     if platform.machine() not in X86_64 or not flags:
@@ -67,6 +76,10 @@ def missing_instructions() -> str | None:
 
 
 def processor_information(key: str) -> str:
-    """What Linux says of the first core under `key` in /proc/cpuinfo, `model name` or `flags` say; empty if it says nothing."""
+    """What Linux says of the first core under `key` in /proc/cpuinfo, `model name` or `flags` say;
+    empty if it says nothing."""
     lines = INFORMATION.read_text(encoding="utf-8").splitlines() if INFORMATION.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), "")
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key),
+        "",
+    )

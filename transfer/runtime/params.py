@@ -19,8 +19,8 @@ _brief.maxlevel, _brief.maxstring, _brief.maxother = 2, 200, 200
 class Params(BaseModel):
     """Base of every section: frozen, and an unknown key is an error.
 
-    Pydantic's lax mode is on purpose: `dvc exp run -S x=0.00001` writes `1e-05`, which YAML 1.1 reads as a
-    string; pydantic makes it the float that was meant.
+    Pydantic's lax mode is on purpose: `dvc exp run -S x=0.00001` writes `1e-05`, which YAML 1.1
+    reads as a string; pydantic makes it the float that was meant.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -33,18 +33,21 @@ def load_params(kind: type[P], section: str, path: Path = PARAMS_FILE) -> P:
     """Read one section of params.yaml as `kind`.
 
     Raises:
-        PipelineError: the file or section is missing, is no YAML, or a value does not fit; every problem is named
-            with its key and value.
+        PipelineError: the file or section is missing, is no YAML, or a value does not fit; every
+            problem is named with its key and value.
     """
     content = _read_section(section, path)
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        raise PipelineError("\n".join(_explain(problem, section, path) for problem in error.errors())) from None
+        raise PipelineError(
+            "\n".join(_explain(problem, section, path) for problem in error.errors())
+        ) from None
 
 
 def load_param(kind: Any, key: str, path: Path = PARAMS_FILE) -> Any:
-    """Read one value of another stage's section, `section.name`, as `kind` (a type that pydantic knows).
+    """Read one value of another stage's section, `section.name`, as `kind` (a type that pydantic
+    knows).
 
     Raises:
         PipelineError: as `load_params`.
@@ -56,20 +59,29 @@ def load_param(kind: Any, key: str, path: Path = PARAMS_FILE) -> Any:
     try:
         return TypeAdapter(kind).validate_python(content[name])
     except ValidationError as error:
-        raise PipelineError("\n".join(_explain(problem, key, path) for problem in error.errors())) from None
+        raise PipelineError(
+            "\n".join(_explain(problem, key, path) for problem in error.errors())
+        ) from None
 
 
 def _read_section(section: str, path: Path) -> dict:
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise PipelineError(f"{path} is not in {Path.cwd()}; run from the project's folder") from None
+        raise PipelineError(
+            f"{path} is not in {Path.cwd()}; run from the project's folder"
+        ) from None
     except OSError as error:
-        raise PipelineError(f"{path} cannot be read: {error.strerror}; restore it from git") from None
-    except Exception as error:  # besides its own errors, PyYAML lets through what a value such as 2020-99-99 makes Python raise
+        raise PipelineError(
+            f"{path} cannot be read: {error.strerror}; restore it from git"
+        ) from None
+    # besides its own errors, PyYAML lets through what a value such as 2020-99-99 makes Python raise
+    except Exception as error:
         raise PipelineError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get(section), dict):
-        raise PipelineError(f"{path}: section '{section}' is missing; restore it from params.yaml in git")
+        raise PipelineError(
+            f"{path}: section '{section}' is missing; restore it from params.yaml in git"
+        )
     return document[section]
 
 
@@ -77,7 +89,10 @@ def _explain(problem: dict, section: str, path: Path) -> str:
     """Say one of pydantic's findings in a line: file, key, value, what is wrong."""
     key = ".".join([section, *map(str, problem["loc"])])
     if problem["type"] == "extra_forbidden":
-        return f"{path}: unknown parameter {key} = {_shown(problem['input'])}; check the spelling against params.yaml in git"
+        return (
+            f"{path}: unknown parameter {key} = {_shown(problem['input'])}; check the spelling "
+            "against params.yaml in git"
+        )
     if problem["type"] == "missing":
         return f"{path}: {key} is missing; restore it from params.yaml in git"
     message = problem["msg"].removeprefix("Value error, ")

@@ -1,7 +1,8 @@
 """A stage does not outlive the DVC that runs it.
 
-DVC that is killed leaves its stage running, and that would go on writing files which the next `dvc repro` deletes, restores or
-writes itself. Used by `stages/__init__.py`, so that it holds from the stage's first moment on.
+DVC that is killed leaves its stage running, and that would go on writing files which the next
+`dvc repro` deletes, restores or writes itself. Used by `stages/__init__.py`, so that it holds from
+the stage's first moment on.
 """
 
 import os
@@ -23,10 +24,11 @@ def end_with_dvc() -> None:
 
 
 def _ancestors() -> list[int]:
-    """The parent, and its parent where the first is the shell in which DVC runs commands: the last is DVC.
+    """The parent, and its parent where the first is the shell in which DVC runs commands: the last
+    is DVC.
 
-    They are compared by kinship, not looked for: a process whose parent ends gets another one at once, while the one
-    that has ended may be seen for some time.
+    They are compared by kinship, not looked for: a process whose parent ends gets another one at
+    once, while the one that has ended may be seen for some time.
     """
     parent = os.getppid()
     with suppress(psutil.Error):
@@ -43,11 +45,13 @@ def _watch(ancestors: list[int]) -> None:
         orphaned = _ancestors() != ancestors
     with suppress(OSError):
         print(
-            f"{os.environ['DVC_STAGE']}: the DVC that ran this stage is gone, so it stops; nothing is half-written",
+            f"{os.environ['DVC_STAGE']}: the DVC that ran this stage is gone, so it stops; nothing "
+            "is half-written",
             file=sys.stderr,
             flush=True,
         )
-    os._exit(1)  # the main thread may be deep in the network; what it was writing has a temporary name
+    # the main thread may be deep in the network; what it was writing has a temporary name
+    os._exit(1)
 
 
 def _is_dvc(pid: int) -> bool:

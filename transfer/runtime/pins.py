@@ -1,8 +1,10 @@
-"""The packages that decide bytes of some stage's outputs: which they are, and which versions are installed and pinned.
+"""The packages that decide bytes of some stage's outputs: which they are, and which versions are
+installed and pinned.
 
-`make lock` runs this module, which writes pins.yaml from requirements.txt. In dvc.yaml each stage has those that decide its own bytes
-among its parameters, so that DVC runs it again when one of these pins changes, and not for any other package. Nothing beyond the
-standard library is used here: the module also runs where nothing is installed yet.
+`make lock` runs this module, which writes pins.yaml from requirements.txt. In dvc.yaml each stage
+has those that decide its own bytes among its parameters, so that DVC runs it again when one of
+these pins changes, and not for any other package. Nothing beyond the standard library is used here:
+the module also runs where nothing is installed yet.
 """
 
 import os
@@ -57,7 +59,11 @@ def main() -> None:
 def in_use(packages: Iterable[str] = DECIDE_BYTES) -> list[str]:
     """The packages, with those of the backend that KERAS_BACKEND names in place of TensorFlow."""
     backend = BACKENDS.get(os.environ.get("KERAS_BACKEND", "tensorflow"), ())
-    return [name for package in packages for name in (backend if package == "tensorflow" else (package,))]
+    return [
+        name
+        for package in packages
+        for name in (backend if package == "tensorflow" else (package,))
+    ]
 
 
 def installed(packages: Iterable[str]) -> dict[str, str]:
@@ -77,7 +83,8 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def unlike_pins(packages: Iterable[str], pins: dict[str, str]) -> list[str]:
-    """A phrase for each package that is installed in another version than pinned; what is not installed computes nothing."""
+    """A phrase for each package that is installed in another version than pinned; what is not
+    installed computes nothing."""
     there = installed(name for name in packages if name in pins)
     return [
         f"{name} {found} ({pins[name]} in {PINS})"
@@ -87,9 +94,12 @@ def unlike_pins(packages: Iterable[str], pins: dict[str, str]) -> list[str]:
 
 
 def read_lock(lock: Path) -> dict[str, str]:
-    """The pinned version of each package in a requirements file; `A or B` where markers choose between several."""
+    """The pinned version of each package in a requirements file; `A or B` where markers choose
+    between several."""
     versions: dict[str, list[str]] = {}
-    for name, pinned in re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", lock.read_text(encoding="utf-8"), re.MULTILINE):
+    for name, pinned in re.findall(
+        r"^([A-Za-z0-9._-]+)==([^\s;]+)", lock.read_text(encoding="utf-8"), re.MULTILINE
+    ):
         versions.setdefault(name, []).append(pinned)
     return {name: _OR.join(dict.fromkeys(each)) for name, each in versions.items()}
 

@@ -1,4 +1,5 @@
-"""The section `resources` of params.yaml: where the work is done, and with what. It changes no byte of any output, so no stage lists it."""
+"""The section `resources` of params.yaml: where the work is done, and with what. It changes no byte
+of any output, so no stage lists it."""
 
 from typing import Literal
 

@@ -1,4 +1,5 @@
-"""The door of every stage: `--help`, one process at a time, sound inputs, errors for people, and a log."""
+"""The door of every stage: `--help`, one process at a time, sound inputs, errors for people, and a
+log."""
 
 import argparse
 import fcntl
@@ -10,21 +11,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from transfer.runtime.dvc_files import PINS, check_inputs, describe_stage, other_versions, packages_of, params_of
+from transfer.runtime.dvc_files import (
+    PINS,
+    check_inputs,
+    describe_stage,
+    other_versions,
+    packages_of,
+    params_of,
+)
 from transfer.runtime.environment import describe_environment
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_json
 
 LOGS = Path("logs")
-PATIENCE = 10  # seconds for another process of the same stage to end: an orphan needs a tenth of one (transfer/runtime/parent_watch.py)
+# seconds for another process of the same stage to end: an orphan needs a tenth of one
+# (transfer/runtime/parent_watch.py)
+PATIENCE = 10
 
 
 def run(main: Callable[[], None]) -> None:
     """Run a stage's `main` as a program: `python -m stages.NAME [--help]`.
 
-    A user's mistake (PipelineError) or the machine's refusal (OSError, a full disk say) is printed without a
-    traceback and exits with 1; anything else is a bug and keeps its traceback. The duration, the peak of memory and the
-    environment go to logs/, which is not tracked: a tracked file with them in it would differ from run to run.
+    A user's mistake (PipelineError) or the machine's refusal (OSError, a full disk say) is printed
+    without a traceback and exits with 1; anything else is a bug and keeps its traceback. The
+    duration, the peak of memory and the environment go to logs/, which is not tracked: a tracked
+    file with them in it would differ from run to run.
     """
     name = Path(sys.argv[0]).stem
     argparse.ArgumentParser(
@@ -42,27 +53,41 @@ def run(main: Callable[[], None]) -> None:
     except PipelineError as error:
         sys.exit(f"{name}: {error}")
     except OSError as error:
-        place = error.filename2 or error.filename  # of a rename the second is the file that was meant
+        # of a rename the second is the file that was meant
+        place = error.filename2 or error.filename
         named = f"{place}: " if place else ""
-        sys.exit(f"{name}: {named}{error.strerror or error}; nothing is half-written: mend that and run the stage again")
+        sys.exit(
+            f"{name}: {named}{error.strerror or error}; nothing is half-written: mend that and run "
+            "the stage again"
+        )
     print(f"{name}: {time.time() - started:.1f} s")
 
 
 def _warn_of_versions(name: str) -> None:
     """dvc.lock will say that the pinned versions made the outputs."""
     if others := other_versions(name):
-        print(f"{name}: warning: dvc.lock will name the versions of {PINS}, but installed are {', '.join(others)}", file=sys.stderr)
+        print(
+            f"{name}: warning: dvc.lock will name the versions of {PINS}, but installed are "
+            f"{', '.join(others)}",
+            file=sys.stderr,
+        )
 
 
 def _log(name: str, started: float) -> None:
     """logs/NAME.json: when, how long, how much memory, where."""
-    log = {"started": started, "seconds": time.time() - started, "peak_bytes": peak_memory(), "environment": describe_environment()}
+    log = {
+        "started": started,
+        "seconds": time.time() - started,
+        "peak_bytes": peak_memory(),
+        "environment": describe_environment(),
+    }
     write_json(LOGS / f"{name}.json", log)
 
 
 @contextmanager
 def only_one(name: str) -> Iterator[None]:
-    """Hold the stage's lock in this folder, logs/NAME.lock; the system lets go of it however the process ends.
+    """Hold the stage's lock in this folder, logs/NAME.lock; the system lets go of it however the
+    process ends.
 
     Raises:
         PipelineError: another process holds it and does not end within PATIENCE.
@@ -74,7 +99,10 @@ def only_one(name: str) -> Iterator[None]:
             if time.monotonic() > deadline:
                 file.seek(0)
                 holder = file.read() or "unknown"
-                raise PipelineError(f"process {holder} runs this stage in {Path.cwd()} too; wait until it ends, or stop it, and run again")
+                raise PipelineError(
+                    f"process {holder} runs this stage in {Path.cwd()} too; wait until it ends, or "
+                    "stop it, and run again"
+                )
             time.sleep(0.1)
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -94,7 +122,11 @@ def peak_memory() -> int:
     """The most resident memory that this process has had, in bytes."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux: there getrusage begins with what the parent had
-        return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return next(
+            int(line.split()[1]) * 1024
+            for line in status.read_text().splitlines()
+            if line.startswith("VmHWM")
+        )
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS, in bytes
 
 
@@ -103,7 +135,11 @@ def _describe(name: str, pipeline: Path = Path("dvc.yaml")) -> str:
     if not pipeline.exists():
         return f"{pipeline} is not in {Path.cwd()}; run from the project's folder."
     stage = describe_stage(name)
-    outputs = [item if isinstance(item, str) else next(iter(item)) for key in ("outs", "metrics", "plots") for item in stage.get(key, [])]
+    outputs = [
+        item if isinstance(item, str) else next(iter(item))
+        for key in ("outs", "metrics", "plots")
+        for item in stage.get(key, [])
+    ]
     parts = {
         "reads": stage.get("deps", []),
         "parameters": params_of(stage),

@@ -1,4 +1,5 @@
-"""`.zip` and `.tar(.gz)`, read in memory and never unpacked, so that nothing in them can be written anywhere."""
+"""`.zip` and `.tar(.gz)`, read in memory and never unpacked, so that nothing in them can be written
+anywhere."""
 
 import lzma
 import stat
@@ -10,17 +11,31 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from transfer.runtime.errors import PipelineError
-from transfer.sources.source_file import Entry, is_clutter, name_problem, printable, size_problem, tidy
+from transfer.sources.source_file import (
+    Entry,
+    is_clutter,
+    name_problem,
+    printable,
+    size_problem,
+    tidy,
+)
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 MAX_HEADER_BYTES = 2**20  # of a tar's long names and pax records
 _PIECE = 4096  # bytes of a member read at once
-# What reading a damaged archive raises: the libraries let through what their decompressors and parsers do.
+# What reading a damaged archive raises: the libraries let through what their decompressors and
+# parsers do.
 _DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, OSError, RuntimeError, NotImplementedError, ValueError, OverflowError),
 )
-_HEADERS = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 
 
 def is_tar(source: Path) -> bool:
@@ -44,7 +59,10 @@ def read_zip(source: Path, wanted: Collection[str] | None) -> Iterator[Entry]:
     try:
         archive = zipfile.ZipFile(source)
     except _DAMAGE as error:
-        raise PipelineError(f"split.source = {str(source)!r}: a damaged zip archive ({error}); is the download complete?") from None
+        raise PipelineError(
+            f"split.source = {str(source)!r}: a damaged zip archive ({error}); is the download "
+            "complete?"
+        ) from None
     with archive:
         for member in archive.infolist():
             path, problem = _zip_name(member)
@@ -71,7 +89,8 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -
         return Entry(path, problem="packed with bzip2; archive it again as an ordinary zip")
     try:
         with archive.open(member) as file:
-            # In pieces, since zipfile unpacks LZMA as far as the bytes of one call go, whatever size the member claims.
+            # In pieces, since zipfile unpacks LZMA as far as the bytes of one call go, whatever
+            # size the member claims.
             return Entry(path, content=b"".join(iter(lambda: file.read(_PIECE), b"")))
     except _DAMAGE as error:
         return Entry(path, problem=f"a damaged member of the archive: {error}")
@@ -80,8 +99,8 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -
 def _zip_name(member: zipfile.ZipInfo) -> tuple[str, str | None]:
     """The member's path, and what is wrong with its encoding.
 
-    Python decodes a name without the UTF-8 flag as code page 437, as the format says; many programs write UTF-8
-    there all the same, so the raw bytes are tried as that.
+    Python decodes a name without the UTF-8 flag as code page 437, as the format says; many programs
+    write UTF-8 there all the same, so the raw bytes are tried as that.
     """
     path, problem = member.filename, None
     if not member.flag_bits & 0x800:
@@ -95,26 +114,40 @@ def _zip_name(member: zipfile.ZipInfo) -> tuple[str, str | None]:
 
 
 class _Member(tarfile.TarInfo):
-    """Refuses headers that would fill the memory: `tarfile` reads names, pax records and the maps of sparse files whole."""
+    """Refuses headers that would fill the memory: `tarfile` reads names, pax records and the maps
+    of sparse files whole."""
 
-    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # which tarfile's source invites to override
+    # which tarfile's source invites to override
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         held = sum(len(key) + len(value) for key, value in archive.pax_headers.items())
         if self.type in _HEADERS and held + self.size > MAX_HEADER_BYTES:
-            raise _damaged_tar(archive.name, f"a header of {held + self.size:,} bytes, more than the {MAX_HEADER_BYTES:,} that are allowed")
+            raise _damaged_tar(
+                archive.name,
+                f"a header of {held + self.size:,} bytes, more than the {MAX_HEADER_BYTES:,} that "
+                "are allowed",
+            )
         if self.type == tarfile.GNUTYPE_SPARSE:
             raise _sparse_tar(archive.name)
         return super()._proc_member(archive)
 
-    def _proc_gnusparse_10(self, following: tarfile.TarInfo, records: dict, archive: tarfile.TarFile) -> None:
+    def _proc_gnusparse_10(
+        self, following: tarfile.TarInfo, records: dict, archive: tarfile.TarFile
+    ) -> None:
         raise _sparse_tar(archive.name)
 
 
 def _damaged_tar(source: Path | str, problem: object) -> PipelineError:
-    return PipelineError(f"split.source = {str(source)!r}: a damaged tar archive ({problem}); is the download complete?")
+    return PipelineError(
+        f"split.source = {str(source)!r}: a damaged tar archive ({problem}); is the download "
+        "complete?"
+    )
 
 
 def _sparse_tar(source: str) -> PipelineError:
-    return PipelineError(f"split.source = {source!r}: a tar archive with sparse files; make it again without --sparse")
+    return PipelineError(
+        f"split.source = {source!r}: a tar archive with sparse files; make it again without "
+        "--sparse"
+    )
 
 
 def _open_tar(source: Path) -> tarfile.TarFile:
@@ -136,7 +169,12 @@ def read_tar(source: Path, wanted: Collection[str] | None) -> Iterator[Entry]:
                 elif member.isdir():
                     yield Entry(path + "/")
                 elif not member.isfile():
-                    yield Entry(path, problem="a link inside an archive" if member.issym() or member.islnk() else "not a regular file")
+                    yield Entry(
+                        path,
+                        problem="a link inside an archive"
+                        if member.issym() or member.islnk()
+                        else "not a regular file",
+                    )
                 elif problem := size_problem(member.size):
                     yield Entry(path, problem=problem)
                 elif wanted is None or path in wanted:
@@ -147,7 +185,8 @@ def read_tar(source: Path, wanted: Collection[str] | None) -> Iterator[Entry]:
 
 
 def _check_tar_end(archive: tarfile.TarFile) -> None:
-    """`tarfile` takes a damaged header, or a file cut off between two members, for the end and says nothing."""
+    """`tarfile` takes a damaged header, or a file cut off between two members, for the end and says
+    nothing."""
     archive.fileobj.seek(archive.offset)
     if archive.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
         raise tarfile.ReadError(f"it breaks off at byte {archive.offset:,}")

@@ -1,4 +1,5 @@
-"""Class folders on object storage, `s3://bucket/prefix` say: listed here, read by whoever takes an entry."""
+"""Class folders on object storage, `s3://bucket/prefix` say: listed here, read by whoever takes an
+entry."""
 
 from collections.abc import Collection, Iterator
 
@@ -11,13 +12,18 @@ NAMED = "split.source"
 
 
 def read_objects(url: str, wanted: Collection[str] | None = None) -> Iterator[Entry]:
-    """List the objects below a URL, folder by folder, by name; or take it that the wanted ones are there, in their order.
+    """List the objects below a URL, folder by folder, by name; or take it that the wanted ones are
+    there, in their order.
 
     Raises:
-        PipelineError: no such bucket, nothing below the prefix, an archive, or the store does not let itself be listed.
+        PipelineError: no such bucket, nothing below the prefix, an archive, or the store does not
+            let itself be listed.
     """
     if url.lower().endswith(ENDINGS):
-        raise PipelineError(f"{NAMED} = {url!r}: an archive is read from a disk only; copy it here, or put its folders there")
+        raise PipelineError(
+            f"{NAMED} = {url!r}: an archive is read from a disk only; copy it here, or put its "
+            "folders there"
+        )
     store = Store(url, NAMED)
     store.check_there()
     if wanted is not None:

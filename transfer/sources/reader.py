@@ -1,6 +1,8 @@
-"""The user's images: a folder, a `.zip`, a `.tar(.gz)` or a URL of class folders, read as one stream of entries.
+"""The user's images: a folder, a `.zip`, a `.tar(.gz)` or a URL of class folders, read as one
+stream of entries.
 
-What cannot be taken (a path that climbs out, a link, a damaged member) comes as an entry with its problem, in its place.
+What cannot be taken (a path that climbs out, a link, a damaged member) comes as an entry with its
+problem, in its place.
 """
 
 import os
@@ -17,25 +19,33 @@ MAX_ENTRIES = 5_000_000  # an archive of kilobytes can list more than fit in mem
 
 
 def read_source(source: Path | str, wanted: Collection[str] | None = None) -> Iterator[Entry]:
-    """Stream the entries of a folder, an archive or a URL, one in memory at a time, in the source's own order.
+    """Stream the entries of a folder, an archive or a URL, one in memory at a time, in the source's
+    own order.
 
-    Hidden files and the clutter of desktops (`.DS_Store`, `__MACOSX`, `Thumbs.db`) are passed over. With `wanted`, only those
-    paths are yielded, of a folder and a URL in the order of `wanted`. The entries of a URL have no content before they are asked to `load`.
+    Hidden files and the clutter of desktops (`.DS_Store`, `__MACOSX`, `Thumbs.db`) are passed over.
+    With `wanted`, only those paths are yielded, of a folder and a URL in the order of `wanted`. The
+    entries of a URL have no content before they are asked to `load`.
 
     Raises:
-        PipelineError: the source is missing, is none of these or cannot be opened, or holds too much.
+        PipelineError: the source is missing, is none of these or cannot be opened, or holds too
+            much.
     """
     if is_url(str(source)):
         yield from read_objects(str(source), wanted)
         return
     source = Path(source)
     if not source.exists():
-        raise PipelineError(f"split.source = {str(source)!r}: no such folder or archive; give a path that exists")
+        raise PipelineError(
+            f"split.source = {str(source)!r}: no such folder or archive; give a path that exists"
+        )
     read = _reader_of(source)
     seen = set()
     for number, entry in enumerate(read(source, wanted)):
         if number == MAX_ENTRIES:
-            raise PipelineError(f"split.source = {str(source)!r}: more than {MAX_ENTRIES:,} files and folders; divide it")
+            raise PipelineError(
+                f"split.source = {str(source)!r}: more than {MAX_ENTRIES:,} files and folders; "
+                "divide it"
+            )
         if entry.path in seen and not entry.path.endswith("/"):
             entry = Entry(entry.path, problem="a second file of the same name in the archive")
         seen.add(entry.path)
@@ -50,7 +60,8 @@ def _reader_of(source: Path):
     if is_zip(source):
         return read_zip
     raise PipelineError(
-        f"split.source = {str(source)!r}: neither a folder nor a .zip, .tar or .tar.gz that can be opened; is the download complete?"
+        f"split.source = {str(source)!r}: neither a folder nor a .zip, .tar or .tar.gz that can be "
+        "opened; is the download complete?"
     )
 
 
@@ -58,7 +69,11 @@ def _read_folder(root: Path, wanted: Collection[str] | None) -> Iterator[Entry]:
     inside = root.resolve()
     if wanted is not None:
         files = ((root / path, path) for path in wanted)
-        yield from (_read_file(file, path) for file, path in files if file.is_file() and file.resolve().is_relative_to(inside))
+        yield from (
+            _read_file(file, path)
+            for file, path in files
+            if file.is_file() and file.resolve().is_relative_to(inside)
+        )
         return
     waiting = _children(root)  # a list, since folders may be nested deeper than functions
     while waiting:
@@ -90,7 +105,11 @@ def _link_problem(link: Path, inside: Path) -> str | None:
         return "a broken link"
     if not target.is_relative_to(inside):
         return "a link that leaves the folder"
-    return None if target.is_file() else "a link to something else than a file; put the folder itself there"
+    return (
+        None
+        if target.is_file()
+        else "a link to something else than a file; put the folder itself there"
+    )
 
 
 def _read_file(file: Path, path: str) -> Entry:

@@ -15,7 +15,8 @@ from transfer.sources.source_file import Entry, batches_of_entries, decoded_bits
 
 @dataclass(frozen=True)
 class Examined:
-    """One file, looked at: its hashes, or why it cannot be used. `split` is None unless the source is pre-split."""
+    """One file, looked at: its hashes, or why it cannot be used. `split` is None unless the source
+    is pre-split."""
 
     path: str
     problem: str | None = None
@@ -45,13 +46,19 @@ class Examine:
 
 
 def examine(source: Path | str, engine: Engine) -> tuple[list[Examined], list[str]]:
-    """Read and decode every file of the source once: the files, in any order, and the paths of the folders."""
+    """Read and decode every file of the source once: the files, in any order, and the paths of the
+    folders."""
     files, folders = [], []
-    entries = (entry for entry in tqdm(read_source(source), desc="split: reading", unit=" entries") if not _is_folder(entry, folders))
+    entries = (
+        entry
+        for entry in tqdm(read_source(source), desc="split: reading", unit=" entries")
+        if not _is_folder(entry, folders)
+    )
     with engine.start(ExamineWork()) as workers:
         for batch, results in workers.map((batch, batch) for batch in batches_of_entries(entries)):
             files += [
-                _crashed(entry, result) if isinstance(result, Crashed) else result for entry, result in zip(batch, results, strict=True)
+                _crashed(entry, result) if isinstance(result, Crashed) else result
+                for entry, result in zip(batch, results, strict=True)
             ]
     return files, folders
 
@@ -70,8 +77,14 @@ def _look_at(entry: Entry) -> Examined:
         image = read_rgb(entry.content)
     except BadImageError as problem:
         return Examined(entry.path, problem=str(problem))
-    return Examined(entry.path, sha256=hashlib.sha256(entry.content).hexdigest(), perceptual=str(imagehash.phash(image)))
+    return Examined(
+        entry.path,
+        sha256=hashlib.sha256(entry.content).hexdigest(),
+        perceptual=str(imagehash.phash(image)),
+    )
 
 
 def _crashed(entry: Entry, crashed: Crashed) -> Examined:
-    return Examined(entry.path, problem=f"it ended the process that decoded it, {crashed.attempts} times")
+    return Examined(
+        entry.path, problem=f"it ended the process that decoded it, {crashed.attempts} times"
+    )

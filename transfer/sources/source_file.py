@@ -1,4 +1,5 @@
-"""One file of a source: what its path may be, how it is read, and batches of such files for those who decode them."""
+"""One file of a source: what its path may be, how it is read, and batches of such files for those
+who decode them."""
 
 import base64
 import hashlib
@@ -33,7 +34,8 @@ class Entry:
     """One file of a source.
 
     path: POSIX path inside the source; a folder's ends in `/`.
-    content: the file's bytes; None for a folder, for a file with a problem and for one that `load` has yet to read.
+    content: the file's bytes; None for a folder, for a file with a problem and for one that `load`
+        has yet to read.
     problem: why it cannot be taken, or None.
     store: where it lies, if its content was not read yet.
     """
@@ -48,7 +50,8 @@ class Entry:
         return self.path.endswith("/")
 
     def load(self) -> Self:
-        """This entry with its content, or with the problem that it is gone. Any thread may ask, and any process: it can be pickled."""
+        """This entry with its content, or with the problem that it is gone. Any thread may ask, and
+        any process: it can be pickled."""
         if self.store is None:
             return self
         try:
@@ -72,7 +75,11 @@ def tidy(path: str) -> str:
 
 def is_clutter(path: str) -> bool:
     """Hidden, or left by a desktop; or `.`, the source itself, which some archives list."""
-    return path == "." or not climbs(path) and any(part in _CLUTTER or part.startswith(".") for part in path.split("/"))
+    return (
+        path == "."
+        or not climbs(path)
+        and any(part in _CLUTTER or part.startswith(".") for part in path.split("/"))
+    )
 
 
 def climbs(path: str) -> bool:
@@ -93,17 +100,23 @@ def name_problem(path: str) -> str | None:
 
 
 def printable(path: str) -> str:
-    """The path with undecodable bytes and control characters as `\\xNN`, fit for a line of a UTF-8 file."""
+    """The path with undecodable bytes and control characters as `\\xNN`, fit for a line of a UTF-8
+    file."""
     path = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return _CONTROL.sub(lambda character: f"\\x{ord(character[0]):02x}", path)
 
 
 def size_problem(size: int) -> str | None:
-    return f"{size:,} bytes, more than the {MAX_FILE_BYTES:,} that one image may have" if size > MAX_FILE_BYTES else None
+    return (
+        f"{size:,} bytes, more than the {MAX_FILE_BYTES:,} that one image may have"
+        if size > MAX_FILE_BYTES
+        else None
+    )
 
 
 def batches_of_entries(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """Lists of BATCH_ENTRIES, or of fewer that have BATCH_BYTES together, so that what is under way stays small."""
+    """Lists of BATCH_ENTRIES, or of fewer that have BATCH_BYTES together, so that what is under way
+    stays small."""
     batch, size = [], 0
     for entry in entries:
         batch.append(entry)
@@ -116,5 +129,8 @@ def batches_of_entries(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 
 
 def decoded_bits() -> str:
-    """What a JPEG becomes here, hashed: other decoders may round otherwise, and then not every node may decode."""
-    return hashlib.sha256(read_rgb(PROBE).resize((5, 5), Image.Resampling.LANCZOS).tobytes()).hexdigest()
+    """What a JPEG becomes here, hashed: other decoders may round otherwise, and then not every node
+    may decode."""
+    return hashlib.sha256(
+        read_rgb(PROBE).resize((5, 5), Image.Resampling.LANCZOS).tobytes()
+    ).hexdigest()

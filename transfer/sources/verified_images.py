@@ -1,4 +1,5 @@
-"""The manifest's images, read from the source again: each one is the file that `split` saw, or it is an error."""
+"""The manifest's images, read from the source again: each one is the file that `split` saw, or it
+is an error."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -31,7 +32,8 @@ class ListedWork:
 
 
 class ListedFunction:
-    """Path and `function(image)` of each entry that comes with the SHA-256 that the manifest has of it."""
+    """Path and `function(image)` of each entry that comes with the SHA-256 that the manifest has of
+    it."""
 
     uses_all_cores = False
 
@@ -41,48 +43,67 @@ class ListedFunction:
 
     def __call__(self, items: list[tuple[Entry, str]]) -> list[tuple[str, Any]]:
         entries = load_all([entry for entry, _ in items])
-        return [(entry.path, self._look(entry, checksum)) for entry, (_, checksum) in zip(entries, items, strict=True)]
+        return [
+            (entry.path, self._look(entry, checksum))
+            for entry, (_, checksum) in zip(entries, items, strict=True)
+        ]
 
     def _look(self, entry: Entry, checksum: str) -> Any:
         if entry.problem:
-            raise PipelineError(f"{self._source}: {entry.path!r}: {entry.problem}; run `dvc repro` again")
+            raise PipelineError(
+                f"{self._source}: {entry.path!r}: {entry.problem}; run `dvc repro` again"
+            )
         if hashlib.sha256(entry.content).hexdigest() != checksum:
-            raise PipelineError(f"{self._source}: {entry.path!r} is not the file that `split` saw; run `dvc repro` again")
+            raise PipelineError(
+                f"{self._source}: {entry.path!r} is not the file that `split` saw; run `dvc repro` "
+                "again"
+            )
         try:
             return self._function(read_rgb(entry.content))
         except BadImageError as problem:
             raise PipelineError(
-                f"{self._source}: {entry.path!r}: {problem}; it could be read when `split` ran: run `dvc repro` again"
+                f"{self._source}: {entry.path!r}: {problem}; it could be read when `split` ran: "
+                "run `dvc repro` again"
             ) from None
 
 
 def map_listed(
     function: Callable[[Image.Image], Any], source: Path | str, listed: pd.DataFrame, engine: Engine
 ) -> Iterator[tuple[str, Any]]:
-    """Yield path and `function(image)` of each listed image, upright 8-bit RGB, in any order; nothing else is read.
+    """Yield path and `function(image)` of each listed image, upright 8-bit RGB, in any order;
+    nothing else is read.
 
     Args:
         listed: rows of the manifest.
 
     Raises:
-        PipelineError: a listed image is gone, has changed, no longer decodes, or ends the processes that decode it.
+        PipelineError: a listed image is gone, has changed, no longer decodes, or ends the processes
+            that decode it.
     """
     checksums = dict(zip(listed["path"], listed["sha256"], strict=True))
     missing = set(checksums)
-    files = (entry for entry in read_source(source, checksums) if not (entry.problem or entry.is_folder))
-    batches = ((entries, [(entry, checksums[entry.path]) for entry in entries]) for entries in batches_of_entries(files))
+    files = (
+        entry for entry in read_source(source, checksums) if not (entry.problem or entry.is_folder)
+    )
+    batches = (
+        (entries, [(entry, checksums[entry.path]) for entry in entries])
+        for entries in batches_of_entries(files)
+    )
     with engine.start(ListedWork(source, function)) as workers:
         for entries, results in workers.map(batches):
             for entry, result in zip(entries, results, strict=True):
                 if isinstance(result, Crashed):
                     raise PipelineError(
-                        f"{source}: {entry.path!r} ended {result.attempts} processes that decoded it; it could be read when `split` ran: "
-                        "remove it, or run `dvc repro --force split` on this cluster, which rejects it"
+                        f"{source}: {entry.path!r} ended {result.attempts} processes that decoded "
+                        "it; it could be read when `split` ran: "
+                        "remove it, or run `dvc repro --force split` on this cluster, which "
+                        "rejects it"
                     )
                 missing.remove(entry.path)
                 yield result
     if missing:
         raise PipelineError(
-            f"{source}: {len(missing)} of the manifest's images are gone or can no longer be read, the first being {min(missing)!r}; "
+            f"{source}: {len(missing)} of the manifest's images are gone or can no longer be read, "
+            f"the first being {min(missing)!r}; "
             "run `dvc repro` again"
         )

@@ -12,13 +12,19 @@ _VIEWS_OF = {"features": "train", "cut": "train_cut"}
 
 
 def inputs_file(split: str, takes: str) -> Path:
-    """Where `decode` keeps a split's `images` (N, H, W, 3), `extract` its `features` (N, h, w, C) and activations at the `cut`."""
-    folder, name = {"images": (IMAGES, split), "features": (FEATURES, split), "cut": (FEATURES, f"{split}_cut")}[takes]
+    """Where `decode` keeps a split's `images` (N, H, W, 3), `extract` its `features` (N, h, w, C)
+    and activations at the `cut`."""
+    folder, name = {
+        "images": (IMAGES, split),
+        "features": (FEATURES, split),
+        "cut": (FEATURES, f"{split}_cut"),
+    }[takes]
     return folder / f"{name}.{_format()}"
 
 
 def views_file(takes: str) -> Path:
-    """Where `augment` keeps the training views' `features` (V, N, h, w, C) or activations at the `cut`."""
+    """Where `augment` keeps the training views' `features` (V, N, h, w, C) or activations at the
+    `cut`."""
     return VIEWS / f"{_VIEWS_OF[takes]}.{_format()}"
 
 

@@ -1,4 +1,5 @@
-"""New arrays, written row by row in any order: `.npy` as a memory map, so that memory does not bound its size, or shards."""
+"""New arrays, written row by row in any order: `.npy` as a memory map, so that memory does not
+bound its size, or shards."""
 
 import math
 import shutil
@@ -17,7 +18,8 @@ from transfer.storage.sharded_array import SUFFIX
 
 
 class NewRows:
-    """Rows that are written to a memory map, in any order: `rows[i] = content`, i counted over all leading axes, the last one fastest."""
+    """Rows that are written to a memory map, in any order: `rows[i] = content`, i counted over all
+    leading axes, the last one fastest."""
 
     def __init__(self, array: np.ndarray, row_axes: int):
         self._flat = array.reshape(-1, *array.shape[array.ndim - row_axes :])
@@ -31,29 +33,37 @@ class NewRows:
 def new_rows(
     path: Path, leading: tuple[int, ...], row_shape: tuple[int, ...], dtype: str, lower_with: str
 ) -> Iterator[NewRows | ShardWriter]:
-    """Yield the rows of a new array of shape (*leading, *row_shape) to write to; the file gets its name when the block ends well.
+    """Yield the rows of a new array of shape (*leading, *row_shape) to write to; the file gets its
+    name when the block ends well.
 
-    A name that ends in `.shards` is that of an index; `arrays.shard_rows` says how long its shards are, `resources.shards_url` where
-    they go.
+    A name that ends in `.shards` is that of an index; `arrays.shard_rows` says how long its shards
+    are, `resources.shards_url` where they go.
 
     Args:
         lower_with: the parameter that makes the array smaller, for the message.
 
     Raises:
-        PipelineError: the disk has no room for it, or the shards' place cannot be written; said before hours are spent.
+        PipelineError: the disk has no room for it, or the shards' place cannot be written; said
+            before hours are spent.
     """
     if path.suffix == SUFFIX:
         shard_rows = load_array_params().shard_rows
-        with new_shards(path, leading, row_shape, dtype, shard_rows, open_shard_store(), lower_with) as rows:
+        with new_shards(
+            path, leading, row_shape, dtype, shard_rows, open_shard_store(), lower_with
+        ) as rows:
             yield rows
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = (*leading, *row_shape)
     needed, free = math.prod(shape) * np.dtype(dtype).itemsize, shutil.disk_usage(path.parent).free
     if needed > free:
-        raise PipelineError(f"{path} needs {needed:,} bytes and the disk has {free:,}; free some, or lower {lower_with}")
+        raise PipelineError(
+            f"{path} needs {needed:,} bytes and the disk has {free:,}; free some, or lower "
+            f"{lower_with}"
+        )
     with replacing(path) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
-        allocate(temporary, temporary.stat().st_size)  # a map's write to a disk that is full meanwhile would kill the process
+        # a map's write to a disk that is full meanwhile would kill the process
+        allocate(temporary, temporary.stat().st_size)
         yield NewRows(array, len(row_shape))
         array.flush()

@@ -1,4 +1,5 @@
-"""Arrays, opened and read: `.npy` as memory maps, and shards from wherever they lie, so that memory does not bound their size."""
+"""Arrays, opened and read: `.npy` as memory maps, and shards from wherever they lie, so that memory
+does not bound their size."""
 
 import math
 import mmap
@@ -12,7 +13,8 @@ from transfer.runtime.errors import PipelineError
 from transfer.storage.params import load_array_params, open_shard_store
 from transfer.storage.sharded_array import SUFFIX, ShardedArray, read_index
 
-# What numpy raises on a damaged header. No file of ours makes it warn (of a size that overflows, of one from Python 2).
+# What numpy raises on a damaged header. No file of ours makes it warn (of a size that overflows, of
+# one from Python 2).
 _DAMAGE = (
     ValueError,
     EOFError,
@@ -38,24 +40,30 @@ def take(array: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
 
 
 def rows_at_once(shape: tuple[int, ...]) -> int:
-    """How many rows of a shape (h, w, C) a model is given at a time: 256, and fewer where these would be large pictures.
+    """How many rows of a shape (h, w, C) a model is given at a time: 256, and fewer where these
+    would be large pictures.
 
-    A function of the shape alone: another number of rows changes the last bits of what some layers give.
+    A function of the shape alone: another number of rows changes the last bits of what some layers
+        give.
     """
     return max(1, min(ROWS_AT_ONCE, NUMBERS_AT_ONCE // math.prod(shape)))
 
 
 def let_go(array: np.ndarray) -> None:
-    """Release the resident pages of a memory map, which otherwise become as many as the file is large.
+    """Release the resident pages of a memory map, which otherwise become as many as the file is
+    large.
 
-    What was written stays written: the pages live on in the system's cache. Other arrays are left alone.
+    What was written stays written: the pages live on in the system's cache. Other arrays are left
+        alone.
     """
     mapped = getattr(array, "_mmap", None)  # None in a copy of a map, which is of the same class
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def read_array(path: Path, *, rows: int | None = None, axis: int = 0, ndim: int | None = None) -> np.ndarray | ShardedArray:
+def read_array(
+    path: Path, *, rows: int | None = None, axis: int = 0, ndim: int | None = None
+) -> np.ndarray | ShardedArray:
     """Open an array read-only: a memory map, or one whose shards are fetched as its rows are read.
 
     Args:
@@ -63,28 +71,40 @@ def read_array(path: Path, *, rows: int | None = None, axis: int = 0, ndim: int 
         ndim: how many dimensions there must be.
 
     Raises:
-        PipelineError: missing, damaged, not of plain numbers, or in disagreement with `rows` or `ndim`.
+        PipelineError: missing, damaged, not of plain numbers, or in disagreement with `rows` or
+            `ndim`.
     """
     array = _open_shards(path) if path.suffix == SUFFIX else _open_map(path)
     if array.dtype.kind not in "biuf":
-        raise PipelineError(f"{path} holds {array.dtype}, numbers were expected; delete it and run `dvc repro`")
+        raise PipelineError(
+            f"{path} holds {array.dtype}, numbers were expected; delete it and run `dvc repro`"
+        )
     if ndim is None:
         ndim = max(array.ndim, axis + 1)
     if array.ndim != ndim:
-        raise PipelineError(f"{path} has shape {array.shape}, {ndim} dimensions were expected; delete it and run `dvc repro`")
+        raise PipelineError(
+            f"{path} has shape {array.shape}, {ndim} dimensions were expected; delete it and run "
+            "`dvc repro`"
+        )
     if rows is not None and array.shape[axis] != rows:
-        raise PipelineError(f"{path} has {array.shape[axis]} rows, the manifest has {rows}; delete it and run `dvc repro`")
+        raise PipelineError(
+            f"{path} has {array.shape[axis]} rows, the manifest has {rows}; delete it and run `dvc "
+            "repro`"
+        )
     return array
 
 
 def _open_map(path: Path) -> np.ndarray:
     try:
         with warnings.catch_warnings(action="error"):
-            return np.lib.format.open_memmap(path, mode="r")  # unlike np.load it knows no archives and no pickles
+            # unlike np.load it knows no archives and no pickles
+            return np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing; run `dvc repro` or `dvc pull`") from None
     except _DAMAGE as error:
-        raise PipelineError(f"{path} is damaged ({error}); delete it and run `dvc repro`, or `dvc pull` it again") from None
+        raise PipelineError(
+            f"{path} is damaged ({error}); delete it and run `dvc repro`, or `dvc pull` it again"
+        ) from None
 
 
 def _open_shards(path: Path) -> ShardedArray:

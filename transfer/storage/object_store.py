@@ -1,6 +1,8 @@
-"""Objects at a URL, by name: `s3://`, `gs://` and whatever else fsspec speaks, or a folder that all machines see.
+"""Objects at a URL, by name: `s3://`, `gs://` and whatever else fsspec speaks, or a folder that all
+machines see.
 
-Settings come from the environment, as each store's own tools read them (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_PROFILE, ...).
+Settings come from the environment, as each store's own tools read them (AWS_ENDPOINT_URL,
+AWS_ACCESS_KEY_ID, AWS_PROFILE, ...).
 """
 
 import secrets
@@ -17,19 +19,40 @@ from transfer.runtime.errors import PipelineError
 T = TypeVar("T")
 
 PATIENCE = 20  # seconds in which a store must take and give back a few bytes, before work starts
-LOCKS = dict.fromkeys(("s3", "s3a"), "s3") | dict.fromkeys(("gs", "gcs"), "gs") | dict.fromkeys(("az", "abfs", "abfss"), "azure")
-# A store that is there answers within seconds; what comes and goes is tried again, by botocore and then by s3fs.
+LOCKS = (
+    dict.fromkeys(("s3", "s3a"), "s3")
+    | dict.fromkeys(("gs", "gcs"), "gs")
+    | dict.fromkeys(("az", "abfs", "abfss"), "azure")
+)
+# A store that is there answers within seconds; what comes and goes is tried again, by botocore and
+# then by s3fs.
 _OPTIONS = {
     "s3": {
         "use_listings_cache": False,
-        "config_kwargs": {"connect_timeout": 5, "read_timeout": 60, "retries": {"mode": "standard", "total_max_attempts": 5}},
+        "config_kwargs": {
+            "connect_timeout": 5,
+            "read_timeout": 60,
+            "retries": {"mode": "standard", "total_max_attempts": 5},
+        },
     },
     "gs": {"use_listings_cache": False},
     "azure": {"use_listings_cache": False},
     "file": {"auto_mkdir": True},
 }
-_UNREACHED = ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError", "ClientConnectorError")
-_NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "NoAuthTokenError", "ProfileNotFound")
+_UNREACHED = (
+    "EndpointConnectionError",
+    "ConnectTimeoutError",
+    "ReadTimeoutError",
+    "ConnectionClosedError",
+    "ClientConnectorError",
+)
+_NO_CREDENTIALS = (
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "DefaultCredentialsError",
+    "NoAuthTokenError",
+    "ProfileNotFound",
+)
 
 
 def is_url(place: str) -> bool:
@@ -43,21 +66,34 @@ class Store:
         named: the parameter that holds the URL, for messages.
 
     Raises:
-        PipelineError: from every method, where the store does not do what it is asked; a missing object is a FileNotFoundError.
+        PipelineError: from every method, where the store does not do what it is asked; a missing
+            object is a FileNotFoundError.
     """
 
     def __init__(self, url: str, named: str):
         self.url, self._named = url.rstrip("/") or url, named
         protocol = url.split("://")[0] if is_url(url) else "file"
         if protocol == "file" and not url.removeprefix("file://").startswith("/"):
-            raise PipelineError(f"{named} = {url!r}: neither s3://... or the like nor an absolute path; experiments run in other folders")
+            raise PipelineError(
+                f"{named} = {url!r}: neither s3://... or the like nor an absolute path; "
+                "experiments run in other folders"
+            )
         lock = LOCKS.get(protocol)
         try:
-            self._files, self._root = fsspec.url_to_fs(url, **_OPTIONS.get("s3" if lock == "s3" else lock or protocol, {}))
+            self._files, self._root = fsspec.url_to_fs(
+                url, **_OPTIONS.get("s3" if lock == "s3" else lock or protocol, {})
+            )
         except ImportError as error:
-            how = f"pip install --no-deps --require-hashes -r remotes/{lock}.txt" if lock else f"install what is missing: {error}"
-            raise PipelineError(f"{named} = {url!r}: what speaks {protocol}:// is not installed; {how}") from None
-        except Exception as error:  # unknown protocols and what a setting in the environment makes a client run into
+            how = (
+                f"pip install --no-deps --require-hashes -r remotes/{lock}.txt"
+                if lock
+                else f"install what is missing: {error}"
+            )
+            raise PipelineError(
+                f"{named} = {url!r}: what speaks {protocol}:// is not installed; {how}"
+            ) from None
+        # unknown protocols and what a setting in the environment makes a client run into
+        except Exception as error:
             raise PipelineError(f"{named} = {url!r}: {_reason(error)}") from None
         self._is_atomic = protocol == "memory" or lock is not None
 
@@ -89,7 +125,8 @@ class Store:
         self._ask(lambda: self._files.rm_file(self._path(name)))
 
     def walk(self, below: str = "") -> Iterator[tuple[str, int | None]]:
-        """Names and sizes of all objects below a prefix, folder by folder, by name; a folder's ends in `/` and has no size."""
+        """Names and sizes of all objects below a prefix, folder by folder, by name; a folder's ends
+        in `/` and has no size."""
         waiting = [below.strip("/")]
         while waiting:
             folder = waiting.pop()
@@ -105,14 +142,26 @@ class Store:
     def _children(self, folder: str) -> list[dict]:
         """What lies in a folder: files by name, then folders by name, the last first."""
         entries = self._ask(lambda: self._files.ls(self._path(folder).rstrip("/"), detail=True))
-        folders = sorted((entry for entry in entries if entry["type"] == "directory"), key=lambda entry: entry["name"], reverse=True)
-        return sorted((entry for entry in entries if entry["type"] != "directory"), key=lambda entry: entry["name"]) + folders
+        folders = sorted(
+            (entry for entry in entries if entry["type"] == "directory"),
+            key=lambda entry: entry["name"],
+            reverse=True,
+        )
+        return (
+            sorted(
+                (entry for entry in entries if entry["type"] != "directory"),
+                key=lambda entry: entry["name"],
+            )
+            + folders
+        )
 
     def check_writable(self) -> None:
-        """Put a few bytes, read them back and delete them, within PATIENCE: said before hours are spent.
+        """Put a few bytes, read them back and delete them, within PATIENCE: said before hours are
+        spent.
 
         Raises:
-            PipelineError: no such bucket or folder, no permission, no credentials, or nobody answers.
+            PipelineError: no such bucket or folder, no permission, no credentials, or nobody
+                answers.
         """
         name = f".probe-{secrets.token_hex(8)}"
 
@@ -126,13 +175,16 @@ class Store:
         self._within_patience(probe)
 
     def check_there(self) -> None:
-        """Raises PipelineError where there is no such bucket or folder, or it cannot be asked within PATIENCE."""
+        """Raises PipelineError where there is no such bucket or folder, or it cannot be asked
+        within PATIENCE."""
         self._within_patience(self._find_top)
 
     def _find_top(self) -> None:
-        """A bucket or a folder is never made here: one that is missing is a wrong name, or a disk that is not mounted."""
+        """A bucket or a folder is never made here: one that is missing is a wrong name, or a disk
+        that is not mounted."""
         top = self._root if self._files.protocol[0] == "file" else self._root.split("/")[0]
-        with suppress(PermissionError):  # whoever may write below a bucket need not be allowed to look at it
+        # whoever may write below a bucket need not be allowed to look at it
+        with suppress(PermissionError):
             self._files.info(top)
 
     def _within_patience(self, work: Callable[[], None]) -> None:
@@ -145,12 +197,15 @@ class Store:
             except BaseException as error:
                 problem.append(error)
 
-        thread = threading.Thread(target=run, daemon=True)  # a client that waits for minutes must not keep the process
+        # a client that waits for minutes must not keep the process
+        thread = threading.Thread(target=run, daemon=True)
         thread.start()
         thread.join(PATIENCE)
         error = problem[0] if problem else TimeoutError(f"no answer within {PATIENCE} seconds")
         if isinstance(error, FileNotFoundError):
-            raise PipelineError(f"{self._named} = {self.url!r}: no such bucket or folder; make it, or mend the name") from None
+            raise PipelineError(
+                f"{self._named} = {self.url!r}: no such bucket or folder; make it, or mend the name"
+            ) from None
         if error is not None:
             raise PipelineError(f"{self._named} = {self.url!r}: {_reason(error)}") from None
 
@@ -172,13 +227,23 @@ class Store:
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong and what to do, from the exceptions of fsspec and of the stores' clients, which need not be installed."""
+    """What went wrong and what to do, from the exceptions of fsspec and of the stores' clients,
+    which need not be installed."""
     kind = {each.__name__ for each in type(error).__mro__}
     if kind & {*_NO_CREDENTIALS}:
-        return f"no credentials ({error}); set them as the store's own tools read them (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, say)"
+        return (
+            f"no credentials ({error}); set them as the store's own tools read them "
+            "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, say)"
+        )
     if isinstance(error, TimeoutError) or kind & {*_UNREACHED}:
-        return f"it cannot be reached ({error}); check the network and the address (AWS_ENDPOINT_URL, where it is not Amazon's)"
+        return (
+            f"it cannot be reached ({error}); check the network and the address (AWS_ENDPOINT_URL, "
+            "where it is not Amazon's)"
+        )
     if isinstance(error, PermissionError):
         why = error.strerror or error
-        return f"refused ({why}); check the credentials, and that they may list, read, write and delete there"
+        return (
+            f"refused ({why}); check the credentials, and that they may list, read, write and "
+            "delete there"
+        )
     return f"{error.strerror if isinstance(error, OSError) and error.strerror else error or type(error).__name__}"

@@ -1,4 +1,5 @@
-"""Which shards of an array are in memory: a few where rows are read one after the other, two windows where a training shuffles."""
+"""Which shards of an array are in memory: a few where rows are read one after the other, two
+windows where a training shuffles."""
 
 import threading
 from collections import Counter
@@ -31,8 +32,8 @@ def _readers() -> ThreadPoolExecutor:
 class Held:
     """The shards of one array that are in memory or on their way; threads may share it.
 
-    Without `expect` these are the KEPT ones that were used last, and the one behind. With it, the windows that are in use and the
-    next one.
+    Without `expect` these are the KEPT ones that were used last, and the one behind. With it, the
+    windows that are in use and the next one.
 
     Args:
         read: reads a whole shard.
@@ -48,10 +49,13 @@ class Held:
         self._window_of: dict[int, int] = {}
 
     def expect(self, windows: list[list[int]]) -> None:
-        """From now on rows are read window by window; what is held and not among the first two is let go as reading begins."""
+        """From now on rows are read window by window; what is held and not among the first two is
+        let go as reading begins."""
         with self._lock:
             self._windows = windows
-            self._window_of = {number: place for place, window in enumerate(windows) for number in window}
+            self._window_of = {
+                number: place for place, window in enumerate(windows) for number in window
+            }
 
     def come_to(self, numbers: list[int]) -> None:
         """Rows of these shards are read next: drop what lies behind, and read ahead."""
@@ -60,14 +64,19 @@ class Held:
             if not places or len(places) < len(numbers):
                 return
             first, last = min(places), max(places)
-            wanted = [number for window in self._windows[first : max(last, first + 1) + 1] for number in window]
+            wanted = [
+                number
+                for window in self._windows[first : max(last, first + 1) + 1]
+                for number in window
+            ]
             for number in self._shards.keys() - set(wanted):
                 del self._shards[number]
             for number in wanted:
                 self._start(number)
 
     def get(self, number: int, rows: int, size: int) -> np.ndarray | None:
-        """A whole shard, or None where so few rows of one of `size` bytes are better read by themselves."""
+        """A whole shard, or None where so few rows of one of `size` bytes are better read by
+        themselves."""
         with self._lock:
             if number not in self._shards:
                 self._asked[number] += rows
@@ -80,7 +89,8 @@ class Held:
         return found.result()
 
     def _read_on(self, number: int) -> None:
-        """Without an order: this shard is the one used last; read the next one ahead, drop the oldest."""
+        """Without an order: this shard is the one used last; read the next one ahead, drop the
+        oldest."""
         self._shards[number] = self._shards.pop(number)
         if number + 1 < self._count:
             self._start(number + 1)

@@ -11,12 +11,19 @@ READERS = 8
 
 
 def check(indexes: dict[Path, Index], store: Store) -> list[tuple[Path, Shard, str]]:
-    """The shards that are "missing" or "damaged", each with the index that names it. A shard of several is read once."""
+    """The shards that are "missing" or "damaged", each with the index that names it. A shard of
+    several is read once."""
     shards = {shard.name: shard for index in indexes.values() for shard in index.shards}
     with ThreadPoolExecutor(READERS) as pool:
-        states = dict(zip(shards, pool.map(lambda shard: state_of(shard, store), shards.values()), strict=True))
+        states = dict(
+            zip(
+                shards, pool.map(lambda shard: state_of(shard, store), shards.values()), strict=True
+            )
+        )
     named = ((path, shard) for path, index in indexes.items() for shard in index.shards)
-    return [(path, shard, states[shard.name]) for path, shard in named if states[shard.name] != "right"]
+    return [
+        (path, shard, states[shard.name]) for path, shard in named if states[shard.name] != "right"
+    ]
 
 
 def state_of(shard: Shard, store: Store) -> str:

@@ -1,4 +1,5 @@
-"""Writes an array in shards: each is put together on the local disk, stored under its checksum as soon as it is full, and deleted here."""
+"""Writes an array in shards: each is put together on the local disk, stored under its checksum as
+soon as it is full, and deleted here."""
 
 import hashlib
 import shutil
@@ -20,17 +21,24 @@ SENDERS = 4  # shards under way at a time; one more that is full waits
 
 @contextmanager
 def new_shards(
-    path: Path, leading: tuple[int, ...], row: tuple[int, ...], dtype: str, shard_rows: int, store: Store, lower_with: str
+    path: Path,
+    leading: tuple[int, ...],
+    row: tuple[int, ...],
+    dtype: str,
+    shard_rows: int,
+    store: Store,
+    lower_with: str,
 ) -> Iterator["ShardWriter"]:
-    """Yield what takes the rows of an array (*leading, *row), `rows[i] = content`; the index gets its name when the block ends well.
+    """Yield what takes the rows of an array (*leading, *row), `rows[i] = content`; the index gets
+    its name when the block ends well.
 
     Args:
         leading: (N,) or (V, N); i counts over both, the last one fastest.
         lower_with: the parameter that makes the array smaller, for the message.
 
     Raises:
-        PipelineError: the store takes nothing, said before work starts, or no longer; or the disk has no room for the shards that
-            are being filled.
+        PipelineError: the store takes nothing, said before work starts, or no longer; or the disk
+            has no room for the shards that are being filled.
     """
     store.check_writable()
     index = Index(np.dtype(dtype).name, leading, row, shard_rows, ())
@@ -39,7 +47,10 @@ def new_shards(
     scratch.mkdir(parents=True)
     largest = shard_rows * index.row_bytes
     if (free := shutil.disk_usage(scratch).free) < largest:
-        raise PipelineError(f"{path}: a shard needs {largest:,} bytes and the disk has {free:,}; free some, or lower {lower_with}")
+        raise PipelineError(
+            f"{path}: a shard needs {largest:,} bytes and the disk has {free:,}; free some, or "
+            f"lower {lower_with}"
+        )
     try:
         with ShardWriter(index, store, scratch) as writer:
             yield writer
@@ -51,7 +62,8 @@ def new_shards(
 
 
 class ShardWriter:
-    """Takes rows in any order; those that come in order keep a few shards on the disk. A context manager: it ends its threads."""
+    """Takes rows in any order; those that come in order keep a few shards on the disk. A context
+    manager: it ends its threads."""
 
     def __init__(self, index: Index, store: Store, scratch: Path):
         self._index, self._store, self._scratch = index, store, scratch
@@ -90,7 +102,8 @@ class ShardWriter:
             self._send(number, file)
 
     def _send(self, number: int, file: Path) -> None:
-        """Have a full shard stored by a thread; where SENDERS are busy, wait, since disk and memory are bounded."""
+        """Have a full shard stored by a thread; where SENDERS are busy, wait, since disk and memory
+        are bounded."""
         busy = [future for future in self._sent.values() if not future.done()]
         if len(busy) > SENDERS:
             busy[0].result()
@@ -99,7 +112,8 @@ class ShardWriter:
         self._sent[number] = self._senders.submit(self._store_shard, number, file)
 
     def _store_shard(self, number: int, file: Path) -> Shard:
-        """Store a file under its checksum, but for one that is there already, and delete it here."""
+        """Store a file under its checksum, but for one that is there already, and delete it
+        here."""
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
         shard = Shard(digest, self._index.rows_in(number), file.stat().st_size)
@@ -114,8 +128,13 @@ class ShardWriter:
         Raises:
             ValueError: rows are missing.
         """
-        count = self._index.shards_a_view * (self._index.leading[0] if len(self._index.leading) == 2 else 1)
+        count = self._index.shards_a_view * (
+            self._index.leading[0] if len(self._index.leading) == 2 else 1
+        )
         lacking = [number for number in range(count) if number not in self._sent]
         if lacking:
-            raise ValueError(f"rows of {len(lacking)} of {count} shards were never written, the first being shard {lacking[0]}")
+            raise ValueError(
+                f"rows of {len(lacking)} of {count} shards were never written, the first being "
+                f"shard {lacking[0]}"
+            )
         return tuple(self._sent[number].result() for number in range(count))

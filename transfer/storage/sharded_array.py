@@ -1,7 +1,9 @@
-"""Arrays in shards: files of so many rows, each an object named by its content, and a small index that DVC tracks.
+"""Arrays in shards: files of so many rows, each an object named by its content, and a small index
+that DVC tracks.
 
-The index says what the shards are and not where: moving them to another bucket changes nothing. An array of several views has
-shards of its own for each view, so that a view is laid out as an array without views is.
+The index says what the shards are and not where: moving them to another bucket changes nothing. An
+array of several views has shards of its own for each view, so that a view is laid out as an array
+without views is.
 """
 
 import hashlib
@@ -43,9 +45,11 @@ def name_of(sha256: str) -> str:
 
 @dataclass(frozen=True)
 class Index:
-    """An array (*leading, *row) of `dtype`: all shards of the first view, then those of the second, and so on.
+    """An array (*leading, *row) of `dtype`: all shards of the first view, then those of the second,
+    and so on.
 
-    leading: (N,) or (V, N). shards: each view has as many, all of `shard_rows` rows but for its last.
+    leading: (N,) or (V, N). shards: each view has as many, all of `shard_rows` rows but for its
+        last.
     """
 
     dtype: str
@@ -64,7 +68,9 @@ class Index:
 
     def rows_in(self, number: int) -> int:
         """How many rows shard `number` has."""
-        return min(self.shard_rows, self.leading[-1] - number % self.shards_a_view * self.shard_rows)
+        return min(
+            self.shard_rows, self.leading[-1] - number % self.shards_a_view * self.shard_rows
+        )
 
     def header(self, number: int) -> bytes:
         """How the file of shard `number` begins."""
@@ -80,15 +86,28 @@ def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
     """How numpy begins the `.npy` of an array of that shape."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
-        header, {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+        header,
+        {
+            "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+            "fortran_order": False,
+            "shape": shape,
+        },
     )
     return header.getvalue()
 
 
 def as_json(index: Index) -> str:
     """The index as text: a line a shard, so that differences are read as such."""
-    head = {"dtype": index.dtype, "leading": index.leading, "row": index.row, "shard_rows": index.shard_rows}
-    lines = [json.dumps({"sha256": shard.sha256, "rows": shard.rows, "bytes": shard.bytes}) for shard in index.shards]
+    head = {
+        "dtype": index.dtype,
+        "leading": index.leading,
+        "row": index.row,
+        "shard_rows": index.shard_rows,
+    }
+    lines = [
+        json.dumps({"sha256": shard.sha256, "rows": shard.rows, "bytes": shard.bytes})
+        for shard in index.shards
+    ]
     return f'{json.dumps(head)[:-1]}, "shards": [\n' + ",\n".join(lines) + "\n]}\n"
 
 
@@ -103,37 +122,66 @@ def read_index(path: Path) -> Index:
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing; run `dvc repro` or `dvc pull`") from None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise PipelineError(f"{path} is damaged ({error}); delete it and run `dvc repro`, or `dvc pull` it again") from None
+        raise PipelineError(
+            f"{path} is damaged ({error}); delete it and run `dvc repro`, or `dvc pull` it again"
+        ) from None
 
 
 def _parse(text: str) -> Index:
     content = json.loads(text)
     shards = tuple(Shard(each["sha256"], each["rows"], each["bytes"]) for each in content["shards"])
-    index = Index(content["dtype"], tuple(content["leading"]), tuple(content["row"]), content["shard_rows"], shards)
+    index = Index(
+        content["dtype"],
+        tuple(content["leading"]),
+        tuple(content["row"]),
+        content["shard_rows"],
+        shards,
+    )
     sizes = (*index.leading, *index.row, index.shard_rows)
-    if np.dtype(index.dtype).kind not in "biuf" or len(index.leading) not in (1, 2) or not all(type(s) is int and s > 0 for s in sizes):
-        raise ValueError(f"dtype {index.dtype!r}, shape {index.leading} and {index.row}, {index.shard_rows} rows a shard")
+    if (
+        np.dtype(index.dtype).kind not in "biuf"
+        or len(index.leading) not in (1, 2)
+        or not all(type(s) is int and s > 0 for s in sizes)
+    ):
+        raise ValueError(
+            f"dtype {index.dtype!r}, shape {index.leading} and {index.row}, {index.shard_rows} "
+            "rows a shard"
+        )
     if len(shards) != index.shards_a_view * math.prod(index.leading[:-1]):
         raise ValueError(f"{len(shards)} shards")
     for number, shard in enumerate(shards):
-        expected = index.rows_in(number), len(index.header(number)) + index.rows_in(number) * index.row_bytes
+        expected = (
+            index.rows_in(number),
+            len(index.header(number)) + index.rows_in(number) * index.row_bytes,
+        )
         if (shard.rows, shard.bytes) != expected or not re.fullmatch("[0-9a-f]{64}", shard.sha256):
             raise ValueError(f"shard {number}: {shard}")
     return index
 
 
 class ShardedArray:
-    """An array (N, ...) or (V, N, ...) in shards, read as rows are asked for; what the project does with an array, it does.
+    """An array (N, ...) or (V, N, ...) in shards, read as rows are asked for; what the project does
+    with an array, it does.
 
-    `a[row]`, `a[rows]` and `a[start:stop]` are copies in memory; `a[view]` of an array with views is another of these, which
-    shares the shards that are held. It can be pickled: another process reads for itself.
+    `a[row]`, `a[rows]` and `a[start:stop]` are copies in memory; `a[view]` of an array with views
+    is another of these, which shares the shards that are held. It can be pickled: another process
+    reads for itself.
 
     Args:
         path: of the index, for messages.
-        window: how many shards a training holds and shuffles at a time (`transfer.training.batches`).
+        window: how many shards a training holds and shuffles at a time
+            (`transfer.training.batches`).
     """
 
-    def __init__(self, path: Path, index: Index, store: Store, window: int, held: Held | None = None, first: int = 0):
+    def __init__(
+        self,
+        path: Path,
+        index: Index,
+        store: Store,
+        window: int,
+        held: Held | None = None,
+        first: int = 0,
+    ):
         self.path, self.index, self.store = path, index, store
         self.shape, self.dtype = (*index.leading, *index.row), np.dtype(index.dtype)
         self._window, self._first = window, first
@@ -158,7 +206,8 @@ class ShardedArray:
         return Layout(self.index.shard_rows, self._window)
 
     def read_in(self, windows: list[list[int]]) -> None:
-        """Say in which order a training will go through the shards: one window is held, the next one read ahead."""
+        """Say in which order a training will go through the shards: one window is held, the next
+        one read ahead."""
         self._held.expect([[self._first + number for number in window] for window in windows])
 
     def __getitem__(self, rows):
@@ -182,7 +231,14 @@ class ShardedArray:
         if not -len(self) <= view < len(self):
             raise IndexError(f"view {view} of {len(self)}")
         first = view % len(self) * self.index.shards_a_view
-        return ShardedArray(self.path, self.index.view(view % len(self)), self.store, self._window, self._held, first)
+        return ShardedArray(
+            self.path,
+            self.index.view(view % len(self)),
+            self.store,
+            self._window,
+            self._held,
+            first,
+        )
 
     def _gather(self, rows: np.ndarray) -> np.ndarray:
         """Rows int (b,), all of them there, as (b, *row)."""
@@ -201,16 +257,22 @@ class ShardedArray:
         if whole is not None:
             return whole.reshape(shard.rows, *self.index.row)[inside]
         start, size = len(self.index.header(number)), self.index.row_bytes
-        pieces = [self._read(shard, start + row * size, start + (row + 1) * size) for row in inside.tolist()]
+        pieces = [
+            self._read(shard, start + row * size, start + (row + 1) * size)
+            for row in inside.tolist()
+        ]
         return np.frombuffer(b"".join(pieces), self.dtype).reshape(len(inside), *self.index.row)
 
     def _read_whole(self, number: int) -> np.ndarray:
-        """All numbers of a shard, (rows * ...,), after its checksum was found right; `number` counts over all views."""
+        """All numbers of a shard, (rows * ...,), after its checksum was found right; `number`
+        counts over all views."""
         at = number - self._first
         shard = self.index.shards[at]
         content = self._read(shard)
         if hashlib.sha256(content).hexdigest() != shard.sha256:
-            raise PipelineError(f"{self._names(shard)} is damaged; `make verify` says how to repair it")
+            raise PipelineError(
+                f"{self._names(shard)} is damaged; `make verify` says how to repair it"
+            )
         return np.frombuffer(content, self.dtype, offset=len(self.index.header(at)))
 
     def _read(self, shard: Shard, start: int | None = None, end: int | None = None) -> bytes:
@@ -218,10 +280,14 @@ class ShardedArray:
             content = self.store.read(shard.name, start, end)
         except FileNotFoundError:
             raise PipelineError(
-                f"{self._names(shard)} is missing; is that the bucket where the shards lie? `make verify` says how to make it again"
+                f"{self._names(shard)} is missing; is that the bucket where the shards lie? `make "
+                "verify` says how to make it again"
             ) from None
         if start is not None and len(content) != end - start:
-            raise PipelineError(f"{self._names(shard)} is damaged: it ends early; `make verify` says how to repair it")
+            raise PipelineError(
+                f"{self._names(shard)} is damaged: it ends early; `make verify` says how to repair "
+                "it"
+            )
         return content
 
     def _names(self, shard: Shard) -> str:

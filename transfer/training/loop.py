@@ -15,8 +15,21 @@ from transfer.dataset.examples import Examples
 from transfer.runtime.checkpoints import Checkpoint, State
 from transfer.runtime.errors import PipelineError
 from transfer.storage.arrays import rows_at_once
-from transfer.training.batches import Batch, BatchParams, read_rows, remark_on_order, sample_weights, training_batches
-from transfer.training.optimizers import OptimizerParams, averaged, build_optimizer, own_optimizer, use_averages
+from transfer.training.batches import (
+    Batch,
+    BatchParams,
+    read_rows,
+    remark_on_order,
+    sample_weights,
+    training_batches,
+)
+from transfer.training.optimizers import (
+    OptimizerParams,
+    averaged,
+    build_optimizer,
+    own_optimizer,
+    use_averages,
+)
 from transfer.training.schedules import ScheduleParams, rate_share
 
 SHOW_EVERY = 1.0  # seconds: epochs may take a hundredth of one
@@ -28,9 +41,14 @@ class TrainingParams(OptimizerParams, ScheduleParams, BatchParams):
 
     @model_validator(mode="after")
     def _waits_for_the_plateau(self) -> Self:
-        if self.schedule == "plateau" and self.patience is not None and self.patience <= self.plateau_patience:
+        if (
+            self.schedule == "plateau"
+            and self.patience is not None
+            and self.patience <= self.plateau_patience
+        ):
             raise ValueError(
-                f"patience = {self.patience} ends a training before plateau_patience = {self.plateau_patience} lowers its rate; choose more"
+                f"patience = {self.patience} ends a training before plateau_patience = "
+                f"{self.plateau_patience} lowers its rate; choose more"
             )
         return self
 
@@ -42,54 +60,74 @@ class HeadTrainingParams(TrainingParams):
 
 
 class ConvolutionTrainingParams(TrainingParams):
-    """instructions: avx2, the same bytes on every x86-64 processor that has it; or all that the processor has, where oneDNN computes."""
+    """instructions: avx2, the same bytes on every x86-64 processor that has it; or all that the
+    processor has, where oneDNN computes."""
 
     instructions: Literal["avx2", "all"] = "avx2"
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """history: a row an epoch, with epoch, loss, accuracy, val_loss, val_accuracy. epoch: whose weights the model has."""
+    """history: a row an epoch, with epoch, loss, accuracy, val_loss, val_accuracy. epoch: whose
+    weights the model has."""
 
     history: pd.DataFrame
     epoch: int
 
 
 def compile_classifier(model: keras.Model, params: TrainingParams, by_layer: bool = False) -> None:
-    """Compile for training from logits (B, L): binary cross-entropy for one logit, categorical for more.
+    """Compile for training from logits (B, L): binary cross-entropy for one logit, categorical for
+    more.
 
     Args:
         by_layer: whether `fit` gets `rates`.
     """
     if model.output_shape[-1] == 1:
         loss = _binary_crossentropy
-        accuracy = keras.metrics.MeanMetricWrapper(_majority_accuracy) if params.softens else keras.metrics.BinaryAccuracy(threshold=0.0)
+        accuracy = (
+            keras.metrics.MeanMetricWrapper(_majority_accuracy)
+            if params.softens
+            else keras.metrics.BinaryAccuracy(threshold=0.0)
+        )
     elif params.softens:
-        loss, accuracy = keras.losses.CategoricalCrossentropy(from_logits=True), keras.metrics.CategoricalAccuracy()
+        loss, accuracy = (
+            keras.losses.CategoricalCrossentropy(from_logits=True),
+            keras.metrics.CategoricalAccuracy(),
+        )
     else:
-        loss, accuracy = keras.losses.SparseCategoricalCrossentropy(from_logits=True), keras.metrics.SparseCategoricalAccuracy()
+        loss, accuracy = (
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            keras.metrics.SparseCategoricalAccuracy(),
+        )
     accuracy.name = "accuracy"
-    model.compile(optimizer=build_optimizer(params, by_layer), loss=loss, weighted_metrics=[], metrics=[accuracy])
+    model.compile(
+        optimizer=build_optimizer(params, by_layer),
+        loss=loss,
+        weighted_metrics=[],
+        metrics=[accuracy],
+    )
 
 
 def _binary_crossentropy(targets, logits):
     """Keras's BinaryCrossentropy from logits, (B, 1) -> (B,).
 
-    TensorFlow's gradient of log1p, which Keras's has in it, takes a reciprocal by an instruction that processors approximate
-    differently. That of softplus is a sigmoid, which has none.
+    TensorFlow's gradient of log1p, which Keras's has in it, takes a reciprocal by an instruction
+    that processors approximate differently. That of softplus is a sigmoid, which has none.
     """
     softplus = keras.ops.softplus
     return keras.ops.mean(targets * softplus(-logits) + (1 - targets) * softplus(logits), axis=-1)
 
 
 def _majority_accuracy(targets, logits):
-    """Whether each logit (B, 1) is on the side where most of its target is: a mixed image counts as the larger part of it."""
+    """Whether each logit (B, 1) is on the side where most of its target is: a mixed image counts as
+    the larger part of it."""
     return keras.ops.cast(keras.ops.equal(targets > 0.5, logits > 0), "float32")
 
 
 @dataclass
 class _Progress:
-    """What changes from epoch to epoch beside the model: losses, and which epoch's weights are to be kept."""
+    """What changes from epoch to epoch beside the model: losses, and which epoch's weights are to
+    be kept."""
 
     rows: list[dict] = field(default_factory=list)
     best_loss: float = np.inf
@@ -117,12 +155,15 @@ def fit(
         inputs_of: the training inputs (N, ...) of an epoch, counted from 0; views change by epoch.
         labels: int (N,).
         validation: what early stopping and `keep: best` look at (the validation loss).
-        checkpoint: of an earlier process that was stopped in between; training goes on from there to the same end, bit for bit.
+        checkpoint: of an earlier process that was stopped in between; training goes on from there
+            to the same end, bit for bit.
         show: gets the history so far about once a second, for whoever watches.
-        rates: what share of the learning rate each trainable variable has in an epoch, counted from 0: float32 (variables,).
+        rates: what share of the learning rate each trainable variable has in an epoch, counted from
+            0: float32 (variables,).
 
-    The history's training loss is of what was trained on, smoothed and mixed; its validation loss is always the plain one, of the
-    averaged weights under `ema`, so that runs compare. Neither has the L2 penalty in it.
+    The history's training loss is of what was trained on, smoothed and mixed; its validation loss
+    is always the plain one, of the averaged weights under `ema`, so that runs compare. Neither has
+    the L2 penalty in it.
 
     Raises:
         PipelineError: the loss is no longer finite.
@@ -133,7 +174,13 @@ def fit(
     progress = _resume(model, checkpoint)
     shown = 0.0
     epochs = range(len(progress.rows), params.epochs)
-    with tqdm(epochs, desc=f"{model.name}: epochs", unit="epoch", initial=len(progress.rows), total=params.epochs) as bar:
+    with tqdm(
+        epochs,
+        desc=f"{model.name}: epochs",
+        unit="epoch",
+        initial=len(progress.rows),
+        total=params.epochs,
+    ) as bar:
         for epoch in bar:
             if params.patience is not None and epoch - 1 - progress.best_epoch >= params.patience:
                 break
@@ -143,16 +190,37 @@ def fit(
             if epoch == epochs.start and (remark := remark_on_order(inputs, labels)):
                 bar.write(f"{model.name}: {remark}")
             batches = training_batches(inputs, targets, weights, params, epoch)
-            trained = _average(_steps(model, batches, params, epoch, -(-len(labels) // params.batch_size), progress.losses))
+            trained = _average(
+                _steps(
+                    model,
+                    batches,
+                    params,
+                    epoch,
+                    -(-len(labels) // params.batch_size),
+                    progress.losses,
+                )
+            )
             with averaged(model):
                 check = validate(model, validation)
                 if check["loss"] < progress.best_loss:
                     progress.best_loss, progress.best_epoch = check["loss"], epoch
                     progress.best_weights = model.get_weights() if params.keep == "best" else None
-            progress.rows.append({"epoch": epoch + 1, **trained, **{f"val_{name}": value for name, value in check.items()}})
-            bar.set_postfix_str(f"loss {trained['loss']:.3f}, validation loss {check['loss']:.3f}, accuracy {check['accuracy']:.3f}")
+            progress.rows.append(
+                {
+                    "epoch": epoch + 1,
+                    **trained,
+                    **{f"val_{name}": value for name, value in check.items()},
+                }
+            )
+            bar.set_postfix_str(
+                f"loss {trained['loss']:.3f}, validation loss {check['loss']:.3f}, accuracy "
+                f"{check['accuracy']:.3f}"
+            )
             if not np.isfinite([trained["loss"], check["loss"]]).all():
-                raise PipelineError(f"the loss is not finite in epoch {epoch + 1}; lower learning_rate = {params.learning_rate:g}")
+                raise PipelineError(
+                    f"the loss is not finite in epoch {epoch + 1}; lower learning_rate = "
+                    f"{params.learning_rate:g}"
+                )
             if show is not None and time.monotonic() - shown >= SHOW_EVERY:
                 shown = time.monotonic()
                 show(pd.DataFrame(progress.rows))
@@ -161,38 +229,68 @@ def fit(
     use_averages(model)
     if progress.best_weights is not None:
         model.set_weights(progress.best_weights)
-    return Fitted(pd.DataFrame(progress.rows), progress.best_epoch + 1 if params.keep == "best" else len(progress.rows))
+    return Fitted(
+        pd.DataFrame(progress.rows),
+        progress.best_epoch + 1 if params.keep == "best" else len(progress.rows),
+    )
 
 
 def _steps(
-    model: keras.Model, batches: Iterable[Batch], params: TrainingParams, epoch: int, steps: int, losses: list[float]
+    model: keras.Model,
+    batches: Iterable[Batch],
+    params: TrainingParams,
+    epoch: int,
+    steps: int,
+    losses: list[float],
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Train on each batch at its step's rate: number of examples, and what Keras reports."""
     for step, batch in enumerate(batches):
-        model.optimizer.learning_rate = params.learning_rate * rate_share(params, epoch, step, steps, losses)
-        yield len(batch.inputs), model.train_on_batch(batch.inputs, batch.targets, sample_weight=batch.weights, return_dict=True)
+        model.optimizer.learning_rate = params.learning_rate * rate_share(
+            params, epoch, step, steps, losses
+        )
+        yield (
+            len(batch.inputs),
+            model.train_on_batch(
+                batch.inputs, batch.targets, sample_weight=batch.weights, return_dict=True
+            ),
+        )
 
 
 def _state(model: keras.Model, progress: _Progress) -> State:
     """All that the next epoch depends on; the model's variables hold the state of dropout too."""
     arrays = {
         "model": [keras.ops.convert_to_numpy(variable) for variable in model.variables],
-        "optimizer": [keras.ops.convert_to_numpy(variable) for variable in model.optimizer.variables],
+        "optimizer": [
+            keras.ops.convert_to_numpy(variable) for variable in model.optimizer.variables
+        ],
         "best": progress.best_weights or [],
     }
-    return State({"rows": progress.rows, "best_loss": progress.best_loss, "best_epoch": progress.best_epoch}, arrays)
+    return State(
+        {"rows": progress.rows, "best_loss": progress.best_loss, "best_epoch": progress.best_epoch},
+        arrays,
+    )
 
 
 def _resume(model: keras.Model, checkpoint: Checkpoint | None) -> _Progress:
-    """Bring the model to where an earlier process left it, and say so; a fresh start where none did."""
+    """Bring the model to where an earlier process left it, and say so; a fresh start where none
+    did."""
     state = checkpoint.load() if checkpoint is not None else None
     if state is None:
         return _Progress()
-    for variable, array in zip(model.variables + model.optimizer.variables, state.arrays["model"] + state.arrays["optimizer"], strict=True):
+    for variable, array in zip(
+        model.variables + model.optimizer.variables,
+        state.arrays["model"] + state.arrays["optimizer"],
+        strict=True,
+    ):
         variable.assign(array)
     numbers = state.numbers
-    print(f"{model.name}: goes on after epoch {len(numbers['rows'])}, where an earlier run was stopped")
-    return _Progress(numbers["rows"], numbers["best_loss"], numbers["best_epoch"], state.arrays["best"] or None)
+    print(
+        f"{model.name}: goes on after epoch {len(numbers['rows'])}, where an earlier run was "
+        "stopped"
+    )
+    return _Progress(
+        numbers["rows"], numbers["best_loss"], numbers["best_epoch"], state.arrays["best"] or None
+    )
 
 
 def validate(model: keras.Model, examples: Examples) -> dict[str, float]:
@@ -201,18 +299,28 @@ def validate(model: keras.Model, examples: Examples) -> dict[str, float]:
     step = rows_at_once(examples.inputs.shape[1:])
     batches = (slice(start, start + step) for start in range(0, len(targets), step))
     return _average(
-        (len(targets[batch]), model.test_on_batch(read_rows(examples.inputs, batch), targets[batch], return_dict=True)) for batch in batches
+        (
+            len(targets[batch]),
+            model.test_on_batch(
+                read_rows(examples.inputs, batch), targets[batch], return_dict=True
+            ),
+        )
+        for batch in batches
     )
 
 
 def _average(batches: Iterable[tuple[int, dict[str, float]]]) -> dict[str, float]:
     """Mean over examples of what Keras reports a batch, from (number of examples, report)."""
     sizes, reports = zip(*batches, strict=True)
-    return {name: float(np.average([report[name] for report in reports], weights=sizes)) for name in ("loss", "accuracy")}
+    return {
+        name: float(np.average([report[name] for report in reports], weights=sizes))
+        for name in ("loss", "accuracy")
+    }
 
 
 def _targets(model: keras.Model, labels: np.ndarray) -> np.ndarray:
-    """Labels as the model's loss takes them: float32 (N, 1), or one-hot (N, C) where targets can be soft."""
+    """Labels as the model's loss takes them: float32 (N, 1), or one-hot (N, C) where targets can be
+    soft."""
     if isinstance(model.loss, keras.losses.CategoricalCrossentropy):
         return np.eye(model.output_shape[-1], dtype=np.float32)[labels]
     return labels.reshape(-1, 1).astype(np.float32)

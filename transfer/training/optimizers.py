@@ -1,4 +1,5 @@
-"""The optimizers, and what theirs of Keras lack: a rate of its own for each variable, L2, and exact averages."""
+"""The optimizers, and what theirs of Keras lack: a rate of its own for each variable, L2, and exact
+averages."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ from transfer.runtime.params import Params
 KINDS = {
     "rmsprop": (keras.optimizers.RMSprop, {}),
     "adam": (keras.optimizers.Adam, {}),
-    "adamw": (keras.optimizers.Adam, {}),  # its weight decay is below, where it follows each variable's rate
+    # its weight decay is below, where it follows each variable's rate
+    "adamw": (keras.optimizers.Adam, {}),
     "sgd": (keras.optimizers.SGD, {"momentum": 0.9, "nesterov": True}),
 }
 
@@ -27,21 +29,32 @@ class OptimizerParams(Params):
     @model_validator(mode="after")
     def _weight_decay_is_adamws(self) -> Self:
         if self.weight_decay and self.optimizer != "adamw":
-            raise ValueError(f"weight_decay = {self.weight_decay:g} is for adamw, not {self.optimizer}; choose l2, or optimizer: adamw")
+            raise ValueError(
+                f"weight_decay = {self.weight_decay:g} is for adamw, not {self.optimizer}; choose "
+                "l2, or optimizer: adamw"
+            )
         if self.optimizer == "adamw" and not self.weight_decay:
-            raise ValueError("optimizer = 'adamw' without weight_decay is adam; set weight_decay (Keras has 0.004), or choose adam")
+            raise ValueError(
+                "optimizer = 'adamw' without weight_decay is adam; set weight_decay (Keras has "
+                "0.004), or choose adam"
+            )
         return self
 
 
 class _ByVariable:
-    """Put in front of one of Keras's optimizers. It counts on one call of `update_step` a variable and step, as all backends make it.
+    """Put in front of one of Keras's optimizers. It counts on one call of `update_step` a variable
+    and step, as all backends make it.
 
-    - `factors`, float32 (variables,): what share of the learning rate each variable has. One of 0 keeps every bit, while the optimizer's
-      moments follow its gradients, so that it does not start with a jump when it is opened.
-    - `l2`: adds l2 times the sum of squared kernels to what is minimised, through its gradient; reported losses are without it.
-    - `weight_decay`: each step takes rate times weight_decay of a kernel away (Loshchilov and Hutter 2019, arXiv:1711.05101).
-    - `ema`: `averages` of the variables' values, a <- a + (1 - ema)(w - a) each step, from the values before the first. Keras's own
-      (`use_ema`) computes ema a + (1 - ema) w, which moves the last bits of a variable that stands still.
+    - `factors`, float32 (variables,): what share of the learning rate each variable has. One of 0
+      keeps every bit, while the optimizer's moments follow its gradients, so that it does not start
+      with a jump when it is opened.
+    - `l2`: adds l2 times the sum of squared kernels to what is minimised, through its gradient;
+      reported losses are without it.
+    - `weight_decay`: each step takes rate times weight_decay of a kernel away (Loshchilov and
+      Hutter 2019, arXiv:1711.05101).
+    - `ema`: `averages` of the variables' values, a <- a + (1 - ema)(w - a) each step, from the
+      values before the first. Keras's own (`use_ema`) computes ema a + (1 - ema) w, which moves the
+      last bits of a variable that stands still.
     """
 
     def __init__(self, *arguments, l2: float, weight_decay: float, ema: float | None, **settings):
@@ -58,7 +71,8 @@ class _ByVariable:
         if self._ema is not None:
             self.averages = self.add_optimizer_variables(variables, "average")
             for average, variable in zip(self.averages, variables, strict=True):
-                average.assign(keras.ops.copy(variable))  # JAX must not find one buffer in two variables
+                # JAX must not find one buffer in two variables
+                average.assign(keras.ops.copy(variable))
 
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
@@ -70,7 +84,9 @@ class _ByVariable:
         super().update_step(gradient, variable, rate)
         if self._ema is not None:
             average = self.averages[index]
-            self.assign_add(average, keras.ops.multiply(1 - self._ema, keras.ops.subtract(variable, average)))
+            self.assign_add(
+                average, keras.ops.multiply(1 - self._ema, keras.ops.subtract(variable, average))
+            )
 
 
 def build_optimizer(params: OptimizerParams, by_layer: bool) -> keras.optimizers.Optimizer:
@@ -83,11 +99,18 @@ def build_optimizer(params: OptimizerParams, by_layer: bool) -> keras.optimizers
     if not (by_layer or params.l2 or params.weight_decay or params.ema):
         return kind(params.learning_rate, **settings)
     extended = type(kind.__name__, (_ByVariable, kind), {})
-    return extended(params.learning_rate, l2=params.l2, weight_decay=params.weight_decay, ema=params.ema, **settings)
+    return extended(
+        params.learning_rate,
+        l2=params.l2,
+        weight_decay=params.weight_decay,
+        ema=params.ema,
+        **settings,
+    )
 
 
 def own_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
-    """The one from `build_optimizer`: Keras puts another around it that scales the loss, for models in float16."""
+    """The one from `build_optimizer`: Keras puts another around it that scales the loss, for models
+    in float16."""
     return getattr(model.optimizer, "inner_optimizer", model.optimizer)
 
 
@@ -100,7 +123,11 @@ def use_averages(model: keras.Model) -> None:
 @contextmanager
 def averaged(model: keras.Model) -> Iterator[None]:
     """The same within the block only."""
-    own = [keras.ops.copy(variable) for variable in model.trainable_variables] if averages_of(model) else []
+    own = (
+        [keras.ops.copy(variable) for variable in model.trainable_variables]
+        if averages_of(model)
+        else []
+    )
     use_averages(model)
     yield
     for variable, value in zip(model.trainable_variables, own, strict=False):

@@ -1,4 +1,5 @@
-"""The learning rate of each step: a pure function of epoch, step and the validation losses so far, so that a resumed run repeats it."""
+"""The learning rate of each step: a pure function of epoch, step and the validation losses so far,
+so that a resumed run repeats it."""
 
 import math
 from collections.abc import Sequence
@@ -19,16 +20,22 @@ class ScheduleParams(Params):
     @model_validator(mode="after")
     def _ends_its_warm_up(self) -> Self:
         if self.warm_up >= self.epochs:
-            raise ValueError(f"warm_up = {self.warm_up} leaves none of the {self.epochs} epochs; choose fewer, or more epochs")
+            raise ValueError(
+                f"warm_up = {self.warm_up} leaves none of the {self.epochs} epochs; choose fewer, "
+                "or more epochs"
+            )
         return self
 
 
-def rate_share(params: ScheduleParams, epoch: int, step: int, steps: int, losses: Sequence[float]) -> float:
+def rate_share(
+    params: ScheduleParams, epoch: int, step: int, steps: int, losses: Sequence[float]
+) -> float:
     """What share of `learning_rate` a step has, in [0, 1].
 
-    The rate rises over the steps of the first `warm_up` epochs, linearly, to all of it (Goyal et al. 2017, arXiv:1706.02677). `cosine`
-    then lets it fall along half a cosine, to nearly 0 in the last step of the last epoch (Loshchilov and Hutter 2017,
-    arXiv:1608.03983, without restarts). `plateau` multiplies it by `plateau_factor` as often as `plateau_falls` says.
+    The rate rises over the steps of the first `warm_up` epochs, linearly, to all of it (Goyal et
+    al. 2017, arXiv:1706.02677). `cosine` then lets it fall along half a cosine, to nearly 0 in the
+    last step of the last epoch (Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts).
+    `plateau` multiplies it by `plateau_factor` as often as `plateau_falls` says.
 
     Args:
         epoch, step: counted from 0.
@@ -46,7 +53,8 @@ def rate_share(params: ScheduleParams, epoch: int, step: int, steps: int, losses
 
 
 def plateau_falls(losses: Sequence[float], patience: int) -> int:
-    """How often so far `patience` epochs in a row had no validation loss below the lowest before them (Keras's ReduceLROnPlateau)."""
+    """How often so far `patience` epochs in a row had no validation loss below the lowest before
+    them (Keras's ReduceLROnPlateau)."""
     lowest, waited, falls = math.inf, 0, 0
     for loss in losses:
         waited = 0 if loss < lowest else waited + 1

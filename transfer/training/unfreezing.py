@@ -1,4 +1,5 @@
-"""Which layers of the tail learn, from which epoch on, and how fast: lower rates for deeper layers, gradual unfreezing."""
+"""Which layers of the tail learn, from which epoch on, and how fast: lower rates for deeper layers,
+gradual unfreezing."""
 
 from collections.abc import Callable
 from typing import Annotated, Self
@@ -26,16 +27,23 @@ class UnfreezingParams(Params):
     def _opens_in_order(self) -> Self:
         epochs = [opening.epoch for opening in self.unfreeze or []]
         if epochs != sorted(set(epochs)):
-            raise ValueError(f"unfreeze has the epochs {', '.join(map(str, epochs))}; each entry needs a later one than the entry before")
+            raise ValueError(
+                f"unfreeze has the epochs {', '.join(map(str, epochs))}; each entry needs a later "
+                "one than the entry before"
+            )
         return self
 
 
-def rates_by_epoch(model: keras.Model, tail: keras.Model, params: UnfreezingParams) -> Callable[[int], np.ndarray] | None:
-    """What share of the learning rate each trainable variable of the model has in an epoch, counted from 0: float32 (variables,).
+def rates_by_epoch(
+    model: keras.Model, tail: keras.Model, params: UnfreezingParams
+) -> Callable[[int], np.ndarray] | None:
+    """What share of the learning rate each trainable variable of the model has in an epoch, counted
+    from 0: float32 (variables,).
 
-    The head has all of it. Layers of the tail with trainable weights have rate_decay ** depth, where the last one's depth is 1
-    (discriminative rates, Howard and Ruder 2018, arXiv:1801.06146), and 0 until they are opened; without `unfreeze` all are open.
-    None where every variable always has all of it.
+    The head has all of it. Layers of the tail with trainable weights have rate_decay ** depth,
+    where the last one's depth is 1 (discriminative rates, Howard and Ruder 2018, arXiv:1801.06146),
+    and 0 until they are opened; without `unfreeze` all are open. None where every variable always
+    has all of it.
 
     Args:
         model: the tail with a head behind it.
@@ -46,27 +54,48 @@ def rates_by_epoch(model: keras.Model, tail: keras.Model, params: UnfreezingPara
     if params.rate_decay == 1 and params.unfreeze is None:
         return None
     layers = [layer for layer in tail.layers if layer.trainable_weights]
-    place = {id(variable): position for position, layer in enumerate(layers) for variable in layer.trainable_weights}
+    place = {
+        id(variable): position
+        for position, layer in enumerate(layers)
+        for variable in layer.trainable_weights
+    }
     first_open = _first_open([layer.name for layer in layers], params.unfreeze)
 
     def rates(epoch: int) -> np.ndarray:
         first = first_open(epoch)
         places = [place.get(id(variable), len(layers)) for variable in model.trainable_variables]
-        return np.array([params.rate_decay ** (len(layers) - at) if at >= first else 0 for at in places], dtype=np.float32)
+        return np.array(
+            [params.rate_decay ** (len(layers) - at) if at >= first else 0 for at in places],
+            dtype=np.float32,
+        )
 
     return rates
 
 
 def _first_open(names: list[str], openings: list[Opening] | None) -> Callable[[int], int]:
-    """The position among `names` of the first layer that learns in an epoch; len(names) while only the head does."""
+    """The position among `names` of the first layer that learns in an epoch; len(names) while only
+    the head does."""
     if openings is None:
         return lambda epoch: 0
     reached = len(names)
     for i, opening in enumerate(openings):
         openable = names[:reached]
         if opening.from_layer not in openable:
-            why = "no layer that fine-tuning trains" if opening.from_layer not in names else "already open by then"
-            choice = f"from the cut on there are {', '.join(openable)}" if openable else "all layers are open by then; take the entry away"
-            raise PipelineError(f"finetune.unfreeze.{i}.from_layer = {opening.from_layer!r}: {why}; {choice}")
+            why = (
+                "no layer that fine-tuning trains"
+                if opening.from_layer not in names
+                else "already open by then"
+            )
+            choice = (
+                f"from the cut on there are {', '.join(openable)}"
+                if openable
+                else "all layers are open by then; take the entry away"
+            )
+            raise PipelineError(
+                f"finetune.unfreeze.{i}.from_layer = {opening.from_layer!r}: {why}; {choice}"
+            )
         reached = names.index(opening.from_layer)
-    return lambda epoch: min((names.index(each.from_layer) for each in openings if each.epoch <= epoch + 1), default=len(names))
+    return lambda epoch: min(
+        (names.index(each.from_layer) for each in openings if each.epoch <= epoch + 1),
+        default=len(names),
+    )

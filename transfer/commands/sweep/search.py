@@ -1,18 +1,21 @@
 """Search for better values of the trainings' parameters, from the caches: `make sweep TRIALS=20`.
 
-A study for each section in transfer/commands/sweep/space.yaml, which says what is varied. Trial 0 is params.yaml as it is; what each later
-one tries is drawn by Optuna's TPE sampler from the trials before it, the first few at random. A trial is trained by the stage itself, from
-the arrays that `dvc repro augment` left, with the same few seeds as all others, and what counts is the mean validation loss of the epoch
-that is kept. Fine-tuning starts from params.yaml's augmented model of the same seed. Nothing frozen is computed, and the test split is not
-even linked into the folders where trials are trained.
+A study for each section in transfer/commands/sweep/space.yaml, which says what is varied. Trial 0
+is params.yaml as it is; what each later one tries is drawn by Optuna's TPE sampler from the trials
+before it, the first few at random. A trial is trained by the stage itself, from the arrays that
+`dvc repro augment` left, with the same few seeds as all others, and what counts is the mean
+validation loss of the epoch that is kept. Fine-tuning starts from params.yaml's augmented model of
+the same seed. Nothing frozen is computed, and the test split is not even linked into the folders
+where trials are trained.
 
-The best of many trials is in part the luckiest one. So it and params.yaml are then trained with further seeds, which have chosen
-nothing, and the difference is printed with its 95 % interval (paired t test over seeds), beside the command that makes a DVC experiment
-of it.
+The best of many trials is in part the luckiest one. So it and params.yaml are then trained with
+further seeds, which have chosen nothing, and the difference is printed with its 95 % interval
+(paired t test over seeds), beside the command that makes a DVC experiment of it.
 
-Each training that is done is kept in OUTPUT/trainings/, by all that decides it. A sweep that was stopped, or is to have more trials, is
-simply called again: it draws the same trials, reads what is there, and ends as if it had never been stopped. OUTPUT/SECTION.csv has the
-trials, OUTPUT/SECTION.png the picture.
+Each training that is done is kept in OUTPUT/trainings/, by all that decides it. A sweep that was
+stopped, or is to have more trials, is simply called again: it draws the same trials, reads what is
+there, and ends as if it had never been stopped. OUTPUT/SECTION.csv has the trials,
+OUTPUT/SECTION.png the picture.
 """
 
 import argparse
@@ -36,12 +39,14 @@ from transfer.dataset.manifest import labels_of, read_manifest
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_csv
 
-RANDOM_TRIALS = 5  # before TPE has something to go by; Optuna's ten would be half of a sweep of twenty
+# before TPE has something to go by; Optuna's ten would be half of a sweep of twenty
+RANDOM_TRIALS = 5
 
 
 @dataclass(frozen=True)
 class Trial:
-    """tried: by name. scores: one a seed, or none where the training failed, which `reason` then explains."""
+    """tried: by name. scores: one a seed, or none where the training failed, which `reason` then
+    explains."""
 
     number: int
     tried: dict[str, Value]
@@ -60,18 +65,28 @@ class Trial:
 def main(argv: list[str]) -> None:
     """Search each section of the space in turn, and print what was found."""
     parser = argparse.ArgumentParser(
-        prog="python -m transfer sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m transfer sweep",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--space", type=Path, default=Path("transfer/commands/sweep/space.yaml"))
-    parser.add_argument("--seeds", type=int, default=3, help="of each trial: params.yaml's own and those after it")
-    parser.add_argument("--further", type=int, default=5, help="seeds on which the best trial is held against params.yaml")
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="of each trial: params.yaml's own and those after it"
+    )
+    parser.add_argument(
+        "--further",
+        type=int,
+        default=5,
+        help="seeds on which the best trial is held against params.yaml",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the sampler")
     parser.add_argument("--output", type=Path, default=Path("logs/sweep"))
     arguments = parser.parse_args(argv)
     if arguments.trials < 1 or arguments.seeds < 1 or arguments.further < 2:
         parser.error("at least one trial, one seed and two further seeds")
-    os.environ["DVC_ROOT"] = str(Path.cwd())  # where a training that is stopped leaves its checkpoint, and finds it again
+    # where a training that is stopped leaves its checkpoint, and finds it again
+    os.environ["DVC_ROOT"] = str(Path.cwd())
     try:
         spaces = read_spaces(arguments.space)
         check_caches()
@@ -84,13 +99,17 @@ def main(argv: list[str]) -> None:
 
 
 def check_caches() -> None:
-    """Raise PipelineError where the cached arrays are not those of params.yaml: what is found on them would not be true of it."""
+    """Raise PipelineError where the cached arrays are not those of params.yaml: what is found on
+    them would not be true of it."""
     words = [sys.executable, "-m", "dvc", "status", "--json", "--with-deps", "extract", "augment"]
     told = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603, fixed words
     if told.returncode:
         raise PipelineError(f"`dvc status` says: {told.stderr.strip()}")
     if changed := json.loads(told.stdout):
-        raise PipelineError(f"what is cached is out of date: `dvc repro` would run {', '.join(changed)}; do that first")
+        raise PipelineError(
+            f"what is cached is out of date: `dvc repro` would run {', '.join(changed)}; do that "
+            "first"
+        )
 
 
 def sweep(space: Space, arguments: argparse.Namespace) -> None:
@@ -108,25 +127,40 @@ def sweep(space: Space, arguments: argparse.Namespace) -> None:
     draw(picture, space, read_table(table, space))
     best, further = best_of(trials), range(arguments.seeds, arguments.seeds + arguments.further)
     try:
-        again = [[train(values, shift) for values in (space.defaults, best.tried)] for shift in further] if best.number else []
+        again = (
+            [[train(values, shift) for values in (space.defaults, best.tried)] for shift in further]
+            if best.number
+            else []
+        )
     except PipelineError as error:
-        print(f"\n{space.section}: the best, trial {best.number}, fails with a further seed: {error}\n", flush=True)
+        print(
+            f"\n{space.section}: the best, trial {best.number}, fails with a further seed: "
+            f"{error}\n",
+            flush=True,
+        )
         return
-    print(f"\n{report(space, trials, again, n_images=len(labels_of(read_manifest(), 'validation')))}\n", flush=True)
+    print(
+        f"\n{report(space, trials, again, n_images=len(labels_of(read_manifest(), 'validation')))}\n",
+        flush=True,
+    )
 
 
-def search(space: Space, trials: int, seeds: int, seed: int, train: Callable[[dict, int], Scores]) -> Iterator[Trial]:
+def search(
+    space: Space, trials: int, seeds: int, seed: int, train: Callable[[dict, int], Scores]
+) -> Iterator[Trial]:
     """Draw, train and tell trials one after another; all of them follow from the arguments.
 
-    A training that fails, since its loss is not finite or its parameters contradict each other, is a trial that TPE holds worse than any
-    other. Optuna's own storage is not used: a trial that is killed would keep its number there, and the sampler's state would not
-    come back.
+    A training that fails, since its loss is not finite or its parameters contradict each other, is
+    a trial that TPE holds worse than any other. Optuna's own storage is not used: a trial that is
+    killed would keep its number there, and the sampler's state would not come back.
 
     Raises:
         PipelineError: params.yaml's own training fails.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS))
+    study = optuna.create_study(
+        sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
+    )
     study.enqueue_trial(space.defaults)
     for number in range(trials):
         drawn = study.ask(space.distributions)
@@ -148,7 +182,8 @@ def best_of(trials: list[Trial]) -> Trial:
 
 
 def write_table(path: Path, trials: list[Trial], seeds: int) -> None:
-    """A row a trial: mean and standard deviation over seeds, what was tried, the loss of each seed, and why it failed."""
+    """A row a trial: mean and standard deviation over seeds, what was tried, the loss of each seed,
+    and why it failed."""
     by_seed = [f"loss_{shift}" for shift in range(seeds)]
     header = ["trial", "loss", "loss_sd", "accuracy", *trials[0].tried, *by_seed, "reason"]
     write_csv(path, header, [_row(trial, seeds) for trial in trials])
@@ -156,7 +191,11 @@ def write_table(path: Path, trials: list[Trial], seeds: int) -> None:
 
 def read_table(path: Path, space: Space) -> pd.DataFrame:
     """The table back: numbers as numbers, and a parameter of a few choices as they are written."""
-    words = {name: str for name, distribution in space.distributions.items() if isinstance(distribution, CategoricalDistribution)}
+    words = {
+        name: str
+        for name, distribution in space.distributions.items()
+        if isinstance(distribution, CategoricalDistribution)
+    }
     return pd.read_csv(path, dtype=words, keep_default_na=False, na_values=[""])
 
 
@@ -174,7 +213,8 @@ def progress(space: Space, trials: list[Trial], of: int) -> str:
     outcome = f"validation loss {trial.loss:.4f}" if trial.scores else f"failed: {trial.reason}"
     tried = " ".join(f"{name}={written(value)}" for name, value in trial.tried.items())
     return (
-        f"{space.section}, trial {trial.number} ({trial.number + 1} of {of}): {outcome}; best {best.loss:.4f}, trial {best.number}; {tried}"
+        f"{space.section}, trial {trial.number} ({trial.number + 1} of {of}): {outcome}; best "
+        f"{best.loss:.4f}, trial {best.number}; {tried}"
     )
 
 
@@ -182,28 +222,47 @@ def report(space: Space, trials: list[Trial], again: list[list[Scores]], n_image
     """What the study found, in words that claim no more than it shows.
 
     Args:
-        again: the scores of params.yaml and of the best trial, a pair a further seed; none where they are the same.
+        again: the scores of params.yaml and of the best trial, a pair a further seed; none where
+            they are the same.
         n_images: of the validation split.
     """
     first, best, failed = trials[0], best_of(trials), sum(not trial.scores for trial in trials)
     lines = [
-        f"{space.section}: {len(trials)} trials, {len(first.scores)} seeds each{f', {failed} failed' if failed else ''}",
+        f"{space.section}: {len(trials)} trials, {len(first.scores)} seeds "
+        f"each{f', {failed} failed' if failed else ''}",
         f"  params.yaml, trial 0: validation loss {_spread(first)}, accuracy {first.accuracy:.3f}",
     ]
     if not best.number:
         return "\n".join([*lines, "  No trial was better than params.yaml."])
-    lines.append(f"  the best, trial {best.number}: validation loss {_spread(best)}, accuracy {best.accuracy:.3f}")
-    lines.append(f"  On {len(again)} further seeds, which chose nothing, the best and its difference from params.yaml:")
+    lines.append(
+        f"  the best, trial {best.number}: validation loss {_spread(best)}, accuracy "
+        f"{best.accuracy:.3f}"
+    )
+    lines.append(
+        f"  On {len(again)} further seeds, which chose nothing, the best and its difference from "
+        "params.yaml:"
+    )
     for name, unit in (("loss", "validation loss"), ("accuracy", "accuracy")):
-        ours, theirs = (pd.Series([getattr(score, name) for score in scores]) for scores in zip(*again, strict=True))
+        ours, theirs = (
+            pd.Series([getattr(score, name) for score in scores])
+            for scores in zip(*again, strict=True)
+        )
         mean, low, high, _ = paired(theirs, ours)
-        lines.append(f"    {unit} {theirs.mean():.4f}, {mean:+.4f} (95 % interval {low:+.4f} to {high:+.4f})")
+        lines.append(
+            f"    {unit} {theirs.mean():.4f}, {mean:+.4f} (95 % interval {low:+.4f} to {high:+.4f})"
+        )
         if name == "loss":
-            verdict = "lower than params.yaml's" if high < 0 else "not shown to be lower than params.yaml's"
+            verdict = (
+                "lower than params.yaml's"
+                if high < 0
+                else "not shown to be lower than params.yaml's"
+            )
     chance = (best.accuracy * (1 - best.accuracy) / n_images) ** 0.5
     lines += [
-        f"  So its loss is {verdict}, on these {n_images} images. They chose it, and they judge it: the interval covers the chance of the",
-        f"  trainings, not theirs. Other {n_images} would move its accuracy by {chance:.3f} (standard deviation) by chance alone.",
+        f"  So its loss is {verdict}, on these {n_images} images. They chose it, and they judge "
+        "it: the interval covers the chance of the",
+        f"  trainings, not theirs. Other {n_images} would move its accuracy by {chance:.3f} "
+        "(standard deviation) by chance alone.",
         f"\n    {space.command(best.tried)}",
     ]
     return "\n".join(lines)

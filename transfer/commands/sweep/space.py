@@ -1,4 +1,5 @@
-"""What a sweep varies: a small YAML file, each name and value checked against the class of its section of params.yaml."""
+"""What a sweep varies: a small YAML file, each name and value checked against the class of its
+section of params.yaml."""
 
 import json
 import shlex
@@ -7,7 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import yaml
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
@@ -29,7 +35,8 @@ class Range(Params):
 class Space:
     """What a study of a section of params.yaml varies.
 
-    defaults: params.yaml's own values, by name. distributions: Optuna's, by name, in the file's order.
+    defaults: params.yaml's own values, by name. distributions: Optuna's, by name, in the file's
+        order.
     """
 
     section: str
@@ -37,8 +44,12 @@ class Space:
     distributions: dict[str, BaseDistribution]
 
     def tried(self, drawn: dict[str, Value]) -> dict[str, Value]:
-        """What is trained with in place of the values that Optuna drew: numbers of three digits that are still within their range."""
-        return {name: self._rounded(drawn[name], distribution) for name, distribution in self.distributions.items()}
+        """What is trained with in place of the values that Optuna drew: numbers of three digits
+        that are still within their range."""
+        return {
+            name: self._rounded(drawn[name], distribution)
+            for name, distribution in self.distributions.items()
+        }
 
     @staticmethod
     def _rounded(value: Value, distribution: BaseDistribution) -> Value:
@@ -47,9 +58,14 @@ class Space:
         return min(max(float(f"{value:.{DIGITS}g}"), distribution.low), distribution.high)
 
     def command(self, values: dict[str, Value]) -> str:
-        """The command that makes a DVC experiment of these values: those that are not params.yaml's."""
+        """The command that makes a DVC experiment of these values: those that are not
+        params.yaml's."""
         changed = {name: value for name, value in values.items() if value != self.defaults[name]}
-        settings = [word for name, value in changed.items() for word in ("-S", f"{self.section}.{name}={written(value)}")]
+        settings = [
+            word
+            for name, value in changed.items()
+            for word in ("-S", f"{self.section}.{name}={written(value)}")
+        ]
         return shlex.join(["dvc", "exp", "run", *settings])
 
 
@@ -62,8 +78,8 @@ def read_spaces(path: Path) -> list[Space]:
     """Read the file, a space a section.
 
     Raises:
-        PipelineError: the file is missing or no YAML; a section, name, range or value is not one that params.yaml could have, or
-            params.yaml's own value is not among those to be tried.
+        PipelineError: the file is missing or no YAML; a section, name, range or value is not one
+            that params.yaml could have, or params.yaml's own value is not among those to be tried.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -72,7 +88,10 @@ def read_spaces(path: Path) -> list[Space]:
     except (yaml.YAMLError, ValueError) as error:  # bytes that are no UTF-8, dates that are none
         raise PipelineError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict) or not content:
-        raise PipelineError(f"{path}: give at least one section of {', '.join(TRAININGS)}, with what is to be varied in it")
+        raise PipelineError(
+            f"{path}: give at least one section of {', '.join(TRAININGS)}, with what is to be "
+            "varied in it"
+        )
     return [_space(f"{path}: {section}", section, entries) for section, entries in content.items()]
 
 
@@ -86,15 +105,22 @@ def _space(where: str, section: str, entries: Any) -> Space:
     distributions = {}
     for name, entry in entries.items():
         if name == "seed":
-            raise PipelineError(f"{where}.seed: each trial has the same seeds, so that trials differ by their parameters; leave it out")
+            raise PipelineError(
+                f"{where}.seed: each trial has the same seeds, so that trials differ by their "
+                "parameters; leave it out"
+            )
         if name not in kind.model_fields:
-            raise PipelineError(f"{where}.{name} is no parameter; params.yaml has {', '.join(sorted({*kind.model_fields} - {'seed'}))}")
+            raise PipelineError(
+                f"{where}.{name} is no parameter; params.yaml has "
+                f"{', '.join(sorted({*kind.model_fields} - {'seed'}))}"
+            )
         distributions[name] = _distribution(f"{where}.{name}", kind.model_fields[name], entry)
     defaults = {name: getattr(params, name) for name in distributions}
     for name, default in defaults.items():
         if not _contains(distributions[name], default):
             raise PipelineError(
-                f"{where}.{name}: params.yaml has {written(default)}, which is not among these; include it, since the first trial is "
+                f"{where}.{name}: params.yaml has {written(default)}, which is not among these; "
+                "include it, since the first trial is "
                 "params.yaml as it is"
             )
     return Space(section, defaults, distributions)
@@ -103,7 +129,9 @@ def _space(where: str, section: str, entries: Any) -> Space:
 def _distribution(where: str, field: FieldInfo, entry: Any) -> BaseDistribution:
     if isinstance(entry, list):
         if len(entry) < 2 or not all(isinstance(choice, Value) for choice in entry):
-            raise PipelineError(f"{where}: a list needs two or more numbers, words, true, false or null")
+            raise PipelineError(
+                f"{where}: a list needs two or more numbers, words, true, false or null"
+            )
         choices = [_allowed(where, field, choice) for choice in entry]
         if len({*map(written, choices)}) < len(choices):
             raise PipelineError(f"{where}: a value is there twice")
@@ -111,14 +139,19 @@ def _distribution(where: str, field: FieldInfo, entry: Any) -> BaseDistribution:
     try:
         limits = Range.model_validate(entry)
     except ValidationError:
-        raise PipelineError(f"{where}: give [a, b, ...] or {{low: a, high: b}} or {{low: a, high: b, log: true}}, not {entry!r}") from None
+        raise PipelineError(
+            f"{where}: give [a, b, ...] or {{low: a, high: b}} or {{low: a, high: b, log: true}}, "
+            f"not {entry!r}"
+        ) from None
     kinds = _kinds(field.annotation)
     if not kinds & {int, float}:
         raise PipelineError(f"{where} is no number; give a list of values")
     if limits.low >= limits.high:
         raise PipelineError(f"{where}: low = {limits.low:g} is not below high = {limits.high:g}")
     if limits.log and limits.low <= 0:
-        raise PipelineError(f"{where}: low = {limits.low:g} has no logarithm; raise it, or leave log out")
+        raise PipelineError(
+            f"{where}: low = {limits.low:g} has no logarithm; raise it, or leave log out"
+        )
     low, high = (_allowed(where, field, end) for end in (limits.low, limits.high))
     if float in kinds:
         return FloatDistribution(float(low), float(high), log=limits.log)
@@ -126,7 +159,8 @@ def _distribution(where: str, field: FieldInfo, entry: Any) -> BaseDistribution:
 
 
 def _allowed(where: str, field: FieldInfo, value: Value) -> Value:
-    """The value as params.yaml's class has it, by the rules for this one parameter; those for several are the training's own."""
+    """The value as params.yaml's class has it, by the rules for this one parameter; those for
+    several are the training's own."""
     parameter = TypeAdapter(Annotated[field.annotation, field], config=Params.model_config)
     try:
         return parameter.validate_python(value)
@@ -137,7 +171,13 @@ def _allowed(where: str, field: FieldInfo, value: Value) -> Value:
 def _kinds(annotation: Any) -> set[type]:
     """The plain types in an annotation: of `float | None`, say."""
     parts = get_args(annotation)
-    return set().union(*map(_kinds, parts)) if parts else {annotation} if isinstance(annotation, type) else set()
+    return (
+        set().union(*map(_kinds, parts))
+        if parts
+        else {annotation}
+        if isinstance(annotation, type)
+        else set()
+    )
 
 
 def _contains(distribution: BaseDistribution, value: Value) -> bool:

@@ -1,4 +1,5 @@
-"""The pipeline's three trainings, each by its own stage, in a folder of its own, from the arrays that `dvc repro augment` left."""
+"""The pipeline's three trainings, each by its own stage, in a folder of its own, from the arrays
+that `dvc repro augment` left."""
 
 import contextlib
 import io
@@ -23,7 +24,8 @@ from transfer.runtime.params import Params, load_params
 
 
 class Training(NamedTuple):
-    """main: the stage's. params: the class of its section of params.yaml. model: what it writes, `models/MODEL*`."""
+    """main: the stage's. params: the class of its section of params.yaml. model: what it writes,
+    `models/MODEL*`."""
 
     main: Callable[[], None]
     params: type[Params]
@@ -39,13 +41,16 @@ class Scores(NamedTuple):
 
 TRAININGS = {  # by section of params.yaml, in the order of the pipeline
     "train_head": Training(train_head.main, train_head.TrainHeadParams, "head"),
-    "train_augmented": Training(train_augmented.main, train_augmented.TrainAugmentedParams, "augmented"),
+    "train_augmented": Training(
+        train_augmented.main, train_augmented.TrainAugmentedParams, "augmented"
+    ),
     "finetune": Training(finetune.main, finetune.FinetuneParams, "finetuned"),
 }
 
 
 def prepare(folder: Path, links: Iterable[str], changes: dict[str, dict]) -> None:
-    """Make a folder in which stages find these files and folders of the project, by links, and its params.yaml with changes by section.
+    """Make a folder in which stages find these files and folders of the project, by links, and its
+    params.yaml with changes by section.
 
     Raises:
         PipelineError: one of them is not there.
@@ -69,10 +74,12 @@ def train(section: str) -> None:
 
 
 def measure(store: Path, section: str, changes: dict, shift: int) -> Scores:
-    """The validation scores of a training with params.yaml's seed plus `shift`; from the store, where it was trained before.
+    """The validation scores of a training with params.yaml's seed plus `shift`; from the store,
+    where it was trained before.
 
     Raises:
-        PipelineError: the training refuses its parameters or its loss is not finite; an array is missing.
+        PipelineError: the training refuses its parameters or its loss is not finite; an array is
+            missing.
     """
     model = TRAININGS[section].model
     entry = _trained(store, section, changes, shift, [f"{model}.json", f"{model}_history.csv"])
@@ -82,7 +89,8 @@ def measure(store: Path, section: str, changes: dict, shift: int) -> Scores:
 
 
 def _trained(store: Path, section: str, changes: dict, shift: int, files: list[str]) -> Path:
-    """The folder of the store that has these files of a training, which is done where one is missing.
+    """The folder of the store that has these files of a training, which is done where one is
+    missing.
 
     Fine-tuning starts from params.yaml's augmented model with its own seed plus `shift`.
     """
@@ -91,14 +99,19 @@ def _trained(store: Path, section: str, changes: dict, shift: int, files: list[s
         folder = Path(temporary) / "project"
         read = describe_stage(section)["deps"]
         started = [name for name in read if name.startswith("models/")]
-        prepare(folder, ["dvc.yaml", *(name for name in read if name not in started)], {section: {**changes, "seed": own + shift}})
+        prepare(
+            folder,
+            ["dvc.yaml", *(name for name in read if name not in started)],
+            {section: {**changes, "seed": own + shift}},
+        )
         if started:
             names = [Path(name).name for name in started]
             start = _trained(store, "train_augmented", {}, shift, names)
             for name in names:
                 (folder / "models" / name).symlink_to((start / name).resolve())
         with contextlib.chdir(folder):
-            checksum.cache_clear()  # it goes by names, and other folders have other models under these
+            # it goes by names, and other folders have other models under these
+            checksum.cache_clear()
             entry = inputs_key(section)
         if not all((store / entry / name).exists() for name in files):
             with contextlib.chdir(folder):
