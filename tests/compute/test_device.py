@@ -62,7 +62,7 @@ def test_steps_are_divided_over_gpus_with_jax_alone():
 def test_a_backend_that_keras_cannot_load_ends_in_a_sentence(project, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "abacus")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    finished = call("python", "-m", "stages.extract", cwd=project, check=False)
+    finished = call("python", "-m", "stages.train_head", cwd=project, check=False)
     assert finished.returncode == 1
     assert "KERAS_BACKEND=abacus: Keras cannot load it" in finished.stderr
     assert "choose tensorflow, or jax or torch" in finished.stderr

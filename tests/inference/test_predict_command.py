@@ -230,11 +230,12 @@ def test_what_a_reader_refuses_in_an_archive_is_a_row(say, world, monkeypatch):
 
 def test_a_network_without_a_finite_number_is_a_row_too(predictor, monkeypatch):
     monkeypatch.setattr(predictor, "_storage", "float16")
-    monkeypatch.setattr(
-        predictor._frozen,
-        "predict_on_batch",
-        lambda batch: {"cut": np.full((len(batch), 2, 2, 512), 1e6, np.float32)},
-    )
+
+    def overflowing(images):
+        return [np.full((len(images), side, side, 512), 1e6, np.float32) for side in (2, 1)]
+
+    monkeypatch.setattr(overflowing, "uses_all_cores", True, raising=False)
+    monkeypatch.setattr(predictor, "_network", overflowing)
     (row,) = predictor.stream([Entry("x", encode(picture(0)))])
     assert row.prediction is None
     assert "no finite number" in row.problem

@@ -3,9 +3,12 @@ missing or do not belong together."""
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
+from transfer.classifiers.head import build_head
+from transfer.classifiers.saved import HISTORY, Classifier, save_classifier
 from transfer.inference.predictor import check_params, load_predictor, read_temperature
 from transfer.runtime.errors import PipelineError
 
@@ -52,7 +55,8 @@ def test_probabilities_that_cannot_be_calibrated_are_refused(project, content, m
 def test_without_the_features_novelty_says_what_to_do(base, world):
     (world / "data").unlink()
     (world / "data").mkdir()
-    (world / "data/weights").symlink_to(base / "data/weights")
+    for name in ("weights", "frozen"):
+        (world / "data" / name).symlink_to(base / "data" / name)
     with pytest.raises(
         PipelineError,
         match=r"features/train_cut.npy is missing; run `dvc pull extract` .* --no-novelty",
@@ -89,12 +93,11 @@ def test_a_lock_that_was_cut_off_is_refused(world):
 
 
 def test_a_model_for_other_activations_is_refused(own_models):
-    (own_models / "dvc.lock").unlink()
-    params = yaml.safe_load((own_models / "params.yaml").read_text())
-    params["backbone"]["image_size"] = 64
-    (own_models / "params.yaml").write_text(yaml.safe_dump(params))
+    head = build_head((2, 2, 512), units=4, dropout=0, normalize=False, n_classes=2)
+    history = pd.DataFrame([[0] * len(HISTORY)], columns=HISTORY)
+    save_classifier("head", Classifier(head, "features", ["a", "b"], epoch=1), history)
     with pytest.raises(
         PipelineError,
-        match=r"models/head takes features of shape \(1, 1, 512\), .* gives \(2, 2, 512\)",
+        match=r"models/head takes features of shape \(2, 2, 512\), .* gives \(1, 1, 512\)",
     ):
         load_predictor("head", "bilinear", with_novelty=False)

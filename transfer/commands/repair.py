@@ -121,7 +121,7 @@ def is_whole(content: bytes) -> bool:
     """Whether the bytes are a lock that DVC wrote to its end, as far as a look at the file can
     tell."""
     try:
-        lock = yaml.load(content.decode("utf-8"), yaml.CSafeLoader)  # noqa: S506, a safe loader
+        lock = yaml.safe_load(content.decode("utf-8"))
     except (ValueError, yaml.YAMLError):
         return False
     stages = lock.get("stages") if isinstance(lock, dict) and "schema" in lock else None
@@ -138,7 +138,7 @@ def whole_entries(content: bytes) -> dict[str, str]:
     entries = {}
     for part in re.split(r"^(?=  \S)", text, flags=re.MULTILINE)[1:]:
         try:
-            parsed = yaml.load(part, yaml.CSafeLoader)  # noqa: S506, a safe loader
+            parsed = yaml.safe_load(part)
         except (ValueError, yaml.YAMLError):
             continue
         if part.endswith("\n") and isinstance(parsed, dict) and len(parsed) == 1:
