@@ -244,7 +244,9 @@ def device_name() -> str:
         f"Keras {keras.__version__}, {backend} {sys.modules[backend].__version__}, Python "
         f"{platform.python_version()}"
     )
-    return f"{accelerator_name(backend) if has_accelerator() else platform.processor() or platform.machine()}: {versions}"
+    if has_accelerator():
+        return f"{accelerator_name(backend)}: {versions}"
+    return f"{platform.processor() or platform.machine()}: {versions}"
 
 
 def accelerator_name(backend: str) -> str:

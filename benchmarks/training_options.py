@@ -1,7 +1,7 @@
-"""Training options against the defaults on the same seeds: validation and test scores, as paired
-differences.
+"""Training options against the defaults: differences of validation and test scores, by seed.
 
-    python -m benchmarks.training_options --set train_head.dropout=0.5 --set finetune.schedule=cosine finetune.warm_up=1
+    python -m benchmarks.training_options --set train_head.dropout=0.5
+    python -m benchmarks.training_options --set finetune.schedule=cosine finetune.warm_up=1
 
 Each `--set` is a setting of its own, of one or more changes to params.yaml's sections train_head,
 train_augmented and finetune; each section that it names is trained once a seed, by the stage

@@ -248,9 +248,9 @@ def check_every_class_everywhere(manifest: pd.DataFrame, *, is_split: bool) -> N
             "the source is already split: add images there, or give plain class folders to have "
             "them divided"
             if is_split
-            else "images that belong together (duplicates, split.group_by) stay on one side, so a class needs at least "
-            "three groups of its own: add images, ask for larger splits or let split.group_by tell "
-            "more groups apart"
+            else "images that belong together (duplicates, split.group_by) stay on one side, so a "
+            "class needs at least three groups of its own: add images, ask for larger splits or "
+            "let split.group_by tell more groups apart"
         )
         raise PipelineError(f"class {first_ten(lacking)}; {remedy}")
 

@@ -138,9 +138,9 @@ def install_with_uv(locks: Sequence[Path], words: Sequence[str]) -> str:
 def run_uv(command: Sequence[str], environment: Mapping[str, str]) -> str:
     """What a command of uv's prints; RefusedError with its error where it fails."""
     try:
-        finished = subprocess.run(
+        finished = subprocess.run(  # noqa: S603, no shell
             command, env=environment, capture_output=True, text=True, check=False
-        )  # noqa: S603, no shell
+        )
     except OSError as error:
         raise RefusedError(f"uv does not run here: {error}") from error
     if finished.returncode:
@@ -169,16 +169,15 @@ def stop_at_another_hash(said: str) -> None:
     if "hash mismatch" in said.lower() or "DO NOT MATCH THE HASHES" in said:
         sys.exit(
             f"{said.strip()}\nset-up: a package is not the file that was locked, so nothing of "
-            "this lock is installed; its index may have "
-            "been changed or the download damaged. Run the command again; if it stays so, use "
-            "another index or ask who made the lock"
+            "this lock is installed; its index may have been changed or the download damaged. Run "
+            "the command again; if it stays so, use another index or ask who made the lock"
         )
 
 
 def pip(*words: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
+    return subprocess.run(  # noqa: S603, no shell
         [sys.executable, "-m", "pip", *words], capture_output=True, text=True, check=False
-    )  # noqa: S603, no shell
+    )
 
 
 def last_error(said: str) -> str:

@@ -1,5 +1,4 @@
-"""The tables of docs/scale.md that are arithmetic: what an image costs, and what a million, a
-hundred million and a billion cost.
+"""The tables of docs/scale.md that are arithmetic: what one image costs, and what a billion cost.
 
     python -m benchmarks.scale_study.costs
     python -m benchmarks.scale_study.costs --tflops 100 --gigabytes 5 --core-gflops 60

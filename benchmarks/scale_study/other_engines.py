@@ -1,7 +1,9 @@
 """VGG16's frozen pass at 64 x 64 on this machine's CPU: ours beside other inference engines.
 
     make engines
-    python -m benchmarks.scale_study.other_engines --rounds 3 --images 240        # in an environment that has tests/backends.txt
+    python -m benchmarks.scale_study.other_engines --rounds 3 --images 240
+
+The second line is for an environment that has tests/backends.txt.
 
 Every measurement is a process of its own, and the engines take turns, so that a busy minute does
 not fall on one of them alone. All get the same random weights and images, in float32 and on all

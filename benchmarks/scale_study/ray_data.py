@@ -1,9 +1,8 @@
-"""Ray Data beside our actors: the same batches through the same network on the same two nodes, in
-turns.
+"""Ray Data beside our actors: the same batches through the same network on the same two nodes.
 
-`python -m benchmarks.scale_study.ray_data`, in the tests' environment. Prints images a second, from
-the moment when the first batch begins on a worker until all rows are here. docs/cluster.md has what
-came out.
+`python -m benchmarks.scale_study.ray_data`, in the tests' environment. The two take turns. Prints
+images a second, from the moment when the first batch begins on a worker until all rows are here.
+docs/cluster.md has what came out.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""The tables of docs/scale.md about workers, stragglers and lost nodes: what the simulated map does
-at stated costs.
+"""The tables of docs/scale.md about workers, stragglers and lost nodes, from the simulated map.
 
-    python -m benchmarks.scale_study.simulation                                    # for the costs that docs/scale.md gives
+    python -m benchmarks.scale_study.simulation
     python -m benchmarks.scale_study.simulation --worker-ms 300 --driver-ms 9 --driver-ms-a-worker 0
 
-The same call prints the same text; it takes half a minute.
+Without arguments it takes the costs that docs/scale.md gives. The same call prints the same text,
+in half a minute.
 """
 
 import argparse

@@ -207,8 +207,9 @@ from transfer.compute.params import ComputeParams
 from transfer.features.frozen_network import choose_runtime, load_network
 from transfer.runtime.instructions import missing_instructions
 from transfer.runtime.params import load_params
-architecture, compute = load_params(BackboneParams, "backbone"), load_params(ComputeParams, "compute")
-cut, features = load_network(choose_runtime(architecture, compute), architecture, 64)(np.zeros((2, 32, 32, 3)))
+architecture = load_params(BackboneParams, "backbone")
+runtime = choose_runtime(architecture, load_params(ComputeParams, "compute"))
+cut, features = load_network(runtime, architecture, 64)(np.zeros((2, 32, 32, 3)))
 print(cut.shape, features.shape, {"keras", "tensorflow", "jax", "torch"} & {*sys.modules})
 """
     variables = os.environ | {"PYTHONPATH": str(REPOSITORY), "CUDA_VISIBLE_DEVICES": "-1"}
@@ -245,7 +246,8 @@ def test_a_network_of_other_weights_is_refused(converted):
 def test_a_network_of_other_parameters_is_refused(converted, key, value):
     with pytest.raises(
         PipelineError,
-        match=rf"of another network than params.yaml names \({key} .* instead of .*\); run `dvc repro convert`",
+        match=rf"of another network than params.yaml names \({key} .* instead of .*\); "
+        "run `dvc repro convert`",
     ):
         read_converted(converted.model_copy(update={key: value}))
 
@@ -255,7 +257,8 @@ def test_a_network_cut_short_is_refused(converted, length):
     NETWORK.write_bytes(NETWORK.read_bytes()[:length])
     with pytest.raises(
         PipelineError,
-        match=rf"{NETWORK} is damaged or of another network: .* delete it and run `dvc repro convert`",
+        match=rf"{NETWORK} is damaged or of another network: .* "
+        "delete it and run `dvc repro convert`",
     ):
         load_network("litert", converted, 64)
 

@@ -31,7 +31,8 @@ def build_wheel(folder: Path, name: str = WHEEL, marker: str = "right") -> Path:
     files = {
         f"{package}/__init__.py": f"MARKER = {marker!r}\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\n"
+        "Tag: py3-none-any\n",
     }
     files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*files, f"{info}/RECORD"])
     with zipfile.ZipFile(folder / name, "w") as archive:
@@ -211,7 +212,8 @@ def test_without_a_network_one_sentence_says_what_to_look_at(tool, request, tmp_
     finished = run_install(environment, lock_for(build_wheel(tmp_path), tmp_path))
     assert finished.returncode == 1
     assert re.search(
-        r"set-up: pip could not install .*lock\.txt: No matching distribution found for thing==1\.0",
+        r"set-up: pip could not install .*lock\.txt: "
+        r"No matching distribution found for thing==1\.0",
         finished.stderr,
     )
     assert (
@@ -369,7 +371,8 @@ def test_a_python_that_is_too_old_is_named(tmp_path):
     (project / "requirements.txt").write_text("")
     old = tmp_path / "python"
     old.write_text(
-        f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = (3, 9, 1); exec(sys.argv[1])" "$2"\n'
+        f"#!/bin/sh\nexec {sys.executable} "
+        '-c "import sys; sys.version_info = (3, 9, 1); exec(sys.argv[1])" "$2"\n'
     )
     old.chmod(0o755)
     finished = make(project, f"PYTHON={old}", ".venv/installed")

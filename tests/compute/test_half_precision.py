@@ -33,7 +33,7 @@ def compiled_head(by_layer: bool = False, **changes) -> keras.Model:
     return head
 
 
-def test_gradients_that_float16_cannot_hold_are_scaled_and_rates_and_averages_reach_the_optimizer_behind():
+def test_gradients_too_small_for_float16_are_scaled_and_rates_and_averages_reach_the_optimizer():
     data = examples(24)
     inputs = data.inputs * np.float32(2.0**-20)
     head = compiled_head(by_layer=True, ema=0.9, learning_rate=0.02)

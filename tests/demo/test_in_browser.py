@@ -107,11 +107,17 @@ def cards(browser: Chrome, n: int) -> list[dict]:
         lambda _: browser.execute_script(done) == n and (n == 0 or "done" in status.text)
     )
     return browser.execute_script("""
+        const names = ['name', 'state', 'class', 'chance', 'likeness', 'why'];
         const text = (card, name) => card.querySelector(`.${name}`).innerText;
-        return [...document.querySelectorAll('.card')].map(card => Object.assign(
-            Object.fromEntries(['name', 'state', 'class', 'chance', 'likeness', 'why'].map(name => [name, text(card, name)])),
-            {alts: [...card.querySelectorAll('img')].map(image => image.alt), nearest: card.querySelectorAll('.nearest li').length,
-             widths: [...card.querySelectorAll('img')].map(image => image.complete && image.naturalWidth)}))
+        return [...document.querySelectorAll('.card')].map(card => {
+            const images = [...card.querySelectorAll('img')];
+            return {
+                ...Object.fromEntries(names.map(name => [name, text(card, name)])),
+                alts: images.map(image => image.alt),
+                nearest: card.querySelectorAll('.nearest li').length,
+                widths: images.map(image => image.complete && image.naturalWidth),
+            };
+        });
     """)
 
 
@@ -169,7 +175,8 @@ def test_images_can_be_dropped_and_no_policy_is_in_the_way(browser, demo, base):
         const bytes = Uint8Array.from(atob(arguments[0]), each => each.charCodeAt(0));
         const dataTransfer = new DataTransfer();
         dataTransfer.items.add(new File([bytes], 'dropped.png'));
-        document.querySelector('h1').dispatchEvent(new DragEvent('drop', {dataTransfer, bubbles: true, cancelable: true}));
+        document.querySelector('h1').dispatchEvent(
+            new DragEvent('drop', {dataTransfer, bubbles: true, cancelable: true}));
         """,
         b64encode((base / "images/b/1.png").read_bytes()).decode(),
     )
@@ -181,8 +188,12 @@ def test_images_can_be_dropped_and_no_policy_is_in_the_way(browser, demo, base):
 def test_its_policy_lets_no_other_script_run_and_nothing_out(browser, demo):
     show(browser, demo)
     ran = """
-        const script = document.createElement('script'); script.textContent = 'window.ran = 1'; document.body.append(script);
-        const picture = new Image(); picture.src = 'http://127.0.0.1:9/a.png'; document.body.append(picture);
+        const script = document.createElement('script');
+        script.textContent = 'window.ran = 1';
+        document.body.append(script);
+        const picture = new Image();
+        picture.src = 'http://127.0.0.1:9/a.png';
+        document.body.append(picture);
         return window.ran
     """
     assert browser.execute_script(ran) is None

@@ -121,4 +121,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _row(name: str, counts: Counter, different: set[bytes]) -> str:
-    return f"{name:<24}{counts['inputs']:>9,}{len(different):>10,}{counts['read']:>9,}{counts['refused']:>9,}"
+    return (
+        f"{name:<24}{counts['inputs']:>9,}{len(different):>10,}"
+        f"{counts['read']:>9,}{counts['refused']:>9,}"
+    )

@@ -81,7 +81,8 @@ def test_parameters_that_the_models_were_not_made_with_are_refused(world, sectio
     (world / "params.yaml").write_text(yaml.safe_dump(params))
     with pytest.raises(
         PipelineError,
-        match=rf"{section}\.{name} = '{value}', and the models were made with '.*' \(dvc.lock\); run `dvc repro`",
+        match=rf"{section}\.{name} = '{value}', and the models were made with '.*' \(dvc.lock\); "
+        "run `dvc repro`",
     ):
         check_params()
 

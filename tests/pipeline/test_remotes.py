@@ -202,7 +202,7 @@ def test_a_missing_file_of_a_pushed_folder_is_sent_again_once_its_listing_is_del
     assert (project / "plots/roc/head.csv").read_bytes() == content
 
 
-def test_a_flipped_bit_in_a_pulled_file_is_missed_by_dvc_found_by_verify_and_repaired_by_what_it_prints(
+def test_verify_finds_a_flipped_bit_that_dvc_misses_and_what_it_prints_repairs_it(
     pushed, folder, tmp_path
 ):
     project = clone(pushed, tmp_path / "clone", folder, verify=True)

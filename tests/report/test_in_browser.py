@@ -90,8 +90,12 @@ def test_it_opens_without_an_error_and_without_a_network(browser, pages, name):
 def test_its_policy_lets_no_other_script_run_and_nothing_out(browser, pages):
     show(browser, pages["plain"])
     ran = """
-        const script = document.createElement('script'); script.textContent = 'window.ran = 1'; document.body.append(script);
-        const picture = new Image(); picture.src = 'http://127.0.0.1:9/a.png'; document.body.append(picture);
+        const script = document.createElement('script');
+        script.textContent = 'window.ran = 1';
+        document.body.append(script);
+        const picture = new Image();
+        picture.src = 'http://127.0.0.1:9/a.png';
+        document.body.append(picture);
         return window.ran
     """
     assert browser.execute_script(ran) is None
@@ -115,8 +119,10 @@ def test_the_page_does_not_scroll_sideways(browser, pages, name, width):
         == 0
     )
     outside = """
-        const beyond = e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('.scroll, svg, .skip');
-        return [...document.body.querySelectorAll('*')].filter(beyond).map(e => e.outerHTML.slice(0, 80))
+        const isBeyond = e => e.getBoundingClientRect().right > innerWidth + 1;
+        return [...document.body.querySelectorAll('*')]
+            .filter(e => isBeyond(e) && !e.closest('.scroll, svg, .skip'))
+            .map(e => e.outerHTML.slice(0, 80));
     """
     assert browser.execute_script(outside) == []
 

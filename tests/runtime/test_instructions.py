@@ -192,7 +192,15 @@ import hashlib
 import numpy as np
 from transfer.augmentation.warp import WarpRanges, draw_view, draw_warp, warp_matrix
 
-ranges = WarpRanges(rotation=40, width_shift=0.2, height_shift=0.2, shear=11.5, zoom=0.2, horizontal_flip=True, seed=7)
+ranges = WarpRanges(
+    rotation=40,
+    width_shift=0.2,
+    height_shift=0.2,
+    shear=11.5,
+    zoom=0.2,
+    horizontal_flip=True,
+    seed=7,
+)
 images = np.random.default_rng(0).integers(0, 256, (100, 24, 24, 3), dtype=np.uint8)
 matrices = b"".join(warp_matrix(draw_warp(image, 0, ranges), 24, 24).tobytes() for image in images)
 views = b"".join(draw_view(image, 0, ranges).tobytes() for image in images)
@@ -234,7 +242,8 @@ rng = np.random.default_rng(0)
 steps = rng.uniform(1e-3, 1, (1, 4096)).astype(np.float32)
 
 # RMSprop divides by a square root: the same bytes as NumPy, whose both are exact.
-model = keras.Sequential([keras.Input((4096,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
+layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
+model = keras.Sequential([keras.Input((4096,)), layer])
 kinds = OptimizerParams(optimizer="rmsprop", learning_rate=0.01, weight_decay=0, l2=0, ema=None)
 model.compile(build_optimizer(kinds, by_layer=False), loss=lambda target, output: output)
 model.train_on_batch(steps, np.zeros((1, 1)))
@@ -246,8 +255,10 @@ print("rmsprop", np.array_equal(model.get_weights()[0].ravel(), expected.ravel()
 head = build_head((1, 1, 4), 4, 0, True, 2)
 whole = rng.integers(1, 400, 2048).astype(np.float32)
 vectors = np.stack([3 * whole, 4 * whole, 0 * whole, 0 * whole], axis=1).reshape(-1, 1, 1, 4)
-scaled = keras.Model(head.input, head.get_layer("unit_mean_square").output).predict_on_batch(vectors).reshape(-1, 4)
-print("lengths", np.array_equal(scaled, vectors.reshape(-1, 4) / (5 * whole[:, None]) * np.float32(2)))
+scaling = keras.Model(head.input, head.get_layer("unit_mean_square").output)
+scaled = scaling.predict_on_batch(vectors).reshape(-1, 4)
+expected = vectors.reshape(-1, 4) / (5 * whole[:, None]) * np.float32(2)
+print("lengths", np.array_equal(scaled, expected))
 
 # The gradient of the loss is TensorFlow's sigmoid, which has no approximated reciprocal in it.
 logits = tf.constant(rng.uniform(-9, 9, (2048, 1)).astype(np.float32))
@@ -262,7 +273,8 @@ for model in (build_head((2, 2, 64), 132, 0, True, 2), build_small_network(48, 6
     inputs = rng.integers(0, 256, (3, 20, *model.input_shape[1:])).astype(np.float32)
     for batch in inputs:
         model.train_on_batch(batch, (np.arange(20) % 2).reshape(20, 1).astype(np.float32))
-    print(model.name, hashlib.md5(b"".join(weight.tobytes() for weight in model.get_weights())).hexdigest())
+    weights = b"".join(weight.tobytes() for weight in model.get_weights())
+    print(model.name, hashlib.md5(weights).hexdigest())
 """
 
 
@@ -298,7 +310,8 @@ from transfer.compute.device import ComputeParams, set_up
 set_up(ComputeParams(threads=2, device="cpu", precision="bfloat16"), seed=0, threads=2)
 from transfer.classifiers.head import build_head
 
-print(build_head((1, 1, 4), 4, 0, True, 2).predict_on_batch(np.ones((2, 1, 1, 4), np.float32)).shape)
+head = build_head((1, 1, 4), 4, 0, True, 2)
+print(head.predict_on_batch(np.ones((2, 1, 1, 4), np.float32)).shape)
 """
 
 

@@ -175,7 +175,8 @@ def peak():  # not getrusage's: that begins with the peak of the process that st
 array = read_array(Path(sys.argv[1]))
 before, total = peak(), 0
 for start in range(0, len(array), 10):
-    rows = take(array, slice(start, start + 10)) if sys.argv[2] == "take" else np.array(array[start : start + 10])
+    chosen = slice(start, start + 10)
+    rows = take(array, chosen) if sys.argv[2] == "take" else np.array(array[chosen])
     total += int(rows[:, ::512].sum())
 assert total == array.size // 512
 print((peak() - before) // 1000)

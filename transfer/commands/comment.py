@@ -83,16 +83,19 @@ def about_experiment(name: str) -> list[str]:
 def changed_files() -> list[str]:
     """The tracked files that differ from the commit."""
     finished = subprocess.run(
-        ["git", "diff", "--name-only"], capture_output=True, text=True, check=True
-    )  # noqa: S607, git is where git is
+        ["git", "diff", "--name-only"],  # noqa: S607, git is where git is
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return finished.stdout.splitlines()
 
 
 def dvc(*words: str) -> str:
     """What a DVC command prints; where it fails, its message is this program's."""
-    finished = subprocess.run(
+    finished = subprocess.run(  # noqa: S603, fixed words and a revision
         [sys.executable, "-m", "dvc", *words], capture_output=True, text=True, check=False
-    )  # noqa: S603, fixed words and a revision
+    )
     if finished.returncode:
         sys.exit(f"dvc {' '.join(words)}: {finished.stderr.strip()}")
     return finished.stdout

@@ -31,13 +31,13 @@ def read_committed() -> dict[str, dict]:
     """
     try:
         command = ["git", "show", "HEAD:./dvc.lock"]
-        shown = subprocess.run(
+        shown = subprocess.run(  # noqa: S603, fixed
             command,
             capture_output=True,
             encoding="utf-8",
             check=True,
             env=os.environ | {"LC_ALL": "C"},
-        )  # noqa: S603, fixed
+        )
         return yaml.safe_load(shown.stdout)["stages"]
     except FileNotFoundError:
         raise NoCommitError("git is not installed") from None
@@ -71,7 +71,8 @@ def say(stages: dict[str, dict], committed: dict[str, dict], machine: str) -> st
         why = (
             _few(found)
             if found
-            else f"all that they are made from is the commit's, so this machine computes other last bits: {machine}"
+            else "all that they are made from is the commit's, so this machine computes other last "
+            f"bits: {machine}"
         )
         reasons.setdefault(why, []).append(path)
     if gone := [path for path in then if path not in now]:

@@ -35,7 +35,8 @@ def demonstrate(argv: list[str]) -> None:
     with listen(options.host, options.port) as listening:
         if not is_loopback(listening):
             print(
-                f"demo: other machines may reach {options.host}, and nobody is asked for a password",
+                f"demo: other machines may reach {options.host}, and nobody is asked for a "
+                "password",
                 file=sys.stderr,
             )
         service = load(options.model)

@@ -1,8 +1,8 @@
 """Label images with ImageNet's 1,000 classes, by a network as it was trained: no stage of dvc.yaml
 but a command that needs no other.
 
-    python -m transfer label photos/
-    python -m transfer label 'photos/**/*.jpg' more.zip --backbone MobileNetV3Large --top-k 3 --output labels.csv
+    python -m transfer label photos/ --output labels.csv
+    python -m transfer label 'photos/**/*.jpg' more.zip --backbone MobileNetV3Large --top-k 3
     find photos -name '*.png' -print0 | python -m transfer label --null - --format jsonl
 
 PATHS are images, folders (every file in them counts, but for hidden ones), .zip and .tar(.gz)

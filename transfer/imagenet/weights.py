@@ -142,6 +142,7 @@ def _cannot_be_had(name: str, tried: dict[str, str], kept: Path) -> str:
         f"the weights of {name} with its 1,000 classes, {kept.name} of some "
         f"{WHOLE[name].megabytes} MB, cannot be had:\n"
         + "".join(f"  {place}: {reason}\n" for place, reason in tried.items())
-        + f"Run this again where that address can be reached{come}; or fetch the file on another machine and name it: --weights FILE, "
-        f"{algorithm_of(whole.checksum)} {whole.checksum}{smaller}"
+        + f"Run this again where that address can be reached{come}; or fetch the file on another "
+        f"machine and name it: --weights FILE, {algorithm_of(whole.checksum)} {whole.checksum}"
+        f"{smaller}"
     )

@@ -18,13 +18,16 @@ from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import replacing
 
 PREDICTED, FAILED, UNREADABLE, INTERRUPTED = 0, 1, 3, 130  # 2 is argparse's
-EXIT_CODES = f"""exit codes:
-  {PREDICTED}    all images were predicted, or the reader of the output had enough
-  {FAILED}    an error, in a path, the model or params.yaml, say; the file of --output is left as it was
-  2    the command line is wrong
-  {UNREADABLE}    done, but some images could not be read: their rows say why, in the column error
-  {INTERRUPTED}  interrupted
-"""
+EXIT_CODES = (
+    "exit codes:\n"
+    f"  {PREDICTED}    all images were predicted, or the reader of the output had enough\n"
+    f"  {FAILED}    an error, in a path, the model or params.yaml, say; "
+    "the file of --output is left as it was\n"
+    "  2    the command line is wrong\n"
+    f"  {UNREADABLE}    done, but some images could not be read: "
+    "their rows say why, in the column error\n"
+    f"  {INTERRUPTED}  interrupted\n"
+)
 
 
 def parser_of(name: str, description: str, *, top_k: int) -> argparse.ArgumentParser:

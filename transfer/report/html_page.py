@@ -149,8 +149,9 @@ def render(content: dict[str, object]) -> str:
     )
     environment.filters["breakable"] = breakable
     style, script = (
-        Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in (STYLE, SCRIPT)
-    )  # noqa: S704, files of ours
+        Markup((TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704, files of ours
+        for name in (STYLE, SCRIPT)
+    )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         environment.get_template(PAGE).render(

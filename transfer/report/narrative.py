@@ -170,9 +170,11 @@ def _descriptions(models: Sequence[ModelResults], params: dict[str, dict]) -> li
         value(params, "train_augmented.units"),
     )
     what = {
-        "scratch": f"A small network from nothing, {value(params, 'train_scratch.units')} units behind three convolutions, on the same "
-        f"{views} augmented views of each image and without {name}: what the others are held "
-        "against.",
+        "scratch": (
+            f"A small network from nothing, {value(params, 'train_scratch.units')} units behind "
+            f"three convolutions, on the same {views} augmented views of each image and without "
+            f"{name}: what the others are held against."
+        ),
         "head": (
             f"A dense head of {units} units on the features that the frozen {name} gives of each "
             "training image."

@@ -45,11 +45,13 @@ DECIDE_BYTES = (
 BACKENDS = {"tensorflow": ("tensorflow",), "jax": ("jax", "jaxlib"), "torch": ("torch",)}
 NOT_INSTALLED = "not installed"
 _OR = " or "
-_HEADER = """\
-# The pinned versions of the packages that decide bytes of outputs, from requirements.txt: made by `make lock`, not by hand.
-# Stages have them as parameters (dvc.yaml), so that a changed version runs again what it may change. Where two versions are pinned,
-# it depends on Python's.
-"""
+_HEADER = (
+    "# The pinned versions of the packages that decide bytes of outputs, from requirements.txt: "
+    "made by `make lock`, not by hand.\n"
+    "# Stages have them as parameters (dvc.yaml), so that a changed version runs again what it may "
+    "change. Where two versions are pinned,\n"
+    "# it depends on Python's.\n"
+)
 
 
 def main() -> None:

@@ -246,4 +246,6 @@ def _reason(error: BaseException) -> str:
             f"refused ({why}); check the credentials, and that they may list, read, write and "
             "delete there"
         )
-    return f"{error.strerror if isinstance(error, OSError) and error.strerror else error or type(error).__name__}"
+    if isinstance(error, OSError) and error.strerror:
+        return str(error.strerror)
+    return str(error or type(error).__name__)

@@ -139,10 +139,8 @@ def sweep(space: Space, arguments: argparse.Namespace) -> None:
             flush=True,
         )
         return
-    print(
-        f"\n{report(space, trials, again, n_images=len(labels_of(read_manifest(), 'validation')))}\n",
-        flush=True,
-    )
+    n_images = len(labels_of(read_manifest(), "validation"))
+    print(f"\n{report(space, trials, again, n_images=n_images)}\n", flush=True)
 
 
 def search(
