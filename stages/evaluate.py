@@ -165,8 +165,8 @@ def logits_of(classifier: Classifier, examples: Examples) -> np.ndarray:
 
 
 def calibrated_scores(labels: np.ndarray, model: Judged) -> dict[str, float]:
-    """What the temperature does to the probabilities' quality, and the threshold to the
-    accuracy."""
+    """What the temperature does to the probabilities' quality,
+    and the threshold to the accuracy."""
     scores = {"temperature": model.calibration.temperature}
     scores |= {
         f"{name}_calibrated": value for name, value in quality(labels, model.calibrated).items()

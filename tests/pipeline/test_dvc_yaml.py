@@ -1,5 +1,5 @@
-"""dvc.yaml cannot lie: names, commands, code dependencies and parameters are what the stages' code
-says.
+"""dvc.yaml cannot lie: names, commands, code dependencies and parameters
+are what the stages' code says.
 
 That the data dependencies and outputs are true too is shown by running each stage in a folder that
 holds its dependencies and nothing else (test_pipeline.py).

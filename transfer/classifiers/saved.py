@@ -179,8 +179,8 @@ def predict_logits(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Logits (N, L) to probabilities float64 (N, C): a sigmoid for one logit, a softmax for
-    more."""
+    """Logits (N, L) to probabilities float64 (N, C): a sigmoid for one logit,
+    a softmax for more."""
     if logits.shape[1] == 1:
         positive = expit(logits.astype(np.float64))
         return np.hstack([1 - positive, positive])

@@ -72,8 +72,8 @@ class Cluster:
         return [each for each in self.ray.nodes() if each["Alive"]]
 
     def leave(self) -> None:
-        # Ray's own goodbye would wait for the head for a minute, and its threads do not outlive the
-        # interpreter's end
+        # Ray's own goodbye would wait for the head for a minute,
+        # and its threads do not outlive the interpreter's end
         if self._is_gone:
             atexit.unregister(self.ray.shutdown)
             atexit.register(_end)

@@ -64,8 +64,8 @@ class _Actor:
 
 
 class RayEngine:
-    """packages: those that decide the bytes of the work, which must be the same on all nodes as
-    here."""
+    """packages: those that decide the bytes of the work, which must be the same on all nodes
+    as here."""
 
     def __init__(self, params: ResourceParams, packages: Sequence[str]):
         self._params = params
@@ -90,8 +90,8 @@ class RayEngine:
 
 
 class RayWorkers:
-    """Actors on all nodes, as many as have room; more where nodes join, others for those that
-    end."""
+    """Actors on all nodes, as many as have room; more where nodes join,
+    others for those that end."""
 
     def __init__(self, cluster: Cluster, work: Work, params: ResourceParams, packages: list[str]):
         self._packages = packages
@@ -131,8 +131,8 @@ class RayWorkers:
         )
 
     def wait(self) -> None:
-        """Until all that have room are up, or until `resources.timeout` is over and at least one
-        is.
+        """Until all that have room are up, or until `resources.timeout` is over
+        and at least one is.
 
         Raises:
             PipelineError: none came up, or one that computes otherwise than this machine or the

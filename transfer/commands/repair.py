@@ -118,8 +118,8 @@ def is_json(content: bytes) -> bool:
 
 
 def is_whole(content: bytes) -> bool:
-    """Whether the bytes are a lock that DVC wrote to its end, as far as a look at the file can
-    tell."""
+    """Whether the bytes are a lock that DVC wrote to its end,
+    as far as a look at the file can tell."""
     try:
         lock = yaml.load(content.decode("utf-8"), yaml.CSafeLoader)  # noqa: S506, a safe loader
     except (ValueError, yaml.YAMLError):

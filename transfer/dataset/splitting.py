@@ -77,8 +77,8 @@ def assign(
     rng: np.random.Generator,
     spare: int | None = None,
 ) -> np.ndarray:
-    """Draw a split for each item so that groups stay whole and quotas are met as closely as they
-    allow.
+    """Draw a split for each item so that groups stay whole and quotas are met as closely
+    as they allow.
 
     Groups of several items go first, the largest at the head, each to a split drawn in proportion
     to the room it has left for the group's classes; a group that fits nowhere goes where the

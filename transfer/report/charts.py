@@ -1,5 +1,5 @@
-"""The report's charts: each with the words that say what it shows, in numbers, and the table behind
-it."""
+"""The report's charts: each with the words that say what it shows, in numbers,
+and the table behind it."""
 
 from dataclasses import dataclass
 

@@ -61,8 +61,8 @@ def visible(text: str) -> str:
 
 
 def shorten(text: str, most: int = 24) -> str:
-    """Visible text of at most `most` characters, its middle left out: both ends tell names
-    apart."""
+    """Visible text of at most `most` characters, its middle left out:
+    both ends tell names apart."""
     text, half = visible(text), (most - 1) // 2
     return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
 
@@ -185,8 +185,8 @@ def _too_few(models: list[ModelResults]) -> list[str]:
 
 
 def verdicts(comparison: pd.DataFrame, name: str) -> list[str]:
-    """What the comparison says of one model, a phrase a finding; pairs without one share a
-    phrase."""
+    """What the comparison says of one model, a phrase a finding;
+    pairs without one share a phrase."""
     rows = [row for row in comparison.itertuples() if name in (row.model, row.against)]
     same = [
         row.against if row.model == name else row.model

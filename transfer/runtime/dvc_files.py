@@ -83,8 +83,8 @@ def _contents(path: Path) -> str | dict[str, str]:
 
 
 def describe_stage(stage: str) -> dict:
-    """What dvc.yaml says of a stage, with the values of params.yaml where it names parameters,
-    `${section.name}`.
+    """What dvc.yaml says of a stage, with the values of params.yaml where it names
+    parameters, `${section.name}`.
 
     What params.yaml lacks stays as it is: the stage says better what is wrong there.
     """

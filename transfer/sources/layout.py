@@ -29,8 +29,8 @@ class Layout:
     is_split: bool
 
     def place(self, path: str) -> tuple[str | None, str] | None:
-        """Split (None unless pre-split) and class of a file, or None when it lies in no class
-        folder."""
+        """Split (None unless pre-split) and class of a file,
+        or None when it lies in no class folder."""
         if climbs(path):
             return None
         parts = path.split("/")[self.depth :]

@@ -32,8 +32,8 @@ class ListedWork:
 
 
 class ListedFunction:
-    """Path and `function(image)` of each entry that comes with the SHA-256 that the manifest has of
-    it."""
+    """Path and `function(image)` of each entry that comes with the SHA-256 that the manifest
+    has of it."""
 
     uses_all_cores = False
 

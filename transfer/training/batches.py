@@ -126,8 +126,8 @@ def read_rows(array: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
 
 
 def sample_weights(labels: np.ndarray, class_weight: str | None) -> np.ndarray:
-    """How much each example counts, float32 (N,): all the same, or `balanced` by scikit-learn's
-    definition."""
+    """How much each example counts, float32 (N,):
+    all the same, or `balanced` by scikit-learn's definition."""
     if class_weight is None:
         return np.ones(len(labels), dtype=np.float32)
     # a second to import, so only for who wants it
