@@ -142,8 +142,8 @@ def report(issues: list[Issue], n: int, n_judged: int) -> None:
     if n_judged < n:
         print(
             f"audit: labels that could not be judged: {n - n_judged:,}; their classes have images "
-            "of one group only, or the features "
-            "tell the classes apart no better than their frequencies do"
+            "of one group only, or the features tell the classes apart no better than their "
+            "frequencies do"
         )
 
 

@@ -157,9 +157,9 @@ def logits_of(classifier: Classifier, examples: Examples) -> np.ndarray:
     logits = predict_logits(classifier.model, examples.inputs)
     if not np.isfinite(logits).all():
         raise PipelineError(
-            f"{classifier.model.name}: {(~np.isfinite(logits)).any(axis=1).sum()} of {len(logits)} "
-            "images get no finite logit; "
-            "lower its learning_rate and run `dvc repro`"
+            f"{classifier.model.name}: {(~np.isfinite(logits)).any(axis=1).sum()} of "
+            f"{len(logits)} images get no finite logit; lower its learning_rate and run "
+            "`dvc repro`"
         )
     return logits
 

@@ -89,7 +89,7 @@ def predict_out_of_fold(
     )
     dividing = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        # of fewer images than folds: it is not in each
+        # a class of fewer images than folds: it is not in each
         warnings.filterwarnings("ignore", message="The least populated class")
         # classes of two images or three
         warnings.filterwarnings("ignore", message="The number of unique classes")

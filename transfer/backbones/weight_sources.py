@@ -189,7 +189,7 @@ class UserFile:
                 "copy the file again, or correct weights.sha256 if this is the file you mean"
             )
         try:
-            # of groups that are not there: the error that follows says it better
+            # it warns of groups that are not there: the error that follows says it better
             with warnings.catch_warnings(action="ignore"):
                 backbone.load_weights(self.path)
         except Exception as error:  # h5py raises RuntimeError, TypeError and more on a damaged file

@@ -120,7 +120,7 @@ def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
     try:
         description = json.loads(description_file.read_text(encoding="utf-8"))
         model = _build(json.dumps(description["model"]), weights_file.stat().st_size)
-        # of groups that are not there: the error that follows says it better
+        # it warns of groups that are not there: the error that follows says it better
         with warnings.catch_warnings(action="ignore"):
             model.load_weights(weights_file)
         classifier = Classifier(

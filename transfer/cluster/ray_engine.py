@@ -25,7 +25,7 @@ from transfer.runtime.errors import PipelineError
 from transfer.runtime.pins import versions
 from transfer.runtime.resource_params import ResourceParams
 
-# batches a worker's thread has: one that it does, and one that waits there, so that it need not
+# batches that a worker's thread has: one that it does and the next, so that it need not wait
 IN_FLIGHT = 2
 LOOK_EVERY = 1.0  # seconds between two looks at the cluster
 # Where objects are, but never a secret: a node has credentials of its own.
@@ -225,9 +225,8 @@ class RayWorkers:
         if self.about is not None and said["about"] != self.about:
             raise PipelineError(
                 f"{said['host']} computes other bits than the workers before it, although its "
-                "packages are the same: another processor, "
-                "or another setting of the libraries; take it out of the cluster, or use nodes of "
-                "one kind"
+                "packages are the same: another processor, or another setting of the libraries; "
+                "take it out of the cluster, or use nodes of one kind"
             )
         self.about = said["about"]
         actor.ready = True
@@ -312,9 +311,8 @@ class RayWorkers:
             )
         return (
             f"no worker came up {where}, though there is room for {room}: other jobs may hold it "
-            "(see `ray status`), or workers end "
-            "as they begin (their logs are in /tmp/ray/session_latest/logs on their node); mend "
-            "that, or raise resources.timeout"
+            "(see `ray status`), or workers end as they begin (their logs are "
+            "in /tmp/ray/session_latest/logs on their node); mend that, or raise resources.timeout"
         )
 
     def _hire(self, node_id: str) -> _Actor:

@@ -98,9 +98,8 @@ def assign(
     """
     n_classes, n_splits = quota.shape
     left = quota.copy()
-    # (C, S): the split still has nothing of the class
+    # lacking (C, S): the split still has nothing of the class; waiting (C,): groups to come
     lacking = (quota > 0) & (np.arange(n_splits) != spare)
-    # (C,): groups to come
     waiting = np.bincount(np.unique(np.stack([labels, groups]), axis=1)[0], minlength=n_classes)
     splits = np.full(len(labels), -1)
     sizes = np.bincount(groups)

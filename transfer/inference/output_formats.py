@@ -9,7 +9,7 @@ from typing import Protocol, TextIO
 
 from transfer.inference.predictions import Row
 
-# by the suffix of the file
+# formats by the suffix of the file
 FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "table"}
 WIDTH = 120
 

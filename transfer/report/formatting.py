@@ -14,8 +14,8 @@ UNSHOWABLE = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\u
 NO_DIFFERENCE = "no difference"  # how the verdict of such a pair begins
 ONE_SEED = (
     "Each model was trained once, from one seed. The intervals say how far other test images of "
-    "the same kind could move a number, "
-    "not what another seed would do, nor how the models fare on pictures of another kind."
+    "the same kind could move a number, not what another seed would do, nor how the models fare "
+    "on pictures of another kind."
 )
 # test images; with fewer the interval is some 35 points wide or more, whatever the accuracy
 FEW = 30
@@ -135,8 +135,7 @@ def _best(models: list[ModelResults]) -> str:
     sure = interval(scores["accuracy_low"], scores["accuracy_high"])
     return (
         f"On {plural(n, 'test image')} that took no part in training or in any choice, {did} "
-        f"({percent(most)}; "
-        f"95\N{NO-BREAK SPACE}% interval {sure})."
+        f"({percent(most)}; 95\N{NO-BREAK SPACE}% interval {sure})."
     )
 
 

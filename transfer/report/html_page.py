@@ -48,7 +48,7 @@ from transfer.runtime.files import replacing
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
-# of the mistakes' pictures on a page; mails with more than a few MB are refused
+# bytes of the mistakes' pictures on a page; mails with more than a few MB are refused
 PICTURE_BYTES = 1_200_000
 SECTIONS = {
     "summary": "What can be claimed",

@@ -95,15 +95,13 @@ def map_listed(
                 if isinstance(result, Crashed):
                     raise PipelineError(
                         f"{source}: {entry.path!r} ended {result.attempts} processes that decoded "
-                        "it; it could be read when `split` ran: "
-                        "remove it, or run `dvc repro --force split` on this cluster, which "
-                        "rejects it"
+                        "it; it could be read when `split` ran: remove it, or run "
+                        "`dvc repro --force split` on this cluster, which rejects it"
                     )
                 missing.remove(entry.path)
                 yield result
     if missing:
         raise PipelineError(
-            f"{source}: {len(missing)} of the manifest's images are gone or can no longer be read, "
-            f"the first being {min(missing)!r}; "
-            "run `dvc repro` again"
+            f"{source}: {len(missing)} of the manifest's images are gone or can no longer be "
+            f"read, the first being {min(missing)!r}; run `dvc repro` again"
         )

@@ -115,8 +115,7 @@ def remark_on_order(inputs: np.ndarray, labels: np.ndarray) -> str | None:
         return None
     return (
         f"WARNING: the rows lie class by class in {count} shards, of which arrays.window = "
-        f"{layout.window} are shuffled at a time; "
-        "set split.order to checksum, or raise the window"
+        f"{layout.window} are shuffled at a time; set split.order to checksum, or raise the window"
     )
 
 

@@ -120,8 +120,7 @@ def _space(where: str, section: str, entries: Any) -> Space:
         if not _contains(distributions[name], default):
             raise PipelineError(
                 f"{where}.{name}: params.yaml has {written(default)}, which is not among these; "
-                "include it, since the first trial is "
-                "params.yaml as it is"
+                "include it, since the first trial is params.yaml as it is"
             )
     return Space(section, defaults, distributions)
 
