@@ -143,8 +143,8 @@ def cropped(image: Image.Image, share: float) -> Image.Image:
 
 
 def image_problems(pictures: list[Image.Image], params: AuditParams) -> pd.DataFrame:
-    """The share of images that are reported once all of them are spoilt, and of the untouched
-    ones."""
+    """The share of images that are reported once all of them are spoilt,
+    and of the untouched ones."""
     spoilt: dict[tuple[str, str], Callable[[Image.Image], Image.Image]] = {
         ("blurry", "untouched"): lambda image: image,
         **{

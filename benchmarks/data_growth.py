@@ -87,8 +87,8 @@ def main() -> None:
 
 
 def measure(world: Path, n: int) -> dict[str, pd.Series]:
-    """Run the pipeline on n images: seconds and peak MB by stage, and what there is to say of the
-    whole."""
+    """Run the pipeline on n images: seconds and peak MB by stage,
+    and what there is to say of the whole."""
     make_project(world)
     archive = world / ARCHIVE
     add_images(archive, range(n))
@@ -121,8 +121,8 @@ def measure(world: Path, n: int) -> dict[str, pd.Series]:
 
 
 def make_project(world: Path) -> None:
-    """A Git repository with the project's code as it is now and the settings of this benchmark; no
-    data."""
+    """A Git repository with the project's code as it is now and the settings of this benchmark;
+    no data."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     tracked = subprocess.run(
         listed, cwd=ROOT, check=True, capture_output=True, text=True

@@ -177,8 +177,8 @@ def extraction_speed(network: KerasNetwork, n: int) -> float:
 
 
 def finetuning_speed(backbone: keras.Model, batch: int, n: int) -> float:
-    """Images a second of training steps of block5 and a head, from random activations at the
-    cut."""
+    """Images a second of training steps of block5 and a head,
+    from random activations at the cut."""
     tail = trainable_tail(backbone, VGG16.unfreeze_from)
     head = build_head(tail.output_shape[1:], units=132, dropout=0, normalize=True, n_classes=2)
     model = keras.Model(tail.input, head(tail.output))

@@ -83,8 +83,8 @@ def parse(changes: list[str]) -> dict[str, dict]:
 
 
 def sections_for(settings: dict[str, dict]) -> list[str]:
-    """The trainings that these settings are compared with, or start from, in the order of the
-    pipeline."""
+    """The trainings that these settings are compared with, or start from,
+    in the order of the pipeline."""
     named = {section for changes in settings.values() for section in changes}
     return [
         section

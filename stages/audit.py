@@ -96,8 +96,8 @@ def measure_images(source: Path | str, images: pd.DataFrame) -> pd.DataFrame:
 def write_feature_map(
     features: np.ndarray, images: pd.DataFrame, issues: list[Issue], params: AuditParams
 ) -> None:
-    """Write a row a point: x, y, class_name, split, path, and the names of its issues, separated by
-    spaces."""
+    """Write a row a point: x, y, class_name, split, path, and the names of its issues,
+    separated by spaces."""
     strata = np.unique(images["class_name"] + "/" + images["split"], return_inverse=True)[1]
     rows = draw_rows(strata, params.map_images, np.random.default_rng(params.seed))
     points = map_features(features[rows], params.seed)
@@ -142,8 +142,8 @@ def report(issues: list[Issue], n: int, n_judged: int) -> None:
     if n_judged < n:
         print(
             f"audit: labels that could not be judged: {n - n_judged:,}; their classes have images "
-            "of one group only, or the features "
-            "tell the classes apart no better than their frequencies do"
+            "of one group only, or the features tell the classes apart no better than their "
+            "frequencies do"
         )
 
 

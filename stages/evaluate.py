@@ -157,16 +157,16 @@ def logits_of(classifier: Classifier, examples: Examples) -> np.ndarray:
     logits = predict_logits(classifier.model, examples.inputs)
     if not np.isfinite(logits).all():
         raise PipelineError(
-            f"{classifier.model.name}: {(~np.isfinite(logits)).any(axis=1).sum()} of {len(logits)} "
-            "images get no finite logit; "
-            "lower its learning_rate and run `dvc repro`"
+            f"{classifier.model.name}: {(~np.isfinite(logits)).any(axis=1).sum()} of "
+            f"{len(logits)} images get no finite logit; lower its learning_rate and run "
+            "`dvc repro`"
         )
     return logits
 
 
 def calibrated_scores(labels: np.ndarray, model: Judged) -> dict[str, float]:
-    """What the temperature does to the probabilities' quality, and the threshold to the
-    accuracy."""
+    """What the temperature does to the probabilities' quality,
+    and the threshold to the accuracy."""
     scores = {"temperature": model.calibration.temperature}
     scores |= {
         f"{name}_calibrated": value for name, value in quality(labels, model.calibrated).items()

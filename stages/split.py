@@ -135,15 +135,14 @@ def check_classes(
     if empty := sorted(named - used):
         raise PipelineError(
             f"split.source = {source!r}: no usable image in class folder "
-            f"{first_ten([repr(name) for name in empty])}; "
-            f"add images or remove the folder (files that cannot be used are in {REJECTED})"
+            f"{first_ten([repr(name) for name in empty])}; add images or remove the folder (files "
+            f"that cannot be used are in {REJECTED})"
         )
     if not 2 <= len(used) <= MAX_CLASSES:
         found = f"only {next(iter(used))!r}" if len(used) == 1 else f"{len(used):,}"
         raise PipelineError(
             f"split.source = {source!r} must hold 2 to {MAX_CLASSES:,} class folders with images, "
-            f"found {found}; "
-            "put each class's images in a folder of its own"
+            f"found {found}; put each class's images in a folder of its own"
         )
 
 
@@ -229,8 +228,7 @@ def count_sizes(params: SplitParams, n: int) -> np.ndarray:
         asked = " + ".join(f"{size:.0f}" for size in params.sizes)
         raise PipelineError(
             f"split.train + validation + test = {asked} = {params.sizes.sum():.0f}, but only {n} "
-            "usable images were found; "
-            "lower them, or give fractions such as 0.6, 0.2, 0.2"
+            "usable images were found; lower them, or give fractions such as 0.6, 0.2, 0.2"
         )
     counts = params.sizes.astype(int)
     return np.append(counts, n - counts.sum())
@@ -299,8 +297,8 @@ def report(
     ):
         print(
             f"split: asked for {', '.join(f'{size:.0f}' for size in params.sizes)}, got "
-            f"{', '.join(map(str, got))}: groups are "
-            "never cut, every class is in every split, and a source that is already split stays so"
+            f"{', '.join(map(str, got))}: groups are never cut, every class is in every split, "
+            "and a source that is already split stays so"
         )
     if counts.get(UNUSED):
         print(

@@ -84,8 +84,7 @@ def published_backbone(name: str, params: WeightsParams) -> keras.Model:
     if params.sha256 is not None and params.path is None:
         raise PipelineError(
             "weights.sha256 is the checksum of the file in weights.path, or of a model file in "
-            "backbone.name, and neither is a file; "
-            "name the file or set weights.sha256: null"
+            "backbone.name, and neither is a file; name the file or set weights.sha256: null"
         )
     # convolutions do not depend on the image size
     backbone = build_backbone(name, find_architecture(name).smallest)
@@ -131,9 +130,9 @@ def sources_for(name: str, params: WeightsParams) -> tuple[Sequence[Source], str
         return [file], None
     if known is None:
         raise PipelineError(
-            f"weights.path = {params.path!r}: no digest of {name}'s weights is known here to check "
-            "it by; "
-            f"give the file's checksum too, weights.sha256 (`sha256sum {params.path}`)"
+            f"weights.path = {params.path!r}: no digest of {name}'s weights is known here to "
+            "check it by; give the file's checksum too, weights.sha256 "
+            f"(`sha256sum {params.path}`)"
         )
     return [file], known
 

@@ -1,5 +1,5 @@
-"""The floors: a package imports from those below it and from no other, and every package stands on
-one."""
+"""The floors: a package imports from those below it and from no other,
+and every package stands on one."""
 
 import os
 import re

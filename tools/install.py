@@ -239,8 +239,8 @@ def uv_variables(settings: Mapping[str, str], environment: Mapping[str, str]) ->
     for name in ("HTTP_PROXY", "HTTPS_PROXY") if "proxy" in settings else ():
         variables[name] = settings["proxy"]
     variables = {name: value for name, value in variables.items() if name not in environment}
-    # pip's own setting goes before the variables of requests and curl, which pip reads and uv does
-    # not.
+    # pip's own setting goes before the variables of requests and curl,
+    # which pip reads and uv does not.
     certificates = (
         settings.get("cert")
         or environment.get("REQUESTS_CA_BUNDLE")

@@ -108,8 +108,8 @@ def count_flops(model: keras.Model) -> list[float]:
 
 
 def training_flops(forward: list[float]) -> float:
-    """Forward, gradient of the kernels and of the inputs; nobody needs the last of the first
-    layer."""
+    """Forward, gradient of the kernels and of the inputs;
+    nobody needs the last of the first layer."""
     return 3 * sum(forward) - forward[0]
 
 

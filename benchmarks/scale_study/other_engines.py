@@ -93,8 +93,8 @@ def print_table(rounds: list[dict[str, float]]) -> None:
 
 
 def convolutions() -> Iterator[tuple[int, int, bool]]:
-    """Input channels, output channels, and whether a pooling follows, of each convolution in
-    turn."""
+    """Input channels, output channels, and whether a pooling follows,
+    of each convolution in turn."""
     before = 3
     for channels, count in BLOCKS:
         for number in range(count):

@@ -73,8 +73,8 @@ def _spread(seconds: float) -> list[float]:
 
 
 def workers_table(by_batch: Costs, by_shard: Costs) -> pd.DataFrame:
-    """Images a second, the share of what so many workers alone would do, and how busy the driver
-    is."""
+    """Images a second, the share of what so many workers alone would do,
+    and how busy the driver is."""
     rows = []
     for workers in (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096):
         row = {"workers": workers}

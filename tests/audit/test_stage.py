@@ -28,8 +28,8 @@ SIZE = 40
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """As in the stage; and two threads of t-SNE on a busy machine wait for each other for
-    seconds."""
+    """As in the stage; and two threads of t-SNE on a busy machine wait for each other
+    for seconds."""
     with threadpool_limits(1):
         yield
 

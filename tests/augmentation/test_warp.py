@@ -1,5 +1,5 @@
-"""The affine views are those of Keras's ImageDataGenerator, and depend on nothing but (seed, image,
-view)."""
+"""The affine views are those of Keras's ImageDataGenerator,
+and depend on nothing but (seed, image, view)."""
 
 import numpy as np
 import pytest
@@ -52,8 +52,8 @@ def keras_transform(image: np.ndarray, warp: Warp) -> np.ndarray:
     ],
 )
 def test_a_warp_equals_keras_apply_transform(warp):
-    """On squares, which is what `decode` writes: Keras takes height for width when it finds the
-    centre."""
+    """On squares, which is what `decode` writes:
+    Keras takes height for width when it finds the centre."""
     image = random_image(1)
     np.testing.assert_allclose(
         apply_warp(image, warp), keras_transform(image, warp), rtol=0, atol=1e-3

@@ -52,8 +52,8 @@ def set_params(project):
 
 @pytest.fixture
 def world(site, set_params, published, tmp_path, monkeypatch):
-    """The tiny network as a backbone of the pipeline, with two sources and a known digest; returns
-    them."""
+    """The tiny network as a backbone of the pipeline, with two sources and a known digest;
+    returns them."""
     folder, server = site
     sources = [
         publish_legacy(folder, published, server.url, tmp_path / "cache"),

@@ -33,8 +33,8 @@ def plain() -> keras.Model:
 
 
 def nested() -> keras.Model:
-    """As Keras's guide builds them: augmentation, a division, a base within the model, a dense
-    top."""
+    """As Keras's guide builds them: augmentation, a division, a base within the model,
+    a dense top."""
     images = keras.Input((32, 32, 3))
     x = keras.Sequential([keras.layers.RandomFlip()])(images) / 255.0
     pixels = keras.Input((None, None, 3))

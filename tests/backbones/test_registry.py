@@ -23,8 +23,8 @@ from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_weights
 from transfer.runtime.params import load_params
 
-# Parameters without the top as Keras's documentation and the lessons have them; shapes at the
-# default size.
+# Parameters without the top as Keras's documentation and the lessons have them;
+# shapes at the default size.
 KNOWN = {
     "VGG16": (14_714_688, (4, 4, 512), (2, 2, 512)),
     "VGG19": (20_024_384, (4, 4, 512), (2, 2, 512)),

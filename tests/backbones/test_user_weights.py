@@ -78,8 +78,8 @@ def test_a_file_with_another_checksum_is_refused_with_both(world, set_params, pu
 
 
 def write_vgg_like(path: Path) -> None:
-    """Weights of a network with another number of layers, in the layout that the suffix asks
-    for."""
+    """Weights of a network with another number of layers,
+    in the layout that the suffix asks for."""
     images = keras.Input((32, 32, 3))
     other = keras.Model(images, keras.layers.Conv2D(4, 3, name="block1_conv1")(images))
     other.save_weights(path) if path.name.endswith(".weights.h5") else save_legacy(other, path)

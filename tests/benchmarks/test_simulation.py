@@ -13,7 +13,7 @@ from benchmarks.scale_study.simulated_map import Costs, Trouble, play, simulate
     ("driver", "in_flight", "seconds"),
     [
         (0.0, 2, 10),
-        # hidden behind the worker, but for the first that is sent and the last that is taken
+        # hidden behind the worker, but for the first batch sent and the last one taken
         (0.2, 2, 10 + 0.2),
         (0.2, 1, 10 * 1.2),  # the worker waits for each
     ],

@@ -1,5 +1,5 @@
-"""Classifiers on disk that were made to do harm: nothing in them is run, and no other file is
-read."""
+"""Classifiers on disk that were made to do harm: nothing in them is run,
+and no other file is read."""
 
 import base64
 import json

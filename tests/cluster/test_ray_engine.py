@@ -1,5 +1,5 @@
-"""A real Ray cluster of several nodes on this machine: what it gives, what it survives, and what it
-says."""
+"""A real Ray cluster of several nodes on this machine: what it gives, what it survives,
+and what it says."""
 
 import os
 import subprocess

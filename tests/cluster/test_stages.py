@@ -1,5 +1,5 @@
-"""The stages on a real Ray cluster: the bytes that this machine makes alone, and errors before work
-starts."""
+"""The stages on a real Ray cluster: the bytes that this machine makes alone,
+and errors before work starts."""
 
 import shutil
 import sys
@@ -44,8 +44,8 @@ def two_nodes():
 
 @pytest.fixture
 def bare(base, project) -> Path:
-    """The reproduced world's project with its images and weights, and nothing that a map has
-    made."""
+    """The reproduced world's project with its images and weights,
+    and nothing that a map has made."""
     for name in ("stages", "transfer", "images"):
         (project / name).symlink_to(base / name)
     for name in ("params.yaml", "dvc.yaml"):

@@ -56,8 +56,8 @@ def test_a_reason_that_is_not_on_the_list_fails_the_run(folder, reason, verdict,
 
 
 def programs(folder: Path, *names: str, **scripts: str) -> str:
-    """A PATH with these programs of the machine's, and with those that the test gives as
-    scripts."""
+    """A PATH with these programs of the machine's, and with those that the test gives
+    as scripts."""
     folder.mkdir()
     for name in names:
         (folder / name).symlink_to(shutil.which(name))

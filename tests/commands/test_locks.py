@@ -44,8 +44,8 @@ def test_what_is_locked_for_a_gpu_leaves_other_machines_alone():
 
 
 def test_every_lock_is_audited():
-    """But those of the tests and of the auditor itself, which nobody installs to use the
-    project."""
+    """But those of the tests and of the auditor itself,
+    which nobody installs to use the project."""
     assert {REPOSITORY / lock for lock in vulnerabilities.LOCKS} == {*LOCKS} - {*OTHERS}
 
 

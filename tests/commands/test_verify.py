@@ -36,8 +36,8 @@ stages:
 
 
 def flip(path: Path) -> None:
-    """Flip a bit in the middle of a file, and put its time back: DVC goes by that, and by size and
-    inode."""
+    """Flip a bit in the middle of a file, and put its time back:
+    DVC goes by that, and by size and inode."""
     before = path.stat()
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -134,8 +134,8 @@ def made(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def world(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it that DVC has looked at, so that it believes the times of files, as the working
-    directory."""
+    """A copy of it that DVC has looked at, so that it believes the times of files,
+    as the working directory."""
     world = Path(shutil.copytree(made.parent, tmp_path / "copy", symlinks=True)) / "world"
     monkeypatch.chdir(world)
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)

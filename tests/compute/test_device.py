@@ -1,5 +1,5 @@
-"""Device, precision and what the backends are told; that all backends compute the same is
-test_backends.py."""
+"""Device, precision and what the backends are told;
+that all backends compute the same is test_backends.py."""
 
 import keras
 import numpy as np

@@ -1,5 +1,5 @@
-"""`python -m transfer demo`: the answers are predict's, and nobody gets more out of the server than
-these."""
+"""`python -m transfer demo`: the answers are predict's,
+and nobody gets more out of the server than these."""
 
 import base64
 import contextlib

@@ -1,5 +1,5 @@
-"""Comparisons of models against published examples, another library, and cases whose answer is
-known."""
+"""Comparisons of models against published examples, another library,
+and cases whose answer is known."""
 
 from itertools import product
 
@@ -15,8 +15,8 @@ def right(n: int, *wrong: int) -> np.ndarray:
 
 
 def test_mcnemars_p_is_that_of_the_published_example():
-    """R's `mcnemar.exact` (package exact2x2) in its manual: 21 pairs one way, 9 the other, p =
-    0.04277."""
+    """R's `mcnemar.exact` (package exact2x2) in its manual: 21 pairs one way, 9 the other,
+    p = 0.04277."""
     gain = np.repeat([1, -1, 0], [21, 9, 40])
     assert exact_mcnemar(gain) == pytest.approx(0.04277, abs=5e-6)
 

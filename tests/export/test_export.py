@@ -1,5 +1,5 @@
-"""Exported files: what they see of an image, what they answer, what they hold, and when they are
-refused."""
+"""Exported files: what they see of an image, what they answer, what they hold,
+and when they are refused."""
 
 import json
 import re

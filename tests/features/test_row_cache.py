@@ -38,8 +38,8 @@ def keep(
     limit: int = PLENTY,
     used: float | None = None,
 ) -> Path:
-    """Put rows as one run does; the index of the segment, which was used last at the time
-    `used`."""
+    """Put rows as one run does; the index of the segment,
+    which was used last at the time `used`."""
     before = set(folder.rglob("*.index"))
     with opened(folder, identity, limit) as store:
         for number in numbers:

@@ -40,8 +40,8 @@ distinct: dict[str, set[bytes]] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """`make fuzz` names its profile; everything else takes the quick one, the same inputs each
-    time."""
+    """`make fuzz` names its profile; everything else takes the quick one,
+    the same inputs each time."""
     if not config.getoption("hypothesis_profile"):
         settings.load_profile("quick")
 
@@ -74,8 +74,8 @@ class Guard:
     def __call__(
         self, name: str, content: object, read: Callable[[], object], names: Path | str = ""
     ):
-        """What `read()` returns, or None after an error of ours, whose sentence has to name
-        `names`."""
+        """What `read()` returns, or None after an error of ours,
+        whose sentence has to name `names`."""
         counts = thrown.setdefault(name, Counter())
         digest = blake2b(
             content

@@ -237,10 +237,10 @@ METHODS = st.sampled_from(
 
 @st.composite
 def zips(draw: st.DrawFn) -> bytes:
-    """Members of any name and method; then fields of the directory, which no checksum protects, are
-    changed."""
+    """Members of any name and method; then fields of the directory, which no checksum protects,
+    are changed."""
     buffer = io.BytesIO()
-    # of a name that is there already
+    # zipfile warns of a name that is there already
     with zipfile.ZipFile(buffer, "w") as archive, warnings.catch_warnings(action="ignore"):
         for name in draw(st.lists(NAMES, min_size=1, max_size=5)):
             member = zipfile.ZipInfo(name.encode("utf-8", "replace").decode())

@@ -78,8 +78,8 @@ def refuse() -> str:
 
 
 def keep_to_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the machine's proxies and pip's settings, so that nothing beyond 127.0.0.1 can
-    answer."""
+    """Hide the machine's proxies and pip's settings,
+    so that nothing beyond 127.0.0.1 can answer."""
     for name in [
         name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")
     ]:

@@ -44,8 +44,8 @@ def main() -> None:
 
 
 def hash_rows(path: Path, step: int = 1) -> str:
-    """MD5 of the rows of every `step`th image: of an array (N, ...), or (V, N, ...) in
-    data/views."""
+    """MD5 of the rows of every `step`th image:
+    of an array (N, ...), or (V, N, ...) in data/views."""
     array = np.load(path, mmap_mode="r")
     chosen = array[:, ::step] if path.parent.name == "views" else array[::step]
     return md5(np.ascontiguousarray(chosen).tobytes())

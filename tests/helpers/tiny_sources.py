@@ -1,5 +1,5 @@
-"""Tiny worlds: images of a few pixels in class folders and archives, built in a temporary
-folder."""
+"""Tiny worlds: images of a few pixels in class folders and archives,
+built in a temporary folder."""
 
 import io
 import tarfile

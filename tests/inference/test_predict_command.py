@@ -65,8 +65,8 @@ def rows_of(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-# What one process of its own, set up as the stages are, makes of the world: each run's words and
-# file.
+# What one process of its own, set up as the stages are, makes of the world:
+# each run's words and file.
 RUNS = {
     **{name: ["--model", name, "images"] for name in MODELS},
     "alone": ["images/b/7.png"],

@@ -1,5 +1,5 @@
-"""dvc.yaml cannot lie: names, commands, code dependencies and parameters are what the stages' code
-says.
+"""dvc.yaml cannot lie: names, commands, code dependencies and parameters
+are what the stages' code says.
 
 That the data dependencies and outputs are true too is shown by running each stage in a folder that
 holds its dependencies and nothing else (test_pipeline.py).
@@ -32,13 +32,13 @@ BEHIND = {"keras": {"tensorflow"}, "matplotlib": {"kiwisolver"}, "tf2onnx": {"pr
 # Imported by a module behind these stages, but no byte of theirs is decided by it.
 DECIDES_NOTHING = {
     "ai-edge-litert": {"convert"},  # checks the converted network
-    # passes tensors on as they are; draws the picture of that check
+    # weights passes tensors on as they are; convert draws the picture of its check
     "numpy": {"weights", "convert"},
     "onnx": {"weights"},  # reads tensors as they are stored
     "pandas": {"decode", "extract"},  # reads the manifest
     "protobuf": {"weights"},  # its errors are caught
     "pyarrow": {*STAGES} - {"split"},  # reads the manifest, which split writes
-    # reads parameters; the head of the model card is written with it
+    # reads parameters; only report writes with it, the head of the model card
     "pyyaml": {*STAGES} - {"report"},
     "scipy": {
         "train_head",

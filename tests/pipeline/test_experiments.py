@@ -304,8 +304,8 @@ def run_two(project: Path, jobs: int) -> tuple[dict[str, str], int]:
 
 @pytest.mark.slow
 def test_two_at_once_are_two_one_after_the_other(base, tmp_path):
-    """The same files to the byte, from the caches, while both write rows, checkpoints and DVC's
-    cache."""
+    """The same files to the byte, from the caches, while both write
+    rows, checkpoints and DVC's cache."""
     projects = {jobs: copied(base, tmp_path / str(jobs)) for jobs in (1, 2)}
     ran = {jobs: run_two(project, jobs) for jobs, project in projects.items()}
     assert {jobs: most for jobs, (_, most) in ran.items()} == {1: 1, 2: 2}
@@ -334,8 +334,8 @@ def test_two_at_once_are_two_one_after_the_other(base, tmp_path):
 
 @pytest.mark.slow
 def test_what_the_docs_say_the_queue_gets_wrong(base, tmp_path):
-    """When one of these fails, DVC has been mended, and docs/experiments.md and this test can be
-    shorter."""
+    """When one of these fails, DVC has been mended,
+    and docs/experiments.md and this test can be shorter."""
     project = copied(base, tmp_path)
     for name, units in (("bad", 0), ("good", 3)):
         call(

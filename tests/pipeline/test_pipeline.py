@@ -1,5 +1,5 @@
-"""The real pipeline under real DVC, in a tiny world: random weights, 32 pixels, two views, two
-epochs."""
+"""The real pipeline under real DVC, in a tiny world: random weights, 32 pixels, two views,
+two epochs."""
 
 import json
 import re

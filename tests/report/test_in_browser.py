@@ -39,8 +39,8 @@ def browser(tmp_path_factory) -> Iterator[Chrome]:
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> dict[str, Path]:
-    """A report of ordinary names, with more mistakes than one screen shows, and one of hostile
-    ones."""
+    """A report of ordinary names, with more mistakes than one screen shows,
+    and one of hostile ones."""
     made = {}
     for name, classes in (("plain", ["cat", "dog", "eel"]), ("hostile", HOSTILE)):
         folder = tmp_path_factory.mktemp(name)

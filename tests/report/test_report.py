@@ -37,8 +37,8 @@ HOSTILE = [
 
 
 class Parsed(HTMLParser):
-    """What a browser would see: elements with their attributes, and the text outside of scripts and
-    styles."""
+    """What a browser would see: elements with their attributes,
+    and the text outside of scripts and styles."""
 
     def __init__(self, page: str):
         super().__init__()
@@ -67,8 +67,8 @@ def report(project: Path) -> Parsed:
 
 
 def sentences(project: Path, **sections: dict) -> Prose:
-    """What page and card say in sentences, without drawing anything; `sections` changes
-    parameters."""
+    """What page and card say in sentences, without drawing anything;
+    `sections` changes parameters."""
     with contextlib.chdir(project):
         params = read_params()
         params |= {name: params[name] | values for name, values in sections.items()}

@@ -1,5 +1,5 @@
-"""A training that was stopped goes on where it was, and nobody can see from the result that it
-was."""
+"""A training that was stopped goes on where it was, and nobody can see from the result
+that it was."""
 
 import os
 import time
@@ -165,8 +165,8 @@ def test_a_damaged_checkpoint_costs_time_and_nothing_else(tmp_path, capsys, dama
 
 
 def test_every_flipped_byte_is_noticed_or_harmless(tmp_path):
-    """The archive's own checksums see to it, so a state that is loaded is the state that was
-    saved."""
+    """The archive's own checksums see to it, so a state that is loaded is the state
+    that was saved."""
     saved = State(
         {"rows": [], "best_loss": 0.1, "best_epoch": 0}, {"model": [np.arange(3.0)], "best": []}
     )

@@ -14,8 +14,8 @@ MD5_OF_DATA = "8d777f385d3dfec8815d20f7496026dc"
 
 @pytest.fixture
 def stage(project, monkeypatch):
-    """The stage `train` reads data.npy, which the stage `extract` wrote, and images, which the user
-    brought."""
+    """The stage `train` reads data.npy, which the stage `extract` wrote,
+    and images, which the user brought."""
     monkeypatch.setenv("DVC_STAGE", "train")
     checksum.cache_clear()
     deps = ["data.npy", "images", "train.py"]

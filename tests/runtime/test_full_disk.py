@@ -76,8 +76,8 @@ def test_after_the_disk_has_room_again_dvc_repro_ends_as_if_nothing_had_happened
 
 @pytest.fixture
 def bound() -> list[str]:
-    """What to put before a command so that a folder's permissions bind it, whoever runs the
-    tests."""
+    """What to put before a command so that a folder's permissions bind it,
+    whoever runs the tests."""
     if os.geteuid() != 0:
         return []
     if shutil.which("setpriv") is None:

@@ -100,8 +100,8 @@ def test_all_instructions_are_allowed_unless_the_user_has_set_a_limit(unset, bef
 
 
 def test_the_names_are_those_of_the_installed_numpy():
-    """NumPy passes over a name that it does not know; a new one would go on following the
-    processor."""
+    """NumPy passes over a name that it does not know;
+    a new one would go on following the processor."""
     from numpy._core._multiarray_umath import __cpu_dispatch__
 
     beyond = set(__cpu_dispatch__) - {"X86_V3"}

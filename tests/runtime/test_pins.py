@@ -29,8 +29,8 @@ PINNED = ["keras", "numpy", "tensorflow"]
 
 
 def test_pins_are_those_of_the_lock():
-    """If not: `make lock`, or `python -m transfer.runtime.pins` where the lock is as it should
-    be."""
+    """If not: `make lock`,
+    or `python -m transfer.runtime.pins` where the lock is as it should be."""
     locked = read_lock(REPOSITORY / "requirements.txt")
     assert read_pins(REPOSITORY / "pins.yaml") == {name: locked[name] for name in DECIDE_BYTES}
 

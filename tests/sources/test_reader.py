@@ -1,5 +1,5 @@
-"""Reading a folder or an archive: every kind alike, and each file that cannot be taken with its
-reason."""
+"""Reading a folder or an archive:
+every kind alike, and each file that cannot be taken with its reason."""
 
 import os
 import struct

@@ -1,5 +1,5 @@
-"""Sources that are refused whole: missing, of another kind, cut off, damaged; and finding the class
-folders."""
+"""Sources that are refused whole: missing, of another kind, cut off, damaged;
+and finding the class folders."""
 
 import gzip
 import io

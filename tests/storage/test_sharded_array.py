@@ -30,8 +30,8 @@ def store(tmp_path) -> Store:
 def write(
     path: Path, array: np.ndarray, store: Store, leading: int = 1, shard_rows: int = 4, order=None
 ) -> ShardedArray:
-    """An array (N, ...) or, with leading = 2, (V, N, ...) written row by row in an order, and
-    opened."""
+    """An array (N, ...) or, with leading = 2, (V, N, ...) written row by row in an order,
+    and opened."""
     flat = array.reshape(-1, *array.shape[leading:])
     with new_shards(
         path, array.shape[:leading], array.shape[leading:], str(array.dtype), shard_rows, store, "x"

@@ -1,5 +1,5 @@
-"""Training from the cache is training through the whole network: an identity, not an
-approximation."""
+"""Training from the cache is training through the whole network:
+an identity, not an approximation."""
 
 import keras
 import numpy as np

@@ -1,5 +1,5 @@
-"""The optimizers, step by step against what their formulas give by hand, and against Keras's
-own."""
+"""The optimizers, step by step against what their formulas give by hand,
+and against Keras's own."""
 
 import keras
 import numpy as np
@@ -146,8 +146,8 @@ def test_averages_follow_their_recurrence():
 
 @pytest.mark.parametrize("keep", ["last", "best"])
 def test_averaged_weights_are_what_is_validated_and_kept_and_not_what_is_trained(keep):
-    """The weights that train are the same as without averages, so that the training losses are
-    too."""
+    """The weights that train are the same as without averages,
+    so that the training losses are too."""
     data, validation = examples(24), examples(12, seed=1)
     found = {}
     for ema in (0.6, None):

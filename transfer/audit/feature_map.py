@@ -36,8 +36,8 @@ def principal_components(features: np.ndarray) -> np.ndarray:
 
 
 def draw_rows(strata: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    """At most `most` rows, in order, each stratum with its share, give or take one: (N,) -> int
-    (n,)."""
+    """At most `most` rows, in order, each stratum with its share, give or take one:
+    (N,) -> int (n,)."""
     n = len(strata)
     if n <= most:
         return np.arange(n)

@@ -18,8 +18,8 @@ MOST_ITERATIONS = 300
 
 
 def find_label_errors(predicted: pd.DataFrame, labels: np.ndarray) -> list[Issue]:
-    """The images whose class is likely another; the score is the probability of the class that they
-    have.
+    """The images whose class is likely another;
+    the score is the probability of the class that they have.
 
     cleanlab estimates how many labels are wrong (Northcutt, Jiang and Chuang, "Confident learning",
     2021) and that many of the least probable ones are taken, less those whose own class is still
@@ -53,8 +53,8 @@ def find_label_errors(predicted: pd.DataFrame, labels: np.ndarray) -> list[Issue
 def predict_out_of_fold(
     features: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: int, seed: int
 ) -> pd.DataFrame:
-    """Class probabilities of each image, by logistic regression on the folds that the image is not
-    in.
+    """Class probabilities of each image, by logistic regression on the folds
+    that the image is not in.
 
     Groups lie in one fold, so that a near-copy never tells. What cannot be judged is left out:
     classes of a single group, images whose class the other folds happen to lack, and all of them
@@ -89,7 +89,7 @@ def predict_out_of_fold(
     )
     dividing = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        # of fewer images than folds: it is not in each
+        # a class of fewer images than folds: it is not in each
         warnings.filterwarnings("ignore", message="The least populated class")
         # classes of two images or three
         warnings.filterwarnings("ignore", message="The number of unique classes")

@@ -58,8 +58,8 @@ def nearest_elsewhere(
     Returns:
         Its row, int64 (N,), -1 where there is none, and in how many bits it differs, int64 (N,).
     """
-    # Equal hashes on one side are one node, or a thousand copies of an image would be a million
-    # pairs.
+    # Equal hashes on one side are one node,
+    # or a thousand copies of an image would be a million pairs.
     _, first, node = np.unique(
         np.stack([hashes, sides.astype(np.uint64)], axis=1),
         axis=0,

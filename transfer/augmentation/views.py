@@ -1,5 +1,5 @@
-"""Augmented views of the training images, by row: what is sent of each, and how a worker draws
-it."""
+"""Augmented views of the training images, by row:
+what is sent of each, and how a worker draws it."""
 
 import numpy as np
 

@@ -71,8 +71,8 @@ def draw_warp(image: np.ndarray, view: int, ranges: WarpRanges) -> Warp:
 
 
 def warp_matrix(warp: Warp, height: int, width: int) -> np.ndarray:
-    """Where each output pixel is read: float64 (3, 3) on (row, column, 1), about the centre of the
-    image.
+    """Where each output pixel is read: float64 (3, 3) on (row, column, 1),
+    about the centre of the image.
 
     Rotation, shift, shear, zoom, multiplied in the order of Keras's `apply_affine_transform`. In
     Python's own floats: NumPy's sine and BLAS's products have other last bits on other processors,

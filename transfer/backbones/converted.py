@@ -64,8 +64,7 @@ def read_converted(architecture: BackboneParams) -> Converted:
     if WEIGHTS.exists() and (found := _sha256(WEIGHTS.read_bytes())) != converted.weights:
         raise PipelineError(
             f"{NETWORK} does not belong to {WEIGHTS}: it was made from weights of sha256 "
-            f"{converted.weights[:12]}, "
-            f"these have {found[:12]}; {again}"
+            f"{converted.weights[:12]}, these have {found[:12]}; {again}"
         )
     return converted
 
@@ -82,9 +81,8 @@ def read_network(converted: Converted) -> bytes:
     if (found := _sha256(content)) != converted.network:
         raise PipelineError(
             f"{NETWORK} is damaged or of another network: {len(content):,} bytes of sha256 "
-            f"{found[:12]}, {RECORD} says "
-            f"{converted.network[:12]}; delete it and run `dvc repro convert`, or `dvc checkout "
-            f"--force {NETWORK}`"
+            f"{found[:12]}, {RECORD} says {converted.network[:12]}; delete it and run "
+            f"`dvc repro convert`, or `dvc checkout --force {NETWORK}`"
         )
     return content
 

@@ -70,8 +70,8 @@ def _without_top(model: keras.Model, named: str) -> keras.Model:
 
 
 def _flattened(model: keras.Model) -> keras.Model:
-    """The same layers in one graph, those of the models inside it too, so that each can be
-    named."""
+    """The same layers in one graph, those of the models inside it too,
+    so that each can be named."""
     pixels = keras.Input(model.inputs[0].shape[1:], name="input_layer")
     graph = keras.Model(pixels, _apply(model, pixels))
     fresh = keras.Model.from_config(graph.get_config())  # each layer called once

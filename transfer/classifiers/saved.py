@@ -120,7 +120,7 @@ def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
     try:
         description = json.loads(description_file.read_text(encoding="utf-8"))
         model = _build(json.dumps(description["model"]), weights_file.stat().st_size)
-        # of groups that are not there: the error that follows says it better
+        # it warns of groups that are not there: the error that follows says it better
         with warnings.catch_warnings(action="ignore"):
             model.load_weights(weights_file)
         classifier = Classifier(
@@ -179,8 +179,8 @@ def predict_logits(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Logits (N, L) to probabilities float64 (N, C): a sigmoid for one logit, a softmax for
-    more."""
+    """Logits (N, L) to probabilities float64 (N, C): a sigmoid for one logit,
+    a softmax for more."""
     if logits.shape[1] == 1:
         positive = expit(logits.astype(np.float64))
         return np.hstack([1 - positive, positive])

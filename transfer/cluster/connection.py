@@ -55,8 +55,7 @@ class Cluster:
             self._is_gone = True
             raise PipelineError(
                 f"the head of the Ray cluster at {self.address} is gone, and with it the cluster; "
-                "what was computed is kept: start it "
-                "again and run `dvc repro`"
+                "what was computed is kept: start it again and run `dvc repro`"
             )
         return {}
 
@@ -72,8 +71,8 @@ class Cluster:
         return [each for each in self.ray.nodes() if each["Alive"]]
 
     def leave(self) -> None:
-        # Ray's own goodbye would wait for the head for a minute, and its threads do not outlive the
-        # interpreter's end
+        # Ray's own goodbye would wait for the head for a minute,
+        # and its threads do not outlive the interpreter's end
         if self._is_gone:
             atexit.unregister(self.ray.shutdown)
             atexit.register(_end)
@@ -125,9 +124,9 @@ def _refused(given: str) -> str:
             "start --head`, or give host:port"
         )
     return (
-        f"resources.address = {given!r}: the head answers and does not let this machine in; is the "
-        "token the cluster's (RAY_AUTH_TOKEN, or "
-        "~/.ray/auth_token), and is RAY_AUTH_MODE set as it is there?"
+        f"resources.address = {given!r}: the head answers and does not let this machine in; is "
+        "the token the cluster's (RAY_AUTH_TOKEN, or ~/.ray/auth_token), and is RAY_AUTH_MODE set "
+        "as it is there?"
     )
 
 
@@ -136,6 +135,5 @@ def _check_is_node(address: str) -> None:
     if not any(process.info["name"] == "raylet" for process in psutil.process_iter(["name"])):
         raise PipelineError(
             f"resources.address = {address!r}: this machine is no node of that cluster; make it "
-            "one that does no work itself: "
-            f"`ray start --address={address} --num-cpus=0`"
+            f"one that does no work itself: `ray start --address={address} --num-cpus=0`"
         )

@@ -25,7 +25,7 @@ from transfer.runtime.errors import PipelineError
 from transfer.runtime.pins import versions
 from transfer.runtime.resource_params import ResourceParams
 
-# batches a worker's thread has: one that it does, and one that waits there, so that it need not
+# batches that a worker's thread has: one that it does and the next, so that it need not wait
 IN_FLIGHT = 2
 LOOK_EVERY = 1.0  # seconds between two looks at the cluster
 # Where objects are, but never a secret: a node has credentials of its own.
@@ -64,8 +64,8 @@ class _Actor:
 
 
 class RayEngine:
-    """packages: those that decide the bytes of the work, which must be the same on all nodes as
-    here."""
+    """packages: those that decide the bytes of the work, which must be the same on all nodes
+    as here."""
 
     def __init__(self, params: ResourceParams, packages: Sequence[str]):
         self._params = params
@@ -90,8 +90,8 @@ class RayEngine:
 
 
 class RayWorkers:
-    """Actors on all nodes, as many as have room; more where nodes join, others for those that
-    end."""
+    """Actors on all nodes, as many as have room; more where nodes join,
+    others for those that end."""
 
     def __init__(self, cluster: Cluster, work: Work, params: ResourceParams, packages: list[str]):
         self._packages = packages
@@ -131,8 +131,8 @@ class RayWorkers:
         )
 
     def wait(self) -> None:
-        """Until all that have room are up, or until `resources.timeout` is over and at least one
-        is.
+        """Until all that have room are up, or until `resources.timeout` is over
+        and at least one is.
 
         Raises:
             PipelineError: none came up, or one that computes otherwise than this machine or the
@@ -225,9 +225,8 @@ class RayWorkers:
         if self.about is not None and said["about"] != self.about:
             raise PipelineError(
                 f"{said['host']} computes other bits than the workers before it, although its "
-                "packages are the same: another processor, "
-                "or another setting of the libraries; take it out of the cluster, or use nodes of "
-                "one kind"
+                "packages are the same: another processor, or another setting of the libraries; "
+                "take it out of the cluster, or use nodes of one kind"
             )
         self.about = said["about"]
         actor.ready = True
@@ -312,9 +311,8 @@ class RayWorkers:
             )
         return (
             f"no worker came up {where}, though there is room for {room}: other jobs may hold it "
-            "(see `ray status`), or workers end "
-            "as they begin (their logs are in /tmp/ray/session_latest/logs on their node); mend "
-            "that, or raise resources.timeout"
+            "(see `ray status`), or workers end as they begin (their logs are "
+            "in /tmp/ray/session_latest/logs on their node); mend that, or raise resources.timeout"
         )
 
     def _hire(self, node_id: str) -> _Actor:

@@ -88,10 +88,8 @@ def repair_lock() -> str | None:
     taken = ", ".join(name for name in entries if name not in kept) or "none"
     return (
         f"{LOCK} was cut short, as when DVC is killed while it writes it: {len(kept)} of its "
-        "stages are kept, "
-        f"from the last commit come: {taken}; what is missing comes from DVC's run-cache or is run "
-        "again. "
-        f"A copy of the damaged file is {DAMAGED}"
+        f"stages are kept, from the last commit come: {taken}; what is missing comes from DVC's "
+        f"run-cache or is run again. A copy of the damaged file is {DAMAGED}"
     )
 
 
@@ -118,8 +116,8 @@ def is_json(content: bytes) -> bool:
 
 
 def is_whole(content: bytes) -> bool:
-    """Whether the bytes are a lock that DVC wrote to its end, as far as a look at the file can
-    tell."""
+    """Whether the bytes are a lock that DVC wrote to its end,
+    as far as a look at the file can tell."""
     try:
         lock = yaml.safe_load(content.decode("utf-8"))
     except (ValueError, yaml.YAMLError):
@@ -169,7 +167,7 @@ def is_complete_file(item: object) -> bool:
         return False
     if "md5" in item:
         return "size" in item and ("nfiles" in item or not str(item["md5"]).endswith(".dir"))
-    # of an address in a bucket or on a server
+    # such keys belong to an address in a bucket or on a server
     return "hash" not in item and bool({"etag", "checksum"} & item.keys())
 
 

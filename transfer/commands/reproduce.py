@@ -22,8 +22,8 @@ PLACES = ("one", "another/and/deeper/two")
 
 
 def main(argv: list[str]) -> None:
-    """Run the pipeline in two clones and print the table of outputs; exits with 1 if one
-    differs."""
+    """Run the pipeline in two clones and print the table of outputs;
+    exits with 1 if one differs."""
     parser = argparse.ArgumentParser(
         prog="python -m transfer reproduce",
         description=__doc__,

@@ -27,8 +27,8 @@ PASSED_ON = (
 
 
 def main(argv: list[str]) -> None:
-    """Run `dvc repro` with these words, print the models' table; exits with DVC's code if that
-    fails."""
+    """Run `dvc repro` with these words, print the models' table;
+    exits with DVC's code if that fails."""
     parser = argparse.ArgumentParser(
         prog="python -m transfer run", description=__doc__, epilog=PASSED_ON, allow_abbrev=False
     )
@@ -80,8 +80,8 @@ def summarise(pipeline: dict, seconds: dict[str, float]) -> pd.DataFrame:
 
 
 def say_of_commit() -> str:
-    """One line on which outputs are the bytes of the commit; where there is none to compare with,
-    that."""
+    """One line on which outputs are the bytes of the commit;
+    where there is none to compare with, that."""
     try:
         committed = read_committed()
     except NoCommitError as reason:

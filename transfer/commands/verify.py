@@ -37,8 +37,8 @@ class Named(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """A file and how its copies are: "right", "missing", "damaged" or, in the workspace, "not in
-    dvc.lock"."""
+    """A file and how its copies are: "right", "missing", "damaged" or, in the workspace,
+    "not in dvc.lock"."""
 
     named: Named
     path: Path

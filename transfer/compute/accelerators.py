@@ -1,5 +1,5 @@
-"""Whether this machine may have a GPU or TPU, found out without importing a backend, which takes
-seconds."""
+"""Whether this machine may have a GPU or TPU, found out without importing a backend,
+which takes seconds."""
 
 import os
 import sys
@@ -14,8 +14,8 @@ _MAC_PLUGINS = {"tensorflow": "tensorflow-metal", "jax": "jax-metal"}
 
 
 def may_have_accelerator(devices: Path = Path("/dev")) -> bool:
-    """False where there certainly is none. True is worth asking the backend, whose answer
-    counts."""
+    """False where there certainly is none. True is worth asking the backend,
+    whose answer counts."""
     if sys.platform == "darwin":
         backend = os.environ.get("KERAS_BACKEND", "tensorflow")
         return backend == "torch" or _is_installed(_MAC_PLUGINS.get(backend, ""))

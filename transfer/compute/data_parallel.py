@@ -1,13 +1,13 @@
-"""Training steps divided over the GPUs of a machine: each has all weights and a part of the
-batch."""
+"""Training steps divided over the GPUs of a machine:
+each has all weights and a part of the batch."""
 
 from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
 
 
 def divide_steps(gpus: int) -> None:
-    """Have Keras divide each batch over so many devices from now on; to be called before a model is
-    built.
+    """Have Keras divide each batch over so many devices from now on;
+    to be called before a model is built.
 
     The gradients are those of the whole batch, but for the order in which they are added.
 
@@ -30,8 +30,8 @@ def divide_steps(gpus: int) -> None:
 
 
 class _Divided(keras.distribution.DataParallel):
-    """Gives a batch that does not divide evenly, as an epoch's last one may not, to every device
-    whole."""
+    """Gives a batch that does not divide evenly, as an epoch's last one may not,
+    to every device whole."""
 
     def get_data_layout(self, data_shape):
         if data_shape[0] % self.device_mesh.shape[0] == 0:

@@ -49,8 +49,8 @@ def set_up(params: ComputeParams, seed: int, threads: int | None = None) -> None
 
 def _set_up_tensorflow(params: ComputeParams, threads: int | None) -> None:
     if params.precision != "float32":
-        # where the processor has such arithmetic, TensorFlow asks oneDNN for it, which has none
-        # within AVX2
+        # where the processor has such arithmetic, TensorFlow asks oneDNN for it,
+        # which has none within AVX2
         allow_all_instructions()
     import tensorflow as tf
 

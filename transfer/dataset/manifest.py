@@ -1,5 +1,5 @@
-"""The manifest: which image is where. Row i of every array of a split is row i of that split
-here."""
+"""The manifest: which image is where.
+Row i of every array of a split is row i of that split here."""
 
 import warnings
 from pathlib import Path
@@ -48,8 +48,8 @@ def write_manifest(
 
 
 def _write_parquet(manifest: pd.DataFrame, path: Path) -> None:
-    """Without pandas's notes about itself in it: equal tables give equal bytes by one version of
-    pyarrow."""
+    """Without pandas's notes about itself in it:
+    equal tables give equal bytes by one version of pyarrow."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,5 +1,5 @@
-"""Perceptual hashes of all images: `split` computes them when it reads each file, `audit` compares
-them."""
+"""Perceptual hashes of all images: `split` computes them when it reads each file,
+`audit` compares them."""
 
 from pathlib import Path
 

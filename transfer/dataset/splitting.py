@@ -77,8 +77,8 @@ def assign(
     rng: np.random.Generator,
     spare: int | None = None,
 ) -> np.ndarray:
-    """Draw a split for each item so that groups stay whole and quotas are met as closely as they
-    allow.
+    """Draw a split for each item so that groups stay whole and quotas are met as closely
+    as they allow.
 
     Groups of several items go first, the largest at the head, each to a split drawn in proportion
     to the room it has left for the group's classes; a group that fits nowhere goes where the
@@ -98,9 +98,8 @@ def assign(
     """
     n_classes, n_splits = quota.shape
     left = quota.copy()
-    # (C, S): the split still has nothing of the class
+    # lacking (C, S): the split still has nothing of the class; waiting (C,): groups to come
     lacking = (quota > 0) & (np.arange(n_splits) != spare)
-    # (C,): groups to come
     waiting = np.bincount(np.unique(np.stack([labels, groups]), axis=1)[0], minlength=n_classes)
     splits = np.full(len(labels), -1)
     sizes = np.bincount(groups)

@@ -1,2 +1,2 @@
-"""What the command `demo` alone is made of: a page on this machine where a trained model can be
-tried."""
+"""What the command `demo` alone is made of:
+a page on this machine where a trained model can be tried."""

@@ -155,8 +155,8 @@ def likeness(percentile: float) -> str:
 
 
 def data_url(image: Image.Image) -> str:
-    """A picture for a page: thumbnails as they are, larger ones as JPEG, which are a tenth of the
-    bytes."""
+    """A picture for a page: thumbnails as they are, larger ones as JPEG,
+    which are a tenth of the bytes."""
     kind = "PNG" if max(image.size) <= SHOWN // 4 else "JPEG"
     return f"data:image/{kind.lower()};base64,{base64.b64encode(_file(image, kind)).decode()}"
 

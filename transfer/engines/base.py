@@ -27,7 +27,7 @@ class Work(Protocol):
 
     files: tuple[Path, ...]  # of the project, which `start` reads
     needs_gpu: bool
-    # of those that decide the stage's bytes: a worker may do without them
+    # of the packages that decide the stage's bytes, those that a worker may do without
     unused_packages: tuple[str, ...]
 
     @property

@@ -26,8 +26,8 @@ def surest_mistakes(labels: np.ndarray, probabilities: np.ndarray, most: int) ->
 
 
 def write_pictures(folder: Path, pictures: list[np.ndarray]) -> list[str]:
-    """Replace a folder by one that holds pictures uint8 (H, W, 3) as 001.png, 002.png, ...; their
-    names."""
+    """Replace a folder by one that holds pictures uint8 (H, W, 3) as 001.png, 002.png, ...;
+    their names."""
     names = [f"{number:03d}.png" for number in range(1, len(pictures) + 1)]
     temporary = folder.with_name(f".tmp-{folder.name}")
     for old in (temporary, folder):
@@ -40,8 +40,8 @@ def write_pictures(folder: Path, pictures: list[np.ndarray]) -> list[str]:
 
 
 def side_by_side(image: np.ndarray, explained: np.ndarray) -> np.ndarray:
-    """Two pictures uint8 (H, W, 3) as one (H', 2 W', 3), made smaller where they are larger than a
-    thumbnail."""
+    """Two pictures uint8 (H, W, 3) as one (H', 2 W', 3),
+    made smaller where they are larger than a thumbnail."""
     both = Image.fromarray(np.hstack([image, explained]))
     both.thumbnail((2 * THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     return np.asarray(both)
@@ -71,7 +71,7 @@ def draw_mistakes(path: Path, title: str, pairs: list[np.ndarray], table: pd.Dat
 
 
 def shorten(name: str) -> str:
-    """The name in at most NAME_WIDTH characters, its middle left out: both ends tell files
-    apart."""
+    """The name in at most NAME_WIDTH characters, its middle left out:
+    both ends tell files apart."""
     half = (NAME_WIDTH - 1) // 2
     return name if len(name) <= NAME_WIDTH else f"{name[:half]}…{name[-half:]}"

@@ -156,8 +156,8 @@ def roc(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
 
 
 def precision_recall(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    """Points of the precision-recall curve: recall, precision; no rows where no image is of the
-    class."""
+    """Points of the precision-recall curve: recall, precision;
+    no rows where no image is of the class."""
     is_positive, confidence = one_class(labels, probabilities)
     if not is_positive.any():
         return pd.DataFrame(columns=["recall", "precision"])

@@ -1,5 +1,5 @@
-"""All of an export: the model put together, written in each format, checked, and moved to its
-place."""
+"""All of an export: the model put together, written in each format, checked,
+and moved to its place."""
 
 import hashlib
 import itertools
@@ -139,8 +139,8 @@ def refuse(checked: Sequence[Checked], expected: Answers, margin: float) -> None
 
 
 def replace(output: Path, folder: Path) -> None:
-    """Put `folder` in the place of `output`; what lay there goes only once the new one is
-    complete."""
+    """Put `folder` in the place of `output`;
+    what lay there goes only once the new one is complete."""
     old = folder.with_name("old")
     if output.exists():
         output.rename(old)

@@ -1,5 +1,5 @@
-"""The formats by name: file name, and whether its weights are those of the model to the last
-bit."""
+"""The formats by name: file name, and whether its weights are those of the model
+to the last bit."""
 
 from typing import NamedTuple
 

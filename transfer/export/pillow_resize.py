@@ -82,8 +82,8 @@ class ResizeAsPillow(keras.layers.Layer):
 
 
 def taps(length: tf.Tensor, size: int, interpolation: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """How much pixels count for each of `size` that are made of `length`, in Pillow's whole
-    numbers.
+    """How much pixels count for each of `size` that are made of `length`,
+    in Pillow's whole numbers.
 
     Returns:
         The first pixel of each, int32 (size,), and the weights of it and those behind it, float32
@@ -118,8 +118,8 @@ def _normalized(values: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
 
 
 def _spread(weights: tf.Tensor, first: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    """Weights (P, size, T) of the pixels from `first` (size,) on -> (P, size, length), 0
-    elsewhere."""
+    """Weights (P, size, T) of the pixels from `first` (size,) on -> (P, size, length),
+    0 elsewhere."""
     n_parts, size, n_taps = tf.unstack(tf.shape(weights))
     padded = tf.reshape(tf.pad(weights, ((0, 0), (0, 0), (1, 1))), (n_parts, size * (n_taps + 2)))
     places = tf.clip_by_value(tf.range(length)[None] - first[:, None] + 1, 0, n_taps + 1)

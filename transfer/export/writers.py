@@ -114,8 +114,8 @@ def _with_calls_opened(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
 
 
 def _without_erfc(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
-    """The same graph with 1 - erf for erfc, which is in TensorFlow's GELU and which ONNX has
-    not."""
+    """The same graph with 1 - erf for erfc, which is in TensorFlow's GELU and which ONNX
+    has not."""
     rewritten = tf.compat.v1.GraphDef.FromString(graph.SerializeToString())
     for node in [node for node in rewritten.node if node.op == "Erfc"]:
         kind = node.attr["T"]

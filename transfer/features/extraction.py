@@ -101,8 +101,8 @@ def cache_frozen_pass(
                 if isinstance(content, Crashed):
                     raise PipelineError(
                         f"{features_file}: row {row} ended {content.attempts} workers, one after "
-                        "the other; their node may lack memory: "
-                        "raise resources.worker_cpus, which makes fewer of them"
+                        "the other; their node may lack memory: raise resources.worker_cpus, "
+                        "which makes fewer of them"
                     )
                 write(row, content)
                 store.put(key, content)

@@ -61,8 +61,8 @@ class About(NamedTuple):
 
 @dataclass(frozen=True)
 class FrozenWork:
-    """draw: makes the pixels (H, W, 3), 0..255, of what is sent for an image. runtime: from
-    `choose_runtime`."""
+    """draw: makes the pixels (H, W, 3), 0..255, of what is sent for an image.
+    runtime: from `choose_runtime`."""
 
     architecture: BackboneParams
     extract: ExtractParams

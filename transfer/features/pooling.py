@@ -42,8 +42,7 @@ def _pooled(manifest: pd.DataFrame, split: str, takes: str) -> np.ndarray:
         row = int(broken.argmax())
         raise PipelineError(
             f"{inputs_file(split, takes)}: row {row} ({rows_of(manifest, split)['path'][row]!r}) "
-            "holds NaN or infinity; "
-            "delete the file and run `dvc repro extract`"
+            "holds NaN or infinity; delete the file and run `dvc repro extract`"
         )
     return unit_length(means)
 

@@ -34,8 +34,8 @@ def store_folder() -> Path:
 
 
 class RowStore:
-    """Rows of one network, by key. A context manager: the segment that it writes is open inside the
-    block.
+    """Rows of one network, by key. A context manager:
+    the segment that it writes is open inside the block.
 
     Args:
         folder: the whole store, all networks.

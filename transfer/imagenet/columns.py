@@ -9,8 +9,8 @@ _CLASS = 32  # columns of a terminal, two more than the longest name
 
 
 class LabelSheet:
-    """The `top_k` likeliest classes, the likeliest first: name, WordNet id and probability of
-    each."""
+    """The `top_k` likeliest classes, the likeliest first:
+    name, WordNet id and probability of each."""
 
     def __init__(self, classes: list[ImageNetClass], top_k: int):
         self._classes, self._top_k = classes, min(top_k, len(classes))

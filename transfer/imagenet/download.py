@@ -1,5 +1,5 @@
-"""A large file over HTTP: taken up where it broke off, checked, and under its name only when it is
-whole."""
+"""A large file over HTTP: taken up where it broke off, checked,
+and under its name only when it is whole."""
 
 import fcntl
 import hashlib
@@ -17,8 +17,8 @@ from tqdm import tqdm
 from transfer.runtime.errors import PipelineError
 
 TIMEOUT_SECONDS = 60  # without a byte; a whole download may take longer
-# connections that a download may take, each but the first because the one before broke off after
-# some bytes
+# connections that a download may take,
+# each but the first because the one before broke off after some bytes
 ATTEMPTS = 5
 _PIECE = 2**18
 

@@ -120,8 +120,7 @@ def _check_given(name: str, given: Path, checksum: str) -> None:
     }
     raise PipelineError(
         f"--weights {given}: its {algorithm_of(checksum)} is {found}, but that of {name} with its "
-        "1,000 classes "
-        f"({Path(ARCHITECTURES[name].whole.path).name}) is {checksum}; "
+        f"1,000 classes ({Path(ARCHITECTURES[name].whole.path).name}) is {checksum}; "
         f"{others.get(found, 'copy or fetch the file again')}"
     )
 

@@ -1,5 +1,5 @@
-"""What the commands that label images have in common: their words, where the rows go, and how they
-end."""
+"""What the commands that label images have in common: their words, where the rows go,
+and how they end."""
 
 import argparse
 import os
@@ -136,8 +136,8 @@ def write_all(
 
 @contextmanager
 def _opened(output: Path | None) -> Iterator[TextIO]:
-    """The file to write to: standard output, or one that appears under its name when all is
-    written."""
+    """The file to write to:
+    standard output, or one that appears under its name when all is written."""
     if output is None:
         sys.stdout.reconfigure(encoding="utf-8")
         yield sys.stdout

@@ -17,8 +17,8 @@ from transfer.storage.arrays import read_array, take
 # as many as the audit compares; a product with more would take its time beside the network
 MOST_NEIGHBOURS = 10_000
 _ROWS = 256  # read or compared at once
-# candidates beyond the neighbours, since the fast comparison of nearly equal distances may swap
-# some
+# candidates beyond the neighbours,
+# since the fast comparison of nearly equal distances may swap some
 _SPARE = 10
 
 

@@ -9,7 +9,7 @@ from typing import Protocol, TextIO
 
 from transfer.inference.predictions import Row
 
-# by the suffix of the file
+# formats by the suffix of the file
 FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "table"}
 WIDTH = 120
 
@@ -26,8 +26,8 @@ class Sheet(Protocol):
         """A row's values in the order of `columns`; None where there are none."""
 
     def lines(self, row: Row) -> list[str]:
-        """The table's lines of a row with a prediction, behind the path, which stands in the first
-        alone."""
+        """The table's lines of a row with a prediction, behind the path,
+        which stands in the first alone."""
 
 
 def csv_writer(file: TextIO, sheet: Sheet) -> Callable[[Row], None]:
@@ -80,8 +80,8 @@ def fit(text: str, width: int, *, keep_end: bool = False) -> str:
 
 
 def columns_of(text: str) -> int:
-    """Columns that a terminal takes for it: two for wide characters, none for those that
-    combine."""
+    """Columns that a terminal takes for it: two for wide characters,
+    none for those that combine."""
     return sum(
         0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1
         for each in text

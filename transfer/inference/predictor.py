@@ -255,7 +255,6 @@ def check_params(params: Path = PARAMS, lock: Path = LOCK) -> None:
         for name in {only} & {*then} if only else then:
             if then[name] != now[section].get(name):
                 raise PipelineError(
-                    f"{params}: {section}.{name} = {now[section].get(name)!r}, and the models were "
-                    f"made with {then[name]!r} (dvc.lock); "
-                    "run `dvc repro`, or set it back"
+                    f"{params}: {section}.{name} = {now[section].get(name)!r}, and the models "
+                    f"were made with {then[name]!r} (dvc.lock); run `dvc repro`, or set it back"
                 )

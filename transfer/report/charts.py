@@ -1,5 +1,5 @@
-"""The report's charts: each with the words that say what it shows, in numbers, and the table behind
-it."""
+"""The report's charts: each with the words that say what it shows, in numbers,
+and the table behind it."""
 
 from dataclasses import dataclass
 
@@ -222,9 +222,8 @@ def reliability_chart(models: list[ModelResults]) -> Chart:
         return Chart(title, "", says, "")
     how = (
         "Images in bins by the probability that the model gave its answer (across), and the share "
-        "of right answers in each (up). On the "
-        "dotted line a model is right as often as it says; below it, it is too sure of itself. "
-        "Bins of few images jump about."
+        "of right answers in each (up). On the dotted line a model is right as often as it says; "
+        "below it, it is too sure of itself. Bins of few images jump about."
     )
     x, y = Axis("probability of the answer"), Axis("share of right answers", UNIT)
     names = [model.name for model in models]

@@ -1,5 +1,5 @@
-"""A sheet of augmented views, so that one sees what the parameters of `augment` do to the training
-images."""
+"""A sheet of augmented views, so that one sees what the parameters of `augment` do
+to the training images."""
 
 from pathlib import Path
 
@@ -23,8 +23,8 @@ def shown_rows(n: int) -> list[int]:
 
 
 def draw_sheet(path: Path, images: np.ndarray, params: AugmentParams) -> None:
-    """Write a PNG: an image a row, as it is at the left, then its first views; see-through between
-    them.
+    """Write a PNG: an image a row, as it is at the left, then its first views;
+    see-through between them.
 
     Args:
         images: the training images, uint8 (N, H, W, 3).

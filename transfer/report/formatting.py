@@ -14,8 +14,8 @@ UNSHOWABLE = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\u
 NO_DIFFERENCE = "no difference"  # how the verdict of such a pair begins
 ONE_SEED = (
     "Each model was trained once, from one seed. The intervals say how far other test images of "
-    "the same kind could move a number, "
-    "not what another seed would do, nor how the models fare on pictures of another kind."
+    "the same kind could move a number, not what another seed would do, nor how the models fare "
+    "on pictures of another kind."
 )
 # test images; with fewer the interval is some 35 points wide or more, whatever the accuracy
 FEW = 30
@@ -61,8 +61,8 @@ def visible(text: str) -> str:
 
 
 def shorten(text: str, most: int = 24) -> str:
-    """Visible text of at most `most` characters, its middle left out: both ends tell names
-    apart."""
+    """Visible text of at most `most` characters, its middle left out:
+    both ends tell names apart."""
     text, half = visible(text), (most - 1) // 2
     return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
 
@@ -135,8 +135,7 @@ def _best(models: list[ModelResults]) -> str:
     sure = interval(scores["accuracy_low"], scores["accuracy_high"])
     return (
         f"On {plural(n, 'test image')} that took no part in training or in any choice, {did} "
-        f"({percent(most)}; "
-        f"95\N{NO-BREAK SPACE}% interval {sure})."
+        f"({percent(most)}; 95\N{NO-BREAK SPACE}% interval {sure})."
     )
 
 
@@ -185,8 +184,8 @@ def _too_few(models: list[ModelResults]) -> list[str]:
 
 
 def verdicts(comparison: pd.DataFrame, name: str) -> list[str]:
-    """What the comparison says of one model, a phrase a finding; pairs without one share a
-    phrase."""
+    """What the comparison says of one model, a phrase a finding;
+    pairs without one share a phrase."""
     rows = [row for row in comparison.itertuples() if name in (row.model, row.against)]
     same = [
         row.against if row.model == name else row.model

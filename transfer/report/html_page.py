@@ -48,7 +48,7 @@ from transfer.runtime.files import replacing
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
-# of the mistakes' pictures on a page; mails with more than a few MB are refused
+# bytes of the mistakes' pictures on a page; mails with more than a few MB are refused
 PICTURE_BYTES = 1_200_000
 SECTIONS = {
     "summary": "What can be claimed",
@@ -66,8 +66,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Mistake:
-    """A misclassified test image; picture: a data URI of the image beside what the model looked
-    at."""
+    """A misclassified test image;
+    picture: a data URI of the image beside what the model looked at."""
 
     model: str
     path: str
@@ -96,8 +96,8 @@ def write_page(
     sheet: Path,
     files: Sequence[File],
 ) -> None:
-    """Write the page; `sheet` is the picture of augmented views, `params` params.yaml by
-    section."""
+    """Write the page; `sheet` is the picture of augmented views,
+    `params` params.yaml by section."""
     models, mistakes = results.models, read_mistakes(results.models)
     train = rows_of(results.manifest, "train")["path"]
     content = {
@@ -162,8 +162,8 @@ def render(content: dict[str, object]) -> str:
 
 
 def breakable(text: str) -> Markup:
-    """Escaped text that may go on in the next line behind a slash, a dot, a dash or an
-    underscore."""
+    """Escaped text that may go on in the next line behind a slash, a dot,
+    a dash or an underscore."""
     return Markup(re.sub("([/._-])", r"\1<wbr>", str(escape(visible(text)))))  # noqa: S704, escaped here
 
 
@@ -206,8 +206,8 @@ def read_mistakes(models: Sequence[ModelResults]) -> list[Mistake]:
 
 
 def _in_turn(models: Sequence[ModelResults]) -> Iterator[tuple]:
-    """(place of the model, model, row): every model's first mistake, then every model's second,
-    ..."""
+    """(place of the model, model, row): every model's first mistake,
+    then every model's second, ..."""
     for rows in zip_longest(*(model.mistakes.itertuples() for model in models)):
         for place, (model, row) in enumerate(zip(models, rows, strict=True)):
             if row is not None:

@@ -18,9 +18,8 @@ from transfer.runtime.params import Params
 MOST_NAMES = 20
 VGG_LICENSE = (
     "The backbone's ImageNet weights are by the Visual Geometry Group, University of Oxford (K. "
-    "Simonyan, A. Zisserman, “Very Deep "
-    "Convolutional Networks for Large-Scale Image Recognition”), under CC BY 4.0; Keras converted "
-    "them. Whoever passes them on, or a model "
+    "Simonyan, A. Zisserman, “Very Deep Convolutional Networks for Large-Scale Image "
+    "Recognition”), under CC BY 4.0; Keras converted them. Whoever passes them on, or a model "
     "tuned from them, gives that credit. docs/weights.md says where they came from and how they "
     "were checked."
 )
@@ -125,10 +124,9 @@ def sheet_says(files: Sequence[str], params: dict[str, dict]) -> str:
     flip = ", mirrored or not" if value(params, "augment.horizontal_flip") else ""
     return (
         f"{plural(len(files), 'training image')}, a row each: as decoded at the left, then "
-        f"{min(VIEWS, views)} of the {views} views that "
-        f"all models but head trained on. Each is turned by up to {rotation}°, shifted by up to "
-        f"{width} of the width and {height} of "
-        f"the height, sheared by up to {shear}°, zoomed by up to {zoom}{flip}. They are "
+        f"{min(VIEWS, views)} of the {views} views that all models but head trained on. Each is "
+        f"turned by up to {rotation}°, shifted by up to {width} of the width and {height} of the "
+        f"height, sheared by up to {shear}°, zoomed by up to {zoom}{flip}. They are "
         f"{', '.join(shorten(file, 60) for file in files)}."
     )
 
@@ -212,8 +210,7 @@ def _origin(told: ReportParams, source: str) -> str:
         return told.data_origin
     return (
         "Nobody has told the pipeline who made these images and under which rights "
-        "(report.data_origin in params.yaml, with "
-        "report.data_origin_of naming split.source)."
+        "(report.data_origin in params.yaml, with report.data_origin_of naming split.source)."
     )
 
 

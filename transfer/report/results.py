@@ -250,8 +250,8 @@ def read_json(path: Path) -> dict:
 
 
 def _flat(content: dict, prefix: str = "") -> dict[str, Value]:
-    """Numbers and words of nested objects by their joined names; lists and nothings are left
-    out."""
+    """Numbers and words of nested objects by their joined names;
+    lists and nothings are left out."""
     flat = {}
     for key, value in content.items():
         if isinstance(value, dict):

@@ -63,8 +63,8 @@ MOST_POINTS = 300
 
 @dataclass(frozen=True)
 class Series:
-    """A line: x and y float (N,), the place of its colour and marker among SERIES, whether it is
-    dashed."""
+    """A line: x and y float (N,), the place of its colour and marker among SERIES,
+    whether it is dashed."""
 
     x: np.ndarray
     y: np.ndarray

@@ -159,8 +159,8 @@ def comparison_table(comparison: pd.DataFrame) -> Table:
 
 
 def class_counts(manifest: pd.DataFrame) -> Table:
-    """Images by class and split, the largest classes first; of many classes the largest and the
-    smallest."""
+    """Images by class and split, the largest classes first;
+    of many classes the largest and the smallest."""
     splits = [split for split in (*SPLITS, UNUSED) if (manifest["split"] == split).any()]
     counts = pd.crosstab(manifest["class_name"], manifest["split"])[splits]
     counts = counts.assign(total=counts.sum(axis=1)).sort_values(
@@ -215,8 +215,8 @@ def _rank(f1: Value) -> float:
 
 
 def confusion(model: ModelResults) -> Confusion | Table:
-    """The matrix, or for more than MOST_CLASSES_IN_MATRIX classes a table of the pairs most often
-    confused."""
+    """The matrix, or for more than MOST_CLASSES_IN_MATRIX classes a table
+    of the pairs most often confused."""
     table = model.predictions
     if len(model.class_names) <= MOST_CLASSES_IN_MATRIX:
         counts = pd.crosstab(table["actual"], table["predicted"]).reindex(

@@ -1,2 +1,2 @@
-"""How a process of the project runs: stages, parameters, files, checksums, errors, cores,
-checkpoints."""
+"""How a process of the project runs: stages, parameters, files, checksums, errors,
+cores, checkpoints."""

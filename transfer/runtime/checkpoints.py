@@ -21,8 +21,8 @@ import numpy as np
 from transfer.runtime.dvc_files import inputs_key
 
 FOLDER = ".checkpoints"
-# Checkpoints take at most a twentieth of the time: small networks would otherwise write longer than
-# they train.
+# Checkpoints take at most a twentieth of the time:
+# small networks would otherwise write longer than they train.
 _SHARE = 20
 _KEPT_DAYS = 14
 
@@ -74,8 +74,8 @@ class Checkpoint:
         return not self._failed and time.monotonic() - self._written >= _SHARE * self._cost
 
     def save(self, state: State) -> None:
-        """Replace the stored state; a disk that does not let it is said once, and training goes on
-        without."""
+        """Replace the stored state; a disk that does not let it is said once,
+        and training goes on without."""
         started = time.monotonic()
         numbers = state.numbers | {
             "counts": {name: len(arrays) for name, arrays in state.arrays.items()}

@@ -22,7 +22,7 @@ from transfer.runtime.pins import PINS, in_use, installed, unlike_pins
 PIPELINE = Path("dvc.yaml")
 LOCK = Path("dvc.lock")
 PARAMS = Path("params.yaml")
-# by Python, editors and desktops: .dvcignore has these too
+# left behind by Python, editors and desktops: .dvcignore has these too
 _LEFT_BEHIND = re.compile(r"\..*|#.*#|.*~|__pycache__|.*\.py[co]")
 
 
@@ -42,9 +42,8 @@ def check_inputs(stage: str) -> None:
         if expected is not None and dependency.is_file() and checksum(dependency) != expected:
             raise PipelineError(
                 f"{dependency} is not what dvc.lock says (md5 {checksum(dependency)} instead of "
-                f"{expected}): it was damaged, or changed by "
-                "hand. `make verify` says how to get it back; `dvc commit` keeps it where you "
-                "meant the change"
+                f"{expected}): it was damaged, or changed by hand. `make verify` says how to get "
+                "it back; `dvc commit` keeps it where you meant the change"
             )
 
 
@@ -83,8 +82,8 @@ def _contents(path: Path) -> str | dict[str, str]:
 
 
 def describe_stage(stage: str) -> dict:
-    """What dvc.yaml says of a stage, with the values of params.yaml where it names parameters,
-    `${section.name}`.
+    """What dvc.yaml says of a stage, with the values of params.yaml where it names
+    parameters, `${section.name}`.
 
     What params.yaml lacks stays as it is: the stage says better what is wrong there.
     """

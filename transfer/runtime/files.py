@@ -10,8 +10,8 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; rename it to `path` if the block succeeds, delete it if
-    not.
+    """Yield a temporary name beside `path`; rename it to `path` if the block succeeds,
+    delete it if not.
 
     The suffix is kept, since Keras and others choose the format by it. An OSError that names no
     file gets this one's name: a full disk is found out in writing, and only opening says where.
@@ -51,8 +51,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write `content` as indented JSON; NaN and infinity are refused (ValueError), JSON has
-    none."""
+    """Write `content` as indented JSON; NaN and infinity are refused (ValueError),
+    JSON has none."""
     with replacing(path) as temporary:
         temporary.write_text(
             json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n",

@@ -46,8 +46,8 @@ def load_params(kind: type[P], section: str, path: Path = PARAMS_FILE) -> P:
 
 
 def load_param(kind: Any, key: str, path: Path = PARAMS_FILE) -> Any:
-    """Read one value of another stage's section, `section.name`, as `kind` (a type that pydantic
-    knows).
+    """Read one value of another stage's section, `section.name`,
+    as `kind` (a type that pydantic knows).
 
     Raises:
         PipelineError: as `load_params`.

@@ -1,5 +1,5 @@
-"""The door of every stage: `--help`, one process at a time, sound inputs, errors for people, and a
-log."""
+"""The door of every stage: `--help`, one process at a time, sound inputs, errors for people,
+and a log."""
 
 import argparse
 import fcntl

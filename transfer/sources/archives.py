@@ -1,5 +1,5 @@
-"""`.zip` and `.tar(.gz)`, read in memory and never unpacked, so that nothing in them can be written
-anywhere."""
+"""`.zip` and `.tar(.gz)`, read in memory and never unpacked,
+so that nothing in them can be written anywhere."""
 
 import lzma
 import stat
@@ -23,8 +23,8 @@ from transfer.sources.source_file import (
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 MAX_HEADER_BYTES = 2**20  # of a tar's long names and pax records
 _PIECE = 4096  # bytes of a member read at once
-# What reading a damaged archive raises: the libraries let through what their decompressors and
-# parsers do.
+# What reading a damaged archive raises:
+# the libraries let through what their decompressors and parsers do.
 _DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, OSError, RuntimeError, NotImplementedError, ValueError, OverflowError),
@@ -185,8 +185,8 @@ def read_tar(source: Path, wanted: Collection[str] | None) -> Iterator[Entry]:
 
 
 def _check_tar_end(archive: tarfile.TarFile) -> None:
-    """`tarfile` takes a damaged header, or a file cut off between two members, for the end and says
-    nothing."""
+    """`tarfile` takes a damaged header, or a file cut off between two members,
+    for the end and says nothing."""
     archive.fileobj.seek(archive.offset)
     if archive.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
         raise tarfile.ReadError(f"it breaks off at byte {archive.offset:,}")

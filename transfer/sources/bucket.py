@@ -1,5 +1,5 @@
-"""Class folders on object storage, `s3://bucket/prefix` say: listed here, read by whoever takes an
-entry."""
+"""Class folders on object storage, `s3://bucket/prefix` say:
+listed here, read by whoever takes an entry."""
 
 from collections.abc import Collection, Iterator
 

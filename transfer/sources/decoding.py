@@ -18,8 +18,8 @@ _PHOTOMETRIC, _TILE_WIDTH, _TILE_LENGTH = 262, 322, 323
 # 300 MB as RGB: above any camera that classifies well, below what stops a machine
 MAX_PIXELS = 100_000_000
 
-# Our own limit stands in `read_rgb`, before a pixel is decoded; Pillow's is global and only warns
-# at first.
+# Our own limit stands in `read_rgb`, before a pixel is decoded;
+# Pillow's is global and only warns at first.
 Image.MAX_IMAGE_PIXELS = None
 # Pillow remarks on odd metadata; what matters raises. Once for all: `warnings.catch_warnings` is
 # not safe in threads.

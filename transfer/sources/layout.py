@@ -29,8 +29,8 @@ class Layout:
     is_split: bool
 
     def place(self, path: str) -> tuple[str | None, str] | None:
-        """Split (None unless pre-split) and class of a file, or None when it lies in no class
-        folder."""
+        """Split (None unless pre-split) and class of a file,
+        or None when it lies in no class folder."""
         if climbs(path):
             return None
         parts = path.split("/")[self.depth :]
@@ -66,8 +66,7 @@ def find_layout(paths: Iterable[str], source: Path | str) -> Layout:
     if sorted(splits) != ["test", "train", "validation"] or len(tops) != 3:
         raise PipelineError(
             f"split.source = {str(source)!r} looks already split, but into the folders "
-            f"{', '.join(sorted(tops))}; "
-            "it needs train, validation (or val, valid) and test, each once and nothing beside "
-            "them, or class folders only"
+            f"{', '.join(sorted(tops))}; it needs train, validation (or val, valid) and test, "
+            "each once and nothing beside them, or class folders only"
         )
     return Layout(depth, is_split=True)

@@ -46,8 +46,8 @@ class Examine:
 
 
 def examine(source: Path | str, engine: Engine) -> tuple[list[Examined], list[str]]:
-    """Read and decode every file of the source once: the files, in any order, and the paths of the
-    folders."""
+    """Read and decode every file of the source once: the files, in any order,
+    and the paths of the folders."""
     files, folders = [], []
     entries = (
         entry

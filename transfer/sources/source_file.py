@@ -100,8 +100,8 @@ def name_problem(path: str) -> str | None:
 
 
 def printable(path: str) -> str:
-    """The path with undecodable bytes and control characters as `\\xNN`, fit for a line of a UTF-8
-    file."""
+    """The path with undecodable bytes and control characters as `\\xNN`,
+    fit for a line of a UTF-8 file."""
     path = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return _CONTROL.sub(lambda character: f"\\x{ord(character[0]):02x}", path)
 

@@ -32,8 +32,8 @@ class ListedWork:
 
 
 class ListedFunction:
-    """Path and `function(image)` of each entry that comes with the SHA-256 that the manifest has of
-    it."""
+    """Path and `function(image)` of each entry that comes with the SHA-256 that the manifest
+    has of it."""
 
     uses_all_cores = False
 
@@ -95,15 +95,13 @@ def map_listed(
                 if isinstance(result, Crashed):
                     raise PipelineError(
                         f"{source}: {entry.path!r} ended {result.attempts} processes that decoded "
-                        "it; it could be read when `split` ran: "
-                        "remove it, or run `dvc repro --force split` on this cluster, which "
-                        "rejects it"
+                        "it; it could be read when `split` ran: remove it, or run "
+                        "`dvc repro --force split` on this cluster, which rejects it"
                     )
                 missing.remove(entry.path)
                 yield result
     if missing:
         raise PipelineError(
-            f"{source}: {len(missing)} of the manifest's images are gone or can no longer be read, "
-            f"the first being {min(missing)!r}; "
-            "run `dvc repro` again"
+            f"{source}: {len(missing)} of the manifest's images are gone or can no longer be "
+            f"read, the first being {min(missing)!r}; run `dvc repro` again"
         )

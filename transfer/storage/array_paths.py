@@ -23,8 +23,8 @@ def inputs_file(split: str, takes: str) -> Path:
 
 
 def views_file(takes: str) -> Path:
-    """Where `augment` keeps the training views' `features` (V, N, h, w, C) or activations at the
-    `cut`."""
+    """Where `augment` keeps the training views' `features` (V, N, h, w, C) or activations
+    at the `cut`."""
     return VIEWS / f"{_VIEWS_OF[takes]}.{_format()}"
 
 

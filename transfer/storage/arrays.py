@@ -50,8 +50,8 @@ def rows_at_once(shape: tuple[int, ...]) -> int:
 
 
 def let_go(array: np.ndarray) -> None:
-    """Release the resident pages of a memory map, which otherwise become as many as the file is
-    large.
+    """Release the resident pages of a memory map,
+    which otherwise become as many as the file is large.
 
     What was written stays written: the pages live on in the system's cache. Other arrays are left
         alone.

@@ -156,8 +156,8 @@ class Store:
         )
 
     def check_writable(self) -> None:
-        """Put a few bytes, read them back and delete them, within PATIENCE: said before hours are
-        spent.
+        """Put a few bytes, read them back and delete them, within PATIENCE:
+        said before hours are spent.
 
         Raises:
             PipelineError: no such bucket or folder, no permission, no credentials, or nobody

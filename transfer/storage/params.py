@@ -33,7 +33,7 @@ def open_shard_store() -> Store:
     if not url:
         raise PipelineError(
             "params.yaml: resources.shards_url is not set, and shards (arrays.format = 'shards') "
-            "need it: s3://bucket/prefix, say, "
-            "or the absolute path of a folder that all machines see"
+            "need it: s3://bucket/prefix, say, or the absolute path of a folder that all machines "
+            "see"
         )
     return Store(url, "resources.shards_url")

@@ -75,8 +75,8 @@ class Held:
                 self._start(number)
 
     def get(self, number: int, rows: int, size: int) -> np.ndarray | None:
-        """A whole shard, or None where so few rows of one of `size` bytes are better read by
-        themselves."""
+        """A whole shard, or None where so few rows of one of `size` bytes are better read
+        by themselves."""
         with self._lock:
             if number not in self._shards:
                 self._asked[number] += rows
@@ -89,8 +89,8 @@ class Held:
         return found.result()
 
     def _read_on(self, number: int) -> None:
-        """Without an order: this shard is the one used last; read the next one ahead, drop the
-        oldest."""
+        """Without an order: this shard is the one used last; read the next one ahead,
+        drop the oldest."""
         self._shards[number] = self._shards.pop(number)
         if number + 1 < self._count:
             self._start(number + 1)

@@ -112,8 +112,8 @@ class ShardWriter:
         self._sent[number] = self._senders.submit(self._store_shard, number, file)
 
     def _store_shard(self, number: int, file: Path) -> Shard:
-        """Store a file under its checksum, but for one that is there already, and delete it
-        here."""
+        """Store a file under its checksum, but for one that is there already,
+        and delete it here."""
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
         shard = Shard(digest, self._index.rows_in(number), file.stat().st_size)

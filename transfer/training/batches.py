@@ -115,8 +115,7 @@ def remark_on_order(inputs: np.ndarray, labels: np.ndarray) -> str | None:
         return None
     return (
         f"WARNING: the rows lie class by class in {count} shards, of which arrays.window = "
-        f"{layout.window} are shuffled at a time; "
-        "set split.order to checksum, or raise the window"
+        f"{layout.window} are shuffled at a time; set split.order to checksum, or raise the window"
     )
 
 
@@ -126,8 +125,8 @@ def read_rows(array: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
 
 
 def sample_weights(labels: np.ndarray, class_weight: str | None) -> np.ndarray:
-    """How much each example counts, float32 (N,): all the same, or `balanced` by scikit-learn's
-    definition."""
+    """How much each example counts, float32 (N,):
+    all the same, or `balanced` by scikit-learn's definition."""
     if class_weight is None:
         return np.ones(len(labels), dtype=np.float32)
     # a second to import, so only for who wants it

@@ -76,8 +76,8 @@ class Fitted:
 
 
 def compile_classifier(model: keras.Model, params: TrainingParams, by_layer: bool = False) -> None:
-    """Compile for training from logits (B, L): binary cross-entropy for one logit, categorical for
-    more.
+    """Compile for training from logits (B, L): binary cross-entropy for one logit,
+    categorical for more.
 
     Args:
         by_layer: whether `fit` gets `rates`.
@@ -272,8 +272,8 @@ def _state(model: keras.Model, progress: _Progress) -> State:
 
 
 def _resume(model: keras.Model, checkpoint: Checkpoint | None) -> _Progress:
-    """Bring the model to where an earlier process left it, and say so; a fresh start where none
-    did."""
+    """Bring the model to where an earlier process left it, and say so;
+    a fresh start where none did."""
     state = checkpoint.load() if checkpoint is not None else None
     if state is None:
         return _Progress()
@@ -319,8 +319,8 @@ def _average(batches: Iterable[tuple[int, dict[str, float]]]) -> dict[str, float
 
 
 def _targets(model: keras.Model, labels: np.ndarray) -> np.ndarray:
-    """Labels as the model's loss takes them: float32 (N, 1), or one-hot (N, C) where targets can be
-    soft."""
+    """Labels as the model's loss takes them:
+    float32 (N, 1), or one-hot (N, C) where targets can be soft."""
     if isinstance(model.loss, keras.losses.CategoricalCrossentropy):
         return np.eye(model.output_shape[-1], dtype=np.float32)[labels]
     return labels.reshape(-1, 1).astype(np.float32)

@@ -1,5 +1,5 @@
-"""The optimizers, and what theirs of Keras lack: a rate of its own for each variable, L2, and exact
-averages."""
+"""The optimizers, and what theirs of Keras lack: a rate of its own for each variable, L2,
+and exact averages."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

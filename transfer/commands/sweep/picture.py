@@ -138,8 +138,8 @@ def _draw_parameter(
 
 
 def _with_margins(distribution: IntDistribution | FloatDistribution) -> tuple[float, float]:
-    """The range with a twentieth more on either side, of its logarithm where that is what is drawn
-    evenly."""
+    """The range with a twentieth more on either side,
+    of its logarithm where that is what is drawn evenly."""
     ends = np.array([distribution.low, distribution.high], dtype=float)
     ends = np.log(ends) if distribution.log else ends
     wider = ends + np.array([-0.05, 0.05]) * (ends[1] - ends[0])

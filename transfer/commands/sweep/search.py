@@ -45,8 +45,8 @@ RANDOM_TRIALS = 5
 
 @dataclass(frozen=True)
 class Trial:
-    """tried: by name. scores: one a seed, or none where the training failed, which `reason` then
-    explains."""
+    """tried: by name. scores: one a seed, or none where the training failed,
+    which `reason` then explains."""
 
     number: int
     tried: dict[str, Value]

@@ -58,8 +58,8 @@ class Space:
         return min(max(float(f"{value:.{DIGITS}g}"), distribution.low), distribution.high)
 
     def command(self, values: dict[str, Value]) -> str:
-        """The command that makes a DVC experiment of these values: those that are not
-        params.yaml's."""
+        """The command that makes a DVC experiment of these values:
+        those that are not params.yaml's."""
         changed = {name: value for name, value in values.items() if value != self.defaults[name]}
         settings = [
             word
@@ -120,8 +120,7 @@ def _space(where: str, section: str, entries: Any) -> Space:
         if not _contains(distributions[name], default):
             raise PipelineError(
                 f"{where}.{name}: params.yaml has {written(default)}, which is not among these; "
-                "include it, since the first trial is "
-                "params.yaml as it is"
+                "include it, since the first trial is params.yaml as it is"
             )
     return Space(section, defaults, distributions)
 

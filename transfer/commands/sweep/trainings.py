@@ -24,8 +24,8 @@ from transfer.runtime.params import Params, load_params
 
 
 class Training(NamedTuple):
-    """main: the stage's. params: the class of its section of params.yaml. model: what it writes,
-    `models/MODEL*`."""
+    """main: the stage's. params: the class of its section of params.yaml.
+    model: what it writes, `models/MODEL*`."""
 
     main: Callable[[], None]
     params: type[Params]
@@ -89,8 +89,8 @@ def measure(store: Path, section: str, changes: dict, shift: int) -> Scores:
 
 
 def _trained(store: Path, section: str, changes: dict, shift: int, files: list[str]) -> Path:
-    """The folder of the store that has these files of a training, which is done where one is
-    missing.
+    """The folder of the store that has these files of a training,
+    which is done where one is missing.
 
     Fine-tuning starts from params.yaml's augmented model with its own seed plus `shift`.
     """
