@@ -1,9 +1,8 @@
-"""Look for what is wrong with the training and validation images: labels, near-copies, outliers,
-pictures that show nothing.
+"""Audit the training and validation images: label errors, near-duplicates, outliers and low-quality
+images.
 
-The test split is left alone: no pixel, feature or label of it is read. Of its images only the
-perceptual hashes are compared, since a near-copy of a test image among the others flatters the
-scores.
+No pixel, feature or label of the test split is read. Only its perceptual hashes are compared,
+because a near-copy of a test image among the training images inflates the scores.
 """
 
 from pathlib import Path
@@ -61,7 +60,7 @@ def main() -> None:
     images = pd.concat([rows_of(manifest, split) for split in AUDITED], ignore_index=True)
     test = rows_of(manifest, "test")[["path", "split"]]
     hashes = read_hashes(pd.concat([images["path"], test["path"]]))
-    with threadpool_limits(1):  # partial sums of more threads would have other last bits
+    with threadpool_limits(1):  # more threads would change the last bits of the sums
         features = read_pooled(manifest, AUDITED)
         labels, groups = (images[name].to_numpy() for name in ("class_name", "group"))
         predicted = predict_out_of_fold(features, labels, groups, params.folds, params.seed)
@@ -80,8 +79,8 @@ def main() -> None:
 
 
 def measure_images(source: Path | str, images: pd.DataFrame) -> pd.DataFrame:
-    """What `measure` says of each image, in their order; PipelineError where the source is no
-    longer what `split` saw."""
+    """The result of `measure` for each image, in the order of the images. Raises PipelineError if
+    the source has changed since `split`."""
     measured = dict(
         tqdm(
             map_listed(measure, source, images, LocalEngine()),
@@ -96,7 +95,7 @@ def measure_images(source: Path | str, images: pd.DataFrame) -> pd.DataFrame:
 def write_feature_map(
     features: np.ndarray, images: pd.DataFrame, issues: list[Issue], params: AuditParams
 ) -> None:
-    """Write a row a point: x, y, class_name, split, path, and the names of its issues,
+    """Write one row per point: x, y, class_name, split, path, and the names of its issues,
     separated by spaces."""
     strata = np.unique(images["class_name"] + "/" + images["split"], return_inverse=True)[1]
     rows = draw_rows(strata, params.map_images, np.random.default_rng(params.seed))
@@ -123,8 +122,8 @@ def write_feature_map(
 
 
 def summarise(issues: list[Issue], n: int, n_judged: int) -> dict[str, int]:
-    """The metrics: images looked at, how many of their labels could be judged, images with any
-    issue, and with each kind."""
+    """The metrics: number of audited images, number whose label could be judged, number with any
+    issue, and number with each kind of issue."""
     with_issues = len({issue.row for issue in issues})
     return {
         "images": n,
@@ -134,7 +133,7 @@ def summarise(issues: list[Issue], n: int, n_judged: int) -> dict[str, int]:
 
 
 def report(issues: list[Issue], n: int, n_judged: int) -> None:
-    """Say in two lines what was found and what could not be looked at."""
+    """Print two lines: what was found, and what could not be audited."""
     counts = [
         f"{count} {kind.replace('_', ' ')}" for kind, count in count_issues(issues).items() if count
     ]

@@ -12,11 +12,11 @@ from transfer.runtime.stage import run
 
 
 def main() -> None:
-    """Write the converted network and its record; where it cannot be converted, say why and write
-    an empty one."""
+    """Write the converted network and its record. If conversion fails, print the reason and write
+    an empty network."""
     architecture = load_params(BackboneParams, "backbone")
     if find_spec("tensorflow"):
-        # whatever backend trains: the converter is TensorFlow's
+        # conversion needs TensorFlow, whichever backend trains
         os.environ["KERAS_BACKEND"] = "tensorflow"
     from transfer.backbones.network import load_backbone, with_preprocessing
 
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def try_to_convert(frozen) -> tuple[bytes, str | None]:
-    """The LiteRT file of a frozen Keras model; if that is impossible no bytes, and the reason."""
+    """Convert a frozen Keras model: the bytes of the LiteRT file, or empty bytes and the reason."""
     if not find_spec("tensorflow"):
         return b"", "TensorFlow is not installed, and its converter makes the LiteRT file"
     from transfer.backbones.conversion import ConversionError, convert

@@ -1,4 +1,5 @@
-"""Score the models on the test split, and each against the others; nothing is chosen here."""
+"""Evaluate the models on the test split and compare them with each other; nothing is selected
+here."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +70,8 @@ class EvaluateParams(Params):
 
 @dataclass(frozen=True)
 class Judged:
-    """A model's probabilities of the test images (N, C), as trained and calibrated, and what was
-    chosen for it on validation."""
+    """A model's test probabilities (N, C), before and after calibration, and the temperature and
+    threshold chosen for it on validation."""
 
     probabilities: np.ndarray
     calibrated: np.ndarray
@@ -119,7 +120,7 @@ def main() -> None:
 
 
 def judge(classifier: Classifier, manifest: pd.DataFrame) -> Judged:
-    """Choose temperature and threshold on validation, and predict the test images.
+    """Choose temperature and threshold on the validation images and predict the test images.
 
     Raises:
         PipelineError: the model was trained on other classes than the manifest has, or gives
@@ -165,8 +166,8 @@ def logits_of(classifier: Classifier, examples: Examples) -> np.ndarray:
 
 
 def calibrated_scores(labels: np.ndarray, model: Judged) -> dict[str, float]:
-    """What the temperature does to the probabilities' quality,
-    and the threshold to the accuracy."""
+    """How the temperature changes the quality of the probabilities, and the threshold the
+    accuracy."""
     scores = {"temperature": model.calibration.temperature}
     scores |= {
         f"{name}_calibrated": value for name, value in quality(labels, model.calibrated).items()
@@ -191,7 +192,7 @@ def write_curves(name: str, labels: np.ndarray, model: Judged) -> None:
 
 
 def accuracy_table(scores: dict[str, dict]) -> pd.DataFrame:
-    """A row a model, as the plot of intervals takes it: model, accuracy, low, high."""
+    """One row per model for the interval plot: model, accuracy, low, high."""
     rows = [
         (name, each["accuracy"], each["accuracy_low"], each["accuracy_high"])
         for name, each in scores.items()
@@ -200,7 +201,7 @@ def accuracy_table(scores: dict[str, dict]) -> pd.DataFrame:
 
 
 def prediction_table(test: pd.DataFrame, predictions: np.ndarray, names: list[str]) -> pd.DataFrame:
-    """A row an image, as the confusion plot takes it: path, actual, predicted, probability of the
+    """One row per image for the confusion plot: path, actual, predicted, probability of the
     predicted class."""
     return pd.DataFrame(
         {
@@ -221,8 +222,8 @@ def show_mistakes(
     names: list[str],
     most: int,
 ) -> None:
-    """A model's surest mistakes, each image beside what spoke for the wrong class: one by one and
-    on a sheet."""
+    """Write a model's most confident mistakes, each image beside its Grad-CAM for the wrong class:
+    one picture per mistake, and a contact sheet."""
     images = read_array(inputs_file("test", "images"), rows=len(test), ndim=4)
     starts = (
         images
@@ -249,8 +250,8 @@ def show_mistakes(
 
 
 def write_nothing(name: str) -> None:
-    """The files of a model that was skipped: without them DVC would say at every plot that it
-    cannot find one."""
+    """Write the metrics and plot files of a skipped model, without values, so that DVC does not
+    report a missing file for each plot."""
     write_json(METRICS / f"{name}.json", {})
     for folder, columns in CURVES.items():
         write_table(PLOTS / folder / f"{name}.csv", pd.DataFrame(columns=columns))

@@ -1,5 +1,4 @@
-"""Write the best model for other programs, as SavedModel, ONNX and LiteRT, and hold each file
-against the Keras model.
+"""Export the best model as SavedModel, ONNX and LiteRT, and compare each file with the Keras model.
 
 Each takes RGB images of any size, uint8 (B, height, width, 3), and gives calibrated probabilities,
 float32 (B, classes): resizing, preprocessing, class names and a version are inside. Its own runtime

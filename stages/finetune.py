@@ -1,5 +1,5 @@
-"""Fine-tune the top of the backbone and the augmented model's head together, from the activations
-at the cut."""
+"""Fine-tune the top of the backbone together with the augmented model's head, from the cached
+activations at the cut."""
 
 from typing import Self
 

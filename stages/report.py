@@ -1,4 +1,4 @@
-"""Put all results on one page that can be sent to a colleague, and into a model card."""
+"""Write all results to one self-contained HTML page and to a model card."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def files_behind(models: list[str]) -> dict[str, str]:
-    """What the results hang on, by path, and what each file is."""
+    """The files that the results depend on: path -> what the file is."""
     return {
         manifest_file().as_posix(): "which image is where",
         "data/weights/backbone.weights.h5": "the pretrained backbone",

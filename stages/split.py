@@ -1,4 +1,4 @@
-"""Decide which image is train, validation or test, and say why some were refused."""
+"""Assign each image to train, validation or test, and list the rejected files with reasons."""
 
 import re
 from dataclasses import replace
@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def place(file: Examined, layout: Layout) -> Examined:
-    """Add the class (and the split, if the source has them) that the file's folder names."""
+    """Add the class (and the split, if the source has splits) according to the file's folder."""
     found = layout.place(file.path)
     if found is None:
         return replace(file, problem=file.problem or "not in a class folder")
@@ -99,7 +99,7 @@ def place(file: Examined, layout: Layout) -> Examined:
 
 
 def check_rejected(rejected: list[Examined], most: int) -> None:
-    """Stop when more files are bad than the user is ready to lose."""
+    """Stop if more files are rejected than `max_rejected` allows."""
     if len(rejected) > most:
         raise PipelineError(
             f"{_files(len(rejected))} cannot be used, more than split.max_rejected = {most} (all "
@@ -109,7 +109,7 @@ def check_rejected(rejected: list[Examined], most: int) -> None:
 
 
 def list_rejected(rejected: list[Examined]) -> str:
-    """The first ten with their reasons, a line each."""
+    """The first ten rejected files with their reasons, one line per file."""
     return first_ten([f"  {file.path}: {file.problem}" for file in rejected], "\n")
 
 
@@ -179,15 +179,15 @@ def divide(images: list[Examined], params: SplitParams, *, is_split: bool) -> pd
 
 
 def tie_keys(image: Examined, group_key: str | None) -> list[tuple[str, str]]:
-    """What ties an image to others: its look (which the same bytes share, of course) and the group
-    that the user named."""
+    """The keys that tie an image to others: its perceptual hash (equal for equal bytes) and the
+    user's group."""
     looks = ("perceptual", image.perceptual)
     return [looks] if group_key is None else [looks, ("group_by", group_key)]
 
 
 def group_keys(images: list[Examined], pattern: str | None) -> list[str | None]:
-    """What `split.group_by` finds in each path: its first group, or the whole match; None where
-    that is nothing or empty."""
+    """What `split.group_by` matches in each path: its first group, or the whole match; None if that
+    is missing or empty."""
     if pattern is None:
         return [None] * len(images)
     expression = re.compile(pattern)
@@ -235,8 +235,8 @@ def count_sizes(params: SplitParams, n: int) -> np.ndarray:
 
 
 def check_every_class_everywhere(manifest: pd.DataFrame, *, is_split: bool) -> None:
-    """A source's own splits may lack a class but for training, which could not learn it; `report`
-    names those."""
+    """Check that every class has images in every split. A source that is already split only needs
+    training images of each class; `report` names what its other splits lack."""
     needed = ("train",) if is_split else SPLITS
     lacking = [
         f"{name!r} has none in {split}" for name, split in absent(manifest) if split in needed
@@ -262,7 +262,8 @@ def absent(manifest: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def list_duplicates(manifest: pd.DataFrame) -> pd.DataFrame:
-    """The images that share a group with others, and which of them are one file in two classes."""
+    """List the images that share a group with others, and the identical files that lie in two
+    classes."""
     tied = manifest[manifest.groupby("group")["path"].transform("size") > 1]
     in_classes = manifest.groupby("sha256")["class_name"].transform("nunique")
     tied = tied.assign(same_file_in_two_classes=in_classes[tied.index] > 1)
@@ -274,7 +275,7 @@ def list_duplicates(manifest: pd.DataFrame) -> pd.DataFrame:
 def report(
     manifest: pd.DataFrame, duplicates: pd.DataFrame, rejected: list[Examined], params: SplitParams
 ) -> None:
-    """Say in a few lines what came out, and above all what the user should look at."""
+    """Print a short summary, and above all what the user should look at."""
     counts = manifest["split"].value_counts()
     columns = [name for name in (*SPLITS, UNUSED) if counts.get(name)]
     table = pd.crosstab(manifest["class_name"], manifest["split"])[columns].assign(

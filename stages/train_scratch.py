@@ -1,5 +1,5 @@
-"""What transfer is held against: train a small network from nothing, on the same augmented images,
-epoch e on view e mod V."""
+"""The baseline for transfer learning: train a small network from scratch on the same augmented
+images, epoch e on view e mod V."""
 
 from pydantic import Field, PositiveInt
 
@@ -18,7 +18,7 @@ from transfer.training.loop import ConvolutionTrainingParams, compile_classifier
 
 
 class TrainScratchParams(ConvolutionTrainingParams):
-    """skip: train nothing, for whoever knows what transfer buys them."""
+    """skip: do not train the baseline."""
 
     skip: bool
     units: PositiveInt

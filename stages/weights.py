@@ -1,5 +1,5 @@
-"""Obtain the pretrained backbone once: from the first source that can serve, checked, as the same
-bytes whichever it was."""
+"""Obtain the pretrained backbone from the first available source; check that its weights are the
+same bytes whichever source served them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +61,8 @@ def own_backbone(path: Path, params: WeightsParams) -> keras.Model:
     """A model of the user's up to its features, with its weights or with random ones.
 
     Raises:
-        PipelineError: it cannot be used, or other weights are named beside it.
+        PipelineError: the file cannot be used, or `weights.path` or `weights.compare` is set as
+        well.
     """
     if params.path is not None or params.compare:
         raise PipelineError(
@@ -140,8 +141,8 @@ def sources_for(name: str, params: WeightsParams) -> tuple[Sequence[Source], str
 def compare_sources(
     backbone: keras.Model, name: str, used: Source, others: Sequence[Source]
 ) -> None:
-    """Hold the weights in use against each other source that can be had, tensor by tensor, and say
-    what was found.
+    """Compare the weights in use with those of every other reachable source, tensor by tensor, and
+    print the result.
 
     Raises:
         PipelineError: some tensors differ, naming each.

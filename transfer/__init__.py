@@ -1,5 +1,5 @@
-"""What stages and commands are made of: packages on floors, each of which imports from those below
-only (CONTRIBUTING.md)."""
+"""The library behind stages and commands: packages in layers, each of which imports from lower
+layers only (CONTRIBUTING.md)."""
 
 from transfer.runtime.instructions import hold_to_avx2
 

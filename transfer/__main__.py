@@ -1,7 +1,8 @@
-"""What people run: `python -m transfer NAME ...`; `python -m transfer --help` lists the commands.
+"""Command-line entry point: `python -m transfer NAME ...`; `python -m transfer --help` lists the
+commands.
 
-Only the module of the command that was asked for is imported, so that help comes at once and the
-audit of vulnerabilities needs none of the project's packages.
+Only the requested command's module is imported, so that help appears at once and the vulnerability
+check needs none of the project's packages.
 """
 
 import os

@@ -1,1 +1,1 @@
-"""What the stage `audit` is made of."""
+"""Data audit: label errors, near-duplicates, outliers, image quality, feature map."""

@@ -1,4 +1,4 @@
-"""The features as points in a plane: what lies together looks alike to the network."""
+"""Two-dimensional feature map: PCA and t-SNE place images with similar features close together."""
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -6,14 +6,14 @@ from sklearn.manifold import TSNE
 
 COMPONENTS = 50  # in front of t-SNE, as its authors advise (van der Maaten and Hinton, 2008)
 PERPLEXITY = 30
-FEWEST = 5  # points that t-SNE can say anything of
+FEWEST = 5  # points that t-SNE needs
 
 
 def map_features(features: np.ndarray, seed: int) -> np.ndarray:
     """Place N feature vectors in a plane by PCA and then t-SNE: (N, D) -> float (N, 2).
 
-    The axes have no unit. Of few points, or of points that are all but equal, the plane of PCA is
-    all there is.
+    The axes have no unit. For few points, or nearly equal ones, t-SNE is skipped and the PCA plane
+    returned.
     """
     components = principal_components(features)
     if len(np.unique(components.round(6), axis=0)) < FEWEST:
@@ -36,8 +36,8 @@ def principal_components(features: np.ndarray) -> np.ndarray:
 
 
 def draw_rows(strata: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
-    """At most `most` rows, in order, each stratum with its share, give or take one:
-    (N,) -> int (n,)."""
+    """Draw a stratified sample of at most `most` rows, in order; each stratum keeps its share to
+    within one row: (N,) -> int (n,)."""
     n = len(strata)
     if n <= most:
         return np.arange(n)

@@ -1,5 +1,5 @@
-"""Images that are hard to learn from whatever their class: dark, light, blurry, empty, of an odd
-shape or size.
+"""Image quality: dark, light, blurry and empty images, and images of unusual shape or size,
+whatever their class.
 
 All but the blur is measured and scored by cleanvision. Its Imagelab would open the files itself, in
 processes of its own; called piece by piece, it gets the pixels that `decode` gets, from archives
@@ -26,7 +26,7 @@ _BLUR = 11  # pixels, the length of the filter
 
 
 def measure(image: Image.Image) -> dict[str, float]:
-    """What an RGB image is scored by: cleanvision's measurements, `sharpness`, and its width and
+    """The measurements by which an RGB image is scored: cleanvision's, `sharpness`, and width and
     height in pixels.
 
     The brightness of a large image is taken from the means of its blocks, of 2 x 2 pixels or more.
@@ -44,8 +44,8 @@ def measure(image: Image.Image) -> dict[str, float]:
 
 
 def sharpness(image: Image.Image) -> float:
-    """How much of an image's local contrast a blur would take away: 0 (none: it is blurred already,
-    or flat) to 1.
+    """The share of an image's local contrast that a blur would remove: 0 (none: already blurred, or
+    flat) to 1.
 
     One less the blur metric of Crete, Dolmiere, Ladret and Nicolas, "The blur effect" (2007), on
     neighbouring pixels along the rows or columns, whichever is the worse.
@@ -62,8 +62,8 @@ def sharpness(image: Image.Image) -> float:
 
 
 def score_images(measured: pd.DataFrame, kinds: Iterable[str]) -> pd.DataFrame:
-    """A score from 0 to 1 (lower is worse) an image and kind: float (N, kinds), from the rows that
-    `measure` gave.
+    """One score per image and kind, 0 to 1, lower is worse: float (N, kinds), from the rows of
+    `measure`.
 
     `odd_size` depends on the other images: it is below 0.5 outside of three interquartile ranges
     around the middle half of the sizes or, where that half are all of one size, below half or above
@@ -79,7 +79,7 @@ def score_images(measured: pd.DataFrame, kinds: Iterable[str]) -> pd.DataFrame:
 
 
 def find_image_problems(measured: pd.DataFrame, thresholds: dict[str, float]) -> list[Issue]:
-    """The images that score below the threshold of some kind.
+    """The images whose score for some kind is below its threshold.
 
     Args:
         measured: what `measure` gave of each image, in their order.

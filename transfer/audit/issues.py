@@ -1,4 +1,4 @@
-"""What the audit finds: one row an image and issue, in data/audit/issues.csv."""
+"""The audit's issue table: one row per image and issue, in data/audit/issues.csv."""
 
 from collections import Counter
 from collections.abc import Iterable

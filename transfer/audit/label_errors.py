@@ -1,4 +1,4 @@
-"""Likely label errors, by cleanlab, from what a classifier that never saw the image says of it."""
+"""Likely label errors: cleanlab applied to out-of-fold class probabilities."""
 
 import warnings
 
@@ -18,8 +18,8 @@ MOST_ITERATIONS = 300
 
 
 def find_label_errors(predicted: pd.DataFrame, labels: np.ndarray) -> list[Issue]:
-    """The images whose class is likely another;
-    the score is the probability of the class that they have.
+    """The images whose label is probably wrong; the score is the predicted probability of the given
+    class.
 
     cleanlab estimates how many labels are wrong (Northcutt, Jiang and Chuang, "Confident learning",
     2021) and that many of the least probable ones are taken, less those whose own class is still
@@ -68,8 +68,8 @@ def predict_out_of_fold(
         folds: at most; never more than there are groups.
 
     Returns:
-        A row an image that could be judged, indexed by its row in `features`; a column a class, by
-        name.
+        One row per image that could be judged, indexed by its row in `features`; one column per
+        class, by name.
     """
     of_class = pd.DataFrame({"label": labels, "group": groups}).groupby("label")["group"].nunique()
     names = of_class.index[of_class > 1].to_numpy()

@@ -1,4 +1,5 @@
-"""Images that look nearly alike and lie apart: in different classes, or in different splits."""
+"""Near-duplicates: images that look nearly alike but lie in different classes or different
+splits."""
 
 from collections.abc import Iterator
 
@@ -81,8 +82,8 @@ def nearest_elsewhere(
 def near_pairs(
     hashes: np.ndarray, bits: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """All pairs that differ in at most `bits` of 64 bits, in pieces: rows, rows, and the number of
-    bits; some come more than once.
+    """All pairs of hashes that differ in at most `bits` of 64 bits, in chunks: rows, rows, number
+    of differing bits; some pairs come more than once.
 
     Cut into `bits` + 1 bands, two such hashes agree in one band at least (the pigeonhole principle;
     Manku, Jain and Das Sarma, "Detecting near-duplicates for web crawling", 2007), so only hashes

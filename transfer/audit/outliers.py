@@ -1,4 +1,4 @@
-"""Images like no other: far from their nearest neighbours in feature space."""
+"""Outliers: images far from their nearest neighbours in feature space."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from transfer.audit.issues import Issue
 
-# images that neighbours are looked for among; with all of 100,000 it would be hours
+# candidate neighbours; comparing 100,000 images would take hours
 MOST_NEIGHBOURS = 10_000
 
 

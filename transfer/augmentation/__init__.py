@@ -1,1 +1,1 @@
-"""Augmented views of the training images: one affine warp a view."""
+"""Augmented views of the training images: one affine warp per view."""

@@ -1,5 +1,5 @@
-"""Augmented views of the training images, by row:
-what is sent of each, and how a worker draws it."""
+"""Augmented views of the training images by row: the data sent to a worker, and how the worker
+draws the view."""
 
 import numpy as np
 
@@ -10,7 +10,8 @@ from transfer.storage.shard_cache import Layout
 
 
 class DrawView:
-    """Draws an image uint8 (H, W, 3) and the number of the view: float32 (H, W, 3) in 0..255."""
+    """Draws a view of an image: uint8 (H, W, 3) and the view's number -> float32 (H, W, 3) in
+    0..255."""
 
     def __init__(self, params: AugmentParams):
         self._params = params
@@ -21,7 +22,7 @@ class DrawView:
 
 
 class Views:
-    """All images' first views, then their second, and so on.
+    """All images' first views, followed by all their second views, and so on.
 
     Args:
         images: uint8 (N, H, W, 3).
@@ -41,8 +42,8 @@ class Views:
         return take(self._images, image), view
 
     def key(self, row: int) -> bytes:
-        """Of image, view, parameters, and how some noise was warped: that tells apart versions of
-        the warp itself."""
+        """Cache key of image, view and parameters, and of a warped noise image, which changes if
+        the warp's implementation does."""
         image, view = self[row]
         ranges = self._params.model_dump_json(exclude={"views"})
         return content_key(image.tobytes(), str(view).encode(), ranges.encode(), self._warps)

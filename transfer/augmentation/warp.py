@@ -1,4 +1,4 @@
-"""Augmented views: one affine warp an image, drawn from (seed, image, view) and nothing else."""
+"""Augmented views: one affine warp per image and view, drawn from (seed, image, view) only."""
 
 import hashlib
 import math

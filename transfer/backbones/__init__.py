@@ -1,1 +1,2 @@
-"""Pretrained networks: the registry, sources of their weights, and the network cut in two."""
+"""Pretrained backbones: registry, weight sources, and the split into frozen and trainable
+layers."""

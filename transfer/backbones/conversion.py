@@ -1,5 +1,4 @@
-"""Converts the frozen network to LiteRT. The converter is TensorFlow's, so Keras must run on
-TensorFlow here."""
+"""Converts the frozen network to LiteRT; needs Keras on TensorFlow."""
 
 import logging
 import tempfile
@@ -15,12 +14,12 @@ TOLERANCE = 1e-4
 
 
 class ConversionError(Exception):
-    """A network that LiteRT cannot run, and why."""
+    """The network cannot run on LiteRT; the message says why."""
 
 
 def convert(frozen: keras.Model) -> bytes:
-    """A LiteRT file that takes one image, float32 (1, H, W, 3) of 0..255, and gives the activations
-    at the cut and the features.
+    """Convert to a LiteRT file that maps one image, float32 (1, H, W, 3) of 0..255, to the
+    activations at the cut and the features.
 
     Args:
         frozen: from `with_preprocessing`, images -> [activations at the cut, features].

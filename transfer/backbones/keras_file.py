@@ -1,4 +1,4 @@
-"""A model file of the user's, `.keras`, as a backbone."""
+"""Loads the user's own `.keras` model file as a backbone."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from transfer.runtime.errors import PipelineError
 
 
 def read_own_model(path: Path, sha256: str | None) -> keras.Model:
-    """The layers of a model up to its last activations that are still a picture, with its weights.
+    """The layers of a model up to its last spatial activations (B, h, w, C), with its weights.
 
     A dense top is left out so, with whatever pools or flattens in front of it.
 
@@ -38,7 +38,7 @@ def read_own_model(path: Path, sha256: str | None) -> keras.Model:
         )
     try:
         model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Keras raises whatever a file makes it run into
+    except Exception as error:  # Keras raises many exception types on a bad file
         raise PipelineError(
             f"{named}: Keras cannot read it: {error}\nLayers with code of their own are not "
             "loaded, for safety"
@@ -70,8 +70,7 @@ def _without_top(model: keras.Model, named: str) -> keras.Model:
 
 
 def _flattened(model: keras.Model) -> keras.Model:
-    """The same layers in one graph, those of the models inside it too,
-    so that each can be named."""
+    """The same layers in one graph, including those of nested models, so that each can be named."""
     pixels = keras.Input(model.inputs[0].shape[1:], name="input_layer")
     graph = keras.Model(pixels, _apply(model, pixels))
     fresh = keras.Model.from_config(graph.get_config())  # each layer called once
@@ -82,7 +81,7 @@ def _flattened(model: keras.Model) -> keras.Model:
 def _apply(
     layer: keras.layers.Layer, *tensors: keras.KerasTensor, **options: Any
 ) -> keras.KerasTensor:
-    """Call a layer; of a model its layers, one by one."""
+    """Call a layer; for a nested model call its layers one by one."""
     if not isinstance(layer, keras.Model):
         return layer(*tensors, **options)
     if isinstance(layer, keras.Sequential):

@@ -1,5 +1,5 @@
-"""The frozen network run by Keras's backend: on an accelerator, and on a CPU where LiteRT cannot
-run it."""
+"""The frozen network on Keras's backend: for accelerators, and for CPUs where LiteRT cannot run
+it."""
 
 from collections.abc import Sequence
 
@@ -32,11 +32,11 @@ class KerasNetwork:
         self.identity = self._identify()  # which traces the network too, before threads share it
 
     def _identify(self) -> bytes:
-        """32 bytes that differ whenever the network would compute other rows: of its weights, and
-        of what it makes of a picture of noise.
+        """A 32-byte fingerprint of everything that determines the network's output rows: its
+        weights, and its output for a noise image.
 
-        The picture tells apart whatever else decides the last bits: preprocessing, precision, a
-        library's version, the device.
+        The noise image's output depends on all else that changes the last bits: preprocessing,
+        precision, library versions, device.
         """
         noise = np.random.default_rng(0).integers(0, 256, (1, *self.image_shape), dtype=np.uint8)
         weights = (

@@ -1,4 +1,4 @@
-"""The pretrained network in front of the head, and where it is cut in two.
+"""Builds the pretrained backbone and cuts it into frozen and trainable layers.
 
 image --> [ preprocessing, frozen layers ] --> activations at the cut --> [ trainable layers ] -->
 features
@@ -34,7 +34,7 @@ def build_backbone(
     Raises:
         PipelineError: no such backbone, or a model that cannot be built for this image size.
     """
-    # Keras would number it by the process's history
+    # otherwise Keras numbers it by what the process built before
     pixels = keras.Input((image_size, image_size, 3), name="input_layer")
     if is_own_model(name):
         return _build_own(layers, pixels)
@@ -52,7 +52,7 @@ def _build_own(layers: Path, pixels: keras.KerasTensor) -> keras.Model:
     try:
         model = keras.Model.from_config(json.loads(layers.read_text(encoding="utf-8"))["model"])
         return keras.models.clone_model(model, input_tensors=[pixels])
-    except Exception as error:  # Keras raises whatever a value makes it run into
+    except Exception as error:  # Keras raises many exception types on bad values
         raise PipelineError(
             f"the model in {layers} cannot be built for images of {pixels.shape[1]} pixels "
             f"(backbone.image_size): {error}"
@@ -178,8 +178,7 @@ def _tail_from(backbone: keras.Model, place: int) -> keras.Model | None:
 
 
 def stitch(backbone: keras.Model, head: keras.Model, params: BackboneParams) -> keras.Model:
-    """The whole classifier, RGB 0..255 (B, H, W, 3) -> logits,
-    sharing the weights of both parts."""
+    """The whole classifier, RGB 0..255 (B, H, W, 3) -> logits; it shares both parts' weights."""
     images = keras.Input((params.image_size, params.image_size, 3), name="images")
     return keras.Model(
         images, head(backbone(build_preprocessing(params)(images))), name="classifier"

@@ -1,5 +1,5 @@
-"""The pretrained networks that `backbone.name` can name, and what is known of each: a table,
-without Keras."""
+"""Registry of the pretrained networks that `backbone.name` accepts, with their properties; needs no
+Keras."""
 
 import difflib
 from dataclasses import dataclass
@@ -154,12 +154,12 @@ ARCHITECTURES = {
 
 
 def is_own_model(name: str) -> bool:
-    """Whether `backbone.name` is a model file of the user's and not a network of the table."""
+    """Whether `backbone.name` is the user's own model file rather than a network of the table."""
     return name.endswith(".keras")
 
 
 def find_architecture(name: str) -> Architecture:
-    """What the table says of a network.
+    """Look up a network's entry in the table.
 
     Raises:
         PipelineError: it is not in the table; the nearest names, and all of them.
@@ -176,7 +176,7 @@ def find_architecture(name: str) -> Architecture:
 
 
 def image_side(name: str, image_size: int | None) -> int:
-    """Pixels a side of the images that a backbone gets: what the user says, or the table's default.
+    """Side in pixels of the backbone's input: the user's value, or the table's default.
 
     Raises:
         PipelineError: no such backbone, a size below its smallest, or none for a model file.

@@ -1,5 +1,4 @@
-"""Where pretrained weights come from: an ordered list of sources a backbone,
-each checked by checksum."""
+"""Sources of pretrained weights: an ordered list per backbone, each verified by checksum."""
 
 import hashlib
 import socket
@@ -28,7 +27,7 @@ TIMEOUT_SECONDS = 60
 
 
 class SourceUnavailableError(Exception):
-    """A source that cannot serve here and now, and why."""
+    """A source cannot serve the weights here and now; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +230,7 @@ def digest(backbone: keras.Model) -> str:
 
 
 def load_first(backbone: keras.Model, sources: Sequence[Source]) -> tuple[Source, list[str]]:
-    """Load the weights from the first source that can serve.
+    """Load the weights from the first source that can serve them.
 
     Returns:
         That source, and for each one tried before it a line that names it and says why it could not

@@ -1,1 +1,1 @@
-"""The networks that are trained, and how a trained model is saved."""
+"""The trained classifiers: architectures, and saving and loading."""

@@ -33,7 +33,7 @@ def build_head(
 
 
 def _unit_length(vectors: keras.KerasTensor) -> keras.KerasTensor:
-    """Each row (B, D) divided by its length; zeros stay zeros.
+    """Each row (B, D) divided by its length; zero rows stay zero.
 
     Keras's UnitNormalization multiplies with a reciprocal square root, for which TensorFlow uses an
     instruction that processors approximate differently; square root and division are exact. The

@@ -1,5 +1,4 @@
-"""Trained classifiers on disk: `NAME.weights.h5`, `NAME.json` and `NAME_history.csv`, written and
-read here only.
+"""Saves and loads trained classifiers: `NAME.weights.h5`, `NAME.json` and `NAME_history.csv`.
 
 Weights and configuration are apart because a `.keras` archive carries the date and is never the
 same bytes twice.
@@ -60,8 +59,8 @@ def save_classifier(
 
 
 def save_skipped(name: str, why: str, folder: Path = MODELS) -> None:
-    """Write the files of a classifier that was not trained, so that those who list them find them:
-    without weights, without epochs."""
+    """Write the files of a classifier that was not trained, without weights and epochs, so that
+    readers find them."""
     write_json(folder / f"{name}.json", {"skipped": why})
     with replacing(folder / f"{name}.weights.h5") as temporary:
         temporary.touch()
@@ -79,8 +78,8 @@ def is_skipped(name: str, folder: Path = MODELS) -> bool:
 
 @contextmanager
 def growing_history(name: str, folder: Path = MODELS) -> Iterator[Callable[[pd.DataFrame], None]]:
-    """Yield what writes the history so far while a training runs: `dvc plots show` and DVC's
-    extension for VS Code draw it as it grows.
+    """Yield a function that writes the history so far during training, for live plots with `dvc
+    plots show` and DVC's extension for VS Code.
 
     A training that fails leaves none. Where an earlier run's history lies (DVC deletes it first, a
     person who runs the stage does not), that one stays until the new model is whole.
@@ -127,7 +126,7 @@ def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
             model, description["takes"], description["class_names"], description["epoch"]
         )
         _check(classifier)
-    except Exception as error:  # Keras and h5py raise whatever a value makes them run into
+    except Exception as error:  # Keras and h5py raise many exception types on bad values
         raise PipelineError(
             f"{description_file} and {weights_file.name} are damaged or do not belong together: "
             f"{error}"
@@ -179,8 +178,8 @@ def predict_logits(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Logits (N, L) to probabilities float64 (N, C): a sigmoid for one logit,
-    a softmax for more."""
+    """Convert logits (N, L) to probabilities float64 (N, C): sigmoid for one logit, softmax for
+    more."""
     if logits.shape[1] == 1:
         positive = expit(logits.astype(np.float64))
         return np.hstack([1 - positive, positive])

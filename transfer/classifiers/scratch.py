@@ -1,4 +1,4 @@
-"""A small network to train from scratch, and the augmented images that it sees."""
+"""The small network that is trained from scratch on the augmented images."""
 
 from transfer.compute.keras import keras
 

@@ -1,4 +1,4 @@
-"""The temperatures that `evaluate` chose, read back by whoever gives probabilities."""
+"""Reads the calibration temperatures that `evaluate` chose."""
 
 import json
 import math

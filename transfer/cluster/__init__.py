@@ -1,2 +1,2 @@
-"""The map over images on Ray. It changes no byte of any output,
-so no stage lists it in dvc.yaml."""
+"""Runs the map over images on Ray. It does not change any output byte, so dvc.yaml does not list
+it."""

@@ -1,4 +1,4 @@
-"""The engine that params.yaml names."""
+"""Loads the engine that params.yaml selects."""
 
 from transfer.engines.base import Engine
 from transfer.engines.local import LocalEngine

@@ -1,5 +1,4 @@
-"""A Ray cluster: how it is joined, which nodes it has, and what is said where something is wrong
-with it."""
+"""Connects to a Ray cluster, tracks its nodes, and explains connection failures."""
 
 import atexit
 import os
@@ -14,11 +13,11 @@ from transfer.cluster import worker
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.resource_params import ResourceParams
 
-HEAD_PATIENCE = 5.0  # seconds: a head that answers nobody does not come back with the same workers
+HEAD_PATIENCE = 5.0  # seconds; a head that is gone for longer does not return with the same workers
 
 
 class Cluster:
-    """The connection: which nodes there are, and whether the head still answers."""
+    """The connection to the cluster: its nodes, and whether the head node still answers."""
 
     def __init__(self, params: ResourceParams):
         self.ray = _import_ray()
@@ -27,7 +26,7 @@ class Cluster:
             _check_answers(given)
             _check_is_node(given)
         try:
-            # Ray would print what befalls its nodes into the midst of the stage's progress.
+            # Without this, Ray's node messages would break the stage's progress output.
             self.ray.init(
                 address=given, log_to_driver=False, logging_level="CRITICAL", configure_logging=True
             )
@@ -81,7 +80,7 @@ class Cluster:
 
 
 def _end() -> None:
-    """The end of a process that has said its error."""
+    """Exit the process after its error was printed."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)

@@ -1,4 +1,4 @@
-"""The engine of a cluster: Ray's actors, one process each, on every node.
+"""The Ray engine: actors, one process each, on every node of a cluster.
 
 Actors and not Ray Data, whose retries do not tell the fault of an image that ends its process from
 that of a node; docs/cluster.md has what both were measured at. Ray restarts nothing here: which
@@ -73,7 +73,7 @@ class RayEngine:
 
     @contextmanager
     def start(self, work: Work) -> Iterator["RayWorkers"]:
-        """As the interface says.
+        """Start the workers, as `Engine` specifies.
 
         Raises:
             PipelineError: Ray is not installed; no cluster at the address; one of other versions;
@@ -191,7 +191,7 @@ class RayWorkers:
         return 1 if self._work.needs_gpu else self._params.worker_cpus
 
     def _take_done(self, timeout: float) -> Iterator[_Whole]:
-        """Wait for results; the batches of the stage that are complete with them."""
+        """Wait for results; return the stage's batches that they complete."""
         owners = {reference: actor for actor in self._actors for reference in actor.under_way}
         owners |= {actor.greeting: actor for actor in self._actors if not actor.ready}
         if not owners:
@@ -217,7 +217,7 @@ class RayWorkers:
         return finished
 
     def _greet(self, actor: _Actor, said: dict) -> list:
-        """Let a worker in that computes as this machine and the others do."""
+        """Accept a worker if it computes as this machine and the other workers do."""
         actor.host = said["host"]
         check_versions(said["host"], said["versions"], versions(self._packages))
         if "error" in said:
@@ -245,7 +245,7 @@ class RayWorkers:
         return [] if batch.whole.open else [batch.whole]
 
     def _lose(self, actor: _Actor) -> list[_Whole]:
-        """A process or its node has ended, and any image that it had may be why.
+        """Handle the end of a process or of its node; any image that it had may be the cause.
 
         What it had is done again, each batch alone on a worker; where that one ends too, each of
         its images alone. So no image is blamed for another, and none for its node.
@@ -274,7 +274,8 @@ class RayWorkers:
         return finished
 
     def _look(self) -> None:
-        """Now and then: workers for where there is room; whether there is a cluster at all.
+        """Check the cluster from time to time: start workers where there is room, and stop if no
+        cluster is left.
 
         Raises:
             PipelineError: for `resources.timeout` no worker was up, or the head is gone.
@@ -349,7 +350,7 @@ def pack_package() -> bytes:
 
 
 def check_versions(host: str, there: dict[str, str], here: dict[str, str]) -> None:
-    """See that a node has what this machine has: others may give other bits.
+    """Check that a node has this machine's package versions, since others may give other bits.
 
     Raises:
         PipelineError: it does not; each difference.

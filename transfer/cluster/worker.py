@@ -1,5 +1,5 @@
-"""What runs on a node of the cluster. It is sent there as it stands, so it knows nothing of the
-project until it has unpacked it."""
+"""The worker process on a cluster node. It is sent as source and imports nothing of the project
+until it has unpacked it."""
 
 import os
 import pathlib
@@ -52,7 +52,7 @@ class Worker:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def call(self, items: list) -> tuple[bool, object]:
-        """Whether it went well, and the results or the exception."""
+        """Whether the call succeeded, and the results or the exception."""
         try:
             return True, self._function(items)
         except Exception as error:

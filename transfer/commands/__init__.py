@@ -1,1 +1,1 @@
-"""What people run: `python -m transfer NAME` calls NAME.main."""
+"""Command-line programs: `python -m transfer NAME` calls NAME.main."""

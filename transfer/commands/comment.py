@@ -1,5 +1,5 @@
-"""What a pull request or an experiment changes: the scores' differences as a comment, and the
-charts of both revisions as a page.
+"""Writes a pull request's or experiment's score differences as a comment, and the charts of both
+revisions as an HTML page.
 
     python -m transfer comment BASE FOLDER [--experiment NAME] [--run FILE]
 

@@ -1,5 +1,5 @@
-"""Which outputs are the bytes of the commit, and why the others are not: the workspace's dvc.lock
-compared with that of HEAD."""
+"""Compares the workspace's dvc.lock with that of HEAD: which outputs equal the commit's bytes, and
+why the others do not."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ _NAMED = 3  # outputs or causes before "and so many more"
 
 
 class NoCommitError(Exception):
-    """There is no committed dvc.lock to compare with, and why."""
+    """There is no committed dvc.lock to compare with; the message says why."""
 
 
 class _Output(NamedTuple):
@@ -89,8 +89,8 @@ def say(stages: dict[str, dict], committed: dict[str, dict], machine: str) -> st
 
 
 def causes(stage: str, stages: dict[str, dict], committed: dict[str, dict]) -> Iterator[str]:
-    """What is not the commit's of all that a stage's outputs are made from, directly or through
-    other stages' outputs that differ."""
+    """The causes of a stage's difference: its inputs, direct or through other stages' outputs, that
+    differ from the commit's."""
     outputs = _outputs(stages)
     seen, pending = {stage}, [stage]
     while pending:

@@ -1,5 +1,5 @@
-"""Repairs what a killed DVC left half-written, before the next one refuses it, and tells DVC
-whether there is a git repository.
+"""Repairs the files that a killed DVC left half-written, and configures DVC for work with or
+without a git repository.
 
     python -m transfer repair
 
@@ -116,8 +116,7 @@ def is_json(content: bytes) -> bool:
 
 
 def is_whole(content: bytes) -> bool:
-    """Whether the bytes are a lock that DVC wrote to its end,
-    as far as a look at the file can tell."""
+    """Whether the bytes look like a dvc.lock that DVC finished writing."""
     try:
         lock = yaml.safe_load(content.decode("utf-8"))
     except (ValueError, yaml.YAMLError):

@@ -1,5 +1,5 @@
-"""`make reproduce`: the committed pipeline, run from nothing in two fresh clones, must give the
-same bytes in both.
+"""`make reproduce`: run the committed pipeline from scratch in two fresh clones and check that both
+give the same bytes.
 
 The clones lie in folders of different names and depths and share nothing but the environment; the
 second is held to a single core where the system can do that (Linux). Prints a table of every output
@@ -84,8 +84,8 @@ def read_hashes(lock: Path) -> dict[tuple[str, str], str]:
 
 
 def compare(one: dict, other: dict, committed: dict) -> pd.DataFrame:
-    """A row an output of either run: stage, output, both hashes, whether they are the same, and the
-    same as what is committed."""
+    """One row per output of either run: stage, output, both hashes, whether they are equal, and
+    whether they equal the committed hash."""
     rows = [
         {
             "stage": stage,

@@ -55,8 +55,8 @@ def seconds_since(started: float) -> dict[str, float]:
 
 
 def summarise(pipeline: dict, seconds: dict[str, float]) -> pd.DataFrame:
-    """A row a model: accuracy with its 95 % interval, the seconds of all stages run for it, which
-    ones ran, which were reused."""
+    """One row per model: accuracy with its 95 % interval, the seconds of all stages run for it,
+    which ones ran, which were reused."""
     rows = []
     for name, scores in read_metrics().items():
         needed = stages_behind(pipeline, f"models/{name}.json")

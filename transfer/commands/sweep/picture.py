@@ -1,5 +1,5 @@
-"""A sweep as a picture: the validation loss by trial with the best so far, and against each
-parameter that was varied."""
+"""Plots a sweep: validation loss by trial with the best so far, and validation loss by each varied
+parameter."""
 
 import math
 from pathlib import Path

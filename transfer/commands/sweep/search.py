@@ -149,7 +149,7 @@ def search(
     """Draw, train and tell trials one after another; all of them follow from the arguments.
 
     A training that fails, since its loss is not finite or its parameters contradict each other, is
-    a trial that TPE holds worse than any other. Optuna's own storage is not used: a trial that is
+    a trial that TPE ranks below all others. Optuna's own storage is not used: a trial that is
     killed would keep its number there, and the sampler's state would not come back.
 
     Raises:
@@ -180,8 +180,8 @@ def best_of(trials: list[Trial]) -> Trial:
 
 
 def write_table(path: Path, trials: list[Trial], seeds: int) -> None:
-    """A row a trial: mean and standard deviation over seeds, what was tried, the loss of each seed,
-    and why it failed."""
+    """One row per trial: mean and standard deviation over seeds, the tried values, the loss of each
+    seed, and the reason of a failure."""
     by_seed = [f"loss_{shift}" for shift in range(seeds)]
     header = ["trial", "loss", "loss_sd", "accuracy", *trials[0].tried, *by_seed, "reason"]
     write_csv(path, header, [_row(trial, seeds) for trial in trials])
@@ -217,7 +217,7 @@ def progress(space: Space, trials: list[Trial], of: int) -> str:
 
 
 def report(space: Space, trials: list[Trial], again: list[list[Scores]], n_images: int) -> str:
-    """What the study found, in words that claim no more than it shows.
+    """Summarise what the study found, without claiming more than the data shows.
 
     Args:
         again: the scores of params.yaml and of the best trial, a pair a further seed; none where

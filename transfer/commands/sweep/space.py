@@ -1,5 +1,5 @@
-"""What a sweep varies: a small YAML file, each name and value checked against the class of its
-section of params.yaml."""
+"""The search space of a sweep: a small YAML file, each name and value validated by its section's
+class of params.yaml."""
 
 import json
 import shlex
@@ -22,7 +22,7 @@ from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import Params, load_params
 
 Value = None | bool | int | float | str
-DIGITS = 3  # of numbers that are tried: nobody can tell more of them apart
+DIGITS = 3  # significant digits of tried numbers; more make no measurable difference
 
 
 class Range(Params):
@@ -75,7 +75,7 @@ def written(value: Value) -> str:
 
 
 def read_spaces(path: Path) -> list[Space]:
-    """Read the file, a space a section.
+    """Read the file: one space per section.
 
     Raises:
         PipelineError: the file is missing or no YAML; a section, name, range or value is not one

@@ -1,5 +1,5 @@
-"""The pipeline's three trainings, each by its own stage, in a folder of its own, from the arrays
-that `dvc repro augment` left."""
+"""Runs the pipeline's three trainings, each in its own folder by its own stage, from the arrays
+that `dvc repro augment` cached."""
 
 import contextlib
 import io
