@@ -196,7 +196,7 @@ def group_keys(images: list[Examined], pattern: str | None) -> list[str | None]:
     if not any(keys):
         raise PipelineError(
             f"split.group_by = {pattern!r} matches nothing in any path, the first being "
-            f"{images[0].path!r}; mend the expression"
+            f"{images[0].path!r}; fix the expression"
         )
     if missed := keys.count(None):
         print(

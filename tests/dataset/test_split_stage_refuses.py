@@ -235,7 +235,7 @@ def params_of(**changes) -> SplitParams:
         (
             {"group_by": "patient"},
             "split.group_by = 'patient' matches nothing in any path, the first being 'cat/0.png'; "
-            "mend the expression",
+            "fix the expression",
         ),
         ({"group_by": "z*"}, "split.group_by = 'z*' matches nothing in any path"),
         ({"group_by": ""}, "split.group_by = '' matches nothing in any path"),
@@ -321,7 +321,7 @@ def test_a_refusal_by_the_machine_ends_the_program_with_1_and_without_a_tracebac
     finished = run_program(project)
     assert finished.returncode == 1
     assert (
-        "split: data/split: Not a directory; nothing is half-written: mend that and run the stage "
+        "split: data/split: Not a directory; nothing is half-written: fix that and run the stage "
         "again" in finished.stderr
     )
     assert "Traceback" not in finished.stderr

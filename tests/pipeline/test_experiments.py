@@ -334,7 +334,7 @@ def test_two_at_once_are_two_one_after_the_other(base, tmp_path):
 
 @pytest.mark.slow
 def test_what_the_docs_say_the_queue_gets_wrong(base, tmp_path):
-    """When one of these fails, DVC has been mended,
+    """When one of these fails, DVC has been fixed,
     and docs/experiments.md and this test can be shorter."""
     project = copied(base, tmp_path)
     for name, units in (("bad", 0), ("good", 3)):

@@ -100,7 +100,7 @@ def test_class_folders_on_s3_are_read(s3):
 @pytest.mark.parametrize(
     ("url", "changes", "words"),
     [
-        ("s3://nobucket/arrays", {}, "no such bucket or folder; make it, or mend the name"),
+        ("s3://nobucket/arrays", {}, "no such bucket or folder; make it, or fix the name"),
         (
             f"s3://{BUCKET}/arrays",
             {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"},

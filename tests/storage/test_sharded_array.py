@@ -289,7 +289,7 @@ def test_windows_hold_two_and_read_each_shard_once(tmp_path, monkeypatch):
         ("shards", "neither s3://... or the like nor an absolute path"),
         ("nowhere://bucket", "Protocol not known: nowhere"),
         ("gs://bucket", "pip install --no-deps --require-hashes -r remotes/gs.txt"),
-        ("/nowhere/at/all", "no such bucket or folder; make it, or mend the name"),
+        ("/nowhere/at/all", "no such bucket or folder; make it, or fix the name"),
     ],
 )
 def test_a_place_that_cannot_be_one_is_refused(url, words):

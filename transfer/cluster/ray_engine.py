@@ -313,7 +313,7 @@ class RayWorkers:
         return (
             f"no worker came up {where}, though there is room for {room}: other jobs may hold it "
             "(see `ray status`), or workers end as they begin (their logs are "
-            "in /tmp/ray/session_latest/logs on their node); mend that, or raise resources.timeout"
+            "in /tmp/ray/session_latest/logs on their node); fix that, or raise resources.timeout"
         )
 
     def _hire(self, node_id: str) -> _Actor:

@@ -69,8 +69,8 @@ def main(argv: list[str]) -> None:
                 for finding in check_output(named, objects, read, files_below)
             ]
     except (PipelineError, DvcException) as error:
-        mend = "; get it back: git checkout -- dvc.lock" if "dvc.lock'" in str(error) else ""
-        sys.exit(f"verify: {error}{mend}")
+        remedy = "; get it back: git checkout -- dvc.lock" if "dvc.lock'" in str(error) else ""
+        sys.exit(f"verify: {error}{remedy}")
     problems = [
         finding for finding in findings if (finding.workspace, finding.cache) != ("right", "right")
     ]

@@ -1,4 +1,4 @@
-"""Exported files held against the model that they were made from, each run by its own runtime."""
+"""Compares exported files, each run by its own runtime, with the model that they were made from."""
 
 import time
 from collections.abc import Sequence

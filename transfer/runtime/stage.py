@@ -57,7 +57,7 @@ def run(main: Callable[[], None]) -> None:
         place = error.filename2 or error.filename
         named = f"{place}: " if place else ""
         sys.exit(
-            f"{name}: {named}{error.strerror or error}; nothing is half-written: mend that and run "
+            f"{name}: {named}{error.strerror or error}; nothing is half-written: fix that and run "
             "the stage again"
         )
     print(f"{name}: {time.time() - started:.1f} s")

@@ -46,4 +46,4 @@ def read_objects(url: str, wanted: Collection[str] | None = None) -> Iterator[En
     except FileNotFoundError:  # of a prefix without objects
         pass
     if not found:
-        raise PipelineError(f"{NAMED} = {url!r}: there is nothing below that prefix; mend the name")
+        raise PipelineError(f"{NAMED} = {url!r}: there is nothing below that prefix; fix the name")

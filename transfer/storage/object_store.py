@@ -204,7 +204,7 @@ class Store:
         error = problem[0] if problem else TimeoutError(f"no answer within {PATIENCE} seconds")
         if isinstance(error, FileNotFoundError):
             raise PipelineError(
-                f"{self._named} = {self.url!r}: no such bucket or folder; make it, or mend the name"
+                f"{self._named} = {self.url!r}: no such bucket or folder; make it, or fix the name"
             ) from None
         if error is not None:
             raise PipelineError(f"{self._named} = {self.url!r}: {_reason(error)}") from None

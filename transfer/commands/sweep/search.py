@@ -78,7 +78,7 @@ def main(argv: list[str]) -> None:
         "--further",
         type=int,
         default=5,
-        help="seeds on which the best trial is held against params.yaml",
+        help="seeds on which the best trial is compared with params.yaml",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the sampler")
     parser.add_argument("--output", type=Path, default=Path("logs/sweep"))
