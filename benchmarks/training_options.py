@@ -10,7 +10,7 @@ from that seed's default augmented model unless the setting names train_augmente
 views stay, so what the intervals cover is the chance of the trainings: initial weights, order,
 dropout, mixup.
 
-Prints a row a setting and model, as Markdown: the mean score and the mean difference from the
+Prints one row per setting and model, as Markdown: the mean score and the mean difference from the
 defaults with its 95 % interval (paired t test over seeds, SciPy), and p of the difference in
 validation loss, corrected for the number of rows (Holm). Choose by the validation columns: whoever
 chooses by the test columns has no test any more. `--output` gets each training's scores, and is
@@ -94,7 +94,7 @@ def sections_for(settings: dict[str, dict]) -> list[str]:
 
 
 def run(root: Path, name: str, changes: dict[str, dict], seed: int) -> list[dict]:
-    """Train what a setting names, in a folder of its own; a row a model with its scores."""
+    """Train what a setting names, in a folder of its own; one row per model with its scores."""
     folder = root / f"{name.replace('/', '_')} {seed}"[-200:]
     prepare(
         folder,
@@ -127,7 +127,7 @@ def scores(model: str) -> dict[str, float]:
 
 
 def compare(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row a model's defaults and a row a setting and model: mean scores, and the differences with
+    """One row per model's defaults, one per setting and model: mean scores, and the differences with
     their intervals and p."""
     table = []
     for (setting, model), group in rows.groupby(["setting", "model"], sort=False):

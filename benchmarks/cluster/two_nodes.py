@@ -2,7 +2,7 @@
 
 Starts real Ray clusters on this machine, a head that does no work and nodes of one CPU each, and
 sends made-up images through VGG16's frozen layers as `extract` does: on one node, on two, and on
-two of which one is killed in the midst. Nothing is written to the store of rows. The simulation
+two of which one is killed on the way. Nothing is written to the store of rows. The simulation
 (benchmarks/scale_study/simulated_map.py) is given what was measured of the parts, the seconds of a
 batch on a worker and on the driver, and its prediction of the whole is printed beside what the
 clock said.

@@ -1,4 +1,4 @@
-"""The parts of the audit held against known answers: label errors, near-copies, outliers, the
+"""The parts of the audit compared with known answers: label errors, near-copies, outliers, the
 feature map."""
 
 from itertools import combinations
