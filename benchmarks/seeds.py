@@ -7,8 +7,8 @@
 and test. Views keep their seed, so rows of `.rows/` serve every split, and what one split has
 computed no other computes again. `--vary training` leaves the split alone and gives the seed to the
 augmentation instead. The experiments are named NAME-VARY-SEED and stay in `dvc exp show`; the
-workspace is left alone. Prints one row per model: mean, standard deviation (of a sample, n - 1), and
-each seed.
+workspace is left alone. Prints one row per model: mean, standard deviation (of a sample, n - 1),
+and each seed.
 """
 
 import argparse

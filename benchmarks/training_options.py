@@ -127,8 +127,8 @@ def scores(model: str) -> dict[str, float]:
 
 
 def compare(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per model's defaults, one per setting and model: mean scores, and the differences with
-    their intervals and p."""
+    """One row per model's defaults, one per setting and model: mean scores, and the differences
+    with their intervals and p."""
     table = []
     for (setting, model), group in rows.groupby(["setting", "model"], sort=False):
         row = {
