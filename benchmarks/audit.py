@@ -27,11 +27,11 @@ from threadpoolctl import threadpool_limits
 from stages.audit import AUDITED, AuditParams
 from transfer.audit.image_quality import find_image_problems, measure
 from transfer.audit.label_errors import find_label_errors, predict_out_of_fold
-from transfer.dataset.manifest import read_manifest, rows_of
+from transfer.dataset.manifest import read_manifest, split_rows
 from transfer.engines.local import LocalEngine
 from transfer.features.pooling import read_pooled
 from transfer.runtime.params import load_param, load_params
-from transfer.sources.verified_images import map_listed
+from transfer.sources.verified_images import map_verified_images
 
 SHARE = 0.05
 
@@ -44,13 +44,13 @@ def main() -> None:
     seeds = parser.parse_args().seeds
     params = load_params(AuditParams, "audit")
     manifest = read_manifest()
-    images = pd.concat([rows_of(manifest, split) for split in AUDITED], ignore_index=True)
+    images = pd.concat([split_rows(manifest, split) for split in AUDITED], ignore_index=True)
     with threadpool_limits(1):
         features = read_pooled(manifest, AUDITED)
         show(f"label errors, {seeds} seeds", label_errors(features, images, params, seeds))
     pictures = list(
         dict(
-            map_listed(
+            map_verified_images(
                 lambda image: image, Path(load_param(str, "split.source")), images, LocalEngine()
             )
         ).values()
@@ -175,7 +175,7 @@ def image_problems(pictures: list[Image.Image], params: AuditParams) -> pd.DataF
     for (kind, how), spoil in spoilt.items():
         changed = [spoil(image) for image in pictures]
         found = find_image_problems(
-            pd.DataFrame(map(measure, changed)), {kind: getattr(params.below, kind)}
+            pd.DataFrame(map(measure, changed)), {kind: getattr(params.thresholds, kind)}
         )
         theirs = cleanvisions_blurry(changed) if kind == "blurry" else ""
         rows.append(

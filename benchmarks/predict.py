@@ -24,9 +24,9 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.throughput import pass_all
 from transfer.backbones.registry import BackboneParams
-from transfer.compute.device import ComputeParams, set_up
-from transfer.engines.local import LocalWorkers
-from transfer.features.extraction import CleanImages, as_sent, cache_frozen_pass
+from transfer.compute.device import ComputeParams, configure_backend
+from transfer.engines.local import LocalWorkerPool
+from transfer.features.extraction import CleanImages, extract_features, identity
 from transfer.features.frozen_network import (
     ExtractParams,
     FrozenNetwork,
@@ -34,7 +34,7 @@ from transfer.features.frozen_network import (
     choose_runtime,
     load_network,
 )
-from transfer.inference.columns import PredictionSheet
+from transfer.inference.columns import PredictionColumns
 from transfer.inference.input_paths import read_given
 from transfer.inference.output_formats import csv_writer
 from transfer.inference.predictor import Predictor, load_predictor
@@ -43,7 +43,7 @@ from transfer.runtime.params import load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.sources.decoding import DecodeParams, read_rgb, resize
 from transfer.sources.reader import read_source
-from transfer.storage.array_writer import new_rows
+from transfer.storage.array_writer import create_array
 from transfer.storage.arrays import read_array
 
 
@@ -60,7 +60,7 @@ def main() -> None:
         load_params(BackboneParams, "backbone"),
     )
     interpolation = load_params(DecodeParams, "decode").interpolation
-    set_up(load_params(ComputeParams, "compute"), seed=0)
+    configure_backend(load_params(ComputeParams, "compute"), seed=0)
     runtime = choose_runtime(architecture, load_params(ComputeParams, "compute"))
     network = load_network(runtime, architecture, load_params(ExtractParams, "extract").batch_size)
     predictors = {
@@ -116,7 +116,7 @@ def timed(run: Callable[[Path], object]) -> tuple[float, float]:
 
 def decode(network: FrozenNetwork, images: Path, interpolation: str, folder: Path) -> np.ndarray:
     size = network.image_shape[0]
-    with new_rows(
+    with create_array(
         folder / "images.npy", (len(list(images.iterdir())),), (size, size, 3), "uint8", "--images"
     ) as rows:
         decoded = map_in_order(
@@ -135,8 +135,8 @@ def extract(network: FrozenNetwork, images: Path, interpolation: str, folder: Pa
         load_params(ExtractParams, "extract"),
         load_params(ResourceParams, "resources"),
     )
-    workers = LocalWorkers(FrozenPass(network, params.storage, as_sent))
-    cache_frozen_pass(
+    workers = LocalWorkerPool(FrozenPass(network, params.dtype, identity))
+    extract_features(
         workers,
         pictures,
         (len(pictures),),
@@ -154,7 +154,7 @@ def pass_only(network: FrozenNetwork, images: np.ndarray) -> None:
 
 def predict(predictor: Predictor, images: Path, folder: Path) -> None:
     with (folder / "labels.csv").open("w", newline="") as file:
-        write = csv_writer(file, PredictionSheet(predictor.class_names, 1))
+        write = csv_writer(file, PredictionColumns(predictor.class_names, 1))
         for row in predictor.stream(read_given([str(images)])):
             write(row)
 

@@ -29,7 +29,7 @@ from transfer.backbones.keras_network import KerasNetwork
 from transfer.backbones.network import build_backbone, trainable_tail, with_preprocessing
 from transfer.backbones.registry import BackboneParams
 from transfer.classifiers.head import build_head
-from transfer.compute.device import ComputeParams, has_accelerator, set_up
+from transfer.compute.device import ComputeParams, configure_backend, has_accelerator
 from transfer.compute.keras import keras
 from transfer.features.frozen_network import FrozenNetwork
 from transfer.runtime.cores import map_in_order
@@ -127,7 +127,7 @@ def some_images(n: int) -> np.ndarray:
 
 def write_reference(folder: Path) -> dict:
     """Weights that every measurement shares, and what a CPU makes of the images in float32."""
-    set_up(ComputeParams(threads=1, device="cpu", precision="float32"), seed=0)
+    configure_backend(ComputeParams(threads=1, device="cpu", precision="float32"), seed=0)
     backbone = build_backbone("VGG16", VGG16.image_size)
     backbone.save_weights(folder / "backbone.weights.h5")
     np.save(
@@ -146,7 +146,9 @@ def features_of(network: KerasNetwork) -> np.ndarray:
 
 def measure(precision: str, batch: int, images: int, folder: Path) -> dict:
     """One row of the table."""
-    set_up(ComputeParams(threads=2, device="auto", precision=precision), seed=0, threads=2)
+    configure_backend(
+        ComputeParams(threads=2, device="auto", precision=precision), seed=0, threads=2
+    )
     backbone = build_backbone("VGG16", VGG16.image_size)
     backbone.load_weights(folder / "backbone.weights.h5")
     network = KerasNetwork(with_preprocessing(backbone, VGG16), batch)

@@ -1,7 +1,7 @@
 """Training options against the defaults: differences of validation and test scores, by seed.
 
     python -m benchmarks.training_options --set train_head.dropout=0.5
-    python -m benchmarks.training_options --set finetune.schedule=cosine finetune.warm_up=1
+    python -m benchmarks.training_options --set finetune.schedule=cosine finetune.warmup_epochs=1
 
 Each `--set` is a setting of its own, of one or more changes to params.yaml's sections train_head,
 train_augmented and finetune; each section that it names is trained once a seed, by the stage
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def parse(changes: list[str]) -> dict[str, dict]:
-    """`finetune.ema=0.99` and the like, by section."""
+    """`finetune.ema_momentum=0.99` and the like, by section."""
     parsed: dict[str, dict] = {}
     for change in changes:
         key, _, value = change.partition("=")
@@ -117,7 +117,7 @@ def scores(model: str) -> dict[str, float]:
     classifier, manifest = load_classifier(model), read_manifest()
     found = {}
     for split in ("validation", "test"):
-        examples = read_examples(manifest, split, classifier.takes)
+        examples = read_examples(manifest, split, classifier.input_kind)
         predicted = probabilities(predict_logits(classifier.model, examples.inputs))
         found[f"{split} accuracy"] = float((predicted.argmax(axis=1) == examples.labels).mean())
         found[f"{split} loss"] = float(

@@ -2,9 +2,9 @@
 
 import os
 
-from transfer.runtime.parent_watch import end_with_dvc
+from transfer.runtime.parent_watch import exit_with_dvc
 
 # TensorFlow's start-up messages about instruction sets and missing GPUs would hide a stage's own
 # messages; set it to 0 to see them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-end_with_dvc()
+exit_with_dvc()

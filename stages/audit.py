@@ -19,14 +19,14 @@ from transfer.audit.issues import ISSUES, Issue, count_issues, write_issues
 from transfer.audit.label_errors import find_label_errors, predict_out_of_fold
 from transfer.audit.near_duplicates import find_near_duplicates
 from transfer.audit.outliers import find_outliers
-from transfer.dataset.manifest import read_manifest, rows_of
+from transfer.dataset.manifest import read_manifest, split_rows
 from transfer.dataset.perceptual_hashes import read_hashes
 from transfer.engines.local import LocalEngine
 from transfer.features.pooling import read_pooled
 from transfer.runtime.files import write_csv, write_json
 from transfer.runtime.params import Params, load_param, load_params
-from transfer.runtime.stage import run
-from transfer.sources.verified_images import map_listed
+from transfer.runtime.stage import run_stage
+from transfer.sources.verified_images import map_verified_images
 
 AUDITED = ("train", "validation")
 FEATURE_MAP = Path("data/audit/feature_map.csv")
@@ -48,7 +48,7 @@ class AuditParams(Params):
     folds: int = Field(ge=2)
     neighbours: PositiveInt
     outlier_fence: NonNegativeFloat
-    below: Thresholds
+    thresholds: Thresholds
     map_images: PositiveInt
     seed: NonNegativeInt
 
@@ -57,8 +57,8 @@ def main() -> None:
     params = load_params(AuditParams, "audit")
     source = load_param(str, "split.source")
     manifest = read_manifest()
-    images = pd.concat([rows_of(manifest, split) for split in AUDITED], ignore_index=True)
-    test = rows_of(manifest, "test")[["path", "split"]]
+    images = pd.concat([split_rows(manifest, split) for split in AUDITED], ignore_index=True)
+    test = split_rows(manifest, "test")[["path", "split"]]
     hashes = read_hashes(pd.concat([images["path"], test["path"]]))
     with threadpool_limits(1):  # more threads would change the last bits of the sums
         features = read_pooled(manifest, AUDITED)
@@ -70,7 +70,7 @@ def main() -> None:
             *find_outliers(
                 features, images["path"], params.neighbours, params.outlier_fence, params.seed
             ),
-            *find_image_problems(measure_images(source, images), params.below.model_dump()),
+            *find_image_problems(measure_images(source, images), params.thresholds.model_dump()),
         ]
         write_issues(issues, images)
         write_feature_map(features, images, issues, params)
@@ -83,7 +83,7 @@ def measure_images(source: Path | str, images: pd.DataFrame) -> pd.DataFrame:
     the source has changed since `split`."""
     measured = dict(
         tqdm(
-            map_listed(measure, source, images, LocalEngine()),
+            map_verified_images(measure, source, images, LocalEngine()),
             desc="audit: images",
             total=len(images),
             unit=" images",
@@ -147,4 +147,4 @@ def report(issues: list[Issue], n: int, n_judged: int) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -1,17 +1,17 @@
 """Draw augmented views of every training image and run each once through the frozen backbone."""
 
-from transfer.augmentation.views import DrawView, Views
+from transfer.augmentation.views import AugmentationJobs, ViewRenderer
 from transfer.augmentation.warp import AugmentParams
 from transfer.backbones.registry import BackboneParams
 from transfer.cluster.choose_engine import load_engine
 from transfer.compute.params import ComputeParams
-from transfer.features.extraction import cache_frozen_pass
-from transfer.features.frozen_network import ExtractParams, FrozenWork, choose_runtime
+from transfer.features.extraction import extract_features
+from transfer.features.frozen_network import ExtractParams, FrozenTask, choose_runtime
 from transfer.runtime.checkpoints import resumable
 from transfer.runtime.params import load_params
 from transfer.runtime.resource_params import ResourceParams
-from transfer.runtime.stage import run
-from transfer.storage.array_paths import inputs_file, views_file
+from transfer.runtime.stage import run_stage
+from transfer.storage.array_paths import inputs_path, views_path
 from transfer.storage.arrays import read_array
 
 
@@ -25,23 +25,23 @@ def main() -> None:
         load_params(ComputeParams, "compute"),
         load_params(ResourceParams, "resources"),
     )
-    images = read_array(inputs_file("train", "images"), ndim=4)
-    files = views_file("features"), views_file("cut")
-    views, leading = Views(images, params), (params.views, len(images))
-    work = FrozenWork(
-        architecture, extract, compute, DrawView(params), choose_runtime(architecture, compute)
+    images = read_array(inputs_path("train", "images"), ndim=4)
+    files = views_path("features"), views_path("cut")
+    views, leading = AugmentationJobs(images, params), (params.views, len(images))
+    work = FrozenTask(
+        architecture, extract, compute, ViewRenderer(params), choose_runtime(architecture, compute)
     )
     with load_engine("augment").start(work) as workers, resumable("augment") as checkpoint:
-        cache_frozen_pass(
+        extract_features(
             workers,
             views,
             leading,
             files,
             resources.cache_gigabytes,
             checkpoint.folder,
-            lower_with="augment.views",
+            size_parameter="augment.views",
         )
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

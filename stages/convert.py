@@ -8,7 +8,7 @@ from transfer.backbones.converted import NETWORK, RECORD, Converted
 from transfer.backbones.registry import WEIGHTS, BackboneParams
 from transfer.runtime.files import write_bytes, write_json
 from transfer.runtime.params import load_params
-from transfer.runtime.stage import run
+from transfer.runtime.stage import run_stage
 
 
 def main() -> None:
@@ -53,4 +53,4 @@ def try_to_convert(frozen) -> tuple[bytes, str | None]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

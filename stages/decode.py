@@ -9,13 +9,13 @@ from tqdm import tqdm
 
 from transfer.backbones.registry import image_side
 from transfer.cluster.choose_engine import load_engine
-from transfer.dataset.manifest import SPLITS, read_manifest, rows_of
+from transfer.dataset.manifest import SPLITS, read_manifest, split_rows
 from transfer.runtime.params import load_param, load_params
-from transfer.runtime.stage import run
+from transfer.runtime.stage import run_stage
 from transfer.sources.decoding import DecodeParams, Resize
-from transfer.sources.verified_images import map_listed
-from transfer.storage.array_paths import inputs_file
-from transfer.storage.array_writer import new_rows
+from transfer.sources.verified_images import map_verified_images
+from transfer.storage.array_paths import inputs_path
+from transfer.storage.array_writer import create_array
 
 
 def main() -> None:
@@ -37,15 +37,15 @@ def write_images(source: Path | str, manifest: pd.DataFrame, size: int, interpol
     places = {
         path: (split, row)
         for split in SPLITS
-        for row, path in enumerate(rows_of(manifest, split)["path"])
+        for row, path in enumerate(split_rows(manifest, split)["path"])
     }
     listed = manifest[manifest["split"].isin(SPLITS)]
     with ExitStack() as stack:
         arrays = {
             split: stack.enter_context(
-                new_rows(
-                    inputs_file(split, "images"),
-                    (len(rows_of(manifest, split)),),
+                create_array(
+                    inputs_path(split, "images"),
+                    (len(split_rows(manifest, split)),),
                     (size, size, 3),
                     "uint8",
                     "backbone.image_size",
@@ -53,11 +53,13 @@ def write_images(source: Path | str, manifest: pd.DataFrame, size: int, interpol
             )
             for split in SPLITS
         }
-        decoded = map_listed(Resize(size, interpolation), source, listed, load_engine("decode"))
+        decoded = map_verified_images(
+            Resize(size, interpolation), source, listed, load_engine("decode")
+        )
         for path, pixels in tqdm(decoded, desc="decode", total=len(places), unit=" images"):
             split, row = places[path]
             arrays[split][row] = pixels
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -19,10 +19,10 @@ from transfer.classifiers.saved import (
     probabilities,
 )
 from transfer.classifiers.temperatures import CALIBRATION
-from transfer.compute.device import ComputeParams, set_up
+from transfer.compute.device import ComputeParams, configure_backend
 from transfer.compute.keras import keras
 from transfer.dataset.examples import Examples, read_examples
-from transfer.dataset.manifest import class_names, read_manifest, rows_of
+from transfer.dataset.manifest import class_names, read_manifest, split_rows
 from transfer.evaluation.calibration import (
     Calibration,
     choose_threshold,
@@ -33,8 +33,8 @@ from transfer.evaluation.comparison import compare
 from transfer.evaluation.gradcam import heat_maps, overlay, split_at_maps
 from transfer.evaluation.mistakes import (
     draw_mistakes,
+    most_confident_mistakes,
     side_by_side,
-    surest_mistakes,
     write_pictures,
 )
 from transfer.evaluation.scores import (
@@ -48,8 +48,8 @@ from transfer.evaluation.scores import (
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_csv, write_json
 from transfer.runtime.params import Params, load_params
-from transfer.runtime.stage import run
-from transfer.storage.array_paths import inputs_file
+from transfer.runtime.stage import run_stage
+from transfer.storage.array_paths import inputs_path
 from transfer.storage.arrays import read_array
 
 MISTAKES = Path("data/mistakes")
@@ -64,12 +64,12 @@ CURVES = {  # what dvc.yaml draws of each model, by folder: the columns of its a
 
 
 class EvaluateParams(Params):
-    mistakes: PositiveInt
+    max_mistakes: PositiveInt
     seed: NonNegativeInt
 
 
 @dataclass(frozen=True)
-class Judged:
+class SplitPredictions:
     """A model's test probabilities (N, C), before and after calibration, and the temperature and
     threshold chosen for it on validation."""
 
@@ -82,12 +82,12 @@ def main() -> None:
     params = load_params(EvaluateParams, "evaluate")
     architecture = load_params(BackboneParams, "backbone")
     compute = load_params(ComputeParams, "compute")
-    set_up(compute, seed=0, threads=compute.threads)
+    configure_backend(compute, seed=0, threads=compute.threads)
     manifest = read_manifest()
-    test, names = rows_of(manifest, "test"), class_names(manifest)
+    test, names = split_rows(manifest, "test"), class_names(manifest)
     labels = test["label"].to_numpy()
     models = {name: load_classifier(name) for name in MODEL_NAMES if not is_skipped(name)}
-    judged = {name: judge(model, manifest) for name, model in models.items()}
+    judged = {name: predict_test_split(model, manifest) for name, model in models.items()}
     write_json(CALIBRATION, {name: model.calibration.to_dict() for name, model in judged.items()})
     scores = {
         name: score(labels, model.probabilities, names) | calibrated_scores(labels, model)
@@ -111,15 +111,23 @@ def main() -> None:
     write_table(PLOTS / "comparison.csv", compare(is_right, test["group"].to_numpy(), params.seed))
     backbone = load_backbone(architecture)
     for name, model in models.items():
-        explained = split_at_maps(model.model, model.takes, backbone, architecture.unfreeze_from)
+        explained = split_at_maps(
+            model.model, model.input_kind, backbone, architecture.unfreeze_from
+        )
         show_mistakes(
-            name, model.takes, explained, judged[name].calibrated, test, names, params.mistakes
+            name,
+            model.input_kind,
+            explained,
+            judged[name].calibrated,
+            test,
+            names,
+            params.max_mistakes,
         )
     for name in [name for name in MODEL_NAMES if name not in models]:
-        write_nothing(name)
+        write_empty_results(name)
 
 
-def judge(classifier: Classifier, manifest: pd.DataFrame) -> Judged:
+def predict_test_split(classifier: Classifier, manifest: pd.DataFrame) -> SplitPredictions:
     """Choose temperature and threshold on the validation images and predict the test images.
 
     Raises:
@@ -132,11 +140,11 @@ def judge(classifier: Classifier, manifest: pd.DataFrame) -> Judged:
             "`dvc repro`"
         )
     validation, test = (
-        read_examples(manifest, split, classifier.takes) for split in ("validation", "test")
+        read_examples(manifest, split, classifier.input_kind) for split in ("validation", "test")
     )
     calibration = calibrate(classifier, validation)
     logits = logits_of(classifier, test)
-    return Judged(
+    return SplitPredictions(
         probabilities(logits), probabilities(logits / calibration.temperature), calibration
     )
 
@@ -165,7 +173,7 @@ def logits_of(classifier: Classifier, examples: Examples) -> np.ndarray:
     return logits
 
 
-def calibrated_scores(labels: np.ndarray, model: Judged) -> dict[str, float]:
+def calibrated_scores(labels: np.ndarray, model: SplitPredictions) -> dict[str, float]:
     """How the temperature changes the quality of the probabilities, and the threshold the
     accuracy."""
     scores = {"temperature": model.calibration.temperature}
@@ -178,7 +186,7 @@ def calibrated_scores(labels: np.ndarray, model: Judged) -> dict[str, float]:
     return scores
 
 
-def write_curves(name: str, labels: np.ndarray, model: Judged) -> None:
+def write_curves(name: str, labels: np.ndarray, model: SplitPredictions) -> None:
     write_table(PLOTS / "roc" / f"{name}.csv", roc(labels, model.probabilities))
     write_table(
         PLOTS / "precision_recall" / f"{name}.csv", precision_recall(labels, model.probabilities)
@@ -215,7 +223,7 @@ def prediction_table(test: pd.DataFrame, predictions: np.ndarray, names: list[st
 
 def show_mistakes(
     name: str,
-    takes: str,
+    input_kind: str,
     explained: tuple[keras.Model, keras.Model],
     predictions: np.ndarray,
     test: pd.DataFrame,
@@ -224,13 +232,13 @@ def show_mistakes(
 ) -> None:
     """Write a model's most confident mistakes, each image beside its Grad-CAM for the wrong class:
     one picture per mistake, and a contact sheet."""
-    images = read_array(inputs_file("test", "images"), rows=len(test), ndim=4)
+    images = read_array(inputs_path("test", "images"), rows=len(test), ndim=4)
     starts = (
         images
-        if takes == "images"
-        else read_array(inputs_file("test", "cut"), rows=len(test), ndim=4)
+        if input_kind == "images"
+        else read_array(inputs_path("test", "cut"), rows=len(test), ndim=4)
     )
-    rows = surest_mistakes(test["label"].to_numpy(), predictions, most)
+    rows = most_confident_mistakes(test["label"].to_numpy(), predictions, most)
     heats = heat_maps(explained, starts, rows, predictions[rows].argmax(axis=1))
     pairs = [
         side_by_side(images[row], overlay(images[row], heat))
@@ -249,7 +257,7 @@ def show_mistakes(
     )
 
 
-def write_nothing(name: str) -> None:
+def write_empty_results(name: str) -> None:
     """Write the metrics and plot files of a skipped model, without values, so that DVC does not
     report a missing file for each plot."""
     write_json(METRICS / f"{name}.json", {})
@@ -262,4 +270,4 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

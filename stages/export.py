@@ -3,8 +3,8 @@
 Each takes RGB images of any size, uint8 (B, height, width, 3), and gives calibrated probabilities,
 float32 (B, classes): resizing, preprocessing, class names and a version are inside. Its own runtime
 then runs it on the test images, stretched to several sizes. With weights as they are, labels must
-be equal and probabilities within 1e-4; with smaller ones, accuracy may fall by `margin`. All of it
-is in float32, in whatever precision the model was trained.
+be equal and probabilities within 1e-4; with smaller ones, accuracy may fall by
+`max_accuracy_drop`. All of it is in float32, in whatever precision the model was trained.
 """
 
 import os
@@ -19,18 +19,18 @@ from transfer.classifiers.names import MODEL_NAMES
 from transfer.export.formats import FORMATS
 from transfer.runtime.files import write_json
 from transfer.runtime.params import Params, load_param, load_params
-from transfer.runtime.stage import run
+from transfer.runtime.stage import run_stage
 
 EXPORT = Path("models/export")
 
 
 class ExportParams(Params):
-    """model: a name, or the one whose kept epoch has the lowest validation loss. margin: share of
-    the test images."""
+    """model: a name, or the one whose kept epoch has the lowest validation loss.
+    max_accuracy_drop: share of the test images."""
 
     model: Literal["best", *MODEL_NAMES]
     formats: list[Literal[*FORMATS]]
-    margin: float = Field(ge=0, lt=1)
+    max_accuracy_drop: float = Field(ge=0, lt=1)
 
     @field_validator("formats")
     @classmethod
@@ -49,18 +49,20 @@ def main() -> None:
     # The converters are TensorFlow's, whatever backend trained. Loading it takes seconds, and who
     # wants no file should not wait for it.
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    from transfer.compute.device import ComputeParams, set_up
+    from transfer.compute.device import ComputeParams, configure_backend
     from transfer.export.export import export
 
     compute = load_params(ComputeParams, "compute").model_copy(update={"precision": "float32"})
-    set_up(compute, seed=0, threads=compute.threads)
+    configure_backend(compute, seed=0, threads=compute.threads)
     architecture, interpolation = (
         load_params(BackboneParams, "backbone"),
         load_param(str, "decode.interpolation"),
     )
-    table = export(params.model, params.formats, EXPORT, params.margin, architecture, interpolation)
+    table = export(
+        params.model, params.formats, EXPORT, params.max_accuracy_drop, architecture, interpolation
+    )
     print(table.to_string(index=False))
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -8,14 +8,14 @@ from pydantic import model_validator
 from transfer.backbones.network import freeze_below, load_backbone, stitch, trainable_tail
 from transfer.backbones.registry import BackboneParams
 from transfer.classifiers.saved import Classifier, growing_history, load_classifier, save_classifier
-from transfer.compute.device import ComputeParams, set_up
+from transfer.compute.device import ComputeParams, configure_backend
 from transfer.compute.keras import keras
-from transfer.dataset.examples import read_examples, read_views
+from transfer.dataset.examples import load_views, read_examples
 from transfer.dataset.manifest import read_manifest
 from transfer.runtime.checkpoints import resumable
 from transfer.runtime.instructions import allow_all_instructions
 from transfer.runtime.params import load_params
-from transfer.runtime.stage import run
+from transfer.runtime.stage import run_stage
 from transfer.training.loop import ConvolutionTrainingParams, compile_classifier, fit
 from transfer.training.unfreezing import UnfreezingParams, rates_by_epoch
 
@@ -38,9 +38,9 @@ def main() -> None:
     compute = load_params(ComputeParams, "compute")
     if params.instructions == "all":
         allow_all_instructions()
-    set_up(compute, params.seed, compute.threads)
+    configure_backend(compute, params.seed, compute.threads)
     manifest = read_manifest()
-    views, validation = read_views(manifest, "cut"), read_examples(manifest, "validation", "cut")
+    views, validation = load_views(manifest, "cut"), read_examples(manifest, "validation", "cut")
     backbone, augmented = load_backbone(architecture), load_classifier("augmented")
     freeze_below(backbone, architecture.unfreeze_from)
     stitch(backbone, augmented.model, architecture).summary()
@@ -67,4 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

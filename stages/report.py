@@ -4,15 +4,15 @@ from pathlib import Path
 
 from transfer.augmentation.warp import AugmentParams
 from transfer.backbones.registry import BackboneParams
-from transfer.dataset.manifest import manifest_file, rows_of
+from transfer.dataset.manifest import manifest_file, split_rows
 from transfer.report.contact_sheet import draw_sheet
 from transfer.report.html_page import fingerprint, write_page
 from transfer.report.model_card import write_card
 from transfer.report.narrative import ReportParams, describe
 from transfer.report.results import read_params, read_results
 from transfer.runtime.params import load_params
-from transfer.runtime.stage import run
-from transfer.storage.array_paths import inputs_file
+from transfer.runtime.stage import run_stage
+from transfer.storage.array_paths import inputs_path
 from transfer.storage.arrays import read_array
 
 PAGE = Path("plots/report.html")
@@ -24,8 +24,8 @@ def main() -> None:
     told, augment = load_params(ReportParams, "report"), load_params(AugmentParams, "augment")
     params = read_params() | {"backbone": load_params(BackboneParams, "backbone").model_dump()}
     results = read_results()
-    train = rows_of(results.manifest, "train")
-    draw_sheet(SHEET, read_array(inputs_file("train", "images"), rows=len(train), ndim=4), augment)
+    train = split_rows(results.manifest, "train")
+    draw_sheet(SHEET, read_array(inputs_path("train", "images"), rows=len(train), ndim=4), augment)
     prose = describe(results, told, params)
     files = [
         fingerprint(Path(name), what)
@@ -46,4 +46,4 @@ def files_behind(models: list[str]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -14,11 +14,11 @@ from transfer.dataset.manifest import SPLITS, UNUSED, class_names, write_manifes
 from transfer.dataset.perceptual_hashes import write_hashes
 from transfer.dataset.splitting import assign, connected_groups, quotas
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.files import replacing, write_csv
+from transfer.runtime.files import atomic_write, write_csv
 from transfer.runtime.params import Params, load_params
-from transfer.runtime.stage import run
+from transfer.runtime.stage import run_stage
 from transfer.sources.layout import Layout, find_layout
-from transfer.sources.scan import Examined, examine
+from transfer.sources.scan import ScannedFile, scan_source
 
 REJECTED = Path("data/split/rejected.csv")
 DUPLICATES = Path("data/split/duplicates.csv")
@@ -72,7 +72,7 @@ class SplitParams(Params):
 
 def main() -> None:
     params = load_params(SplitParams, "split")
-    files, folders = examine(params.source, load_engine("split"))
+    files, folders = scan_source(params.source, load_engine("split"))
     layout = find_layout([file.path for file in files] + folders, params.source)
     files = [place(file, layout) for file in files]
     images = sorted((file for file in files if not file.problem), key=lambda file: file.path)
@@ -83,14 +83,14 @@ def main() -> None:
     manifest = divide(images, params, is_split=layout.is_split)
     check_every_class_everywhere(manifest, is_split=layout.is_split)
     duplicates = list_duplicates(manifest)
-    with replacing(DUPLICATES) as temporary:
+    with atomic_write(DUPLICATES) as temporary:
         duplicates.to_csv(temporary, index=False, lineterminator="\n")
     write_hashes({image.path: image.perceptual for image in images})
     write_manifest(manifest, order=params.order)
     report(manifest, duplicates, rejected, params)
 
 
-def place(file: Examined, layout: Layout) -> Examined:
+def place(file: ScannedFile, layout: Layout) -> ScannedFile:
     """Add the class (and the split, if the source has splits) according to the file's folder."""
     found = layout.place(file.path)
     if found is None:
@@ -98,7 +98,7 @@ def place(file: Examined, layout: Layout) -> Examined:
     return replace(file, split=found[0], class_name=found[1])
 
 
-def check_rejected(rejected: list[Examined], most: int) -> None:
+def check_rejected(rejected: list[ScannedFile], most: int) -> None:
     """Stop if more files are rejected than `max_rejected` allows."""
     if len(rejected) > most:
         raise PipelineError(
@@ -108,7 +108,7 @@ def check_rejected(rejected: list[Examined], most: int) -> None:
         )
 
 
-def list_rejected(rejected: list[Examined]) -> str:
+def list_rejected(rejected: list[ScannedFile]) -> str:
     """The first ten rejected files with their reasons, one line per file."""
     return first_ten([f"  {file.path}: {file.problem}" for file in rejected], "\n")
 
@@ -124,7 +124,11 @@ def _files(n: int) -> str:
 
 
 def check_classes(
-    images: list[Examined], files: list[Examined], folders: list[str], layout: Layout, source: str
+    images: list[ScannedFile],
+    files: list[ScannedFile],
+    folders: list[str],
+    layout: Layout,
+    source: str,
 ) -> None:
     """Two to MAX_CLASSES classes, none of them without a usable image."""
     used = {image.class_name for image in images}
@@ -146,7 +150,7 @@ def check_classes(
         )
 
 
-def divide(images: list[Examined], params: SplitParams, *, is_split: bool) -> pd.DataFrame:
+def divide(images: list[ScannedFile], params: SplitParams, *, is_split: bool) -> pd.DataFrame:
     """The manifest's rows: class, group and split of every image; a source that is already split
     keeps its splits."""
     names = sorted({image.class_name for image in images})
@@ -178,14 +182,14 @@ def divide(images: list[Examined], params: SplitParams, *, is_split: bool) -> pd
     )
 
 
-def tie_keys(image: Examined, group_key: str | None) -> list[tuple[str, str]]:
+def tie_keys(image: ScannedFile, group_key: str | None) -> list[tuple[str, str]]:
     """The keys that tie an image to others: its perceptual hash (equal for equal bytes) and the
     user's group."""
     looks = ("perceptual", image.perceptual)
     return [looks] if group_key is None else [looks, ("group_by", group_key)]
 
 
-def group_keys(images: list[Examined], pattern: str | None) -> list[str | None]:
+def group_keys(images: list[ScannedFile], pattern: str | None) -> list[str | None]:
     """What `split.group_by` matches in each path: its first group, or the whole match; None if that
     is missing or empty."""
     if pattern is None:
@@ -273,7 +277,10 @@ def list_duplicates(manifest: pd.DataFrame) -> pd.DataFrame:
 
 
 def report(
-    manifest: pd.DataFrame, duplicates: pd.DataFrame, rejected: list[Examined], params: SplitParams
+    manifest: pd.DataFrame,
+    duplicates: pd.DataFrame,
+    rejected: list[ScannedFile],
+    params: SplitParams,
 ) -> None:
     """Print a short summary, and above all what the user should look at."""
     counts = manifest["split"].value_counts()
@@ -326,4 +333,4 @@ def report(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -4,12 +4,12 @@ from transfer.backbones.network import build_backbone, freeze_below, stitch
 from transfer.backbones.registry import BackboneParams
 from transfer.classifiers.head import build_head
 from transfer.classifiers.saved import Classifier, growing_history, save_classifier
-from transfer.compute.device import ComputeParams, set_up
+from transfer.compute.device import ComputeParams, configure_backend
 from transfer.dataset.examples import read_examples
 from transfer.dataset.manifest import class_names, read_manifest
 from transfer.runtime.checkpoints import resumable
 from transfer.runtime.params import load_params
-from transfer.runtime.stage import run
+from transfer.runtime.stage import run_stage
 from transfer.training.loop import HeadTrainingParams, compile_classifier, fit
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     params = load_params(TrainHeadParams, "train_head")
     architecture = load_params(BackboneParams, "backbone")
     compute = load_params(ComputeParams, "compute")
-    set_up(compute, params.seed, compute.threads)
+    configure_backend(compute, params.seed, compute.threads)
     manifest = read_manifest()
     train, validation = (
         read_examples(manifest, split, "features") for split in ("train", "validation")
@@ -49,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

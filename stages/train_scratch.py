@@ -3,17 +3,17 @@ images, epoch e on view e mod V."""
 
 from pydantic import Field, PositiveInt
 
-from transfer.augmentation.views import View
+from transfer.augmentation.views import AugmentedView
 from transfer.augmentation.warp import AugmentParams
 from transfer.classifiers.saved import Classifier, growing_history, save_classifier, save_skipped
 from transfer.classifiers.scratch import build_small_network
-from transfer.compute.device import ComputeParams, set_up
+from transfer.compute.device import ComputeParams, configure_backend
 from transfer.dataset.examples import read_examples
 from transfer.dataset.manifest import class_names, read_manifest
 from transfer.runtime.checkpoints import resumable
 from transfer.runtime.instructions import allow_all_instructions
 from transfer.runtime.params import load_params
-from transfer.runtime.stage import run
+from transfer.runtime.stage import run_stage
 from transfer.training.loop import ConvolutionTrainingParams, compile_classifier, fit
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     augment, compute = load_params(AugmentParams, "augment"), load_params(ComputeParams, "compute")
     if params.instructions == "all":
         allow_all_instructions()
-    set_up(compute, params.seed, compute.threads)
+    configure_backend(compute, params.seed, compute.threads)
     manifest = read_manifest()
     train, validation = (
         read_examples(manifest, split, "images") for split in ("train", "validation")
@@ -46,7 +46,7 @@ def main() -> None:
     with resumable("train_scratch") as checkpoint, growing_history("scratch") as show:
         fitted = fit(
             network,
-            lambda epoch: View(train.inputs, epoch % augment.views, augment),
+            lambda epoch: AugmentedView(train.inputs, epoch % augment.views, augment),
             train.labels,
             validation,
             params,
@@ -61,4 +61,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

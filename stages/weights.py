@@ -24,7 +24,7 @@ from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_json, write_weights
 from transfer.runtime.params import Params, load_param, load_params
-from transfer.runtime.stage import run
+from transfer.runtime.stage import run_stage
 
 
 class WeightsParams(Params):
@@ -174,4 +174,4 @@ def compare_sources(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -11,16 +11,16 @@ from transfer.backbones.registry import BackboneParams
 from transfer.cluster.ray_engine import RayEngine
 from transfer.compute.params import ComputeParams
 from transfer.engines.base import batches_of
-from transfer.features.extraction import as_sent
-from transfer.features.frozen_network import ExtractParams, FrozenPass, FrozenWork
+from transfer.features.extraction import identity
+from transfer.features.frozen_network import ExtractParams, FrozenPass, FrozenTask
 from transfer.runtime.pins import in_use
 from transfer.runtime.resource_params import ResourceParams
 
 VGG16 = BackboneParams(name="VGG16", image_size=64, preprocessing="imagenet", unfreeze_from=None)
-EXTRACT = ExtractParams(batch_size=64, storage="float32")
+EXTRACT = ExtractParams(batch_size=64, dtype="float32")
 
 
-class TimedWork(FrozenWork):
+class TimedWork(FrozenTask):
     """Gives the seconds that each batch took beside its rows."""
 
     def start(self) -> "TimedPass":
@@ -44,7 +44,7 @@ class TimedPass:
 def drive(address: str, number: str) -> None:
     """Send images through the cluster; print what it took, as JSON."""
     compute = ComputeParams(threads=1, device="cpu", precision="float32")
-    work = TimedWork(VGG16, EXTRACT, compute, as_sent, "litert")
+    work = TimedWork(VGG16, EXTRACT, compute, identity, "litert")
     images = int(number)
     pixels = np.random.default_rng(0).integers(0, 256, (images, 64, 64, 3), dtype=np.uint8)
     taken, seconds = np.zeros(images, bool), []

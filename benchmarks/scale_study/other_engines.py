@@ -144,9 +144,9 @@ def keras_model(kernels: list[np.ndarray]):
     """The frozen network of the stages, with these weights, on one thread."""
     from transfer.backbones.network import build_backbone, with_preprocessing
     from transfer.backbones.registry import BackboneParams
-    from transfer.compute.device import ComputeParams, set_up
+    from transfer.compute.device import ComputeParams, configure_backend
 
-    set_up(ComputeParams(threads=1, device="cpu", precision="float32"), seed=0)
+    configure_backend(ComputeParams(threads=1, device="cpu", precision="float32"), seed=0)
     backbone = build_backbone("VGG16", SIDE)
     backbone.set_weights(
         [part for kernel in kernels for part in (kernel, np.zeros(kernel.shape[3], np.float32))]

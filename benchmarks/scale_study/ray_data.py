@@ -23,8 +23,8 @@ from tests.helpers.local_cluster import cluster
 from transfer.cluster import worker
 from transfer.cluster.ray_engine import pack_package
 from transfer.compute.params import ComputeParams
-from transfer.features.extraction import as_sent
-from transfer.features.frozen_network import FrozenWork
+from transfer.features.extraction import identity
+from transfer.features.frozen_network import FrozenTask
 
 BATCH, BLOCK = 12, 48
 
@@ -32,7 +32,7 @@ BATCH, BLOCK = 12, 48
 class Mapper:
     """What Ray Data calls with batches: our worker."""
 
-    def __init__(self, package: bytes, files: dict[str, bytes], work: FrozenWork):
+    def __init__(self, package: bytes, files: dict[str, bytes], work: FrozenTask):
         self._worker = worker.Worker()
         self._worker.unpack(package, files, {})
         self._worker.hello(None, work)
@@ -100,11 +100,11 @@ def drive(address: str, number: str) -> None:
     ray.data.DataContext.get_current().enable_progress_bars = False
     images = int(number)
     pixels = np.random.default_rng(0).integers(0, 256, (images, 64, 64, 3), dtype=np.uint8)
-    work = FrozenWork(
+    work = FrozenTask(
         VGG16,
         EXTRACT,
         ComputeParams(threads=1, device="cpu", precision="float32"),
-        as_sent,
+        identity,
         "litert",
     )
     sent = pack_package(), {file.as_posix(): file.read_bytes() for file in work.files}, work

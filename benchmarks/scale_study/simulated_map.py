@@ -182,7 +182,7 @@ class _Run:
             self._rank(worker)
 
     def _drive(self) -> Iterator[simpy.Event]:
-        """The loop of RayWorkers.map: send while somebody is free, then take one that is done."""
+        """The loop of RayWorkerPool.map: send while a worker is free, then take a done batch."""
         while self._n_open:
             while (worker := self._free()) is not None:
                 if (batch := self._next(worker)) is None:
@@ -237,7 +237,7 @@ class _Run:
 
     def _send(self, worker: _Worker, batch: _Batch) -> None:
         if not worker.is_known:
-            self._lose(batch)  # the end of its node became known just now
+            self._handle_loss(batch)  # the end of its node became known just now
             return
         worker.under_way[batch] = None
         worker.again += batch.attempts > 0
@@ -299,10 +299,10 @@ class _Run:
         self._workers[worker.node].remove(worker)
         self._n_workers -= 1
         for batch in worker.under_way:
-            self._lose(batch)
+            self._handle_loss(batch)
         worker.under_way.clear()
 
-    def _lose(self, batch: _Batch) -> None:
+    def _handle_loss(self, batch: _Batch) -> None:
         """The batch again, and where it was lost before each of its images."""
         batch.twins -= 1
         if batch.is_done or batch.twins:

@@ -14,10 +14,10 @@ import pandas as pd
 
 from stages.train_augmented import TrainAugmentedParams
 from transfer.classifiers.head import build_head
-from transfer.compute.device import set_up
+from transfer.compute.device import configure_backend
 from transfer.compute.params import ComputeParams
-from transfer.dataset.examples import Examples, read_examples, read_views
-from transfer.dataset.manifest import class_names, read_manifest, rows_of
+from transfer.dataset.examples import Examples, load_views, read_examples
+from transfer.dataset.manifest import class_names, read_manifest, split_rows
 from transfer.runtime.params import load_params
 from transfer.storage.shard_cache import Layout
 from transfer.training.loop import compile_classifier, fit
@@ -53,17 +53,17 @@ def main() -> None:
     )
     manifest = read_manifest()
     views, validation = (
-        read_views(manifest, "features"),
+        load_views(manifest, "features"),
         read_examples(manifest, "validation", "features"),
     )
-    by_checksum = np.argsort(rows_of(manifest, "train")["sha256"].to_numpy())
+    by_checksum = np.argsort(split_rows(manifest, "train")["sha256"].to_numpy())
     orders = {"path": np.arange(len(views.labels)), "checksum": by_checksum}
     count = -(-len(views.labels) // ROWS)
     rows = []
     for window in (count, 16, 8, 4, 2, 1):
         for name, order in orders.items():
             for seed in asked.seeds:
-                set_up(compute, seed, compute.threads)
+                configure_backend(compute, seed, compute.threads)
                 again = params.model_copy(update={"seed": seed})
                 best = train(views, validation, order, window, again, len(class_names(manifest)))
                 rows.append({"shards a window": f"{window} of {count}", "order": name, **best})

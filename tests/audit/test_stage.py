@@ -17,7 +17,7 @@ from tests.helpers.split_stage import run_split
 from tests.helpers.tiny_sources import REPOSITORY, build, encode, picture, write_params
 from transfer.audit.image_quality import measure
 from transfer.audit.issues import KINDS
-from transfer.dataset.manifest import class_names, read_manifest, rows_of
+from transfer.dataset.manifest import class_names, read_manifest, split_rows
 from transfer.runtime.errors import PipelineError
 
 SPLITS = ("train", "validation", "test")
@@ -54,7 +54,7 @@ def write_features(looks: dict[str, str] | None = None, spread: float = 0.3) -> 
     names = class_names(manifest)
     centres = np.random.default_rng(0).normal(size=(len(names), 16))
     for split in SPLITS:
-        paths, labels = (rows_of(manifest, split)[column] for column in ("path", "class_name"))
+        paths, labels = (split_rows(manifest, split)[column] for column in ("path", "class_name"))
         shown = [
             names.index((looks or {}).get(path, label))
             for path, label in zip(paths, labels, strict=True)
@@ -160,9 +160,9 @@ def test_a_bad_picture_is_found_and_no_other_one(project, problem):
 def test_thresholds_decide_what_is_reported(project):
     files = CLEAN | {"train/dog/5.png": encode(BAD["dark"])}
     none = dict.fromkeys(BAD, 0)
-    assert run_audit(project, files, below=none).empty
-    assert found(audit_again(below=none | {"dark": 0.32})) == {"dark": {"train/dog/5.png"}}
-    assert len(audit_again(below=none | {"dark": 1})) == 40
+    assert run_audit(project, files, thresholds=none).empty
+    assert found(audit_again(thresholds=none | {"dark": 0.32})) == {"dark": {"train/dog/5.png"}}
+    assert len(audit_again(thresholds=none | {"dark": 1})) == 40
 
 
 LOOK = Image.fromarray(
@@ -210,7 +210,7 @@ def test_near_copies_in_other_classes_and_splits_are_found(project, one, other, 
 def test_an_image_like_no_other_is_an_outlier(project):
     run_split(build(project / "set", CLEAN))
     write_features()
-    row = rows_of(read_manifest(), "train").query("path == 'train/dog/4.png'").index[0]
+    row = split_rows(read_manifest(), "train").query("path == 'train/dog/4.png'").index[0]
     for suffix in ("", "_cut"):
         features = np.load(f"data/features/train{suffix}.npy")
         features[row] = -features.mean(axis=0)
@@ -307,16 +307,18 @@ def test_the_feature_map_has_a_row_an_image_with_its_issues(project):
 
 @pytest.mark.parametrize(("split", "takes"), [("train", ""), ("validation", "_cut")])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_features_that_are_no_numbers_are_refused_by_row_and_name(project, split, takes, value):
+def test_features_that_are_no_numbers_are_refused_by_row_and_name(
+    project, split, input_kind, value
+):
     run_split(build(project / "set", CLEAN))
     write_features()
-    file = Path(f"data/features/{split}{takes}.npy")
+    file = Path(f"data/features/{split}{input_kind}.npy")
     features = np.load(file)
     features[3, 0, 1, 2] = value
     np.save(file, features)
     with pytest.raises(PipelineError) as error:
         audit_again()
-    path = rows_of(read_manifest(), split)["path"][3]
+    path = split_rows(read_manifest(), split)["path"][3]
     assert str(error.value) == (
         f"{file}: row 3 ({path!r}) holds NaN or infinity; delete the file and run `dvc repro "
         "extract`"
@@ -344,7 +346,7 @@ def test_a_source_that_changed_since_the_split_is_refused(project):
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, "dim", None])
 def test_a_threshold_that_cannot_work_is_refused_with_its_value(project, value):
-    write_params(Path(), audit={"below": dict.fromkeys(BAD, 0.3) | {"dark": value}})
+    write_params(Path(), audit={"thresholds": dict.fromkeys(BAD, 0.3) | {"dark": value}})
     with pytest.raises(PipelineError, match=r"params\.yaml: audit\.below\.dark = "):
         audit.main()
 

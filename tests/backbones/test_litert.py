@@ -28,8 +28,8 @@ from transfer.compute import accelerators
 from transfer.compute.accelerators import may_have_accelerator
 from transfer.compute.params import ComputeParams
 from transfer.features import frozen_network
-from transfer.features.extraction import as_sent
-from transfer.features.frozen_network import ExtractParams, FrozenWork, choose_runtime, load_network
+from transfer.features.extraction import unchanged
+from transfer.features.frozen_network import ExtractParams, FrozenTask, choose_runtime, load_network
 from transfer.runtime import instructions
 from transfer.runtime.cores import available_memory
 from transfer.runtime.errors import PipelineError
@@ -220,9 +220,9 @@ print(cut.shape, features.shape, {"keras", "tensorflow", "jax", "torch"} & {*sys
 
 
 def test_a_worker_needs_only_the_packages_of_its_runtime():
-    extract = ExtractParams(batch_size=64, storage="float32")
+    extract = ExtractParams(batch_size=64, dtype="float32")
     works = {
-        runtime: FrozenWork(BackboneParams(**MOBILE), extract, CPU, as_sent, runtime)
+        runtime: FrozenTask(BackboneParams(**MOBILE), extract, CPU, unchanged, runtime)
         for runtime in ("litert", "keras")
     }
     assert {*works["litert"].unused_packages} == {"keras", *in_use(["tensorflow"])}

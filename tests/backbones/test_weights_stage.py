@@ -25,7 +25,7 @@ from transfer.backbones.registry import ARCHITECTURES, WEIGHTS
 from transfer.backbones.weight_sources import DIGESTS, KERAS_HOST, SOURCES, IndexWheel, digest
 from transfer.runtime.checksums import sha256_of
 from transfer.runtime.params import load_params
-from transfer.runtime.stage import run
+from transfer.runtime.stage import run_stage
 
 PARAMS = yaml.safe_load(
     Path(__file__).parents[2].joinpath("params.yaml").read_text(encoding="utf-8")
@@ -186,7 +186,7 @@ def test_an_unknown_backbone_leaves_by_the_door_with_the_known_ones(set_params, 
     set_params("VGG17")
     monkeypatch.setattr(sys, "argv", ["stages/weights.py"])
     with pytest.raises(SystemExit) as left:
-        run(main)
+        run_stage(main)
     assert left.value.code.startswith(
         "weights: backbone.name = 'VGG17': no such backbone; did you mean VGG19 or VGG16? There "
         "are VGG16,"

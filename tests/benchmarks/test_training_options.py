@@ -11,18 +11,21 @@ from transfer.commands.sweep.trainings import paired
 def test_changes_are_read_by_section():
     parsed = parse(
         [
-            "finetune.ema=0.9",
+            "finetune.ema_momentum=0.9",
             "finetune.unfreeze=[{from_layer: a, epoch: 2}]",
-            "train_head.keep=last",
+            "train_head.checkpoint=last",
         ]
     )
     assert parsed == {
-        "finetune": {"ema": 0.9, "unfreeze": [{"from_layer": "a", "epoch": 2}]},
-        "train_head": {"keep": "last"},
+        "finetune": {"ema_momentum": 0.9, "unfreeze": [{"from_layer": "a", "epoch": 2}]},
+        "train_head": {"checkpoint": "last"},
     }
 
 
-@pytest.mark.parametrize("change", ["finetune.ema", "ema=0.9", "augment.views=3", "finetune.ema="])
+@pytest.mark.parametrize(
+    "change",
+    ["finetune.ema_momentum", "ema_momentum=0.9", "augment.views=3", "finetune.ema_momentum="],
+)
 def test_what_is_no_change_of_a_training_is_named(change):
     with pytest.raises(SystemExit, match=f"--set {change}: give SECTION.KEY=VALUE"):
         parse([change])

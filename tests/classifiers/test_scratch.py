@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from transfer.augmentation.views import View
-from transfer.augmentation.warp import AugmentParams, draw_view
+from transfer.augmentation.views import AugmentedView
+from transfer.augmentation.warp import AugmentParams, render_view
 from transfer.classifiers.saved import is_skipped, load_classifier, save_skipped
 from transfer.classifiers.scratch import build_small_network
 from transfer.runtime.errors import PipelineError
@@ -56,10 +56,10 @@ def test_pixels_come_to_the_first_convolution_as_shares_of_255():
 
 def test_a_view_is_what_augment_draws_of_each_image():
     images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
-    drawn = View(images, 2, AUGMENT)[np.array([4, 1])]
+    drawn = AugmentedView(images, 2, AUGMENT)[np.array([4, 1])]
     assert drawn.dtype == np.float32
     assert np.array_equal(
-        drawn, [draw_view(images[4], 2, AUGMENT), draw_view(images[1], 2, AUGMENT)]
+        drawn, [render_view(images[4], 2, AUGMENT), render_view(images[1], 2, AUGMENT)]
     )
 
 

@@ -213,7 +213,7 @@ def test_a_node_with_another_version_is_named(bare, tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_a_node_and_all_nodes_die_and_the_views_are_those_of_one_machine(base, bare):
-    """Views are many here, so that there is something to interrupt."""
+    """AugmentationJobs are many here, so that there is something to interrupt."""
     shutil.copytree(base / "data/images", bare / "data/images")
     set_param(bare, "augment.views", 80)
     run_stage(bare, "augment")

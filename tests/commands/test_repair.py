@@ -61,7 +61,7 @@ stages:
 @pytest.fixture
 def folder(project, monkeypatch) -> Path:
     """An empty project, in no git repository, in which nobody waits for another DVC."""
-    monkeypatch.setattr(repair, "PATIENCE", 0)
+    monkeypatch.setattr(repair, "SETTLE_SECONDS", 0)
     return project
 
 

@@ -106,7 +106,7 @@ def test_the_projects_own_file_is_one(monkeypatch):
             "params.yaml has 256, which is not among these; include it",
         ),
         (
-            "train_head: {ema: {low: 0.9, high: 0.99}}",
+            "train_head: {ema_momentum: {low: 0.9, high: 0.99}}",
             "params.yaml has null, which is not among these",
         ),
     ],

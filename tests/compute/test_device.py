@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.tiny_pipeline import ROOT, call
 from tests.helpers.tiny_sources import write_params
 from transfer.classifiers.head import build_head
-from transfer.compute.data_parallel import divide_steps
+from transfer.compute.data_parallel import enable_data_parallel
 from transfer.compute.device import ComputeParams
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_params
@@ -56,7 +56,7 @@ def test_steps_are_divided_over_gpus_with_jax_alone():
         PipelineError,
         match=r"compute\.gpus = 2: Keras divides training steps with JAX only, this is \w+; set 1",
     ):
-        divide_steps(2)
+        enable_data_parallel(2)
 
 
 def test_a_backend_that_keras_cannot_load_ends_in_a_sentence(project, monkeypatch):

@@ -15,7 +15,7 @@ from transfer.classifiers.head import build_head
 from transfer.export.end_to_end_model import in_float32
 from transfer.runtime.checkpoints import Checkpoint
 from transfer.training.loop import compile_classifier, fit
-from transfer.training.optimizers import averages_of, own_optimizer
+from transfer.training.optimizers import averages_of, unwrap_optimizer
 
 
 @pytest.fixture(autouse=True)
@@ -36,10 +36,10 @@ def compiled_head(by_layer: bool = False, **changes) -> keras.Model:
 def test_gradients_too_small_for_float16_are_scaled_and_rates_and_averages_reach_the_optimizer():
     data = examples(24)
     inputs = data.inputs * np.float32(2.0**-20)
-    head = compiled_head(by_layer=True, ema=0.9, learning_rate=0.02)
+    head = compiled_head(by_layer=True, ema_momentum=0.9, learning_rate=0.02)
     assert isinstance(head.optimizer, keras.optimizers.LossScaleOptimizer)
     before = head.get_weights()
-    chosen = params(ema=0.9, learning_rate=0.02)
+    chosen = params(ema_momentum=0.9, learning_rate=0.02)
     fit(
         head,
         lambda epoch: inputs,
@@ -52,7 +52,7 @@ def test_gradients_too_small_for_float16_are_scaled_and_rates_and_averages_reach
     # its gradients are below 2**-24, the smallest number of float16
     assert not np.array_equal(kernel, before[0])
     assert np.array_equal(bias, before[1])
-    assert float(own_optimizer(head).learning_rate) == pytest.approx(0.02)
+    assert float(unwrap_optimizer(head).learning_rate) == pytest.approx(0.02)
     for weight, average in zip(head.get_weights(), averages_of(head), strict=True):
         assert np.array_equal(weight, keras.ops.convert_to_numpy(average))
 
@@ -71,7 +71,7 @@ def test_a_step_that_overflows_is_passed_over_and_the_scale_halved():
 
 def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path, monkeypatch):
     monkeypatch.setattr("transfer.runtime.checkpoints._SHARE", 0)
-    changes = {"by_layer": True, "keep": "best", **OPTIONS}
+    changes = {"by_layer": True, "checkpoint": "best", **OPTIONS}
     whole = test_checkpoints.train(None, **changes)
     with pytest.raises(StoppedError):
         test_checkpoints.train(Checkpoint(tmp_path), EPOCHS - 2, **changes)
@@ -113,8 +113,8 @@ def test_the_whole_pipeline_runs(tmp_path, precision):
     build_world(tmp_path)
     changes = {
         "compute.precision": precision,
-        "finetune.rate_decay": 0.5,
-        "finetune.ema": 0.9,
+        "finetune.layer_lr_decay": 0.5,
+        "finetune.ema_momentum": 0.9,
         "train_augmented.optimizer": "sgd",
     }
     for key, value in {

@@ -12,7 +12,7 @@ from transfer.dataset.manifest import (
     class_names,
     labels_of,
     read_manifest,
-    rows_of,
+    split_rows,
     write_manifest,
 )
 from transfer.runtime.errors import PipelineError
@@ -70,7 +70,7 @@ def test_by_checksum_the_classes_of_a_split_lie_mixed(tmp_path):
     write_manifest(mixed, tmp_path / "m.csv", order="checksum")
     found = read_manifest(tmp_path / "m.csv")
     assert found["split"].tolist() == ["train"] * 40 + ["validation", "test"]
-    assert rows_of(found, "train")["sha256"].is_monotonic_increasing
+    assert split_rows(found, "train")["sha256"].is_monotonic_increasing
     assert (np.diff(labels_of(found, "train")) != 0).sum() > 10
 
 
@@ -133,7 +133,10 @@ def test_class_names_that_look_like_numbers_or_nothing_stay_text(path):
 
 def test_rows_labels_and_names_of_a_split(path):
     manifest = read_manifest(path)
-    assert rows_of(manifest, "train")["path"].to_dict() == {0: "cat/1.png", 1: 'dog/a "b", c.png'}
+    assert split_rows(manifest, "train")["path"].to_dict() == {
+        0: "cat/1.png",
+        1: 'dog/a "b", c.png',
+    }
     assert labels_of(manifest, "train").tolist() == [0, 1]
     assert np.issubdtype(labels_of(manifest, "train").dtype, np.integer)
     assert class_names(manifest) == ["cat", "dog"]

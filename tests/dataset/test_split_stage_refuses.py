@@ -24,7 +24,7 @@ from tests.helpers.tiny_sources import (
 )
 from transfer.runtime.errors import PipelineError
 from transfer.sources.layout import Layout
-from transfer.sources.scan import Examined
+from transfer.sources.scan import ScannedFile
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -148,7 +148,7 @@ def test_a_class_with_too_few_groups_is_named(project):
 @pytest.mark.parametrize("n", [2, 1000])
 def test_two_to_a_thousand_classes_are_divided(n):
     images = [
-        Examined(f"{c:04}/{i}", sha256=f"{c}-{i}", perceptual=f"{c}-{i}", class_name=f"{c:04}")
+        ScannedFile(f"{c:04}/{i}", sha256=f"{c}-{i}", perceptual=f"{c}-{i}", class_name=f"{c:04}")
         for c in range(n)
         for i in range(5)
     ]
@@ -161,7 +161,7 @@ def test_two_to_a_thousand_classes_are_divided(n):
 
 
 def test_more_than_a_thousand_classes_are_refused():
-    images = [Examined(f"{c:04}/1", class_name=f"{c:04}") for c in range(1001)]
+    images = [ScannedFile(f"{c:04}/1", class_name=f"{c:04}") for c in range(1001)]
     with pytest.raises(
         PipelineError, match="must hold 2 to 1,000 class folders with images, found 1,001"
     ):

@@ -8,8 +8,8 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 
 from transfer.evaluation.calibration import (
-    COLDEST,
-    HOTTEST,
+    MAX_TEMPERATURE,
+    MIN_TEMPERATURE,
     choose_threshold,
     class_logits,
     fit_temperature,
@@ -58,8 +58,8 @@ def test_the_temperature_that_drew_the_labels_is_found(temperature):
 
 def test_no_mistakes_or_only_mistakes_give_a_bounded_temperature():
     logits = np.array([[4.0, 0.0], [0.0, 4.0]])
-    assert COLDEST <= fit_temperature(logits, np.array([0, 1])) < 0.1
-    assert fit_temperature(logits, np.array([1, 0])) == pytest.approx(HOTTEST, rel=1e-4)
+    assert MIN_TEMPERATURE <= fit_temperature(logits, np.array([0, 1])) < 0.1
+    assert fit_temperature(logits, np.array([1, 0])) == pytest.approx(MAX_TEMPERATURE, rel=1e-4)
 
 
 def test_one_logit_is_two_with_that_of_label_0_at_nought():

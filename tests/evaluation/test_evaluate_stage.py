@@ -4,7 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.evaluate import Judged, accuracy_table, calibrate, calibrated_scores, judge, logits_of
+from stages.evaluate import (
+    SplitPredictions,
+    accuracy_table,
+    calibrate,
+    calibrated_scores,
+    logits_of,
+    predict_test_split,
+)
 from transfer.classifiers.head import build_head
 from transfer.classifiers.saved import Classifier
 from transfer.compute.keras import keras
@@ -55,7 +62,7 @@ def test_a_model_of_other_classes_than_the_manifests_is_refused():
             r"repro`"
         ),
     ):
-        judge(classifier(1), manifest)
+        predict_test_split(classifier(1), manifest)
 
 
 def test_a_model_that_is_too_sure_gets_a_temperature_above_one_and_a_threshold():
@@ -68,7 +75,7 @@ def test_more_than_two_classes_have_no_threshold():
     assert (
         calibrate(classifier(1, n_classes=3), examples(0, 1, 2, labels=[0, 1, 2])).threshold is None
     )
-    model = Judged(np.eye(3), np.eye(3), Calibration(1.0, None))
+    model = SplitPredictions(np.eye(3), np.eye(3), Calibration(1.0, None))
     assert list(calibrated_scores(np.arange(3), model)) == [
         "temperature",
         "log_loss_calibrated",
@@ -79,7 +86,9 @@ def test_more_than_two_classes_have_no_threshold():
 
 def test_the_threshold_and_not_a_half_decides_which_label_is_scored():
     chances = np.array([[0.45, 0.55], [0.3, 0.7]])
-    scores = calibrated_scores(np.array([0, 1]), Judged(chances, chances, Calibration(1.0, 0.6)))
+    scores = calibrated_scores(
+        np.array([0, 1]), SplitPredictions(chances, chances, Calibration(1.0, 0.6))
+    )
     assert scores["accuracy_at_threshold"] == 1
 
 

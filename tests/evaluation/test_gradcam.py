@@ -17,9 +17,9 @@ from transfer.evaluation.gradcam import (
 )
 from transfer.evaluation.mistakes import (
     draw_mistakes,
+    most_confident_mistakes,
     shorten,
     side_by_side,
-    surest_mistakes,
     write_pictures,
 )
 
@@ -104,8 +104,8 @@ def test_an_overlay_is_brightest_where_the_heat_is():
 def test_the_surest_mistake_comes_first_and_right_answers_not_at_all():
     labels = np.array([0, 0, 1, 1])
     chances = np.array([[0.4, 0.6], [0.9, 0.1], [0.8, 0.2], [0.6, 0.4]])
-    assert surest_mistakes(labels, chances, 10).tolist() == [2, 0, 3]
-    assert surest_mistakes(labels, chances, 1).tolist() == [2]
+    assert most_confident_mistakes(labels, chances, 10).tolist() == [2, 0, 3]
+    assert most_confident_mistakes(labels, chances, 1).tolist() == [2]
 
 
 def test_a_pair_is_made_smaller_only_where_it_is_large():

@@ -20,7 +20,7 @@ from transfer.backbones.registry import BackboneParams
 from transfer.classifiers.saved import Classifier, probabilities, save_classifier, save_skipped
 from transfer.export import export
 from transfer.export.checks import Answers, Checked, check
-from transfer.export.end_to_end_model import build_whole
+from transfer.export.end_to_end_model import build_end_to_end
 from transfer.export.formats import FORMATS
 from transfer.export.model_selection import best_on_validation
 from transfer.export.runtimes import open_runtime
@@ -46,22 +46,22 @@ def backbone() -> keras.Model:
     )
 
 
-def head(takes: str, n_logits: int, network: keras.Model) -> keras.Model:
+def head(input_kind: str, n_logits: int, network: keras.Model) -> keras.Model:
     shape = {
         "images": network.input,
         "features": network.output,
         "cut": network.get_layer("second").input,
-    }[takes].shape[1:]
+    }[input_kind].shape[1:]
     activations = keras.Input(shape)
     x = keras.layers.Rescaling(0.02)(keras.layers.Flatten()(activations))
     return keras.Model(activations, keras.layers.Dense(n_logits)(x))
 
 
 @pytest.mark.parametrize(("takes", "n_logits"), [("images", 1), ("features", 1), ("cut", 3)])
-def test_the_whole_is_its_parts_one_after_the_other(takes, n_logits):
+def test_the_whole_is_its_parts_one_after_the_other(input_kind, n_logits):
     keras.utils.set_random_seed(0)
     network = backbone()
-    model = head(takes, n_logits, network)
+    model = head(input_kind, n_logits, network)
     pixels = picture(48, 40)
     mean = np.array([103.939, 116.779, 123.68], np.float32)
     small = resize(Image.fromarray(pixels), 32, "bicubic")[None].astype(np.float32)
@@ -70,10 +70,10 @@ def test_the_whole_is_its_parts_one_after_the_other(takes, n_logits):
         "images": small,
         "features": network(seen),
         "cut": network.get_layer("first")(seen),
-    }[takes]
+    }[input_kind]
     expected = probabilities(np.asarray(model(activations)) / 1.7)
-    classifier = Classifier(model, takes, ["a", "b", "c"][: max(2, n_logits)], 1)
-    whole = build_whole(classifier, network, BACKBONE, "bicubic", 1.7)
+    classifier = Classifier(model, input_kind, ["a", "b", "c"][: max(2, n_logits)], 1)
+    whole = build_end_to_end(classifier, network, BACKBONE, "bicubic", 1.7)
     np.testing.assert_allclose(whole.predict_on_batch(pixels[None]), expected, atol=1e-5)
 
 
@@ -81,7 +81,7 @@ def test_the_whole_is_its_parts_one_after_the_other(takes, n_logits):
 def whole() -> keras.Model:
     keras.utils.set_random_seed(1)
     network = backbone()
-    return build_whole(
+    return build_end_to_end(
         Classifier(head("cut", 1, network), "cut", ["a", "b"], 1),
         network,
         BACKBONE,
@@ -173,7 +173,7 @@ ANSWERS = Answers(np.zeros((10, 1, 1, 3), np.uint8), np.eye(2)[[0] * 10], np.zer
 )
 def test_a_file_that_answers_otherwise_is_refused(checked, words):
     with pytest.raises(PipelineError) as error:
-        export.refuse([checked], ANSWERS, margin=0.05)
+        export.refuse([checked], ANSWERS, max_accuracy_drop=0.05)
     assert words in str(error.value)
 
 
@@ -181,7 +181,7 @@ def test_what_keeps_to_its_bounds_is_not():
     export.refuse(
         [Checked("onnx", "f", 1, 1, 1, 1, 1e-4), Checked("litert_int8", "f", 1, 1, 0.9, 0.9, 0.4)],
         ANSWERS,
-        margin=0.1,
+        max_accuracy_drop=0.1,
     )
 
 
@@ -290,7 +290,7 @@ def test_a_tagged_version_is_fetched_by_its_name(base, tmp_path):
         ("formats", ["gguf"], "params.yaml: export.formats.0 = 'gguf'"),
         ("formats", ["onnx", "onnx"], "one of them stands there twice; name each once"),
         ("model", "worst", "params.yaml: export.model = 'worst'"),
-        ("margin", 1, "params.yaml: export.margin = 1"),
+        ("max_accuracy_drop", 1, "params.yaml: export.max_accuracy_drop = 1"),
     ],
 )
 def test_a_mistake_is_said_in_a_line(key, value, said, own_models):

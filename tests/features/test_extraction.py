@@ -7,20 +7,20 @@ import keras
 import numpy as np
 import pytest
 
-from transfer.augmentation.views import DrawView, Views
-from transfer.augmentation.warp import AugmentParams, draw_view
+from transfer.augmentation.views import AugmentationJobs, ViewRenderer
+from transfer.augmentation.warp import AugmentParams, render_view
 from transfer.backbones.conversion import convert
 from transfer.backbones.keras_network import KerasNetwork
 from transfer.backbones.litert_network import LiteRTNetwork
-from transfer.engines.local import LocalWorkers
-from transfer.features.extraction import CleanImages, as_sent, cache_frozen_pass
+from transfer.engines.local import LocalWorkerPool
+from transfer.features.extraction import CleanImages, extract_features, unchanged
 from transfer.features.frozen_network import ExtractParams, FrozenNetwork, FrozenPass
 from transfer.runtime.errors import PipelineError
 
 N = 30
 FLOAT32, FLOAT16 = (
-    ExtractParams(batch_size=64, storage="float32"),
-    ExtractParams(batch_size=64, storage="float16"),
+    ExtractParams(batch_size=64, dtype="float32"),
+    ExtractParams(batch_size=64, dtype="float16"),
 )
 RANGES = AugmentParams(
     views=3,
@@ -35,7 +35,7 @@ RANGES = AugmentParams(
 
 
 class Counted:
-    """Pictures that note which rows are sent to be computed."""
+    """ImageSource that note which rows are sent to be computed."""
 
     def __init__(self, pictures):
         self._pictures = pictures
@@ -100,15 +100,15 @@ def tiny_model(seed: int) -> keras.Model:
 
 
 def cache(
-    project, frozen, pictures, params=FLOAT32, gigabytes=1.0, leading=None, draw=as_sent
+    project, frozen, pictures, params=FLOAT32, gigabytes=1.0, leading=None, draw=unchanged
 ) -> tuple[bytes, bytes]:
     """The two files' bytes: features, activations at the cut."""
     files = project / "data/features.npy", project / "data/cut.npy"
     for file in files:
         file.unlink(missing_ok=True)
     checkpoint = project / ".checkpoints/augment/key"
-    workers = LocalWorkers(FrozenPass(frozen, params.storage, draw))
-    cache_frozen_pass(
+    workers = LocalWorkerPool(FrozenPass(frozen, params.dtype, draw))
+    extract_features(
         workers,
         pictures,
         leading or (len(pictures),),
@@ -191,12 +191,12 @@ def test_another_order_or_choice_of_images_computes_nothing(project, frozen, ima
 
 
 def test_an_array_by_views_is_filled_view_after_view(project, frozen, images):
-    views = Views(images[:5], RANGES)
-    cache(project, frozen, views, leading=(3, 5), draw=DrawView(RANGES))
+    views = AugmentationJobs(images[:5], RANGES)
+    cache(project, frozen, views, leading=(3, 5), draw=ViewRenderer(RANGES))
     for found in features_and_cut(project):
         assert found.shape[:2] == (3, 5)
     features, cut = features_and_cut(project)
-    one = np.stack([draw_view(images[4], 2, RANGES)])
+    one = np.stack([render_view(images[4], 2, RANGES)])
     expected = frozen(one)
     assert np.array_equal(cut[2, 4], expected[0][0])
     assert np.array_equal(features[2, 4], expected[1][0])
@@ -238,7 +238,7 @@ def test_a_network_is_known_by_every_weight_and_by_what_it_computes(on):
 
 
 def identity(network: FrozenNetwork, params: ExtractParams) -> bytes:
-    return FrozenPass(network, params.storage, as_sent).about.identity
+    return FrozenPass(network, params.dtype, unchanged).about.identity
 
 
 def test_a_damaged_row_is_computed_again_and_shows_nowhere(project, frozen, images, capsys):
@@ -278,7 +278,7 @@ def scaled(factor: float) -> keras.Model:
 def test_an_activation_that_float16_cannot_hold_is_refused(project, images, stored):
     network = on_keras(scaled(1000))
     with pytest.raises(
-        PipelineError, match=r"an activation is \S+, beyond extract\.storage = float16; use float32"
+        PipelineError, match=r"an activation is \S+, beyond extract\.dtype = float16; use float32"
     ):
         cache(project, network, CleanImages(images), FLOAT16, gigabytes=stored)
     assert list((project / "data").iterdir()) == []
@@ -320,11 +320,11 @@ def test_a_run_that_was_killed_leaves_its_rows_and_no_array(
 
 
 def test_views_come_in_order_and_are_drawn_alike_alone(images):
-    views = Views(images[:4], RANGES)
+    views = AugmentationJobs(images[:4], RANGES)
     assert len(views) == 12
     for row in range(12):
         assert np.array_equal(
-            DrawView(RANGES)(views[row]), draw_view(images[row % 4], row // 4, RANGES)
+            ViewRenderer(RANGES)(views[row]), render_view(images[row % 4], row // 4, RANGES)
         )
 
 
@@ -340,22 +340,22 @@ def test_keys_of_views_differ_by_image_view_and_parameter(images):
     }
     assert {*others, "views"} == set(AugmentParams.model_fields)
     ranges = [RANGES, *(RANGES.model_copy(update={name: value}) for name, value in others.items())]
-    keys = [Views(images[:2], each).key(row) for each in ranges for row in range(6)]
+    keys = [AugmentationJobs(images[:2], each).key(row) for each in ranges for row in range(6)]
     keys += [CleanImages(images[:2]).key(row) for row in range(2)]
     assert len(set(keys)) == len(keys)
 
 
 def test_keys_of_views_depend_on_neither_place_nor_number(images):
-    few = Views(images[:3], RANGES)
-    many = Views(images[2::-1], RANGES.model_copy(update={"views": 7}))
+    few = AugmentationJobs(images[:3], RANGES)
+    many = AugmentationJobs(images[2::-1], RANGES.model_copy(update={"views": 7}))
     for view in range(3):
         for image in range(3):
             assert few.key(view * 3 + image) == many.key(view * 3 + 2 - image)
 
 
 def test_keys_of_views_change_with_the_warp_itself(images, monkeypatch):
-    before = Views(images[:1], RANGES).key(0)
+    before = AugmentationJobs(images[:1], RANGES).key(0)
     monkeypatch.setattr(
         "transfer.augmentation.warp.apply_warp", lambda image, warp: image.astype(np.float32)
     )
-    assert Views(images[:1], RANGES).key(0) != before
+    assert AugmentationJobs(images[:1], RANGES).key(0) != before

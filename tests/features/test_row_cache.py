@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transfer.features.row_cache import ENTRY, FOLDER, RowStore, store_folder
+from transfer.features.row_cache import ENTRY, FOLDER, ActivationCache, store_folder
 from transfer.runtime.checksums import content_key
 
 LAYOUT = np.dtype([("cut", "f4", (2, 2)), ("features", "f4", (3,))])
@@ -27,8 +27,8 @@ def row(number: int) -> np.ndarray:
     return np.frombuffer(np.random.default_rng(number).bytes(LAYOUT.itemsize), LAYOUT)[0]
 
 
-def opened(folder: Path, identity: bytes = ONE, limit: int = PLENTY) -> RowStore:
-    return RowStore(folder, identity, LAYOUT, limit)
+def opened(folder: Path, identity: bytes = ONE, limit: int = PLENTY) -> ActivationCache:
+    return ActivationCache(folder, identity, LAYOUT, limit)
 
 
 def keep(

@@ -30,11 +30,11 @@ from transfer.dataset.manifest import (
     UNUSED,
     class_names,
     read_manifest,
-    rows_of,
+    split_rows,
     write_manifest,
 )
 from transfer.dataset.perceptual_hashes import read_hashes, write_hashes
-from transfer.features.row_cache import RowStore
+from transfer.features.row_cache import ActivationCache
 from transfer.runtime.checksums import content_key
 from transfer.runtime.params import load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
@@ -108,7 +108,7 @@ def check_manifest(guard, name: str, content: bytes, path: Path) -> None:
         return
     assert list(found.columns) == COLUMNS
     assert found.index.equals(pd.RangeIndex(len(found)))
-    assert all(len(rows_of(found, split)) for split in SPLITS)
+    assert all(len(split_rows(found, split)) for split in SPLITS)
     assert found["path"].is_unique
     assert [class_names(found)[label] for label in found["label"]] == found["class_name"].tolist()
     assert all(
@@ -356,7 +356,7 @@ def check_classifier(guard, name: str, content: bytes, folder: Path) -> None:
     if found is None:
         return
     assert isinstance(found.model, keras.Model)
-    assert found.takes in ("features", "cut")
+    assert found.input_kind in ("features", "cut")
     assert all(isinstance(name, str) for name in found.class_names)
     assert isinstance(found.epoch, int)
 
@@ -445,7 +445,7 @@ def test_descriptions_of_other_values_are_loaded_or_refused(guard, classifier, t
 def test_damaged_kept_rows_are_the_very_rows_or_none(guard, tmp_path, suffix):
     layout = np.dtype([("cut", "<f4", (2,)), ("features", "<f4", (3,))])
     rows = {content_key(bytes([i])): np.array(((i, i), (i, 1, 2)), dtype=layout) for i in range(4)}
-    with RowStore(tmp_path, b"network!" * 4, layout, 10**6) as store:
+    with ActivationCache(tmp_path, b"network!" * 4, layout, 10**6) as store:
         for key, row in rows.items():
             store.put(key, row)
     damaged = next(tmp_path.glob(f"*/*{suffix}"))
@@ -453,7 +453,11 @@ def test_damaged_kept_rows_are_the_very_rows_or_none(guard, tmp_path, suffix):
     @given(mutated([damaged.read_bytes()]))
     def throw(content: bytes):
         damaged.write_bytes(content)
-        read = lambda: [RowStore(tmp_path, b"network!" * 4, layout, 10**6).get(key) for key in rows]  # noqa: E731
+
+        def read():
+            cache = ActivationCache(tmp_path, b"network!" * 4, layout, 10**6)
+            return [cache.get(key) for key in rows]
+
         for found, row in zip(guard(f"kept {suffix}", content, read), rows.values(), strict=True):
             assert found is None or found.tobytes() == row.tobytes()
 

@@ -16,7 +16,7 @@ TRAINING = {  # every training parameter, with no option switched on
     "batch_size": 4,
     "learning_rate": 0.01,
     "patience": None,
-    "keep": "last",
+    "checkpoint": "last",
     "class_weight": None,
     "optimizer": "rmsprop",
     "weight_decay": 0,
@@ -24,10 +24,10 @@ TRAINING = {  # every training parameter, with no option switched on
     "label_smoothing": 0,
     "mixup": 0,
     "schedule": "constant",
-    "warm_up": 0,
+    "warmup_epochs": 0,
     "plateau_factor": 0.5,
     "plateau_patience": 3,
-    "ema": None,
+    "ema_momentum": None,
     "seed": 0,
 }
 

@@ -36,14 +36,14 @@ from transfer.backbones.weight_sources import KERAS_HOST
 from transfer.commands import label
 from transfer.imagenet import weights
 from transfer.imagenet.classes import read_classes
-from transfer.imagenet.columns import LabelSheet
+from transfer.imagenet.columns import LabelColumns
 from transfer.imagenet.labeller import NOT_FINITE, Labeller
 from transfer.imagenet.weights import WHOLE
 from transfer.inference.cli import PREDICTED
 from transfer.inference.output_formats import WIDTH, table_writer
-from transfer.inference.predictions import Prediction, Row
+from transfer.inference.predictions import Prediction, PredictionRow
 from transfer.runtime.cores import available_cores
-from transfer.sources.source_file import Entry
+from transfer.sources.source_file import SourceFile
 
 NAME = "MobileNetV3Large"
 ALL = [
@@ -93,7 +93,7 @@ def test_every_class_has_an_id_of_its_own_and_two_names_stand_for_two():
 def test_classes_of_one_name_are_kept_apart_by_id_in_every_format():
     chances = np.zeros(1000)
     chances[[BY_ID["n03126707"], BY_ID["n02012849"], 0]] = 0.6, 0.3, 0.1
-    sheet, row = LabelSheet(read_classes(), 3), Row("x.png", Prediction(chances))
+    sheet, row = LabelColumns(read_classes(), 3), PredictionRow("x.png", Prediction(chances))
     told = [("crane", "n03126707", 0.6), ("crane", "n02012849", 0.3), ("tench", "n01440764", 0.1)]
     assert sheet.values(row) == ["x.png", *(value for each in told for value in each), None]
     file = io.StringIO()
@@ -183,9 +183,9 @@ def labeller(published) -> Labeller:
 def test_labels_are_those_of_keras_to_the_digit(name, published, labeller):
     network = getattr(keras.applications, name)(weights=str(published(name)))
     rows = (labeller if name == NAME else Labeller(name, published(name), "bilinear")).stream(
-        Entry(*each) for each in PICTURES.items()
+        SourceFile(*each) for each in PICTURES.items()
     )
-    sheet, tops = LabelSheet(read_classes(), 5), set()
+    sheet, tops = LabelColumns(read_classes(), 5), set()
     for row, (path, content) in zip(rows, PICTURES.items(), strict=True):
         expected = network.predict_on_batch(pixels_of(content, name))[0]
         assert (row.prediction.probabilities == expected).all()
@@ -220,7 +220,7 @@ def test_each_network_gets_its_own_size_and_preprocessing(name, tmp_path, monkey
         save_weights_to_hdf5_group(file, network)
     monkeypatch.setattr(keras.applications, name, tiny)
     (row,) = Labeller(name, tmp_path / "tiny.h5", "bilinear").stream(
-        [Entry("a.png", PICTURES["a.png"])]
+        [SourceFile("a.png", PICTURES["a.png"])]
     )
     assert (
         row.prediction.probabilities
@@ -233,7 +233,7 @@ def test_each_network_gets_its_own_size_and_preprocessing(name, tmp_path, monkey
 def test_compiled_too_labels_are_those_of_keras(name, published, compiled):
     network = getattr(keras.applications, name)(weights=str(published(name)))
     rows = Labeller(name, published(name), "bilinear").stream(
-        Entry(*each) for each in PICTURES.items()
+        SourceFile(*each) for each in PICTURES.items()
     )
     for row, content in zip(rows, PICTURES.values(), strict=True):
         assert (
@@ -323,7 +323,7 @@ def cached(say, project, published) -> Path:
     return project / "keras/models/whole.h5"
 
 
-def rows_of(text: str) -> list[dict]:
+def split_rows(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
@@ -367,7 +367,7 @@ def test_the_formats_say_the_same_in_the_same_order(say, cached, labeller):
     (cached.parents[2] / "photos/bad.png").write_bytes(b"x")
     as_csv = list(csv.DictReader(io.StringIO(say("photos", "--top-k", "2", "--format", "csv").out)))
     said = say("photos", "--top-k", "2", "--format", "jsonl")
-    as_jsonl = rows_of(said.out)
+    as_jsonl = split_rows(said.out)
     assert said.code == 3
     assert said.err == "label: 4 images, 1 could not be read\n"
     columns = [
@@ -408,7 +408,7 @@ def test_the_formats_say_the_same_in_the_same_order(say, cached, labeller):
 
 def test_five_classes_unless_told_otherwise_and_a_thousand_at_most(say, cached):
     for words, n in (((), 5), (("--top-k", 1), 1), (("--top-k", 5000), 1000)):
-        row = rows_of(say("photos/a.png", "--format", "jsonl", *words).out)[0]
+        row = split_rows(say("photos/a.png", "--format", "jsonl", *words).out)[0]
         found = [value for key, value in row.items() if "wordnet_id" in key]
         assert len(found) == len(set(found)) == n
     assert sum(value for key, value in row.items() if "probability" in key) == pytest.approx(
@@ -421,7 +421,7 @@ def test_archives_lists_and_globs_are_read_as_predict_reads_them(say, cached, pr
     build(project / "more.zip", PICTURES)
     said = say("--null", "-", "photos/**/*.png", "--format=jsonl", stdin=b"more.zip\0gone.png")
     assert said.code == 3
-    rows = rows_of(said.out)
+    rows = split_rows(said.out)
     assert [row["path"] for row in rows] == [
         *(f"more.zip/{name}" for name in PICTURES),
         "gone.png",
@@ -434,8 +434,8 @@ def test_archives_lists_and_globs_are_read_as_predict_reads_them(say, cached, pr
 
 def test_a_network_that_gives_no_number_is_a_row_with_an_error(labeller, monkeypatch):
     monkeypatch.setattr(labeller, "probabilities", lambda image: np.full(1000, np.nan))
-    assert list(labeller.stream([Entry("x.png", PICTURES["a.png"])])) == [
-        Row("x.png", None, NOT_FINITE)
+    assert list(labeller.stream([SourceFile("x.png", PICTURES["a.png"])])) == [
+        PredictionRow("x.png", None, NOT_FINITE)
     ]
 
 
@@ -443,7 +443,9 @@ def test_images_are_read_only_as_far_ahead_as_keeps_the_cores_busy(labeller, mon
     monkeypatch.setattr(labeller, "probabilities", lambda image: np.full(1000, 0.001))
     drawn = []
     rows = labeller.stream(
-        Entry(str(number), b"no image") for number in range(1000) if drawn.append(number) is None
+        SourceFile(str(number), b"no image")
+        for number in range(1000)
+        if drawn.append(number) is None
     )
     for number in range(200):
         assert next(rows).path == str(number)
@@ -528,8 +530,8 @@ def test_a_process_of_its_own_gives_the_same_labels_whichever_images_stand_besid
         "--format",
         "jsonl",
     ]
-    together = rows_of(call(*words, "photos", "photos", cwd=project).stdout)
-    alone = rows_of(call(*words, "photos/b/c.jpg", cwd=project).stdout)
+    together = split_rows(call(*words, "photos", "photos", cwd=project).stdout)
+    alone = split_rows(call(*words, "photos/b/c.jpg", cwd=project).stdout)
     assert together[:3] == together[3:]
     assert alone == [together[1]]
     chances = labeller.probabilities(

@@ -21,7 +21,7 @@ from transfer.inference.novelty import Novelty, load_novelty, nearest
 from transfer.inference.output_formats import columns_of, fit
 from transfer.inference.predictor import CLASSIFIED
 from transfer.runtime.errors import PipelineError
-from transfer.sources.source_file import Entry
+from transfer.sources.source_file import SourceFile
 
 IMAGE = encode(picture(0))
 
@@ -100,7 +100,8 @@ def test_standard_input_is_the_processs_own_by_default(photos, monkeypatch):
 def test_nothing_is_read_before_it_is_asked_for(photos, monkeypatch):
     read = []
     monkeypatch.setattr(
-        "transfer.inference.input_paths._read_file", lambda name: read.append(name) or Entry(name)
+        "transfer.inference.input_paths._read_file",
+        lambda name: read.append(name) or SourceFile(name),
     )
     entries = read_given(["photos/a/0.png", "photos/b/0.png"])
     assert read == []

@@ -22,7 +22,7 @@ from tests.helpers.tiny_sources import build, encode, picture
 from transfer.commands import predict
 from transfer.inference.predictor import Predictor, load_predictor
 from transfer.runtime.cores import available_cores
-from transfer.sources.source_file import Entry
+from transfer.sources.source_file import SourceFile
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def say(world, loaded, monkeypatch, capsys) -> Callable[..., Said]:
     return say
 
 
-def rows_of(text: str) -> list[dict]:
+def split_rows(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
@@ -93,7 +93,7 @@ def told(base: Path, tmp_path_factory) -> dict[str, list[dict]]:
         "for words in json.loads(sys.argv[1]): assert predict.main(words) == 0, words"
     )
     call("python", "-c", code, json.dumps(list(runs.values())), cwd=base)
-    return {name: rows_of((folder / f"{name}.jsonl").read_text()) for name in runs}
+    return {name: split_rows((folder / f"{name}.jsonl").read_text()) for name in runs}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -184,13 +184,13 @@ def test_bad_images_are_rows_with_an_error_and_the_exit_code_tells(say, bad):
     files = [name for name in bad if not name.endswith(".zip")]
     said = say("--format", "jsonl", *files, "images/a/0.png", "bad")
     assert said.code == 3
-    *one_by_one, sound = rows_of(said.out)[: len(files) + 1]
+    *one_by_one, sound = split_rows(said.out)[: len(files) + 1]
     assert [row["path"] for row in one_by_one] == files
     for row in one_by_one:
         assert bad[row["path"]] in row["error"]
         assert {value for key, value in row.items() if key not in ("path", "error")} == {None}
     assert sound["error"] is None
-    assert sorted(row["path"] for row in rows_of(said.out)[len(files) + 1 :]) == sorted(bad)
+    assert sorted(row["path"] for row in split_rows(said.out)[len(files) + 1 :]) == sorted(bad)
     assert said.err.endswith("predict: 10 images, 9 could not be read\n")
 
 
@@ -200,7 +200,7 @@ def test_an_archive_that_cannot_be_opened_is_an_error_or_a_row_in_a_list(say, ba
     assert said.code == 3
     assert [
         row["error"] and row["error"].startswith("'bad/broken.zip': neither a folder")
-        for row in rows_of(said.out)
+        for row in split_rows(said.out)
     ] == [True, None]
 
 
@@ -216,7 +216,7 @@ def test_what_a_reader_refuses_in_an_archive_is_a_row(say, world, monkeypatch):
     )
     (world / "bomb.png").write_bytes(bytes(100_000))
     said = say("some.zip", "bomb.png", "--format=jsonl")
-    errors = {row["path"]: row["error"] for row in rows_of(said.out)}
+    errors = {row["path"]: row["error"] for row in split_rows(said.out)}
     assert errors["some.zip/sound.png"] is None
     assert "climbs out" in errors["some.zip/../climbs.png"]
     assert (
@@ -234,7 +234,7 @@ def test_a_network_without_a_finite_number_is_a_row_too(predictor, monkeypatch):
 
     monkeypatch.setattr(overflowing, "uses_all_cores", True, raising=False)
     monkeypatch.setattr(predictor, "_network", overflowing)
-    (row,) = predictor.stream([Entry("x", encode(picture(0)))])
+    (row,) = predictor.stream([SourceFile("x", encode(picture(0)))])
     assert row.prediction is None
     assert "no finite number" in row.problem
 
@@ -244,7 +244,7 @@ def test_formats_say_the_same(say, world):
     (world / "nowhere").mkdir()
     (world / "nowhere/x.png").touch()
     as_csv = list(csv.DictReader(io.StringIO(say(*words, "--format", "csv").out)))
-    as_jsonl = rows_of(say(*words, "--format", "jsonl").out)
+    as_jsonl = split_rows(say(*words, "--format", "jsonl").out)
     assert list(as_jsonl[0]) == [
         "path",
         "predicted",
@@ -289,7 +289,7 @@ def test_an_output_file_appears_whole_and_its_suffix_is_its_format(say, world):
     assert (world / "out/labels.csv").read_text() == before
     assert [path.name for path in (world / "out").iterdir()] == ["labels.csv"]
     say("images/a/0.png", "--output", "labels.csv", "--format", "jsonl")
-    assert rows_of((world / "labels.csv").read_text())[0]["path"] == "images/a/0.png"
+    assert split_rows((world / "labels.csv").read_text())[0]["path"] == "images/a/0.png"
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ def test_images_are_read_only_as_far_ahead_as_keeps_the_cores_busy(predictor):
         nonlocal drawn
         for number in range(1000):
             drawn += 1
-            yield Entry(str(number), content)
+            yield SourceFile(str(number), content)
 
     rows = predictor.stream(source())
     under_way = 2 * available_cores() + 1
@@ -381,7 +381,7 @@ def test_images_are_read_only_as_far_ahead_as_keeps_the_cores_busy(predictor):
 
 def test_duplicates_are_predicted_each_time_they_are_named(say):
     said = say(*["images/a/0.png"] * 3, "--format=jsonl")
-    rows = rows_of(said.out)
+    rows = split_rows(said.out)
     assert len(rows) == 3
     assert rows[0] == rows[1] == rows[2]
 
@@ -409,7 +409,7 @@ def test_the_lines_of_the_readme_label_images(say, world):
         "photos/2025/one.jpg",
     ]
     finished = call("bash", "-o", "pipefail", "-c", piped, cwd=world)
-    assert [row["path"] for row in rows_of(finished.stdout)] == ["photos/two.png"]
+    assert [row["path"] for row in split_rows(finished.stdout)] == ["photos/two.png"]
     assert "Traceback" not in finished.stderr
 
 

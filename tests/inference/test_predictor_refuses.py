@@ -70,7 +70,7 @@ def test_without_the_features_novelty_says_what_to_do(base, world):
     [
         ("backbone", "preprocessing", "rescale"),
         ("decode", "interpolation", "nearest"),
-        ("extract", "storage", "float16"),
+        ("extract", "dtype", "float16"),
         ("compute", "precision", "bfloat16"),
     ],
 )

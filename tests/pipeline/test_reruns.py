@@ -20,7 +20,9 @@ from tests.helpers.tiny_pipeline import CHANGES, MODELS, STAGES, Reproduced, cal
 SPLITS = ("train", "validation", "test")
 FEATURES = [f"data/features/{split}.npy" for split in SPLITS]
 LOCKED = {
-    "extract": {f"data/features/{split}{takes}.npy" for split in SPLITS for takes in ("", "_cut")},
+    "extract": {
+        f"data/features/{split}{input_kind}.npy" for split in SPLITS for input_kind in ("", "_cut")
+    },
     "augment": {"data/views/train.npy", "data/views/train_cut.npy"},
 }
 

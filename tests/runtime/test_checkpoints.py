@@ -24,9 +24,9 @@ OPTIONS = {  # every option at once, but that one optimizer and one schedule shu
     "label_smoothing": 0.1,
     "mixup": 0.4,
     "schedule": "plateau",
-    "warm_up": 1,
+    "warmup_epochs": 1,
     "plateau_patience": 1,
-    "ema": 0.9,
+    "ema_momentum": 0.9,
 }
 
 
@@ -84,15 +84,15 @@ def assert_same(
     assert one[1].epoch == other[1].epoch
 
 
-@pytest.mark.parametrize("keep", ["best", "last"])
+@pytest.mark.parametrize("checkpoint", ["best", "last"])
 @pytest.mark.parametrize("stops_before", [1, 3, EPOCHS - 1])
 def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(
-    tmp_path, capsys, keep, stops_before
+    tmp_path, capsys, checkpoint, stops_before
 ):
-    whole = train(None, keep=keep)
+    whole = train(None, checkpoint=checkpoint)
     with pytest.raises(StoppedError):
-        train(Checkpoint(tmp_path), stops_before, keep=keep)
-    assert_same(train(Checkpoint(tmp_path), keep=keep), whole)
+        train(Checkpoint(tmp_path), stops_before, checkpoint=checkpoint)
+    assert_same(train(Checkpoint(tmp_path), checkpoint=checkpoint), whole)
     assert (
         f"head: goes on after epoch {stops_before}, where an earlier run was stopped"
         in capsys.readouterr().out
@@ -102,10 +102,10 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"overfits": True, "by_layer": True, "keep": "last", **OPTIONS},
+        {"overfits": True, "by_layer": True, "checkpoint": "last", **OPTIONS},
         {
             "by_layer": True,
-            "keep": "best",
+            "checkpoint": "best",
             **OPTIONS,
             "schedule": "cosine",
             "optimizer": "sgd",
@@ -131,7 +131,7 @@ def test_a_training_may_be_stopped_again_and_again(tmp_path):
 @pytest.mark.parametrize("stops_before", [2, 3])
 def test_patience_counts_the_epochs_before_the_stop(tmp_path, stops_before):
     """The best epoch is the first, so that with a patience of 3 training ends after the fourth."""
-    worse = {"patience": 3, "overfits": True, "keep": "best"}
+    worse = {"patience": 3, "overfits": True, "checkpoint": "best"}
     whole = train(None, **worse)
     assert 3 < len(whole[1].history) < EPOCHS
     with pytest.raises(StoppedError):

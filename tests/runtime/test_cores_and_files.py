@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 
 from transfer.runtime.cores import available_cores, map_in_order
-from transfer.runtime.files import replacing, write_csv, write_json
+from transfer.runtime.files import atomic_write, write_csv, write_json
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7, None])
@@ -71,7 +71,7 @@ def test_there_is_at_least_one_core():
 
 def test_a_file_gets_its_name_when_it_is_whole(tmp_path):
     path = tmp_path / "new" / "folder" / "result.npy"
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("whole")
         assert not path.exists()
         assert temporary.suffix == ".npy"
@@ -83,7 +83,7 @@ def test_a_file_gets_its_name_when_it_is_whole(tmp_path):
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, error):
     path = tmp_path / "result.csv"
     path.write_text("old")
-    with pytest.raises(error), replacing(path) as temporary:
+    with pytest.raises(error), atomic_write(path) as temporary:
         temporary.write_text("half")
         raise error
     assert path.read_text() == "old"
@@ -91,7 +91,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, error):
 
 
 def test_a_failure_before_anything_was_written_leaves_nothing(tmp_path):
-    with pytest.raises(ValueError, match="early"), replacing(tmp_path / "result.csv"):
+    with pytest.raises(ValueError, match="early"), atomic_write(tmp_path / "result.csv"):
         raise ValueError("early")
     assert list(tmp_path.iterdir()) == []
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests.helpers.tiny_sources import write_params
-from transfer.runtime.dvc_files import check_inputs, checksum, describe_stage, inputs_key
+from transfer.runtime.dvc_files import checksum, input_fingerprint, read_stage, verify_inputs
 from transfer.runtime.errors import PipelineError
 
 MD5_OF_DATA = "8d777f385d3dfec8815d20f7496026dc"
@@ -35,7 +35,7 @@ def stage(project, monkeypatch):
 
 
 def test_sound_inputs_pass(stage):
-    check_inputs("train")
+    verify_inputs("train")
 
 
 def test_a_flipped_bit_that_dvc_cannot_see_is_named_with_what_to_do(stage):
@@ -43,7 +43,7 @@ def test_a_flipped_bit_that_dvc_cannot_see_is_named_with_what_to_do(stage):
     (stage / "data.npy").write_bytes(b"dataX"[1:])
     os.utime(stage / "data.npy", ns=(before.st_atime_ns, before.st_mtime_ns))
     with pytest.raises(PipelineError) as error:
-        check_inputs("train")
+        verify_inputs("train")
     assert str(error.value).startswith("data.npy is not what dvc.lock says (md5 ")
     assert f"instead of {MD5_OF_DATA})" in str(error.value)
     assert "`make verify` says how to get it back" in str(error.value)
@@ -52,14 +52,14 @@ def test_a_flipped_bit_that_dvc_cannot_see_is_named_with_what_to_do(stage):
 def test_a_file_whose_name_a_parameter_completes_is_looked_at_too(stage):
     text = (stage / "dvc.yaml").read_text()
     (stage / "dvc.yaml").write_text(text.replace("data.npy", "data.${arrays.format}"))
-    assert describe_stage("train")["deps"] == ["data.npy", "images", "train.py"]
-    check_inputs("train")
-    key = inputs_key("train")
+    assert read_stage("train")["deps"] == ["data.npy", "images", "train.py"]
+    verify_inputs("train")
+    key = input_fingerprint("train")
     (stage / "data.npy").write_bytes(b"datb")
     checksum.cache_clear()
-    assert inputs_key("train") != key
+    assert input_fingerprint("train") != key
     with pytest.raises(PipelineError, match=r"data\.npy is not what dvc\.lock says"):
-        check_inputs("train")
+        verify_inputs("train")
 
 
 @pytest.mark.parametrize("content", ["split: {}", "arrays: 1", "a: [", "x: 2020-99-99", ""])
@@ -67,23 +67,23 @@ def test_what_params_does_not_say_stays_as_dvc_yaml_has_it(stage, content):
     text = (stage / "dvc.yaml").read_text()
     (stage / "dvc.yaml").write_text(text.replace("data.npy", "data.${arrays.format}"))
     (stage / "params.yaml").write_text(content)
-    assert describe_stage("train")["deps"][0] == "data.${arrays.format}"
+    assert read_stage("train")["deps"][0] == "data.${arrays.format}"
 
 
 def test_what_no_stage_wrote_may_be_anything(stage):
     (stage / "images").write_bytes(b"other")
-    check_inputs("train")
+    verify_inputs("train")
 
 
 def test_by_hand_a_stage_runs_in_any_state(stage, monkeypatch):
     (stage / "data.npy").write_bytes(b"other")
     monkeypatch.delenv("DVC_STAGE")
-    check_inputs("train")
+    verify_inputs("train")
 
 
 def test_the_first_run_has_no_lock_yet(stage):
     (stage / "dvc.lock").unlink()
-    check_inputs("train")
+    verify_inputs("train")
 
 
 def other_code(project):
@@ -104,10 +104,10 @@ def other_units(project):
 
 @pytest.mark.parametrize("change", [other_code, other_data, other_backbone, other_units])
 def test_whatever_decides_the_bytes_changes_the_key(stage, change):
-    before = inputs_key("train")
+    before = input_fingerprint("train")
     change(stage)
     checksum.cache_clear()
-    assert inputs_key("train") != before
+    assert input_fingerprint("train") != before
 
 
 def test_a_folder_of_code_changes_the_key_and_what_tools_leave_in_it_does_not(stage):
@@ -117,14 +117,14 @@ def test_a_folder_of_code_changes_the_key_and_what_tools_leave_in_it_does_not(st
     (stage / "code/__pycache__").mkdir(parents=True)
     (stage / "code/deeper").mkdir()
     (stage / "code/deeper/one.py").write_bytes(b"code")
-    keys = [inputs_key("train")]
+    keys = [input_fingerprint("train")]
     for name in ("__pycache__/one.cpython-311.pyc", "one.py~", ".one.py.swp", "#one.py#"):
         (stage / "code" / name).write_bytes(b"left behind")
-    assert inputs_key("train") == keys[0]
+    assert input_fingerprint("train") == keys[0]
     for name in ("new.py", "deeper/one.py"):
         (stage / "code" / name).write_bytes(b"other code")
         checksum.cache_clear()
-        keys.append(inputs_key("train"))
+        keys.append(input_fingerprint("train"))
     assert len({*keys}) == 3
 
 
@@ -133,18 +133,18 @@ def test_a_folder_of_code_changes_the_key_and_what_tools_leave_in_it_does_not(st
     [("KERAS_BACKEND", "jax"), ("ONEDNN_MAX_CPU_ISA", "SSE41"), ("OPENBLAS_CORETYPE", "Zen")],
 )
 def test_another_backend_or_kernel_has_other_checkpoints(stage, monkeypatch, variable, value):
-    before = inputs_key("train")
+    before = input_fingerprint("train")
     monkeypatch.setenv(variable, value)
-    assert inputs_key("train") != before
+    assert input_fingerprint("train") != before
 
 
 def test_another_stages_parameters_and_another_folder_do_not_change_the_key(
     stage, tmp_path, monkeypatch
 ):
-    before = inputs_key("train")
+    before = input_fingerprint("train")
     write_params(stage, finetune={"epochs": 3}, backbone={"image_size": 96})
-    assert inputs_key("train") == before
+    assert input_fingerprint("train") == before
     elsewhere = stage.rename(tmp_path / "elsewhere")
     monkeypatch.chdir(elsewhere)
     checksum.cache_clear()
-    assert inputs_key("train") == before
+    assert input_fingerprint("train") == before

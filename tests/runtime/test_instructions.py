@@ -190,7 +190,7 @@ def test_the_tests_compute_with_these_kernels():
 VIEWS = """
 import hashlib
 import numpy as np
-from transfer.augmentation.warp import WarpRanges, draw_view, draw_warp, warp_matrix
+from transfer.augmentation.warp import WarpRanges, render_view, draw_warp, warp_matrix
 
 ranges = WarpRanges(
     rotation=40,
@@ -203,7 +203,7 @@ ranges = WarpRanges(
 )
 images = np.random.default_rng(0).integers(0, 256, (100, 24, 24, 3), dtype=np.uint8)
 matrices = b"".join(warp_matrix(draw_warp(image, 0, ranges), 24, 24).tobytes() for image in images)
-views = b"".join(draw_view(image, 0, ranges).tobytes() for image in images)
+views = b"".join(render_view(image, 0, ranges).tobytes() for image in images)
 print(hashlib.sha256(matrices).hexdigest(), hashlib.sha256(views).hexdigest())
 """
 KERNELS = [
@@ -230,7 +230,7 @@ import hashlib
 import numpy as np
 from transfer.compute.device import ComputeParams, set_up
 
-set_up(ComputeParams(threads=2, device="cpu", precision="float32"), seed=0, threads=2)
+configure_backend(ComputeParams(threads=2, device="cpu", precision="float32"), seed=0, threads=2)
 import tensorflow as tf
 from transfer.classifiers.head import build_head
 from transfer.compute.keras import keras
@@ -244,7 +244,9 @@ steps = rng.uniform(1e-3, 1, (1, 4096)).astype(np.float32)
 # RMSprop divides by a square root: the same bytes as NumPy, whose both are exact.
 layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
 model = keras.Sequential([keras.Input((4096,)), layer])
-kinds = OptimizerParams(optimizer="rmsprop", learning_rate=0.01, weight_decay=0, l2=0, ema=None)
+kinds = OptimizerParams(
+    optimizer="rmsprop", learning_rate=0.01, weight_decay=0, l2=0, ema_momentum=None
+)
 model.compile(build_optimizer(kinds, by_layer=False), loss=lambda target, output: output)
 model.train_on_batch(steps, np.zeros((1, 1)))
 rate, share, epsilon = np.float32(0.01), np.float32(1 - 0.9), np.float32(1e-7)
@@ -307,7 +309,7 @@ HALF = """
 import numpy as np
 from transfer.compute.device import ComputeParams, set_up
 
-set_up(ComputeParams(threads=2, device="cpu", precision="bfloat16"), seed=0, threads=2)
+configure_backend(ComputeParams(threads=2, device="cpu", precision="bfloat16"), seed=0, threads=2)
 from transfer.classifiers.head import build_head
 
 head = build_head((1, 1, 4), 4, 0, True, 2)

@@ -13,7 +13,7 @@ import yaml
 from tests.helpers.tiny_sources import REPOSITORY, write_params
 from transfer.runtime import pins
 from transfer.runtime import stage as door
-from transfer.runtime.dvc_files import checksum, inputs_key, packages_of, read_pins
+from transfer.runtime.dvc_files import checksum, input_fingerprint, packages_of, read_pins
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.pins import (
     DECIDE_BYTES,
@@ -176,7 +176,7 @@ def test_without_tensorflow_a_stage_on_another_backend_has_a_key_a_log_and_no_tr
 ):
     install(tensorflow=None, jax="0.1", jaxlib="0.1", torch="2.1")
     monkeypatch.setenv("KERAS_BACKEND", backend)
-    before = inputs_key("train")
+    before = input_fingerprint("train")
     door.run(lambda: None)
     packages = json.loads((stage / "logs/train.json").read_text())["environment"]["packages"]
     assert {*packages} == {*in_use()}
@@ -186,20 +186,20 @@ def test_without_tensorflow_a_stage_on_another_backend_has_a_key_a_log_and_no_tr
     )
     assert "warning" not in capsys.readouterr().err
     install(tensorflow=None, jax="0.2", jaxlib="0.1", torch="2.2")
-    assert inputs_key("train") != before
+    assert input_fingerprint("train") != before
 
 
 def test_the_version_of_what_decides_the_stages_bytes_is_in_its_key_and_no_other_package_is(
     stage, install
 ):
-    before = inputs_key("train")
+    before = input_fingerprint("train")
     install(matplotlib="1.0", rich="1.0", scipy=None)
-    assert inputs_key("train") == before
+    assert input_fingerprint("train") == before
     for package in PINNED:
         install(**{package: "1.0"})
-        assert inputs_key("train") != before, package
+        assert input_fingerprint("train") != before, package
         install(**{package: None})
-        assert inputs_key("train") != before, package
+        assert input_fingerprint("train") != before, package
 
 
 def test_packages_are_told_from_parameters(monkeypatch):

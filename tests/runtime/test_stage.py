@@ -28,7 +28,7 @@ def held(project: Path) -> Iterator[IO]:
 
 
 def test_a_stage_that_runs_already_is_refused_with_its_process(held, monkeypatch):
-    monkeypatch.setattr(stage, "PATIENCE", 0.2)
+    monkeypatch.setattr(stage, "LOCK_TIMEOUT", 0.2)
     with (
         pytest.raises(
             PipelineError,
@@ -53,7 +53,7 @@ def test_a_stage_waits_for_one_that_is_about_to_end(held, monkeypatch):
 def test_the_log_says_when_how_long_how_much_and_where(project, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["stages/extract.py"])
     (project / "dvc.yaml").write_text("stages: {extract: {desc: Test}}")
-    stage.run(lambda: None)
+    stage.run_stage(lambda: None)
     log = json.loads((project / "logs/extract.json").read_text())
     assert set(log) == {"started", "seconds", "peak_bytes", "environment"}
     assert log["environment"]["python"] == platform.python_version()
@@ -67,4 +67,4 @@ def test_a_refusal_of_the_system_ends_in_a_sentence(project, monkeypatch):
     (project / "dvc.yaml").write_text("stages: {extract: {desc: Test}}")
     (project / "logs").write_text("a file, where a folder is wanted")
     with pytest.raises(SystemExit, match="^extract: logs: File exists; nothing is half-written"):
-        stage.run(lambda: None)
+        stage.run_stage(lambda: None)

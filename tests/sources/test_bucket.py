@@ -16,7 +16,7 @@ from transfer.runtime.errors import PipelineError
 from transfer.sources import source_file as entries
 from transfer.sources.layout import find_layout
 from transfer.sources.reader import read_source
-from transfer.sources.source_file import Entry
+from transfer.sources.source_file import SourceFile
 from transfer.storage import object_store
 
 URL = "memory://bucket/pets"
@@ -53,7 +53,7 @@ def test_a_url_gives_the_files_that_a_folder_gives(bucket, tmp_path):
 
 
 def test_a_file_in_memory_is_its_own_content():
-    entry = Entry("cat/1.png", b"one")
+    entry = SourceFile("cat/1.png", b"one")
     assert entry.load() is entry
 
 
@@ -62,17 +62,17 @@ def test_an_entry_is_read_in_another_process_and_holds_no_secret(bucket, monkeyp
     put(bucket, {"cat/1.png": b"one"})
     packed = pickle.dumps(list(read_source(URL))[1])
     assert b"hidden" not in packed
-    assert pickle.loads(packed).load() == Entry("cat/1.png", b"one")
+    assert pickle.loads(packed).load() == SourceFile("cat/1.png", b"one")
 
 
 def test_the_wanted_ones_come_in_their_order_and_nothing_is_listed(bucket, monkeypatch):
     put(bucket, {"cat/1.png": b"one", "dog/2.png": b"two"})
-    monkeypatch.setattr(object_store.Store, "walk", None)
+    monkeypatch.setattr(object_store.ObjectStore, "walk", None)
     wanted = {"dog/2.png": 0, "cat/3.png": 0, "cat/1.png": 0}
     assert [entry.load() for entry in read_source(URL, wanted)] == [
-        Entry("dog/2.png", b"two"),
-        Entry("cat/3.png", problem="gone since it was listed"),
-        Entry("cat/1.png", b"one"),
+        SourceFile("dog/2.png", b"two"),
+        SourceFile("cat/3.png", problem="gone since it was listed"),
+        SourceFile("cat/1.png", b"one"),
     ]
 
 
@@ -80,8 +80,8 @@ def test_what_cannot_be_taken_is_said_unread(bucket, monkeypatch):
     monkeypatch.setattr(entries, "MAX_FILE_BYTES", 3)
     put(bucket, {"cat/1.png": b"four", "cat/new\nline.png": b"x"})
     assert [entry for entry in read_source(URL) if entry.problem] == [
-        Entry("cat/1.png", problem="4 bytes, more than the 3 that one image may have"),
-        Entry(
+        SourceFile("cat/1.png", problem="4 bytes, more than the 3 that one image may have"),
+        SourceFile(
             "cat/new\\x0aline.png",
             problem="the name holds a control character, such as a line break; rename it",
         ),

@@ -8,7 +8,7 @@ from PIL import Image
 
 from stages import decode, split
 from tests.helpers.tiny_sources import build, class_folders, encode, picture, write_params
-from transfer.dataset.manifest import SPLITS, read_manifest, rows_of
+from transfer.dataset.manifest import SPLITS, read_manifest, split_rows
 from transfer.runtime.errors import PipelineError
 
 FILES = class_folders(cat=6, dog=8)
@@ -47,7 +47,7 @@ def test_rows_are_the_manifests_images_resized_by_pillow(project, kind, size, in
         "validation.npy",
     ]
     for part in SPLITS:
-        paths = rows_of(manifest, part)["path"]
+        paths = split_rows(manifest, part)["path"]
         array = np.load(f"data/images/{part}.npy")
         assert array.shape == (len(paths), size, size, 3)
         assert array.dtype == np.uint8
@@ -77,7 +77,7 @@ def test_of_two_members_of_one_name_the_first_counts_as_in_the_split(project):
 
 
 def used_path() -> str:
-    return rows_of(read_manifest(), "train")["path"].iloc[0]
+    return split_rows(read_manifest(), "train")["path"].iloc[0]
 
 
 def test_an_image_that_vanished_is_named_and_no_array_is_left(project):

@@ -16,7 +16,7 @@ import pytest
 from tests.helpers.tiny_sources import add_to_tar, build
 from transfer.sources import source_file as entry
 from transfer.sources.reader import read_source
-from transfer.sources.source_file import Entry
+from transfer.sources.source_file import SourceFile
 
 ARCHIVES = ["set.zip", "set.tar", "set.tar.gz"]
 KINDS = ["folder", *ARCHIVES, "set.tar.bz2", "set.tar.xz"]
@@ -62,7 +62,7 @@ def test_only_the_wanted_files_are_read(tmp_path, kind):
     source = build(tmp_path / kind, FILES)
     assert [
         entry for entry in read_source(source, {"cat/2.png"}) if not entry.path.endswith("/")
-    ] == [Entry("cat/2.png", b"two")]
+    ] == [SourceFile("cat/2.png", b"two")]
 
 
 def test_an_entry_is_read_only_when_it_is_asked_for(tmp_path):
@@ -83,12 +83,12 @@ def test_folders_of_their_own_and_a_leading_dot_make_no_difference(tmp_path, mak
             add_to_tar(archive, ".//cat/1.png", b"one")
     else:
         build(source, {"./": b"", "./cat/": b"", ".//cat/1.png": b"one"})
-    assert list(read_source(source)) == [Entry("cat/"), Entry("cat/1.png", b"one")]
+    assert list(read_source(source)) == [SourceFile("cat/"), SourceFile("cat/1.png", b"one")]
 
 
 def test_a_zip_with_backslashes_is_read_as_if_it_had_slashes(tmp_path):
     source = build(tmp_path / "set.zip", {"cat\\": b"", "cat\\1.png": b"one"})
-    assert list(read_source(source)) == [Entry("cat/"), Entry("cat/1.png", b"one")]
+    assert list(read_source(source)) == [SourceFile("cat/"), SourceFile("cat/1.png", b"one")]
 
 
 def test_a_zip_name_in_utf8_is_understood_without_the_flag_that_says_so(tmp_path):
@@ -231,8 +231,8 @@ def test_the_second_file_of_a_name_is_refused(tmp_path, kind):
             add_to_tar(archive, "cat/1.png", b"first")
             add_to_tar(archive, "cat/1.png", b"second")
     assert list(read_source(source)) == [
-        Entry("cat/1.png", b"first"),
-        Entry("cat/1.png", problem="a second file of the same name in the archive"),
+        SourceFile("cat/1.png", b"first"),
+        SourceFile("cat/1.png", problem="a second file of the same name in the archive"),
     ]
 
 

@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 
 from tests.helpers.tiny_sources import REPOSITORY, write_params
-from transfer.dataset.examples import read_examples, read_views
+from transfer.dataset.examples import load_views, read_examples
 from transfer.dataset.manifest import SPLITS
 from transfer.runtime.errors import PipelineError
-from transfer.storage.array_writer import new_rows
-from transfer.storage.arrays import let_go, read_array, take
+from transfer.storage.array_writer import create_array
+from transfer.storage.arrays import read_array, release_pages, take
 
 
 def write(path, array):
-    with new_rows(
+    with create_array(
         path, array.shape[:1], array.shape[1:], str(array.dtype), "some.parameter"
     ) as rows:
         for i, row in enumerate(array):
@@ -35,7 +35,7 @@ def test_what_is_written_is_read_back_as_a_read_only_map(tmp_path):
 
 def test_rows_are_counted_over_all_leading_axes_and_come_in_any_order(tmp_path):
     array = np.arange(48, dtype=np.float16).reshape(2, 3, 4, 2)
-    with new_rows(tmp_path / "a.npy", (2, 3), (4, 2), "float16", "x") as rows:
+    with create_array(tmp_path / "a.npy", (2, 3), (4, 2), "float16", "x") as rows:
         for i in (5, 0, 3, 1, 4, 2):
             rows[i] = array[divmod(i, 3)]
     assert np.array_equal(read_array(tmp_path / "a.npy", rows=3, axis=1, ndim=4), array)
@@ -46,7 +46,7 @@ def test_an_interrupted_write_leaves_the_old_array_and_no_trace(tmp_path):
     write(path, np.ones(3))
     with (
         pytest.raises(RuntimeError, match="interrupted"),
-        new_rows(path, (5,), (), "float32", "x") as rows,
+        create_array(path, (5,), (), "float32", "x") as rows,
     ):
         rows[0] = 7
         raise RuntimeError("interrupted")
@@ -57,7 +57,7 @@ def test_an_interrupted_write_leaves_the_old_array_and_no_trace(tmp_path):
 def test_an_array_that_the_disk_cannot_hold_is_refused_with_bytes_and_remedy(tmp_path):
     with (
         pytest.raises(PipelineError) as error,
-        new_rows(tmp_path / "a.npy", (10**9,), (10**9,), "float32", "augment.views"),
+        create_array(tmp_path / "a.npy", (10**9,), (10**9,), "float32", "augment.views"),
     ):
         pass
     assert "needs 4,000,000,000,000,000,000 bytes" in str(error.value)
@@ -103,7 +103,7 @@ def test_wrong_dimensions_are_refused(tmp_path):
 
 
 def test_what_was_written_survives_letting_go(tmp_path):
-    with new_rows(tmp_path / "a.npy", (1000,), (300,), "int32", "x") as rows:
+    with create_array(tmp_path / "a.npy", (1000,), (300,), "int32", "x") as rows:
         for row in range(1000):
             rows[row] = row
     assert np.array_equal(read_array(tmp_path / "a.npy")[:, -1], np.arange(1000))
@@ -123,7 +123,7 @@ def test_take_copies_rows_in_their_order(tmp_path):
 
 def test_arrays_in_memory_are_taken_from_and_left_alone(tmp_path):
     array = np.arange(6).reshape(3, 2)
-    let_go(array)
+    release_pages(array)
     taken = take(array, slice(0, 2))
     taken[:] = -1
     assert array.tolist() == [[0, 1], [2, 3], [4, 5]]
@@ -187,7 +187,7 @@ print((peak() - before) // 1000)
     sys.platform != "linux", reason="other systems may keep the pages, or count them otherwise"
 )
 def test_taking_slices_of_a_large_array_keeps_memory_flat(tmp_path):
-    with new_rows(tmp_path / "large.npy", (1000,), (200_192,), "uint8", "x") as rows:
+    with create_array(tmp_path / "large.npy", (1000,), (200_192,), "uint8", "x") as rows:
         for row in range(1000):
             rows[row] = 1
 
@@ -220,7 +220,7 @@ def test_views_that_disagree_with_the_manifest_are_refused(project, manifest):
     with pytest.raises(
         PipelineError, match=r"data/views/train_cut\.npy has 3 rows, the manifest has 2"
     ):
-        read_views(manifest, "cut")
+        load_views(manifest, "cut")
 
 
 def test_examples_come_with_the_manifests_labels(project, manifest):

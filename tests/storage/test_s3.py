@@ -24,15 +24,15 @@ from tests.storage.test_sharded_array import random, write
 from transfer.runtime.errors import PipelineError
 from transfer.sources.reader import read_source
 from transfer.storage import object_store
-from transfer.storage.object_store import Store
+from transfer.storage.object_store import ObjectStore
 from transfer.storage.sharded_array import read_index
 
 INDEXES = [
     *(f"data/images/{split}" for split in ("train", "validation", "test")),
     *(
-        f"data/features/{split}{takes}"
+        f"data/features/{split}{input_kind}"
         for split in ("train", "validation", "test")
-        for takes in ("", "_cut")
+        for input_kind in ("", "_cut")
     ),
     *("data/views/train", "data/views/train_cut"),
 ]
@@ -54,7 +54,7 @@ def s3(server, monkeypatch) -> S3:
 
 def test_an_array_goes_to_s3_and_comes_back_with_each_shard_stored_once(s3, tmp_path):
     array = random(2, 11, 3)
-    store = Store(f"s3://{BUCKET}/arrays", "resources.shards_url")
+    store = ObjectStore(f"s3://{BUCKET}/arrays", "resources.shards_url")
     found = write(
         tmp_path / "a.shards",
         array,
@@ -129,8 +129,8 @@ def test_a_bucket_that_cannot_be_written_is_said_within_seconds(
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
     started = time.monotonic()
     with pytest.raises(PipelineError) as error:
-        Store(url, "resources.shards_url").check_writable()
-    assert time.monotonic() - started < object_store.PATIENCE + 5
+        ObjectStore(url, "resources.shards_url").check_writable()
+    assert time.monotonic() - started < object_store.PROBE_TIMEOUT + 5
     assert str(error.value).startswith(f"resources.shards_url = {url!r}: ") and words in str(
         error.value
     )
@@ -143,9 +143,9 @@ import sys
 sys.modules["s3fs"] = None
 from transfer.storage import object_store as stores
 from transfer.runtime.errors import PipelineError
-from transfer.storage.object_store import Store
+from transfer.storage.object_store import ObjectStore
 try:
-    Store("s3://bucket", "split.source")
+    ObjectStore("s3://bucket", "split.source")
 except PipelineError as error:
     print(error)
 """
@@ -266,11 +266,11 @@ def test_nothing_runs_again_not_even_from_another_bucket(s3, reproduced, tmp_pat
 
 @pytest.mark.slow
 def test_a_clone_with_the_remote_and_the_bucket_trains_without_computing(s3, reproduced, tmp_path):
-    s3.set_up(reproduced, "remote")
+    s3.configure_backend(reproduced, "remote")
     call("dvc", "push", cwd=reproduced)
     clone = tmp_path / "clone"
     call("git", "clone", "--quiet", str(reproduced), str(clone), cwd=reproduced)
-    s3.set_up(clone, "remote")
+    s3.configure_backend(clone, "remote")
     call("dvc", "pull", cwd=clone)
     set_param(clone, "train_head.units", 6)
     assert repro(clone, "train_head").stages == ["train_head"]

@@ -12,28 +12,33 @@ import pytest
 from tests.helpers.tiny_sources import write_params
 from transfer.runtime.errors import PipelineError
 from transfer.storage import object_store, shard_cache
-from transfer.storage.array_paths import inputs_file
-from transfer.storage.array_writer import new_rows
-from transfer.storage.arrays import let_go, read_array, take
-from transfer.storage.object_store import Store
+from transfer.storage.array_paths import inputs_path
+from transfer.storage.array_writer import create_array
+from transfer.storage.arrays import read_array, release_pages, take
+from transfer.storage.object_store import ObjectStore
 from transfer.storage.shard_check import check
-from transfer.storage.shard_writer import new_shards
+from transfer.storage.shard_writer import create_shards
 from transfer.storage.sharded_array import ShardedArray, read_index
 
 
 @pytest.fixture
-def store(tmp_path) -> Store:
+def store(tmp_path) -> ObjectStore:
     (tmp_path / "place").mkdir()
-    return Store(str(tmp_path / "place"), "resources.shards_url")
+    return ObjectStore(str(tmp_path / "place"), "resources.shards_url")
 
 
 def write(
-    path: Path, array: np.ndarray, store: Store, leading: int = 1, shard_rows: int = 4, order=None
+    path: Path,
+    array: np.ndarray,
+    store: ObjectStore,
+    leading: int = 1,
+    shard_rows: int = 4,
+    order=None,
 ) -> ShardedArray:
     """An array (N, ...) or, with leading = 2, (V, N, ...) written row by row in an order,
     and opened."""
     flat = array.reshape(-1, *array.shape[leading:])
-    with new_shards(
+    with create_shards(
         path, array.shape[:leading], array.shape[leading:], str(array.dtype), shard_rows, store, "x"
     ) as rows:
         for row in range(len(flat)) if order is None else order:
@@ -41,7 +46,7 @@ def write(
     return ShardedArray(path, read_index(path), store, window=2)
 
 
-def objects(store: Store) -> dict[str, bytes]:
+def objects(store: ObjectStore) -> dict[str, bytes]:
     return {name: store.read(name) for name, size in store.walk() if size is not None}
 
 
@@ -79,7 +84,7 @@ def test_rows_come_back_as_from_the_array_itself(tmp_path, store, in_order):
     assert np.array_equal(np.array(found), array) and all(
         np.array_equal(a, b) for a, b in zip(found, array, strict=True)
     )
-    let_go(found)
+    release_pages(found)
     for rows in (11, -12, np.array([0, 11])):
         with pytest.raises(IndexError):
             found[rows]
@@ -130,7 +135,7 @@ def test_equal_arrays_have_equal_indexes_however_they_were_written_and_each_shar
 def test_a_block_that_fails_leaves_no_index_and_no_scratch(tmp_path, store):
     with (
         pytest.raises(KeyboardInterrupt),
-        new_shards(tmp_path / "a.shards", (6,), (2,), "float32", 4, store, "x") as rows,
+        create_shards(tmp_path / "a.shards", (6,), (2,), "float32", 4, store, "x") as rows,
     ):
         rows[0] = [1, 2]
         raise KeyboardInterrupt
@@ -142,7 +147,7 @@ def test_a_block_that_fails_leaves_no_index_and_no_scratch(tmp_path, store):
 
 
 def test_a_row_of_another_shape_or_of_a_full_shard_is_refused(tmp_path, store):
-    with new_shards(tmp_path / "a.shards", (4,), (2,), "float32", 2, store, "x") as rows:
+    with create_shards(tmp_path / "a.shards", (4,), (2,), "float32", 2, store, "x") as rows:
         with pytest.raises(ValueError, match=r"row 0 has shape \(3,\), not \(2,\)"):
             rows[0] = [1, 2, 3]
         for row in range(4):
@@ -153,7 +158,7 @@ def test_a_row_of_another_shape_or_of_a_full_shard_is_refused(tmp_path, store):
 
 def test_what_is_on_the_local_disk_is_a_few_shards_where_rows_come_in_order(tmp_path, store):
     most = 0
-    with new_shards(tmp_path / "a.shards", (400,), (8,), "float32", 10, store, "x") as rows:
+    with create_shards(tmp_path / "a.shards", (400,), (8,), "float32", 10, store, "x") as rows:
         for row in range(400):
             rows[row] = np.full(8, row)
             most = max(most, len(list((tmp_path / ".tmp-filling-a.shards").iterdir())))
@@ -219,7 +224,7 @@ def test_an_array_goes_to_another_process_and_reads_there(tmp_path, store):
     assert np.array_equal(pickle.loads(pickle.dumps(found[1]))[2], array[1, 2])
 
 
-class Watched(Store):
+class Watched(ObjectStore):
     """Keeps what was read, and how many whole shards an array may hold: those that were read and
     not let go."""
 
@@ -240,7 +245,7 @@ def watched(tmp_path, array, monkeypatch, **kwargs) -> ShardedArray:
     write(
         tmp_path / "a.shards",
         array,
-        Store(str(tmp_path / "place"), "resources.shards_url"),
+        ObjectStore(str(tmp_path / "place"), "resources.shards_url"),
         **kwargs,
     )
     return ShardedArray(
@@ -294,7 +299,7 @@ def test_windows_hold_two_and_read_each_shard_once(tmp_path, monkeypatch):
 )
 def test_a_place_that_cannot_be_one_is_refused(url, words):
     with pytest.raises(PipelineError) as error:
-        Store(url, "resources.shards_url").check_writable()
+        ObjectStore(url, "resources.shards_url").check_writable()
     assert str(error.value).startswith(f"resources.shards_url = {url!r}: ") and words in str(
         error.value
     )
@@ -302,8 +307,8 @@ def test_a_place_that_cannot_be_one_is_refused(url, words):
 
 def test_a_place_without_an_answer_is_left_after_a_while(monkeypatch, tmp_path):
     never = threading.Event()
-    store = Store(str(tmp_path), "resources.shards_url")
-    monkeypatch.setattr(object_store, "PATIENCE", 0.2)
+    store = ObjectStore(str(tmp_path), "resources.shards_url")
+    monkeypatch.setattr(object_store, "PROBE_TIMEOUT", 0.2)
     monkeypatch.setattr(store._files, "info", lambda path: never.wait())
     with pytest.raises(PipelineError, match=r"cannot be reached \(no answer within 0.2 seconds\)"):
         store.check_writable()
@@ -311,7 +316,7 @@ def test_a_place_without_an_answer_is_left_after_a_while(monkeypatch, tmp_path):
 
 
 def test_a_store_of_objects_is_written_without_another_name(tmp_path):
-    store = Store("memory://somewhere/below", "resources.shards_url")
+    store = ObjectStore("memory://somewhere/below", "resources.shards_url")
     store._files.mkdir("/somewhere")
     write(tmp_path / "a.shards", random(6, 2), store)
     assert sorted(objects(store)) == sorted(
@@ -324,7 +329,7 @@ def test_names_are_listed_folder_by_folder(tmp_path):
     for name in ("b/2.png", "b/1.png", "a/x/3.png", "a/4.png", "5.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
-    listed = list(Store(str(tmp_path), "x").walk())
+    listed = list(ObjectStore(str(tmp_path), "x").walk())
     assert [name for name, _ in listed] == [
         "5.png",
         "a/",
@@ -336,7 +341,7 @@ def test_names_are_listed_folder_by_folder(tmp_path):
         "b/2.png",
     ]
     assert [size for _, size in listed] == [5, None, 7, None, 9, None, 7, 7]
-    assert [name for name, _ in Store(str(tmp_path), "x").walk("a")] == [
+    assert [name for name, _ in ObjectStore(str(tmp_path), "x").walk("a")] == [
         "a/4.png",
         "a/x/",
         "a/x/3.png",
@@ -351,7 +356,7 @@ def test_the_format_of_arrays_is_chosen_by_name_and_the_place_by_parameters(proj
         resources={"shards_url": str(project / "place")},
     )
     array = random(10, 2, 2, 3)
-    with new_rows(inputs_file("train", "features"), (10,), (2, 2, 3), "float32", "x") as rows:
+    with create_array(inputs_path("train", "features"), (10,), (2, 2, 3), "float32", "x") as rows:
         for row in range(10):
             rows[row] = array[row]
     found = read_array(Path("data/features/train.shards"), rows=10, ndim=4)
@@ -375,11 +380,15 @@ def test_shards_without_a_place_are_refused(project, url):
     )
     with (
         pytest.raises(PipelineError, match=said),
-        new_rows(Path("data/images.shards"), (10,), (2, 2, 3), "uint8", "backbone.image_size"),
+        create_array(Path("data/images.shards"), (10,), (2, 2, 3), "uint8", "backbone.image_size"),
     ):
         pass
     assert not list(Path("data").iterdir())
-    write(project / "a.shards", random(4, 2), Store(str(project / "place"), "resources.shards_url"))
+    write(
+        project / "a.shards",
+        random(4, 2),
+        ObjectStore(str(project / "place"), "resources.shards_url"),
+    )
     with pytest.raises(PipelineError, match=said):
         read_array(project / "a.shards")
 
@@ -392,7 +401,7 @@ def test_every_shard_of_several_indexes_is_checked_once_and_named_with_its_index
     write(
         tmp_path / "b.shards",
         np.concatenate([array[:4], -array[4:]]),
-        Store(found.store.url, "resources.shards_url"),
+        ObjectStore(found.store.url, "resources.shards_url"),
     )
     indexes = {path: read_index(path) for path in (tmp_path / "a.shards", tmp_path / "b.shards")}
     assert check(indexes, found.store) == [] and len(found.store.whole) == 3

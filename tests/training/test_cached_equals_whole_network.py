@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.tiny_sources import TRAINING
-from transfer.augmentation.views import DrawView, Views
+from transfer.augmentation.views import AugmentationJobs, ViewRenderer
 from transfer.augmentation.warp import AugmentParams
 from transfer.backbones.conversion import convert
 from transfer.backbones.litert_network import LiteRTNetwork
@@ -70,8 +70,8 @@ def world(request):
     frozen = LiteRTNetwork(
         convert(with_preprocessing(new_backbone(architecture), architecture)), identity=b""
     )
-    sent = Views(images, RANGES)
-    views = np.stack([DrawView(RANGES)(sent[row]) for row in range(len(sent))])
+    sent = AugmentationJobs(images, RANGES)
+    views = np.stack([ViewRenderer(RANGES)(sent[row]) for row in range(len(sent))])
     cut, features = frozen(views)
     validation_cut, validation_features = frozen(validation_images)
     by_view = [array.reshape(VIEWS, N_TRAIN, *array.shape[1:]) for array in (views, cut, features)]
@@ -112,15 +112,15 @@ def scale_of(shape):
     return (2 / np.prod(shape[:-1])) ** 0.5 if len(shape) > 1 else 0.1
 
 
-def train(model, world, takes, learning_rate):
+def train(model, world, input_kind, learning_rate):
     params = training_params(learning_rate)
     compile_classifier(model, params)
-    views = world["views"][takes]
+    views = world["views"][input_kind]
     return fit(
         model,
         lambda epoch: views[epoch % VIEWS],
         world["labels"],
-        world["validation"][takes],
+        world["validation"][input_kind],
         params,
     )
 

@@ -88,7 +88,7 @@ def overfitting():
 
 def test_keep_best_restores_the_weights_of_the_lowest_validation_loss():
     data, validation = overfitting()
-    head, fitted = train(data, validation, keep="best", epochs=5)
+    head, fitted = train(data, validation, checkpoint="best", epochs=5)
     assert fitted.epoch == fitted.history["val_loss"].idxmin() + 1 == 1
     assert len(fitted.history) == 5
     assert validate(head, validation)["loss"] == fitted.history["val_loss"].min()
@@ -96,7 +96,7 @@ def test_keep_best_restores_the_weights_of_the_lowest_validation_loss():
 
 def test_keep_last_leaves_the_last_epochs_weights():
     data, validation = overfitting()
-    head, fitted = train(data, validation, keep="last", epochs=5)
+    head, fitted = train(data, validation, checkpoint="last", epochs=5)
     assert fitted.epoch == 5
     assert validate(head, validation)["loss"] == fitted.history["val_loss"].iloc[-1]
 
@@ -164,7 +164,7 @@ def test_a_loss_that_is_not_finite_names_epoch_and_rate():
     [
         {"epochs": 0},
         {"learning_rate": "fast"},
-        {"keep": "first"},
+        {"checkpoint": "first"},
         {"patience": 0},
         {"dropout": 0.5},
     ],
@@ -195,7 +195,7 @@ def test_a_saved_classifier_is_read_back_whole(saved):
     found = load_classifier("head", folder)
     inputs = examples(5, 3, seed=3).inputs
     assert np.array_equal(predict_logits(found.model, inputs), predict_logits(head, inputs))
-    assert (found.takes, found.class_names, found.epoch) == ("features", ["a", "b", "c"], 3)
+    assert (found.input_kind, found.class_names, found.epoch) == ("features", ["a", "b", "c"], 3)
 
 
 def test_equal_classifiers_are_equal_bytes(saved, tmp_path):

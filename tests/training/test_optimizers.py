@@ -112,7 +112,7 @@ def test_l2_trains_as_keras_penalty_does_and_stays_out_of_the_losses():
 
 
 @pytest.mark.parametrize("changes", OPTIMIZERS)
-@pytest.mark.parametrize("options", [{}, {"l2": 0.1, "ema": 0.9}])
+@pytest.mark.parametrize("options", [{}, {"l2": 0.1, "ema_momentum": 0.9}])
 def test_a_variable_of_factor_0_keeps_every_bit_and_its_average_too(changes, options):
     optimizer = built(True, **changes, **options)
     kernel, bias = stepped(optimizer, 4, factors=(0, 1))
@@ -133,7 +133,7 @@ def test_a_factor_is_a_share_of_the_step(changes):
 
 
 def test_averages_follow_their_recurrence():
-    optimizer = built(optimizer="sgd", ema=0.75)
+    optimizer = built(optimizer="sgd", ema_momentum=0.75)
     values = [stepped(built(optimizer="sgd"), steps)[0] for steps in range(5)]
     stepped(optimizer, 4)
     average = values[0]
@@ -144,30 +144,30 @@ def test_averages_follow_their_recurrence():
     )
 
 
-@pytest.mark.parametrize("keep", ["last", "best"])
-def test_averaged_weights_are_what_is_validated_and_kept_and_not_what_is_trained(keep):
+@pytest.mark.parametrize("checkpoint", ["last", "best"])
+def test_averaged_weights_are_what_is_validated_and_kept_and_not_what_is_trained(checkpoint):
     """The weights that train are the same as without averages,
     so that the training losses are too."""
     data, validation = examples(24), examples(12, seed=1)
     found = {}
-    for ema in (0.6, None):
+    for ema_momentum in (0.6, None):
         keras.utils.set_random_seed(1)
         head = build_head((1, 1, 6), units=8, dropout=0, normalize=False, n_classes=2)
-        chosen = params(ema=ema, keep=keep)
+        chosen = params(ema_momentum=ema_momentum, checkpoint=checkpoint)
         compile_classifier(head, chosen)
-        found[ema] = (
+        found[ema_momentum] = (
             head,
             fit(head, lambda epoch: data.inputs, data.labels, validation, chosen).history,
         )
     head, history = found[0.6]
     assert history["loss"].tolist() == pytest.approx(found[None][1]["loss"].tolist(), rel=1e-5)
     assert validate(head, validation)["loss"] == (
-        history["val_loss"].iloc[-1] if keep == "last" else history["val_loss"].min()
+        history["val_loss"].iloc[-1] if checkpoint == "last" else history["val_loss"].min()
     )
     assert history["val_loss"].iloc[-1] != pytest.approx(
         found[None][1]["val_loss"].iloc[-1], rel=1e-3
     )
-    if keep == "last":
+    if checkpoint == "last":
         for weight, average in zip(head.get_weights(), averages_of(head), strict=True):
             assert np.array_equal(weight, keras.ops.convert_to_numpy(average))
 
@@ -181,8 +181,8 @@ def test_averaged_weights_are_what_is_validated_and_kept_and_not_what_is_trained
         ),
         ({"optimizer": "adamw"}, "'adamw' without weight_decay is adam"),
         ({"optimizer": "lion"}, "'rmsprop', 'adam', 'adamw' or 'sgd'"),
-        ({"ema": 1}, "less than 1"),
-        ({"ema": 0}, "greater than 0"),
+        ({"ema_momentum": 1}, "less than 1"),
+        ({"ema_momentum": 0}, "greater than 0"),
         ({"l2": -1}, "greater than or equal to 0"),
     ],
 )

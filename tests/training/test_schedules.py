@@ -11,7 +11,7 @@ from tests.training.test_loop import examples, params
 from transfer.classifiers.head import build_head
 from transfer.dataset.examples import Examples
 from transfer.training.loop import TrainingParams, compile_classifier, fit
-from transfer.training.schedules import plateau_falls, rate_share
+from transfer.training.schedules import count_plateau_drops, learning_rate_factor
 
 STEPS = 5
 
@@ -20,7 +20,7 @@ def shares(losses: tuple[float, ...] = (), **changes) -> list[float]:
     """Of every step of a training of `epochs` epochs."""
     chosen = params(**changes)
     return [
-        rate_share(chosen, epoch, step, STEPS, losses[:epoch])
+        learning_rate_factor(chosen, epoch, step, STEPS, losses[:epoch])
         for epoch in range(chosen.epochs)
         for step in range(STEPS)
     ]
@@ -32,19 +32,21 @@ def test_a_constant_rate_is_the_rate():
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau"])
 def test_a_warm_up_rises_by_equal_parts_to_all_of_it(schedule):
-    assert shares(schedule=schedule, warm_up=2)[: 2 * STEPS] == pytest.approx(
+    assert shares(schedule=schedule, warmup_epochs=2)[: 2 * STEPS] == pytest.approx(
         [(step + 1) / 10 for step in range(10)]
     )
-    assert shares(schedule=schedule, warm_up=2)[2 * STEPS] == 1.0
+    assert shares(schedule=schedule, warmup_epochs=2)[2 * STEPS] == 1.0
 
 
-@pytest.mark.parametrize("warm_up", [0, 1])
-def test_a_cosine_is_keras_own(warm_up):
+@pytest.mark.parametrize("warmup_epochs", [0, 1])
+def test_a_cosine_is_keras_own(warmup_epochs):
     epochs = 4
-    falling = keras.optimizers.schedules.CosineDecay(1.0, decay_steps=(epochs - warm_up) * STEPS)
-    expected = [float(falling(step)) for step in range((epochs - warm_up) * STEPS)]
-    assert shares(schedule="cosine", warm_up=warm_up, epochs=epochs)[
-        warm_up * STEPS :
+    falling = keras.optimizers.schedules.CosineDecay(
+        1.0, decay_steps=(epochs - warmup_epochs) * STEPS
+    )
+    expected = [float(falling(step)) for step in range((epochs - warmup_epochs) * STEPS)]
+    assert shares(schedule="cosine", warmup_epochs=warmup_epochs, epochs=epochs)[
+        warmup_epochs * STEPS :
     ] == pytest.approx(expected, abs=1e-6)
 
 
@@ -78,10 +80,10 @@ def test_a_plateau_is_where_keras_sees_one(patience):
     callback.on_train_begin()
     for epoch, loss in enumerate(losses):
         callback.on_epoch_end(epoch, {"val_loss": loss})
-        assert 0.5 ** plateau_falls(losses[: epoch + 1], patience) == float(
+        assert 0.5 ** count_plateau_drops(losses[: epoch + 1], patience) == float(
             model.optimizer.learning_rate
         )
-    assert plateau_falls(losses, patience) > 3
+    assert count_plateau_drops(losses, patience) > 3
 
 
 def rates_used(monkeypatch, validation_labels: np.ndarray, **changes) -> list[float]:
@@ -108,7 +110,7 @@ def rates_used(monkeypatch, validation_labels: np.ndarray, **changes) -> list[fl
 
 
 def test_a_training_takes_its_steps_at_these_rates(monkeypatch):
-    used = rates_used(monkeypatch, np.arange(10) % 2, schedule="cosine", warm_up=1)
+    used = rates_used(monkeypatch, np.arange(10) % 2, schedule="cosine", warmup_epochs=1)
     assert used == pytest.approx(
         [
             0.5 * share
@@ -129,14 +131,14 @@ def test_a_training_that_gets_worse_lowers_its_rate(monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"warm_up": 3}, "warm_up = 3 leaves none of the 3 epochs"),
+        ({"warmup_epochs": 3}, "warmup_epochs = 3 leaves none of the 3 epochs"),
         (
             {"schedule": "plateau", "patience": 3},
             "patience = 3 ends a training before plateau_patience = 3 lowers its rate",
         ),
         ({"schedule": "step"}, "'constant', 'cosine' or 'plateau'"),
         ({"plateau_factor": 1}, "less than 1"),
-        ({"warm_up": -1}, "greater than or equal to 0"),
+        ({"warmup_epochs": -1}, "greater than or equal to 0"),
     ],
 )
 def test_schedules_that_cannot_be_are_refused(changes, words):

@@ -15,23 +15,23 @@ from transfer.augmentation.views import View
 from transfer.augmentation.warp import AugmentParams
 from transfer.classifiers.head import build_head
 from transfer.runtime.params import load_params
-from transfer.storage.object_store import Store
+from transfer.storage.object_store import ObjectStore
 from transfer.storage.shard_cache import Layout
 from transfer.storage.sharded_array import ShardedArray
 from transfer.training.batches import (
     BatchParams,
     draw_windows,
     epoch_batches,
-    remark_on_order,
     training_batches,
+    warn_if_sorted_by_class,
 )
 from transfer.training.loop import compile_classifier, fit
 
 
 @pytest.fixture
-def store(tmp_path) -> Store:
+def store(tmp_path) -> ObjectStore:
     (tmp_path / "place").mkdir()
-    return Store(str(tmp_path / "place"), "resources.shards_url")
+    return ObjectStore(str(tmp_path / "place"), "resources.shards_url")
 
 
 def batches(
@@ -144,10 +144,13 @@ def test_augmented_views_of_images_in_shards_are_those_of_images_in_one_file(
 def test_rows_class_by_class_in_more_shards_than_a_window_are_remarked_on(tmp_path, store):
     found = write(tmp_path / "a.shards", random(12, 2), store, shard_rows=4)
     labels = np.repeat([0, 1], 6)
-    assert "set split.order to checksum" in remark_on_order(found, labels)
-    assert remark_on_order(found, labels[::-1]) is None
-    assert remark_on_order(ShardedArray(found.path, found.index, store, window=3), labels) is None
-    assert remark_on_order(random(12, 2), labels) is None
+    assert "set split.order to checksum" in warn_if_sorted_by_class(found, labels)
+    assert warn_if_sorted_by_class(found, labels[::-1]) is None
+    assert (
+        warn_if_sorted_by_class(ShardedArray(found.path, found.index, store, window=3), labels)
+        is None
+    )
+    assert warn_if_sorted_by_class(random(12, 2), labels) is None
 
 
 TRAIN = """
@@ -156,7 +159,7 @@ from pathlib import Path
 import numpy as np
 from transfer.training.batches import BatchParams, training_batches
 from transfer.storage.sharded_array import ShardedArray, read_index
-from transfer.storage.object_store import Store
+from transfer.storage.object_store import ObjectStore
 
 def peak():
     return int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])

@@ -18,7 +18,7 @@ LAYERS = ["conv1", "conv2", "conv3"]
 
 
 def finetune_params(**changes) -> FinetuneParams:
-    return FinetuneParams(**TRAINING | {"rate_decay": 1, "unfreeze": None} | changes)
+    return FinetuneParams(**TRAINING | {"layer_lr_decay": 1, "unfreeze": None} | changes)
 
 
 def opening(*pairs: tuple[str, int]) -> list[dict]:
@@ -49,7 +49,7 @@ def test_by_default_all_have_the_whole_rate(networks):
 def test_lower_rates_for_deeper_layers(networks):
     """Kernel and bias of each layer; the head has the whole rate, and the frozen normalization does
     not count."""
-    rates = rates_by_epoch(*networks, finetune_params(rate_decay=0.5))
+    rates = rates_by_epoch(*networks, finetune_params(layer_lr_decay=0.5))
     assert (
         rates(0).tolist() == rates(7).tolist() == [0.125, 0.125, 0.25, 0.25, 0.5, 0.5, 1, 1, 1, 1]
     )
@@ -57,7 +57,7 @@ def test_lower_rates_for_deeper_layers(networks):
 
 def test_layers_are_opened_in_their_epoch(networks):
     rates = rates_by_epoch(
-        *networks, finetune_params(unfreeze=opening(("conv3", 2), ("conv1", 3)), rate_decay=0.5)
+        *networks, finetune_params(unfreeze=opening(("conv3", 2), ("conv1", 3)), layer_lr_decay=0.5)
     )
     assert rates(0).tolist() == [0, 0, 0, 0, 0, 0, 1, 1, 1, 1]
     assert rates(1).tolist() == [0, 0, 0, 0, 0.5, 0.5, 1, 1, 1, 1]
@@ -90,7 +90,7 @@ def weights_by_epoch(networks, **changes) -> list[dict[str, bytes]]:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"optimizer": "adamw", "weight_decay": 0.1, "l2": 0.01, "ema": 0.9}]
+    "options", [{}, {"optimizer": "adamw", "weight_decay": 0.1, "l2": 0.01, "ema_momentum": 0.9}]
 )
 def test_no_bit_of_a_layer_changes_before_its_epoch(networks, options):
     seen = weights_by_epoch(networks, unfreeze=opening(("conv3", 2), ("conv2", 4)), **options)
@@ -145,8 +145,8 @@ def test_an_entry_that_opens_nothing_names_what_there_is(networks, pairs, words)
         ),
         ({"unfreeze": opening(("conv3", 0))}, "greater than 0"),
         ({"unfreeze": ["conv3"]}, "valid dictionary"),
-        ({"rate_decay": 0}, "greater than 0"),
-        ({"rate_decay": 1.1}, "less than or equal to 1"),
+        ({"layer_lr_decay": 0}, "greater than 0"),
+        ({"layer_lr_decay": 1.1}, "less than or equal to 1"),
     ],
 )
 def test_orders_that_cannot_be_are_refused(changes, words):
@@ -174,10 +174,11 @@ def test_the_list_can_be_given_to_an_experiment(project):
 def test_a_mistake_is_said_with_its_key(project):
     write_params(
         project,
-        finetune={"unfreeze": [{"from_layer": "block5_conv3", "epoch": 11}], "warm_up": "x"},
+        finetune={"unfreeze": [{"from_layer": "block5_conv3", "epoch": 11}], "warmup_epochs": "x"},
     )
     with pytest.raises(
-        PipelineError, match="params.yaml: finetune.warm_up = 'x': Input should be a valid integer"
+        PipelineError,
+        match="params.yaml: finetune.warmup_epochs = 'x': Input should be a valid integer",
     ):
         load_params(FinetuneParams, "finetune")
     write_params(project, finetune={"unfreeze": [{"from_layer": "block5_conv3", "epoch": 11}]})

@@ -3,13 +3,13 @@ draws the view."""
 
 import numpy as np
 
-from transfer.augmentation.warp import AugmentParams, draw_view
+from transfer.augmentation.warp import AugmentParams, render_view
 from transfer.runtime.checksums import content_key
 from transfer.storage.arrays import take
 from transfer.storage.shard_cache import Layout
 
 
-class DrawView:
+class ViewRenderer:
     """Draws a view of an image: uint8 (H, W, 3) and the view's number -> float32 (H, W, 3) in
     0..255."""
 
@@ -18,10 +18,10 @@ class DrawView:
 
     def __call__(self, sent: tuple[np.ndarray, int]) -> np.ndarray:
         image, view = sent
-        return draw_view(image, view, self._params)
+        return render_view(image, view, self._params)
 
 
-class Views:
+class AugmentationJobs:
     """All images' first views, followed by all their second views, and so on.
 
     Args:
@@ -32,7 +32,9 @@ class Views:
         self._images = images
         self._params = params
         noise = np.random.default_rng(0).integers(0, 256, images.shape[1:], dtype=np.uint8)
-        self._warps = content_key(*(draw_view(noise, view, params).tobytes() for view in range(8)))
+        self._warps = content_key(
+            *(render_view(noise, view, params).tobytes() for view in range(8))
+        )
 
     def __len__(self) -> int:
         return self._params.views * len(self._images)
@@ -49,7 +51,7 @@ class Views:
         return content_key(image.tobytes(), str(view).encode(), ranges.encode(), self._warps)
 
 
-class View:
+class AugmentedView:
     """One augmented view of all images, drawn as its rows are read: the pixels of which `augment`
     caches the activations.
 
@@ -70,5 +72,5 @@ class View:
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """Rows, int (b,), as float32 (b, H, W, 3) in 0..255."""
         return np.stack(
-            [draw_view(image, self._view, self._params) for image in take(self._images, rows)]
+            [render_view(image, self._view, self._params) for image in take(self._images, rows)]
         )

@@ -109,6 +109,6 @@ def apply_warp(image: np.ndarray, warp: Warp) -> np.ndarray:
     return warped[:, ::-1] if warp.flip else warped
 
 
-def draw_view(image: np.ndarray, view: int, ranges: WarpRanges) -> np.ndarray:
+def render_view(image: np.ndarray, view: int, ranges: WarpRanges) -> np.ndarray:
     """One view of an image uint8 (H, W, 3): float32 (H, W, 3), 0..255."""
     return apply_warp(image, draw_warp(image, view, ranges))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from transfer.compute.device import has_accelerator, takes_one_core
+from transfer.compute.device import has_accelerator, is_single_threaded
 from transfer.compute.keras import keras
 from transfer.runtime.checksums import content_key
 
@@ -26,7 +26,7 @@ class KerasNetwork:
         """
         self._frozen = frozen
         self.batch_size = batch_size if has_accelerator() else 1
-        self.uses_all_cores = not takes_one_core()
+        self.uses_all_cores = not is_single_threaded()
         self.image_shape = frozen.input_shape[1:]
         self.cut_shape, self.features_shape = (shape[1:] for shape in frozen.output_shape)
         self.identity = self._identify()  # which traces the network too, before threads share it

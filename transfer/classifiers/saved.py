@@ -18,8 +18,8 @@ from scipy.special import expit, softmax
 
 from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.files import replacing, write_json, write_weights
-from transfer.storage.arrays import rows_at_once, take
+from transfer.runtime.files import atomic_write, write_json, write_weights
+from transfer.storage.arrays import inference_batch_rows, take
 
 MODELS = Path("models")
 HISTORY = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
@@ -35,7 +35,7 @@ class Classifier:
     """
 
     model: keras.Model
-    takes: str
+    input_kind: str
     class_names: list[str]
     epoch: int
 
@@ -48,7 +48,7 @@ def save_classifier(
     # the process's history.
     model = keras.Model(classifier.model.input, classifier.model.output, name=classifier.model.name)
     description = {
-        "takes": classifier.takes,
+        "takes": classifier.input_kind,
         "class_names": classifier.class_names,
         "epoch": classifier.epoch,
         "model": json.loads(model.to_json()),
@@ -62,7 +62,7 @@ def save_skipped(name: str, why: str, folder: Path = MODELS) -> None:
     """Write the files of a classifier that was not trained, without weights and epochs, so that
     readers find them."""
     write_json(folder / f"{name}.json", {"skipped": why})
-    with replacing(folder / f"{name}.weights.h5") as temporary:
+    with atomic_write(folder / f"{name}.weights.h5") as temporary:
         temporary.touch()
     _write_history(folder / f"{name}_history.csv", pd.DataFrame(columns=HISTORY))
 
@@ -96,7 +96,7 @@ def growing_history(name: str, folder: Path = MODELS) -> Iterator[Callable[[pd.D
 
 
 def _write_history(path: Path, history: pd.DataFrame) -> None:
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         history.to_csv(temporary, index=False, lineterminator="\n")
 
 
@@ -159,15 +159,18 @@ def _build(description: str, most: int) -> keras.Model:
 
 def _check(classifier: Classifier) -> None:
     names = classifier.class_names
-    if classifier.takes not in ("images", "features", "cut") or type(classifier.epoch) is not int:
-        raise ValueError(f"takes = {classifier.takes!r}, epoch = {classifier.epoch!r}")
+    if (
+        classifier.input_kind not in ("images", "features", "cut")
+        or type(classifier.epoch) is not int
+    ):
+        raise ValueError(f"takes = {classifier.input_kind!r}, epoch = {classifier.epoch!r}")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError(f"class_names = {names!r}")
 
 
 def predict_logits(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
     """Logits float32 (N, L) of inputs (N, ...)."""
-    logits, step = [], rows_at_once(inputs.shape[1:])
+    logits, step = [], inference_batch_rows(inputs.shape[1:])
     for start in range(0, len(inputs), step):
         batch = take(inputs, slice(start, start + step))
         # one shape, so that Keras traces the model once

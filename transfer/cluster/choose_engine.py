@@ -2,7 +2,7 @@
 
 from transfer.engines.base import Engine
 from transfer.engines.local import LocalEngine
-from transfer.runtime.dvc_files import describe_stage, packages_of
+from transfer.runtime.dvc_files import packages_of, read_stage
 from transfer.runtime.params import load_params
 from transfer.runtime.resource_params import ResourceParams
 
@@ -19,4 +19,4 @@ def load_engine(stage: str) -> Engine:
         return LocalEngine()
     from transfer.cluster.ray_engine import RayEngine
 
-    return RayEngine(resources, packages_of(describe_stage(stage)))
+    return RayEngine(resources, packages_of(read_stage(stage)))

@@ -13,7 +13,7 @@ from transfer.cluster import worker
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.resource_params import ResourceParams
 
-HEAD_PATIENCE = 5.0  # seconds; a head that is gone for longer does not return with the same workers
+HEAD_TIMEOUT = 5.0  # seconds; a head that is gone for longer does not return with the same workers
 
 
 class Cluster:
@@ -50,7 +50,7 @@ class Cluster:
             self._silent_since = None
             return {each["NodeID"]: each["Resources"] for each in self._known()}
         self._silent_since = self._silent_since or time.monotonic()
-        if time.monotonic() - self._silent_since > HEAD_PATIENCE:
+        if time.monotonic() - self._silent_since > HEAD_TIMEOUT:
             self._is_gone = True
             raise PipelineError(
                 f"the head of the Ray cluster at {self.address} is gone, and with it the cluster; "

@@ -20,7 +20,7 @@ from typing import Any
 import transfer
 from transfer.cluster import worker
 from transfer.cluster.connection import Cluster
-from transfer.engines.base import Crashed, Tag, Work
+from transfer.engines.base import BatchId, Crashed, Task
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.pins import versions
 from transfer.runtime.resource_params import ResourceParams
@@ -56,7 +56,7 @@ class _Whole:
 @dataclass(eq=False)
 class _Actor:
     handle: Any
-    greeting: Any  # Ray's reference to what `hello` will say
+    greeting: Any  # Ray's reference to what `handshake` will say
     node_id: str | None = None
     host: str = "a node"
     ready: bool = False
@@ -72,7 +72,7 @@ class RayEngine:
         self._packages = list(packages)
 
     @contextmanager
-    def start(self, work: Work) -> Iterator["RayWorkers"]:
+    def start(self, work: Task) -> Iterator["RayWorkerPool"]:
         """Start the workers, as `Engine` specifies.
 
         Raises:
@@ -82,18 +82,18 @@ class RayEngine:
         cluster = Cluster(self._params)
         try:
             packages = [name for name in self._packages if name not in work.unused_packages]
-            workers = RayWorkers(cluster, work, self._params, packages)
+            workers = RayWorkerPool(cluster, work, self._params, packages)
             workers.wait()
             yield workers
         finally:
             cluster.leave()
 
 
-class RayWorkers:
+class RayWorkerPool:
     """Actors on all nodes, as many as have room; more where nodes join,
     others for those that end."""
 
-    def __init__(self, cluster: Cluster, work: Work, params: ResourceParams, packages: list[str]):
+    def __init__(self, cluster: Cluster, work: Task, params: ResourceParams, packages: list[str]):
         self._packages = packages
         self._cluster, self._ray, self._params, self._work = cluster, cluster.ray, params, work
         self._actors: list[_Actor] = []
@@ -102,7 +102,7 @@ class RayWorkers:
         self._served = time.monotonic()
         self._needed = {"GPU": 1} if work.needs_gpu else {"CPU": params.worker_cpus}
         self._check_resources()
-        self._luggage = [
+        self._payload = [
             self._ray.put(each)
             for each in (
                 pack_package(),
@@ -139,12 +139,12 @@ class RayWorkers:
                 others.
         """
         deadline = time.monotonic() + self._params.timeout
-        self._look()
+        self._poll_cluster()
         while not self._is_served() or (
             not all(actor.ready for actor in self._actors) and time.monotonic() < deadline
         ):
             self._take_done(LOOK_EVERY)
-            self._look()
+            self._poll_cluster()
         ready = [actor for actor in self._actors if actor.ready]
         nodes = {actor.node_id for actor in ready}
         print(
@@ -155,11 +155,11 @@ class RayWorkers:
     def _is_served(self) -> bool:
         return any(actor.ready for actor in self._actors)
 
-    def map(self, batches: Iterable[tuple[Tag, list]]) -> Iterator[tuple[Tag, Sequence]]:
+    def map(self, batches: Iterable[tuple[BatchId, list]]) -> Iterator[tuple[BatchId, Sequence]]:
         waiting = iter(batches)
         exhausted = False
         while True:
-            self._look()
+            self._poll_cluster()
             while (self._again or not exhausted) and (actor := self._free()) is not None:
                 batch = (
                     self._again.popleft()
@@ -206,17 +206,17 @@ class RayWorkers:
             try:
                 answer = self._ray.get(reference)
             except self._ray.exceptions.RayError:
-                finished += self._lose(actor)
+                finished += self._handle_loss(actor)
             else:
                 self._served = time.monotonic()
                 finished += (
-                    self._greet(actor, answer)
+                    self._register_actor(actor, answer)
                     if reference == actor.greeting
                     else self._receive(actor.under_way.pop(reference), answer)
                 )
         return finished
 
-    def _greet(self, actor: _Actor, said: dict) -> list:
+    def _register_actor(self, actor: _Actor, said: dict) -> list:
         """Accept a worker if it computes as this machine and the other workers do."""
         actor.host = said["host"]
         check_versions(said["host"], said["versions"], versions(self._packages))
@@ -244,7 +244,7 @@ class RayWorkers:
         batch.whole.open -= len(batch.places)
         return [] if batch.whole.open else [batch.whole]
 
-    def _lose(self, actor: _Actor) -> list[_Whole]:
+    def _handle_loss(self, actor: _Actor) -> list[_Whole]:
         """Handle the end of a process or of its node; any image that it had may be the cause.
 
         What it had is done again, each batch alone on a worker; where that one ends too, each of
@@ -273,7 +273,7 @@ class RayWorkers:
                 self._again.append(replace(batch, attempts=attempts))
         return finished
 
-    def _look(self) -> None:
+    def _poll_cluster(self) -> None:
         """Check the cluster from time to time: start workers where there is room, and stop if no
         cluster is left.
 
@@ -290,7 +290,7 @@ class RayWorkers:
         }
         for node_id, room in rooms.items():
             here = sum(actor.node_id == node_id for actor in self._actors)
-            self._actors += [self._hire(node_id) for _ in range(here, room)]
+            self._actors += [self._start_actor(node_id) for _ in range(here, room)]
         if self._is_served():
             self._served = time.monotonic()
         elif time.monotonic() - self._served > self._params.timeout:
@@ -316,7 +316,7 @@ class RayWorkers:
             "in /tmp/ray/session_latest/logs on their node); fix that, or raise resources.timeout"
         )
 
-    def _hire(self, node_id: str) -> _Actor:
+    def _start_actor(self, node_id: str) -> _Actor:
         strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             node_id, soft=False
         )
@@ -327,8 +327,10 @@ class RayWorkers:
             max_concurrency=self._threads,
         )(worker.Worker)
         handle = kind.options(scheduling_strategy=strategy).remote()
-        unpacked = handle.unpack.remote(*self._luggage, _environment())
-        return _Actor(handle, handle.hello.remote(unpacked, self._work, self._packages), node_id)
+        unpacked = handle.unpack.remote(*self._payload, _environment())
+        return _Actor(
+            handle, handle.handshake.remote(unpacked, self._work, self._packages), node_id
+        )
 
 
 def _count(n: int, name: str) -> str:

@@ -30,7 +30,7 @@ class Worker:
         os.environ.update(environment)
         sys.path.insert(0, str(self._folder / "package.zip"))
 
-    def hello(self, unpacked: None, work: object, packages: list[str]) -> dict:
+    def handshake(self, unpacked: None, work: object, packages: list[str]) -> dict:
         """Start the work. What it says: where it is, what it computes with, and `about` or the
         `error` that it met.
 

@@ -96,13 +96,13 @@ def _megabytes(text: str) -> int:
 
 def load(model: str):
     """The service of the model that was asked for."""
-    from transfer.compute.device import ComputeParams, set_up
+    from transfer.compute.device import ComputeParams, configure_backend
     from transfer.demo.service import load_service
     from transfer.runtime.params import load_params
     from transfer.sources.decoding import DecodeParams
 
     interpolation = load_params(DecodeParams, "decode").interpolation
-    set_up(load_params(ComputeParams, "compute"), seed=0)
+    configure_backend(load_params(ComputeParams, "compute"), seed=0)
     return load_service(model, interpolation)
 
 

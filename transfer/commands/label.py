@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from transfer.backbones.registry import ARCHITECTURES
 from transfer.imagenet.classes import read_classes
-from transfer.imagenet.columns import LabelSheet
+from transfer.imagenet.columns import LabelColumns
 from transfer.imagenet.weights import check_name, find_weights
 from transfer.inference import cli
 from transfer.inference.input_paths import check_given, read_given
@@ -34,7 +34,7 @@ def label(argv: list[str]) -> int:
     options = parse(argv)
     check_given(options.paths)
     labeller = load(options)
-    sheet = LabelSheet(read_classes(), options.top_k)
+    sheet = LabelColumns(read_classes(), options.top_k)
     with threadpool_limits(1):  # the images are spread over the cores already
         return cli.write_all(
             "label", labeller.stream(read_given(options.paths, end=options.end)), sheet, options
@@ -63,13 +63,13 @@ def load(options: argparse.Namespace):
     check_name(name, "--backbone" if options.backbone else "params.yaml: backbone.name =")
     weights = find_weights(name, options.weights)
     # TensorFlow takes seconds, and nothing above should wait for it.
-    from transfer.compute.device import ComputeParams, set_up
+    from transfer.compute.device import ComputeParams, configure_backend
     from transfer.imagenet.labeller import Labeller
     from transfer.runtime.params import load_params
     from transfer.sources.decoding import DecodeParams
 
     interpolation = load_params(DecodeParams, "decode").interpolation
-    set_up(load_params(ComputeParams, "compute"), seed=0)
+    configure_backend(load_params(ComputeParams, "compute"), seed=0)
     return Labeller(name, weights, interpolation)
 
 

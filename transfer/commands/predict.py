@@ -20,9 +20,9 @@ import argparse
 from threadpoolctl import threadpool_limits
 
 from transfer.inference import cli
-from transfer.inference.columns import UNLIKE, PredictionSheet
+from transfer.inference.columns import UNLIKE, PredictionColumns
 from transfer.inference.input_paths import check_given, read_given
-from transfer.inference.predictions import Row
+from transfer.inference.predictions import PredictionRow
 
 
 def predict(argv: list[str]) -> int:
@@ -30,7 +30,7 @@ def predict(argv: list[str]) -> int:
     options = parse(argv)
     check_given(options.paths)
     predictor = load(options)
-    sheet = PredictionSheet(predictor.class_names, options.top_k)
+    sheet = PredictionColumns(predictor.class_names, options.top_k)
     remarks = {
         f"less like the training images than {UNLIKE:g} of 100 validation images are": is_unlike
     }
@@ -63,17 +63,17 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def load(options: argparse.Namespace):
     """The predictor of the model that was asked for."""
     # TensorFlow takes seconds, and neither --help nor a mistyped path should wait for it.
-    from transfer.compute.device import ComputeParams, set_up
+    from transfer.compute.device import ComputeParams, configure_backend
     from transfer.inference.predictor import load_predictor
     from transfer.runtime.params import load_params
     from transfer.sources.decoding import DecodeParams
 
     interpolation = load_params(DecodeParams, "decode").interpolation
-    set_up(load_params(ComputeParams, "compute"), seed=0)
+    configure_backend(load_params(ComputeParams, "compute"), seed=0)
     return load_predictor(options.model, interpolation, with_novelty=not options.no_novelty)
 
 
-def is_unlike(row: Row) -> bool:
+def is_unlike(row: PredictionRow) -> bool:
     return row.prediction is not None and (row.prediction.percentile or 0) > UNLIKE
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import yaml
 
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.files import replacing
+from transfer.runtime.files import atomic_write
 
 LOCK = Path("dvc.lock")
 BUSY = Path(".dvc/tmp/rwlock")
@@ -29,7 +29,7 @@ DAMAGED = Path(".dvc/tmp/dvc.lock.damaged")
 SETTINGS = Path(".dvc/config.local")
 WITHOUT_GIT = Path(".dvc/tmp/without-git")  # core.no_scm was set here, and not by a person
 HEADER = "schema: '2.0'\nstages:\n"
-PATIENCE = 1.0  # seconds: another DVC may be writing the file at this moment
+SETTLE_SECONDS = 1.0  # seconds: another DVC may be writing the file at this moment
 
 
 def main(argv: list[str]) -> None:
@@ -72,7 +72,7 @@ def repair_lock() -> str | None:
             f"{LOCK}: a merge left its marks (<<<<<<<); resolve it (git checkout --theirs {LOCK}, "
             "say) and run this again"
         )
-    time.sleep(PATIENCE)
+    time.sleep(SETTLE_SECONDS)
     found = LOCK.read_bytes()
     if is_whole(found):
         return None
@@ -81,7 +81,7 @@ def repair_lock() -> str | None:
     kept, committed = whole_entries(found), whole_entries(committed_lock())
     entries = kept | {name: entry for name, entry in committed.items() if name not in kept}
     if entries:
-        with replacing(LOCK) as part:
+        with atomic_write(LOCK) as part:
             part.write_text(HEADER + "".join(entries.values()), encoding="utf-8")
     else:
         LOCK.unlink()
@@ -97,7 +97,7 @@ def repair_busy() -> str | None:
     """Remove a damaged .dvc/tmp/rwlock."""
     if not BUSY.exists() or is_json(BUSY.read_bytes()):
         return None
-    time.sleep(PATIENCE)
+    time.sleep(SETTLE_SECONDS)
     if not BUSY.exists() or is_json(BUSY.read_bytes()):
         return None
     BUSY.unlink()

@@ -16,7 +16,7 @@ from pathlib import Path
 from dvc.repo import Repo
 
 from transfer.runtime.errors import PipelineError
-from transfer.storage.object_store import Store
+from transfer.storage.object_store import ObjectStore
 from transfer.storage.params import open_shard_store
 from transfer.storage.shard_check import check
 from transfer.storage.sharded_array import SUFFIX, Index, read_index
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> None:
         sys.exit(f"shards: {error}")
 
 
-def print_check(indexes: list[Path], store: Store) -> bool:
+def print_check(indexes: list[Path], store: ObjectStore) -> bool:
     """Say what is wrong with the shards of some indexes; whether anything is."""
     problems = check({path: read_index(path) for path in indexes}, store)
     for path, shard, state in problems:
@@ -64,8 +64,8 @@ def print_check(indexes: list[Path], store: Store) -> bool:
     return bool(problems)
 
 
-def print_unused(store: Store, *, delete: bool) -> None:
-    store.check_there()
+def print_unused(store: ObjectStore, *, delete: bool) -> None:
+    store.check_exists()
     named = {shard.name for index in all_indexes() for shard in index.shards}
     sizes = {
         name: size for name, size in store.walk() if _SHARD.fullmatch(name) and name not in named

@@ -5,7 +5,7 @@ from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
 
 
-def divide_steps(gpus: int) -> None:
+def enable_data_parallel(gpus: int) -> None:
     """Have Keras divide each batch over so many devices from now on;
     to be called before a model is built.
 

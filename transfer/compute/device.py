@@ -5,7 +5,7 @@ The only module that knows the backends apart. What is chosen here is said in do
 
 import os
 
-from transfer.compute.data_parallel import divide_steps
+from transfer.compute.data_parallel import enable_data_parallel
 from transfer.compute.keras import keras
 from transfer.compute.params import ComputeParams
 from transfer.runtime.cores import available_cores
@@ -13,7 +13,7 @@ from transfer.runtime.errors import PipelineError
 from transfer.runtime.instructions import allow_all_instructions
 
 
-def set_up(params: ComputeParams, seed: int, threads: int | None = None) -> None:
+def configure_backend(params: ComputeParams, seed: int, threads: int | None = None) -> None:
     """Seed every generator, choose device and precision, and make the backend repeat itself.
 
     Must come before the first operation.
@@ -43,7 +43,7 @@ def set_up(params: ComputeParams, seed: int, threads: int | None = None) -> None
         "float32" if params.precision == "float32" else f"mixed_{params.precision}"
     )
     if params.gpus > 1 and threads is not None:
-        divide_steps(params.gpus)
+        enable_data_parallel(params.gpus)
     keras.utils.set_random_seed(seed)
 
 
@@ -108,7 +108,7 @@ def has_accelerator() -> bool:
     return get_device() != "cpu"
 
 
-def takes_one_core() -> bool:
+def is_single_threaded() -> bool:
     """Whether a frozen pass takes one core a batch, so that batches are to be spread over the
     cores: TensorFlow on a CPU."""
     return keras.config.backend() == "tensorflow" and not has_accelerator()

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from transfer.dataset.manifest import labels_of
-from transfer.storage.array_paths import inputs_file, views_file
+from transfer.storage.array_paths import inputs_path, views_path
 from transfer.storage.arrays import read_array
 from transfer.storage.sharded_array import ShardedArray
 
@@ -19,14 +19,14 @@ class Examples:
     labels: np.ndarray
 
 
-def read_examples(manifest: pd.DataFrame, split: str, takes: str) -> Examples:
+def read_examples(manifest: pd.DataFrame, split: str, input_kind: str) -> Examples:
     """A split's `images`, `features` or activations at the `cut`, and the manifest's labels;
     PipelineError when they disagree in number."""
     labels = labels_of(manifest, split)
-    return Examples(read_array(inputs_file(split, takes), rows=len(labels), ndim=4), labels)
+    return Examples(read_array(inputs_path(split, input_kind), rows=len(labels), ndim=4), labels)
 
 
-def read_views(manifest: pd.DataFrame, takes: str) -> Examples:
+def load_views(manifest: pd.DataFrame, input_kind: str) -> Examples:
     """The augmented views (V, N, ...) of the training images with their labels (N,)."""
     labels = labels_of(manifest, "train")
-    return Examples(read_array(views_file(takes), rows=len(labels), axis=1, ndim=5), labels)
+    return Examples(read_array(views_path(input_kind), rows=len(labels), axis=1, ndim=5), labels)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.files import replacing
+from transfer.runtime.files import atomic_write
 from transfer.runtime.params import load_param
 
 FOLDER = Path("data/split")
@@ -40,7 +40,7 @@ def write_manifest(
     place = manifest["split"].map([*SPLITS, UNUSED].index)
     within = ["path"] if order == "path" else ["sha256", "path"]
     ordered = manifest.assign(place=place).sort_values(["place", *within])[COLUMNS]
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         if path.suffix == ".parquet":
             _write_parquet(ordered, temporary)
         else:
@@ -141,7 +141,7 @@ def _problem(manifest: pd.DataFrame) -> str | None:
     return None
 
 
-def rows_of(manifest: pd.DataFrame, split: str) -> pd.DataFrame:
+def split_rows(manifest: pd.DataFrame, split: str) -> pd.DataFrame:
     """The rows of one split, numbered from 0: row i here is row i of that split's arrays."""
     return manifest[manifest["split"] == split].reset_index(drop=True)
 
@@ -153,4 +153,4 @@ def class_names(manifest: pd.DataFrame) -> list[str]:
 
 def labels_of(manifest: pd.DataFrame, split: str) -> np.ndarray:
     """Labels of one split's rows: int (N,)."""
-    return rows_of(manifest, split)["label"].to_numpy()
+    return split_rows(manifest, split)["label"].to_numpy()

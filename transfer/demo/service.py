@@ -12,7 +12,7 @@ from PIL import Image
 from transfer.backbones.network import load_backbone
 from transfer.backbones.registry import BackboneParams
 from transfer.compute.keras import keras
-from transfer.dataset.manifest import read_manifest, rows_of
+from transfer.dataset.manifest import read_manifest, split_rows
 from transfer.evaluation.gradcam import heat_maps, overlay, split_at_maps
 from transfer.features.pooling import pool
 from transfer.inference.columns import UNLIKE
@@ -21,7 +21,7 @@ from transfer.inference.predictor import NOT_FINITE, Predictor, load_predictor
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_params
 from transfer.sources.decoding import read_rgb
-from transfer.storage.array_paths import inputs_file
+from transfer.storage.array_paths import inputs_path
 from transfer.storage.arrays import read_array
 
 MOST_CLASSES = 5
@@ -45,7 +45,7 @@ class Service:
     ):
         self.name, self.class_names = name, predictor.class_names
         self._predictor, self._split_at = predictor, split_at
-        self._starts_at = "images" if predictor.classifier.takes == "images" else "cut"
+        self._starts_at = "images" if predictor.classifier.input_kind == "images" else "cut"
         self._train, self._train_images = train, train_images
         self._lock = threading.Lock()
 
@@ -68,7 +68,7 @@ class Service:
 
     def _answer(self, image: Image.Image) -> dict:
         activations = self._predictor.activations(self._predictor.shrink(image)[None])
-        prediction = self._predictor.judge(activations)[0]
+        prediction = self._predictor.predict_test_split(activations)[0]
         if not np.isfinite(prediction.probabilities).all():
             raise PipelineError(NOT_FINITE)
         image.thumbnail((SHOWN, SHOWN))
@@ -125,15 +125,18 @@ def load_service(name: str, interpolation: str) -> Service:
     architecture = load_params(BackboneParams, "backbone")
     classifier = predictor.classifier
     split_at = split_at_maps(
-        classifier.model, classifier.takes, load_backbone(architecture), architecture.unfreeze_from
+        classifier.model,
+        classifier.input_kind,
+        load_backbone(architecture),
+        architecture.unfreeze_from,
     )
-    train = rows_of(read_manifest(), "train")
+    train = split_rows(read_manifest(), "train")
     service = Service(
         name,
         predictor,
         split_at,
         train,
-        read_array(inputs_file("train", "images"), rows=len(train), ndim=4),
+        read_array(inputs_path("train", "images"), rows=len(train), ndim=4),
     )
     # so that the first person does not wait for what is built at first use
     service.answer(_file(Image.new("RGB", (1, 1)), "PNG"))

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-Tag = TypeVar("Tag")
+BatchId = TypeVar("BatchId")
 
 
-class Function(Protocol):
+class TaskFunction(Protocol):
     """Does a batch of items, and gives a result an item, in their order. A result depends on its
     item alone."""
 
@@ -21,7 +21,7 @@ class Function(Protocol):
     def __call__(self, items: list) -> Sequence: ...
 
 
-class Work(Protocol):
+class Task(Protocol):
     """A job, in plain values, so that it can be sent anywhere. `start` is called once in each
     process that works."""
 
@@ -31,7 +31,7 @@ class Work(Protocol):
     unused_packages: tuple[str, ...]
 
     @property
-    def start(self) -> Callable[[], Function]: ...
+    def start(self) -> Callable[[], TaskFunction]: ...
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Crashed:
     attempts: int
 
 
-class Workers(Protocol):
+class WorkerPool(Protocol):
     about: Any
 
-    def map(self, batches: Iterable[tuple[Tag, list]]) -> Iterator[tuple[Tag, Sequence]]:
+    def map(self, batches: Iterable[tuple[BatchId, list]]) -> Iterator[tuple[BatchId, Sequence]]:
         """Do batches of items, in any order: the tag that came with each, and the results of its
         items in their order.
 
@@ -54,7 +54,7 @@ class Workers(Protocol):
 
 
 class Engine(Protocol):
-    def start(self, work: Work) -> AbstractContextManager[Workers]:
+    def start(self, work: Task) -> AbstractContextManager[WorkerPool]:
         """Bring up the workers; they are let go when the block ends."""
 
 

@@ -3,28 +3,28 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from transfer.engines.base import Function, Tag, Work
+from transfer.engines.base import BatchId, Task, TaskFunction
 from transfer.runtime.cores import map_in_order
 
 
 class LocalEngine:
     @contextmanager
-    def start(self, work: Work) -> Iterator["LocalWorkers"]:
-        yield LocalWorkers(work.start())
+    def start(self, work: Task) -> Iterator["LocalWorkerPool"]:
+        yield LocalWorkerPool(work.start())
 
 
-class LocalWorkers:
-    def __init__(self, function: Function):
+class LocalWorkerPool:
+    def __init__(self, function: TaskFunction):
         self.about = function.about
         self._function = function
 
-    def map(self, batches: Iterable[tuple[Tag, list]]) -> Iterator[tuple[Tag, Sequence]]:
+    def map(self, batches: Iterable[tuple[BatchId, list]]) -> Iterator[tuple[BatchId, Sequence]]:
         return (
             map(self._run, batches)
             if self._function.uses_all_cores
             else map_in_order(self._run, batches)
         )
 
-    def _run(self, batch: tuple[Tag, list]) -> tuple[Tag, Sequence]:
+    def _run(self, batch: tuple[BatchId, list]) -> tuple[BatchId, Sequence]:
         tag, items = batch
         return tag, self._function(items)

@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 from sklearn.metrics import roc_curve
 
 # without a mistake on validation the best temperature would be 0, and every probability 0 or 1
-COLDEST, HOTTEST = 0.05, 20
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,10 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         ].mean()
 
     found = minimize_scalar(
-        loss, bounds=np.log([COLDEST, HOTTEST]), method="bounded", options={"xatol": 1e-9}
+        loss,
+        bounds=np.log([MIN_TEMPERATURE, MAX_TEMPERATURE]),
+        method="bounded",
+        options={"xatol": 1e-9},
     )
     return round(float(np.exp(found.x)), 6)
 

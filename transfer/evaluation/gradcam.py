@@ -38,7 +38,7 @@ def heat_maps(
 
 
 def split_at_maps(
-    classifier: keras.Model, takes: str, backbone: keras.Model, unfreeze_from: str
+    classifier: keras.Model, input_kind: str, backbone: keras.Model, unfreeze_from: str
 ) -> tuple[keras.Model, keras.Model]:
     """From the cut to the last activations that are still a picture, (B, h', w', C'), and from
     there to the logits (B, L).
@@ -47,7 +47,7 @@ def split_at_maps(
     takes features is seen behind the backbone's layers, one that takes the cut or images has its
     own, and is asked from there.
     """
-    if takes != "features":
+    if input_kind != "features":
         start, logits, layers = classifier.input, classifier.output, classifier.layers
     else:
         start, logits, layers = (

@@ -10,14 +10,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from transfer.runtime.files import replacing
+from transfer.runtime.files import atomic_write
 
 COLUMNS = 4
 NAME_WIDTH = 27
 THUMBNAIL = 128  # pixels a side at the most: the report holds each of them
 
 
-def surest_mistakes(labels: np.ndarray, probabilities: np.ndarray, most: int) -> np.ndarray:
+def most_confident_mistakes(labels: np.ndarray, probabilities: np.ndarray, most: int) -> np.ndarray:
     """Rows of misclassified images, int (M,), the surest mistake first, `most` at the most; equally
     sure ones in the split's order."""
     predicted = probabilities.argmax(axis=1)
@@ -66,7 +66,7 @@ def draw_mistakes(path: Path, title: str, pairs: list[np.ndarray], table: pd.Dat
             fontsize=7,
             parse_math=False,
         )
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
 
 

@@ -10,7 +10,7 @@ from transfer.compute.keras import keras
 from transfer.export.pillow_resize import ResizeAsPillow
 
 
-def build_whole(
+def build_end_to_end(
     classifier: Classifier,
     backbone: keras.Model,
     params: BackboneParams,
@@ -24,7 +24,7 @@ def build_whole(
     images = keras.Input((None, None, 3), dtype="uint8", name="images")
     pixels = ResizeAsPillow(params.image_size, interpolation)(images)
     logits = (
-        in_float32(classifier.model)(_taken(classifier.takes, pixels, backbone, params))
+        in_float32(classifier.model)(_taken(classifier.input_kind, pixels, backbone, params))
         / temperature
     )
     if logits.shape[-1] == 1:
@@ -48,11 +48,13 @@ def in_float32(model: keras.Model) -> keras.Model:
 
 
 def _taken(
-    takes: str, pixels: keras.KerasTensor, backbone: keras.Model, params: BackboneParams
+    input_kind: str, pixels: keras.KerasTensor, backbone: keras.Model, params: BackboneParams
 ) -> keras.KerasTensor:
     """What a classifier takes of resized pixels (B, S, S, 3): these themselves, or what the frozen
     layers make of them."""
-    if takes == "images":
+    if input_kind == "images":
         return pixels
-    frozen = backbone.output if takes == "features" else cut_tensor(backbone, params.unfreeze_from)
+    frozen = (
+        backbone.output if input_kind == "features" else cut_tensor(backbone, params.unfreeze_from)
+    )
     return keras.Model(backbone.input, frozen)(build_preprocessing(params)(pixels))

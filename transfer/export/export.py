@@ -16,15 +16,15 @@ from transfer.backbones.network import load_backbone
 from transfer.backbones.registry import BackboneParams
 from transfer.classifiers.saved import MODELS, load_classifier
 from transfer.classifiers.temperatures import read_temperature
-from transfer.dataset.manifest import read_manifest, rows_of
+from transfer.dataset.manifest import read_manifest, split_rows
 from transfer.export.checks import TOLERANCE, Answers, Checked, check
-from transfer.export.end_to_end_model import build_whole
+from transfer.export.end_to_end_model import build_end_to_end
 from transfer.export.formats import FORMATS
 from transfer.export.model_selection import best_on_validation
 from transfer.export.writers import About, write
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_json
-from transfer.storage.array_paths import inputs_file
+from transfer.storage.array_paths import inputs_path
 from transfer.storage.arrays import read_array
 
 # Height and width in shares of an image's own: every fourth is as `decode` made it.
@@ -35,7 +35,7 @@ def export(
     name: str,
     formats: Sequence[str],
     output: Path,
-    margin: float,
+    max_accuracy_drop: float,
     architecture: BackboneParams,
     interpolation: str,
 ) -> pd.DataFrame:
@@ -43,7 +43,8 @@ def export(
 
     Args:
         name: of the model, or `best`: the lowest validation loss.
-        margin: share of the test images by which the accuracy of smaller weights may be lower.
+        max_accuracy_drop: share of the test images by which the accuracy of smaller weights may be
+            lower.
 
     Returns:
         A row a format: file, megabytes, milliseconds an image, accuracy, labels that are the Keras
@@ -54,11 +55,11 @@ def export(
     """
     name = best_on_validation() if name == "best" else name
     classifier = load_classifier(name)
-    whole = build_whole(
+    whole = build_end_to_end(
         classifier, load_backbone(architecture), architecture, interpolation, read_temperature(name)
     )
-    test = rows_of(read_manifest(), "test")
-    images = stretched(read_array(inputs_file("test", "images"), rows=len(test), ndim=4))
+    test = split_rows(read_manifest(), "test")
+    images = stretched(read_array(inputs_path("test", "images"), rows=len(test), ndim=4))
     expected = Answers(
         images,
         np.concatenate([whole.predict_on_batch(image[None]) for image in images]),
@@ -73,7 +74,7 @@ def export(
             print(f"export: {kind}", flush=True)
             write(kind, folder / FORMATS[kind].file, whole, about)
             checked.append(check(kind, folder / FORMATS[kind].file, expected))
-        refuse(checked, expected, margin)
+        refuse(checked, expected, max_accuracy_drop)
         table = pd.DataFrame(checked)
         write_json(
             folder / "export.json",
@@ -110,7 +111,7 @@ def stretched(images: np.ndarray) -> list[np.ndarray]:
     ]
 
 
-def refuse(checked: Sequence[Checked], expected: Answers, margin: float) -> None:
+def refuse(checked: Sequence[Checked], expected: Answers, max_accuracy_drop: float) -> None:
     """Stop where a format's answers are not good enough.
 
     Raises:
@@ -123,10 +124,10 @@ def refuse(checked: Sequence[Checked], expected: Answers, margin: float) -> None
                 f"{each.equal_labels:.1%} of the labels are equal, probabilities differ by up to "
                 f"{each.difference:.2g}"
             )
-        elif each.accuracy < expected.accuracy - margin:
+        elif each.accuracy < expected.accuracy - max_accuracy_drop:
             said = (
                 f"accuracy {each.accuracy:.3f} instead of {expected.accuracy:.3f}; allow it with "
-                "export.margin, or leave it out"
+                "export.max_accuracy_drop, or leave it out"
             )
         else:
             continue

@@ -40,7 +40,7 @@ class About:
 
 
 def write(kind: str, path: Path, model: keras.Model, about: About) -> None:
-    """Write a model of `build_whole` in one of the formats of `names.FORMATS`."""
+    """Write a model of `build_end_to_end` in one of the formats of `names.FORMATS`."""
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of its own converters
     if kind == "saved_model":
         write_saved_model(path, model, about)

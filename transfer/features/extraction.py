@@ -8,16 +8,16 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from transfer.engines.base import Crashed, Workers, batches_of
-from transfer.features.row_cache import FOLDER, RowStore, store_folder
+from transfer.engines.base import Crashed, WorkerPool, batches_of
+from transfer.features.row_cache import FOLDER, ActivationCache, store_folder
 from transfer.runtime.checkpoints import FOLDER as CHECKPOINTS
 from transfer.runtime.checksums import content_key
 from transfer.runtime.errors import PipelineError
-from transfer.storage.array_writer import new_rows
+from transfer.storage.array_writer import create_array
 from transfer.storage.arrays import take
 
 
-class Pictures(Protocol):
+class ImageSource(Protocol):
     """Images by row: what is sent to a worker, which draws the pixels of it, and a key that no
     other content has."""
 
@@ -42,19 +42,19 @@ class CleanImages:
         return content_key(self[row].tobytes())
 
 
-def as_sent(image: np.ndarray) -> np.ndarray:
+def unchanged(image: np.ndarray) -> np.ndarray:
     """How a worker draws clean images."""
     return image
 
 
-def cache_frozen_pass(
-    workers: Workers,
-    pictures: Pictures,
+def extract_features(
+    workers: WorkerPool,
+    pictures: ImageSource,
     leading: tuple[int, ...],
     files: tuple[Path, Path],
     cache_gigabytes: float,
     checkpoint: Path,
-    lower_with: str,
+    size_parameter: str,
 ) -> None:
     """Send images through the frozen network and write what comes out, taking the rows that are
     known from the store.
@@ -71,7 +71,7 @@ def cache_frozen_pass(
             cannot hold them.
 
     Raises:
-        PipelineError: no room on the disk, an activation that `extract.storage` cannot hold, an
+        PipelineError: no room on the disk, an activation that `extract.dtype` cannot hold, an
             image that ends its worker.
     """
     identity, layout, size = workers.about
@@ -83,11 +83,11 @@ def cache_frozen_pass(
         else (checkpoint, sys.maxsize)
     )
     with (
-        new_rows(
-            features_file, leading, layout["features"].shape, storage.name, lower_with
+        create_array(
+            features_file, leading, layout["features"].shape, storage.name, size_parameter
         ) as features,
-        new_rows(cut_file, leading, layout["cut"].shape, storage.name, lower_with) as cut,
-        RowStore(folder, identity, layout, limit) as store,
+        create_array(cut_file, leading, layout["cut"].shape, storage.name, size_parameter) as cut,
+        ActivationCache(folder, identity, layout, limit) as store,
         tqdm(total=len(pictures), desc=str(features_file), unit=" images") as progress,
     ):
 
@@ -115,7 +115,7 @@ def cache_frozen_pass(
 
 
 def _unknown(
-    pictures: Pictures, store: RowStore, write: Callable, size: int
+    pictures: ImageSource, store: ActivationCache, write: Callable, size: int
 ) -> Iterator[tuple[list[tuple[int, bytes]], list]]:
     """Walk all rows in order: write those that the store knows, and give the others in batches:
     rows with their keys, and what is sent."""

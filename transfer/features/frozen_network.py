@@ -26,7 +26,7 @@ Shape = tuple[int, int, int]
 
 class ExtractParams(Params):
     batch_size: PositiveInt
-    storage: Literal["float32", "float16"]
+    dtype: Literal["float32", "float16"]
 
 
 class FrozenNetwork(Protocol):
@@ -60,7 +60,7 @@ class About(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FrozenWork:
+class FrozenTask:
     """draw: makes the pixels (H, W, 3), 0..255, of what is sent for an image.
     runtime: from `choose_runtime`."""
 
@@ -89,11 +89,11 @@ class FrozenWork:
 
     def start(self) -> "FrozenPass":
         if self.runtime == "keras":
-            from transfer.compute.device import set_up
+            from transfer.compute.device import configure_backend
 
-            set_up(self.compute, seed=0)
+            configure_backend(self.compute, seed=0)
         network = load_network(self.runtime, self.architecture, self.extract.batch_size)
-        return FrozenPass(network, self.extract.storage, self.draw)
+        return FrozenPass(network, self.extract.dtype, self.draw)
 
 
 class FrozenPass:
@@ -187,7 +187,7 @@ def _pack(layout: np.dtype, cut: np.ndarray, features: np.ndarray) -> np.ndarray
             )
         if not np.isfinite(content[name]).all():
             raise PipelineError(
-                f"an activation is {np.abs(computed).max():g}, beyond extract.storage = "
+                f"an activation is {np.abs(computed).max():g}, beyond extract.dtype = "
                 f"{content[name].dtype}; use float32"
             )
     return content

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from transfer.dataset.examples import read_examples
-from transfer.dataset.manifest import rows_of
+from transfer.dataset.manifest import split_rows
 from transfer.runtime.errors import PipelineError
-from transfer.storage.array_paths import inputs_file
+from transfer.storage.array_paths import inputs_path
 from transfer.storage.arrays import take
 
 _ROWS = 256  # read at once
@@ -25,15 +25,15 @@ def read_pooled(manifest: pd.DataFrame, splits: tuple[str, ...]) -> np.ndarray:
     return np.concatenate(
         [
             np.concatenate(
-                [_pooled(manifest, split, takes) for takes in ("cut", "features")], axis=1
+                [_pooled(manifest, split, input_kind) for input_kind in ("cut", "features")], axis=1
             )
             for split in splits
         ]
     )
 
 
-def _pooled(manifest: pd.DataFrame, split: str, takes: str) -> np.ndarray:
-    activations = read_examples(manifest, split, takes).inputs
+def _pooled(manifest: pd.DataFrame, split: str, input_kind: str) -> np.ndarray:
+    activations = read_examples(manifest, split, input_kind).inputs
     means = np.empty((len(activations), activations.shape[-1]), np.float32)
     for start in range(0, len(activations), _ROWS):
         rows = slice(start, start + _ROWS)
@@ -41,8 +41,9 @@ def _pooled(manifest: pd.DataFrame, split: str, takes: str) -> np.ndarray:
     if (broken := ~np.isfinite(means).all(axis=1)).any():
         row = int(broken.argmax())
         raise PipelineError(
-            f"{inputs_file(split, takes)}: row {row} ({rows_of(manifest, split)['path'][row]!r}) "
-            "holds NaN or infinity; delete the file and run `dvc repro extract`"
+            f"{inputs_path(split, input_kind)}: row {row} "
+            f"({split_rows(manifest, split)['path'][row]!r}) holds NaN or infinity; "
+            "delete the file and run `dvc repro extract`"
         )
     return unit_length(means)
 

@@ -33,7 +33,7 @@ def store_folder() -> Path:
     return Path(os.environ.get("DVC_ROOT", ".")) / FOLDER
 
 
-class RowStore:
+class ActivationCache:
     """Rows of one network, by key. A context manager:
     the segment that it writes is open inside the block.
 

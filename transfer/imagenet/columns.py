@@ -2,13 +2,13 @@
 
 from transfer.imagenet.classes import ImageNetClass
 from transfer.inference.output_formats import fit
-from transfer.inference.predictions import Row, ranking
+from transfer.inference.predictions import PredictionRow, ranking
 
 _LINE = "{}  {:>11}  {:<10}"
 _CLASS = 32  # columns of a terminal, two more than the longest name
 
 
-class LabelSheet:
+class LabelColumns:
     """The `top_k` likeliest classes, the likeliest first:
     name, WordNet id and probability of each."""
 
@@ -23,7 +23,7 @@ class LabelSheet:
         self.header = _LINE.format(fit("predicted", _CLASS), "probability", "wordnet_id")
         self.width = len(self.header)
 
-    def values(self, row: Row) -> list[str | float | None]:
+    def values(self, row: PredictionRow) -> list[str | float | None]:
         """A row's values in the order of `columns`, probabilities to six digits; None where there
         are none."""
         if row.prediction is None:
@@ -38,13 +38,13 @@ class LabelSheet:
             None,
         ]
 
-    def lines(self, row: Row) -> list[str]:
+    def lines(self, row: PredictionRow) -> list[str]:
         return [
             _LINE.format(fit(known.name, _CLASS), f"{chance:.3f}", known.wordnet_id)
             for known, chance in self._ranked(row)
         ]
 
-    def _ranked(self, row: Row) -> list[tuple[ImageNetClass, float]]:
+    def _ranked(self, row: PredictionRow) -> list[tuple[ImageNetClass, float]]:
         chances = row.prediction.probabilities
         return [
             (self._classes[label], round(float(chances[label]), 6))

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from transfer.backbones.registry import ARCHITECTURES
-from transfer.compute.device import takes_one_core
+from transfer.compute.device import is_single_threaded
 from transfer.compute.keras import keras
 from transfer.imagenet.weights import WHOLE
-from transfer.inference.predictions import Prediction, Row
+from transfer.inference.predictions import Prediction, PredictionRow
 from transfer.runtime.cores import map_in_order
 from transfer.sources.decoding import BadImageError, read_rgb, resize
-from transfer.sources.source_file import Entry
+from transfer.sources.source_file import SourceFile
 
 CLASSES = 1000
 NOT_FINITE = "the network gives it no finite number; see compute.precision"
@@ -46,23 +46,23 @@ class Labeller:
             np.float64
         )
 
-    def stream(self, entries: Iterable[Entry]) -> Iterator[Row]:
+    def stream(self, entries: Iterable[SourceFile]) -> Iterator[PredictionRow]:
         """Label image files as they come, in their order: a row each, whatever the file is.
 
         A thread a core reads and labels one image after the other, so that few are held, and a row
         depends on its image alone. Where one image takes all cores, or there is a GPU, it is one
         thread.
         """
-        return map_in_order(self._label, entries, workers=None if takes_one_core() else 1)
+        return map_in_order(self._label, entries, workers=None if is_single_threaded() else 1)
 
-    def _label(self, entry: Entry) -> Row:
+    def _label(self, entry: SourceFile) -> PredictionRow:
         if entry.problem is not None:
-            return Row(entry.path, None, entry.problem)
+            return PredictionRow(entry.path, None, entry.problem)
         try:
             image = resize(read_rgb(entry.content), self.side, self._interpolation)
         except BadImageError as problem:
-            return Row(entry.path, None, str(problem))
+            return PredictionRow(entry.path, None, str(problem))
         probabilities = self.probabilities(image)
         if not np.isfinite(probabilities).all():
-            return Row(entry.path, None, NOT_FINITE)
-        return Row(entry.path, Prediction(probabilities))
+            return PredictionRow(entry.path, None, NOT_FINITE)
+        return PredictionRow(entry.path, Prediction(probabilities))

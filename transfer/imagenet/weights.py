@@ -16,7 +16,7 @@ SMALLEST = "MobileNetV3Large"
 
 
 @dataclass(frozen=True)
-class Whole:
+class ImageNetModelInfo:
     """What is known of a network with its top.
 
     parameters: how many; the file has four bytes for each. side: of the images that it was trained
@@ -32,14 +32,14 @@ class Whole:
 
 
 WHOLE = {  # by name, as in ARCHITECTURES; a test builds each and looks
-    "VGG16": Whole(138_357_544),
-    "VGG19": Whole(143_667_240),
-    "Xception": Whole(22_910_480, side=299),
-    "ResNet50": Whole(25_636_712),
-    "InceptionV3": Whole(23_851_784, side=299),
-    "EfficientNetV2B0": Whole(7_200_312),
-    "ConvNeXtTiny": Whole(28_589_128),
-    "MobileNetV3Large": Whole(5_507_432),
+    "VGG16": ImageNetModelInfo(138_357_544),
+    "VGG19": ImageNetModelInfo(143_667_240),
+    "Xception": ImageNetModelInfo(22_910_480, side=299),
+    "ResNet50": ImageNetModelInfo(25_636_712),
+    "InceptionV3": ImageNetModelInfo(23_851_784, side=299),
+    "EfficientNetV2B0": ImageNetModelInfo(7_200_312),
+    "ConvNeXtTiny": ImageNetModelInfo(28_589_128),
+    "MobileNetV3Large": ImageNetModelInfo(5_507_432),
 }
 
 

@@ -12,10 +12,10 @@ from typing import TextIO
 from tqdm import tqdm
 
 from transfer.inference.input_paths import STDIN
-from transfer.inference.output_formats import FORMATS, WRITERS, Sheet
-from transfer.inference.predictions import Row
+from transfer.inference.output_formats import FORMATS, WRITERS, Columns
+from transfer.inference.predictions import PredictionRow
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.files import replacing
+from transfer.runtime.files import atomic_write
 
 PREDICTED, FAILED, UNREADABLE, INTERRUPTED = 0, 1, 3, 130  # 2 is argparse's
 EXIT_CODES = (
@@ -98,10 +98,10 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
 
 def write_all(
     name: str,
-    rows: Iterable[Row],
-    sheet: Sheet,
+    rows: Iterable[PredictionRow],
+    sheet: Columns,
     options: argparse.Namespace,
-    remarks: Mapping[str, Callable[[Row], bool]] | None = None,
+    remarks: Mapping[str, Callable[[PredictionRow], bool]] | None = None,
 ) -> int:
     """Write each row as it comes, then say on standard error what there was; the exit code.
 
@@ -142,7 +142,10 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
         sys.stdout.reconfigure(encoding="utf-8")
         yield sys.stdout
         return
-    with replacing(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with (
+        atomic_write(output) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as file,
+    ):
         yield file
 
 

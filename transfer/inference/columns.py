@@ -1,14 +1,14 @@
 """What `predict` says of an image, in columns."""
 
 from transfer.inference.output_formats import columns_of, fit
-from transfer.inference.predictions import Row, ranking
+from transfer.inference.predictions import PredictionRow, ranking
 
 UNLIKE = 99.0  # percentile of the validation images beyond which the table marks an image
 _CLASS, _OTHERS = 20, 32  # the most columns of a terminal that these may take
 _NUMBERS = "  {:>11}  {:>8}  {:>7} {:1}"
 
 
-class PredictionSheet:
+class PredictionColumns:
     """The `top_k` likeliest classes, the likeliest first, and how unlike the training images the
     image is."""
 
@@ -25,7 +25,7 @@ class PredictionSheet:
         self.header = self._line("predicted", "then", "probability", "distance", "unlike", "")
         self.width = columns_of(self.header)
 
-    def values(self, row: Row) -> list[str | float | None]:
+    def values(self, row: PredictionRow) -> list[str | float | None]:
         """A row's values in the order of `columns`, rounded as `evaluate` rounds; None where there
         are none."""
         if row.prediction is None:
@@ -40,7 +40,7 @@ class PredictionSheet:
         novelty = [None, None] if distance is None else [round(percentile, 2), round(distance, 6)]
         return [row.path, *ranked, *novelty, None]
 
-    def lines(self, row: Row) -> list[str]:
+    def lines(self, row: PredictionRow) -> list[str]:
         _, predicted, probability, *others, percentile, distance, _ = self.values(row)
         pairs = zip(others[::2], others[1::2], strict=True)
         novelty = (

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from transfer.runtime.errors import PipelineError
 from transfer.sources.archives import ENDINGS
 from transfer.sources.reader import read_source
-from transfer.sources.source_file import Entry, size_problem
+from transfer.sources.source_file import SourceFile, size_problem
 
 STDIN = "-"
 _PIECE = 2**16
@@ -45,7 +45,7 @@ def check_given(given: Iterable[str]) -> None:
 
 def read_given(
     given: Iterable[str], stdin: BinaryIO | None = None, end: bytes = b"\n"
-) -> Iterator[Entry]:
+) -> Iterator[SourceFile]:
     """Stream all image files, in the order in which they were named; a folder's are sorted.
 
     Like in `split`, every file of a folder or archive counts, but for hidden ones and the clutter
@@ -87,7 +87,7 @@ def _is_many(name: str) -> bool:
     return Path(name).is_dir() or name.lower().endswith(ENDINGS)
 
 
-def _read(name: str) -> Iterator[Entry]:
+def _read(name: str) -> Iterator[SourceFile]:
     """The files behind one path. Nothing about them is raised: the next path may be sound."""
     found = False
     try:
@@ -95,40 +95,42 @@ def _read(name: str) -> Iterator[Entry]:
             found = True
             yield entry
     except PipelineError as error:
-        yield Entry(_printable(name), problem=str(error))
+        yield SourceFile(_printable(name), problem=str(error))
     except OSError as error:
-        yield Entry(_printable(error.filename or name), problem=f"cannot be read: {error.strerror}")
+        yield SourceFile(
+            _printable(error.filename or name), problem=f"cannot be read: {error.strerror}"
+        )
     else:
         if not found:
-            yield Entry(_printable(name), problem="no files in it")
+            yield SourceFile(_printable(name), problem="no files in it")
 
 
-def _read_many(name: str) -> Iterator[Entry]:
+def _read_many(name: str) -> Iterator[SourceFile]:
     """The files of a folder or an archive, each with the path that leads there."""
     prefix = _printable(name.rstrip("/") or "/").rstrip("/") + "/"
     try:
         for entry in read_source(Path(name)):
             if not entry.path.endswith("/"):
-                yield Entry(prefix + entry.path, entry.content, entry.problem)
+                yield SourceFile(prefix + entry.path, entry.content, entry.problem)
     except PipelineError as error:  # the reader names the parameter that usually brings it a source
         raise PipelineError(str(error).removeprefix("split.source = ")) from None
 
 
-def _read_file(name: str) -> Entry:
+def _read_file(name: str) -> SourceFile:
     shown = _printable(name)
     try:
         status = Path(name).stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe might never end
-            return Entry(shown, problem="not a regular file")
+            return SourceFile(shown, problem="not a regular file")
         if problem := size_problem(status.st_size):
-            return Entry(shown, problem=problem)
-        return Entry(shown, content=Path(name).read_bytes())
+            return SourceFile(shown, problem=problem)
+        return SourceFile(shown, content=Path(name).read_bytes())
     except FileNotFoundError:
-        return Entry(shown, problem="no such file")
+        return SourceFile(shown, problem="no such file")
     except OSError as error:
-        return Entry(shown, problem=f"cannot be read: {error.strerror}")
+        return SourceFile(shown, problem=f"cannot be read: {error.strerror}")
     except ValueError:
-        return Entry(
+        return SourceFile(
             shown,
             problem=(
                 "no path: it holds a null byte; a list of paths that end in one is read with --null"

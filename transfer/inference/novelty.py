@@ -11,7 +11,7 @@ import numpy as np
 
 from transfer.features.pooling import pool
 from transfer.runtime.errors import PipelineError
-from transfer.storage.array_paths import inputs_file
+from transfer.storage.array_paths import inputs_path
 from transfer.storage.arrays import read_array, take
 
 # as many as the audit compares; a product with more would take its time beside the network
@@ -76,7 +76,7 @@ def load_novelty(neighbours: int, seed: int) -> Novelty:
 
 def read_pooled(split: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """The rows of a split that serve, int (N,), and their vectors, float32 (N, C)."""
-    file = inputs_file(split, "cut")
+    file = inputs_path(split, "cut")
     if not file.exists():
         raise PipelineError(
             f"{file} is missing; run `dvc pull extract` or `dvc repro extract`; `predict` can do "

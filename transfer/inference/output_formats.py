@@ -7,14 +7,14 @@ import unicodedata
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
-from transfer.inference.predictions import Row
+from transfer.inference.predictions import PredictionRow
 
 # formats by the suffix of the file
 FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "table"}
 WIDTH = 120
 
 
-class Sheet(Protocol):
+class Columns(Protocol):
     """columns: names of the columns of CSV, and the keys of JSON lines. header: the table's first
     line, behind the path. width: columns of a terminal that this and every one of `lines` take."""
 
@@ -22,30 +22,30 @@ class Sheet(Protocol):
     header: str
     width: int
 
-    def values(self, row: Row) -> list[str | float | None]:
+    def values(self, row: PredictionRow) -> list[str | float | None]:
         """A row's values in the order of `columns`; None where there are none."""
 
-    def lines(self, row: Row) -> list[str]:
+    def lines(self, row: PredictionRow) -> list[str]:
         """The table's lines of a row with a prediction, behind the path,
         which stands in the first alone."""
 
 
-def csv_writer(file: TextIO, sheet: Sheet) -> Callable[[Row], None]:
+def csv_writer(file: TextIO, sheet: Columns) -> Callable[[PredictionRow], None]:
     """Write the header; the function that it returns writes a row."""
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(sheet.columns)
     return lambda row: writer.writerow(sheet.values(row))
 
 
-def jsonl_writer(file: TextIO, sheet: Sheet) -> Callable[[Row], None]:
-    def write(row: Row) -> None:
+def jsonl_writer(file: TextIO, sheet: Columns) -> Callable[[PredictionRow], None]:
+    def write(row: PredictionRow) -> None:
         content = dict(zip(sheet.columns, sheet.values(row), strict=True))
         file.write(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
 
     return write
 
 
-def table_writer(file: TextIO, sheet: Sheet) -> Callable[[Row], None]:
+def table_writer(file: TextIO, sheet: Columns) -> Callable[[PredictionRow], None]:
     """Columns of fixed widths, WIDTH in all, since no later row is known: long paths lose their
     beginning, other texts their end."""
 
@@ -54,7 +54,7 @@ def table_writer(file: TextIO, sheet: Sheet) -> Callable[[Row], None]:
 
     write_line("path", sheet.header)
 
-    def write(row: Row) -> None:
+    def write(row: PredictionRow) -> None:
         first, *others = (
             [fit(row.problem, sheet.width)] if row.prediction is None else sheet.lines(row)
         )

@@ -20,7 +20,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Row:
+class PredictionRow:
     """An image's path with its prediction, or with the problem that it has instead."""
 
     path: str

@@ -25,7 +25,7 @@ from transfer.classifiers.saved import (
     probabilities,
 )
 from transfer.classifiers.temperatures import read_temperature
-from transfer.compute.device import has_accelerator, takes_one_core
+from transfer.compute.device import has_accelerator, is_single_threaded
 from transfer.compute.keras import keras
 from transfer.compute.params import ComputeParams
 from transfer.features.frozen_network import (
@@ -36,23 +36,23 @@ from transfer.features.frozen_network import (
 )
 from transfer.features.pooling import pool
 from transfer.inference.novelty import Novelty, load_novelty
-from transfer.inference.predictions import Prediction, Row
+from transfer.inference.predictions import Prediction, PredictionRow
 from transfer.runtime.cores import map_in_order
 from transfer.runtime.dvc_files import LOCK, PARAMS
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_param, load_params
 from transfer.sources.decoding import BadImageError, read_rgb, resize
-from transfer.sources.source_file import Entry
+from transfer.sources.source_file import SourceFile
 
 # With 12 images a dense layer's rows depend on their place in the batch, with 16, 24, 48, 64 and
 # 256 they do not and are the same bits (measured for 123 heads).
 CLASSIFIED = 24
-NOT_FINITE = "the network gives it no finite number; see extract.storage and compute.precision"
+NOT_FINITE = "the network gives it no finite number; see extract.dtype and compute.precision"
 # What decides how images become activations: stage, key in params.yaml.
 _DECISIVE = (
     ("decode", "decode"),
     ("extract", "backbone"),
-    ("extract", "extract.storage"),
+    ("extract", "extract.dtype"),
     ("extract", "compute.precision"),
 )
 
@@ -75,10 +75,10 @@ class Predictor:
         self.batch = batch
         self.classifier, self.novelty = classifier, novelty
         self._temperature, self._storage, self._interpolation = temperature, storage, interpolation
-        self._network = None if classifier.takes == "images" and novelty is None else network
+        self._network = None if classifier.input_kind == "images" and novelty is None else network
         # Keras's other backends spread one call over all cores, and nothing promises that two calls
         # at once are safe there.
-        self._turn = nullcontext() if takes_one_core() else threading.Lock()
+        self._turn = nullcontext() if is_single_threaded() else threading.Lock()
         # traced once, before threads share it
         self.predict(np.zeros((1, self.image_size, self.image_size, 3), np.uint8))
 
@@ -93,13 +93,13 @@ class Predictor:
 
     def predict(self, images: np.ndarray) -> list[Prediction]:
         """Predict uint8 (B, image_size, image_size, 3), B from 1 to `batch`."""
-        return self.judge(self.activations(images))
+        return self.predict_test_split(self.activations(images))
 
-    def judge(self, activations: dict[str, np.ndarray]) -> list[Prediction]:
+    def predict_test_split(self, activations: dict[str, np.ndarray]) -> list[Prediction]:
         """Predict images by what `activations` has made of them."""
-        n = len(activations[self.classifier.takes])
+        n = len(activations[self.classifier.input_kind])
         taken = np.zeros((self.batch, *self.classifier.model.input_shape[1:]), np.float32)
-        taken[:n] = activations[self.classifier.takes]
+        taken[:n] = activations[self.classifier.input_kind]
         with self._turn:
             logits = keras.ops.convert_to_numpy(self.classifier.model.predict_on_batch(taken))[:n]
         with np.errstate(invalid="ignore", over="ignore"):
@@ -126,7 +126,7 @@ class Predictor:
             )
         return {"images": images, "cut": cut, "features": features}
 
-    def stream(self, entries: Iterable[Entry]) -> Iterator[Row]:
+    def stream(self, entries: Iterable[SourceFile]) -> Iterator[PredictionRow]:
         """Predict image files as they come, in their order: a row each, whatever the file is.
 
         Files are decoded by threads, one a core, and only as far ahead as keeps these busy: how
@@ -135,7 +135,7 @@ class Predictor:
         """
         decoded = map_in_order(self._look, entries)
         batches = iter(lambda: list(islice(decoded, self.batch)), [])
-        alone = not takes_one_core() if self._network is None else self._network.uses_all_cores
+        alone = not is_single_threaded() if self._network is None else self._network.uses_all_cores
         rows = (
             map(self._predict_looked_at, batches)
             if alone
@@ -144,7 +144,7 @@ class Predictor:
         for batch in rows:
             yield from batch
 
-    def _look(self, entry: Entry) -> tuple[str, np.ndarray | None, str | None]:
+    def _look(self, entry: SourceFile) -> tuple[str, np.ndarray | None, str | None]:
         if entry.problem is not None:
             return entry.path, None, entry.problem
         try:
@@ -154,19 +154,19 @@ class Predictor:
 
     def _predict_looked_at(
         self, looked_at: list[tuple[str, np.ndarray | None, str | None]]
-    ) -> list[Row]:
+    ) -> list[PredictionRow]:
         images = [pixels for _, pixels, _ in looked_at if pixels is not None]
         predictions = iter(self.predict(np.stack(images)) if images else ())
         return [
-            Row(path, None, problem) if pixels is None else _row(path, next(predictions))
+            PredictionRow(path, None, problem) if pixels is None else _row(path, next(predictions))
             for path, pixels, problem in looked_at
         ]
 
 
-def _row(path: str, prediction: Prediction) -> Row:
+def _row(path: str, prediction: Prediction) -> PredictionRow:
     if np.isfinite(prediction.probabilities).all():
-        return Row(path, prediction)
-    return Row(path, None, NOT_FINITE)
+        return PredictionRow(path, prediction)
+    return PredictionRow(path, None, NOT_FINITE)
 
 
 def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Predictor:
@@ -193,10 +193,10 @@ def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Pred
         "cut": network.cut_shape,
         "features": network.features_shape,
     }
-    if (taken := classifier.model.input_shape[1:]) != (given := computed[classifier.takes]):
+    if (taken := classifier.model.input_shape[1:]) != (given := computed[classifier.input_kind]):
         raise PipelineError(
-            f"models/{name} takes {classifier.takes} of shape {taken}, the backbone of params.yaml "
-            f"gives {given}; run `dvc repro`"
+            f"models/{name} takes {classifier.input_kind} of shape {taken}, the backbone of "
+            f"params.yaml gives {given}; run `dvc repro`"
         )
     novelty = (
         load_novelty(
@@ -211,9 +211,7 @@ def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Pred
             "`dvc repro`"
         )
     batch = extract.batch_size if has_accelerator() else CLASSIFIED
-    return Predictor(
-        classifier, network, temperature, extract.storage, interpolation, novelty, batch
-    )
+    return Predictor(classifier, network, temperature, extract.dtype, interpolation, novelty, batch)
 
 
 def load_known(name: str) -> Classifier:

@@ -97,13 +97,13 @@ def learning_curves(models: list[ModelResults]) -> list[Chart]:
 def _learning(
     key: str, title: str, unit: str, limits: tuple[float, float] | None, models: list[ModelResults]
 ) -> Chart:
-    title, series, rings, says = f"{title} by epoch", [], [], []
+    title, series, highlights, says = f"{title} by epoch", [], [], []
     for place, model in enumerate(models):
         epochs = model.history["epoch"].to_numpy()
         training, validation = model.history[key].to_numpy(), model.history[f"val_{key}"].to_numpy()
         series += [Series(epochs, validation, place), Series(epochs, training, place, dashed=True)]
         if (kept := epochs == model.epoch).any():
-            rings.append((model.epoch, validation[kept][0], place))
+            highlights.append((model.epoch, validation[kept][0], place))
             says.append(
                 f"{model.name}: epoch {model.epoch} of {len(epochs)} was kept, {key} "
                 f"{number(training[kept][0])} on training and "
@@ -120,7 +120,14 @@ def _learning(
         Axis(f"{key}{unit}", limits),
     )
     svg = lines(
-        f"learning-{key}", text, series, x, y, names, ("validation", "training"), rings=rings
+        f"learning-{key}",
+        text,
+        series,
+        x,
+        y,
+        names,
+        ("validation", "training"),
+        highlights=highlights,
     )
     parts = {
         model.name: model.history[["epoch", key, f"val_{key}"]]

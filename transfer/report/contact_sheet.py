@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from transfer.augmentation.warp import AugmentParams, draw_view
-from transfer.runtime.files import replacing
+from transfer.augmentation.warp import AugmentParams, render_view
+from transfer.runtime.files import atomic_write
 from transfer.storage.arrays import take
 
 ROWS = 5
@@ -36,7 +36,7 @@ def draw_sheet(path: Path, images: np.ndarray, params: AugmentParams) -> None:
     for i, image in enumerate(rows):
         tiles = [
             image,
-            *(draw_view(image, view, params).round().astype(np.uint8) for view in range(views)),
+            *(render_view(image, view, params).round().astype(np.uint8) for view in range(views)),
         ]
         for j, tile in enumerate(tiles):
             left = j * (side + GAP) + (2 * GAP if j else 0)  # the original stands apart
@@ -44,5 +44,5 @@ def draw_sheet(path: Path, images: np.ndarray, params: AugmentParams) -> None:
                 Image.fromarray(tile).resize((side, side), Image.Resampling.BOX),
                 (left, i * (side + GAP)),
             )
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         sheet.save(temporary, format="png", optimize=True)

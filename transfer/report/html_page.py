@@ -16,7 +16,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from transfer.dataset.manifest import rows_of
+from transfer.dataset.manifest import split_rows
 from transfer.report.charts import (
     accuracy_chart,
     feature_map,
@@ -44,7 +44,7 @@ from transfer.report.tables import (
     rejected_table,
 )
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.files import replacing
+from transfer.runtime.files import atomic_write
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
@@ -99,7 +99,7 @@ def write_page(
     """Write the page; `sheet` is the picture of augmented views,
     `params` params.yaml by section."""
     models, mistakes = results.models, read_mistakes(results.models)
-    train = rows_of(results.manifest, "train")["path"]
+    train = split_rows(results.manifest, "train")["path"]
     content = {
         "prose": prose,
         "sections": SECTIONS,
@@ -132,7 +132,7 @@ def write_page(
         "files": files,
     }
     text = render(content)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 

@@ -19,7 +19,7 @@ from transfer.report.tables import (
     model_table,
     parameter,
 )
-from transfer.runtime.files import replacing
+from transfer.runtime.files import atomic_write
 
 CARD = "MODEL_CARD.md.j2"
 PROCEDURE = ("backbone", "augment", "train_scratch", "train_head", "train_augmented", "finetune")
@@ -66,7 +66,7 @@ def write_card(
         lstrip_blocks=True,
     )
     text = environment.get_template(CARD).render(**content) + "\n"
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 

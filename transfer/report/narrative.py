@@ -202,7 +202,7 @@ def _kept(model: ModelResults, params: dict[str, dict]) -> str:
         "augmented": "train_augmented",
         "finetuned": "finetune",
     }[model.name]
-    return "best by validation loss" if value(params, f"{stage}.keep") == "best" else "last"
+    return "best by validation loss" if value(params, f"{stage}.checkpoint") == "best" else "last"
 
 
 def _origin(told: ReportParams, source: str) -> str:

@@ -90,7 +90,7 @@ def lines(
     names: Sequence[str],
     styles: tuple[str, str] | None = None,
     reference: tuple[Sequence[float], Sequence[float]] | None = None,
-    rings: Sequence[tuple[float, float, int]] = (),
+    highlights: Sequence[tuple[float, float, int]] = (),
 ) -> str:
     """Lines with markers.
 
@@ -119,7 +119,7 @@ def lines(
                 markevery=(one.place * every // len(names), every),
                 markerfacecolor=SURFACE if one.dashed else SERIES[one.place],
             )
-        for across, up, place in rings:
+        for across, up, place in highlights:
             axes.plot(
                 [across],
                 [up],

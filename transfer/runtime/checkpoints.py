@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transfer.runtime.dvc_files import inputs_key
+from transfer.runtime.dvc_files import input_fingerprint
 
 FOLDER = ".checkpoints"
 # Checkpoints take at most a twentieth of the time:
@@ -107,7 +107,7 @@ def resumable(stage: str) -> Iterator[Checkpoint]:
     with those nobody came back to."""
     # DVC names the main workspace in DVC_ROOT, in the temporary folders of its experiments too.
     checkpoints = Path(os.environ.get("DVC_ROOT", ".")) / FOLDER / stage
-    checkpoint = Checkpoint(checkpoints / inputs_key(stage))
+    checkpoint = Checkpoint(checkpoints / input_fingerprint(stage))
     yield checkpoint
     shutil.rmtree(checkpoint.folder, ignore_errors=True)
     for other in checkpoints.glob("*"):

@@ -26,7 +26,7 @@ PARAMS = Path("params.yaml")
 _LEFT_BEHIND = re.compile(r"\..*|#.*#|.*~|__pycache__|.*\.py[co]")
 
 
-def check_inputs(stage: str) -> None:
+def verify_inputs(stage: str) -> None:
     """Hold the files that a stage reads against what dvc.lock says the stages before it wrote.
 
     Only where DVC runs the stage: by hand, stages may be run in any state.
@@ -37,7 +37,7 @@ def check_inputs(stage: str) -> None:
     if "DVC_STAGE" not in os.environ or not LOCK.exists():
         return
     written = dict(_outputs_in_lock())
-    for dependency in map(Path, describe_stage(stage).get("deps", [])):
+    for dependency in map(Path, read_stage(stage).get("deps", [])):
         expected = written.get(dependency.as_posix())
         if expected is not None and dependency.is_file() and checksum(dependency) != expected:
             raise PipelineError(
@@ -47,10 +47,10 @@ def check_inputs(stage: str) -> None:
             )
 
 
-def inputs_key(stage: str) -> str:
+def input_fingerprint(stage: str) -> str:
     """A name that is other whenever the stage would compute other bytes: of its files, parameters,
     backend, libraries and their kernels."""
-    description = describe_stage(stage)
+    description = read_stage(stage)
     params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     content = {
         "files": {name: _contents(Path(name)) for name in description.get("deps", [])},
@@ -81,7 +81,7 @@ def _contents(path: Path) -> str | dict[str, str]:
     }
 
 
-def describe_stage(stage: str) -> dict:
+def read_stage(stage: str) -> dict:
     """What dvc.yaml says of a stage, with the values of params.yaml where it names
     parameters, `${section.name}`.
 
@@ -118,7 +118,7 @@ def other_versions(stage: str) -> list[str]:
     """
     if not PIPELINE.exists() or not PINS.exists():
         return []
-    return unlike_pins(packages_of(describe_stage(stage)), read_pins())
+    return unlike_pins(packages_of(read_stage(stage)), read_pins())
 
 
 def read_pins(path: Path = PINS) -> dict[str, str]:

@@ -4,5 +4,5 @@
 class PipelineError(Exception):
     """A mistake in the input or the parameters: what was wrong, where, the value, and what to do.
 
-    The stage's door (`transfer.runtime.stage.run`) prints it without a traceback and exits with 1.
+    `transfer.runtime.stage.run_stage` prints it without a traceback and exits with 1.
     """

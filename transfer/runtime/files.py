@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` if the block succeeds,
     delete it if not.
 
@@ -38,7 +38,7 @@ def allocate(path: Path, size: int) -> None:
 
 def write_weights(path: Path, model) -> None:
     """Write a Keras model's weights as `NAME.weights.h5`; equal weights give equal bytes."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         # HDF5 that meets a full disk prints pages and fails again as it is closed.
         allocate(temporary, 4 * model.count_params())  # float32 in every precision
         model.save_weights(temporary)
@@ -46,14 +46,14 @@ def write_weights(path: Path, model) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file of these bytes."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_json(path: Path, content: dict) -> None:
     """Write `content` as indented JSON; NaN and infinity are refused (ValueError),
     JSON has none."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(
             json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
             encoding="utf-8",
@@ -62,7 +62,7 @@ def write_json(path: Path, content: dict) -> None:
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
     """Write rows under a header as UTF-8 CSV with `\\n` line ends."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

@@ -17,7 +17,7 @@ _SHELLS = {"sh", "ash", "bash", "dash", "fish", "ksh", "zsh"}
 _SECONDS = 0.1
 
 
-def end_with_dvc() -> None:
+def exit_with_dvc() -> None:
     """Where DVC runs this process, have it stop as soon as that DVC is gone."""
     if "DVC_STAGE" in os.environ:
         threading.Thread(target=_watch, args=(_ancestors(),), daemon=True).start()

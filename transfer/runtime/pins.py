@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from transfer.runtime.files import replacing
+from transfer.runtime.files import atomic_write
 
 LOCK, PINS = Path("requirements.txt"), Path("pins.yaml")
 DECIDE_BYTES = (
@@ -113,7 +113,7 @@ def write_pins(locked: dict[str, str], path: Path) -> None:
         KeyError: one of these packages is not locked.
     """
     lines = [f'{name}: "{locked[name]}"\n' for name in DECIDE_BYTES]
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(_HEADER + "".join(lines), encoding="utf-8")
 
 

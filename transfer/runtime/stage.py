@@ -13,11 +13,11 @@ from pathlib import Path
 
 from transfer.runtime.dvc_files import (
     PINS,
-    check_inputs,
-    describe_stage,
     other_versions,
     packages_of,
     params_of,
+    read_stage,
+    verify_inputs,
 )
 from transfer.runtime.environment import describe_environment
 from transfer.runtime.errors import PipelineError
@@ -26,10 +26,10 @@ from transfer.runtime.files import write_json
 LOGS = Path("logs")
 # seconds for another process of the same stage to end: an orphan needs a tenth of one
 # (transfer/runtime/parent_watch.py)
-PATIENCE = 10
+LOCK_TIMEOUT = 10
 
 
-def run(main: Callable[[], None]) -> None:
+def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's `main` as a program: `python -m stages.NAME [--help]`.
 
     A user's mistake (PipelineError) or the machine's refusal (OSError, a full disk say) is printed
@@ -46,7 +46,7 @@ def run(main: Callable[[], None]) -> None:
     started = time.time()
     try:
         with only_one(name):
-            check_inputs(name)
+            verify_inputs(name)
             _warn_of_versions(name)
             main()
             _log(name, started)
@@ -90,11 +90,11 @@ def only_one(name: str) -> Iterator[None]:
     process ends.
 
     Raises:
-        PipelineError: another process holds it and does not end within PATIENCE.
+        PipelineError: another process holds it and does not end within LOCK_TIMEOUT.
     """
     LOGS.mkdir(exist_ok=True)
     with (LOGS / f"{name}.lock").open("a+") as file:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + LOCK_TIMEOUT
         while not _locked(file.fileno()):
             if time.monotonic() > deadline:
                 file.seek(0)
@@ -134,7 +134,7 @@ def _describe(name: str, pipeline: Path = Path("dvc.yaml")) -> str:
     """What stage `name` is for, reads and writes, as dvc.yaml says it."""
     if not pipeline.exists():
         return f"{pipeline} is not in {Path.cwd()}; run from the project's folder."
-    stage = describe_stage(name)
+    stage = read_stage(name)
     outputs = [
         item if isinstance(item, str) else next(iter(item))
         for key in ("outs", "metrics", "plots")

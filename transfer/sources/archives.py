@@ -12,7 +12,7 @@ from pathlib import Path
 
 from transfer.runtime.errors import PipelineError
 from transfer.sources.source_file import (
-    Entry,
+    SourceFile,
     is_clutter,
     name_problem,
     printable,
@@ -55,7 +55,7 @@ def is_zip(source: Path) -> bool:
         return True
 
 
-def read_zip(source: Path, wanted: Collection[str] | None) -> Iterator[Entry]:
+def read_zip(source: Path, wanted: Collection[str] | None) -> Iterator[SourceFile]:
     try:
         archive = zipfile.ZipFile(source)
     except _DAMAGE as error:
@@ -71,29 +71,29 @@ def read_zip(source: Path, wanted: Collection[str] | None) -> Iterator[Entry]:
                 continue
             problem = problem or name_problem(path)
             if problem:
-                yield Entry(printable(path), problem=problem)
+                yield SourceFile(printable(path), problem=problem)
             elif is_folder:
-                yield Entry(path + "/")
+                yield SourceFile(path + "/")
             elif stat.S_ISLNK(member.external_attr >> 16):
-                yield Entry(path, problem="a link inside an archive")
+                yield SourceFile(path, problem="a link inside an archive")
             elif problem := size_problem(member.file_size):
-                yield Entry(path, problem=problem)
+                yield SourceFile(path, problem=problem)
             elif wanted is None or path in wanted:
                 yield _read_member(archive, member, path)
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> Entry:
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> SourceFile:
     if member.flag_bits & 0x1:
-        return Entry(path, problem="encrypted; archive it again without a password")
+        return SourceFile(path, problem="encrypted; archive it again without a password")
     if member.compress_type == zipfile.ZIP_BZIP2:  # a piece of it can become gigabytes, in one call
-        return Entry(path, problem="packed with bzip2; archive it again as an ordinary zip")
+        return SourceFile(path, problem="packed with bzip2; archive it again as an ordinary zip")
     try:
         with archive.open(member) as file:
             # In pieces, since zipfile unpacks LZMA as far as the bytes of one call go, whatever
             # size the member claims.
-            return Entry(path, content=b"".join(iter(lambda: file.read(_PIECE), b"")))
+            return SourceFile(path, content=b"".join(iter(lambda: file.read(_PIECE), b"")))
     except _DAMAGE as error:
-        return Entry(path, problem=f"a damaged member of the archive: {error}")
+        return SourceFile(path, problem=f"a damaged member of the archive: {error}")
 
 
 def _zip_name(member: zipfile.ZipInfo) -> tuple[str, str | None]:
@@ -154,7 +154,7 @@ def _open_tar(source: Path) -> tarfile.TarFile:
     return tarfile.open(source, encoding="utf-8", errors="surrogateescape", tarinfo=_Member)
 
 
-def read_tar(source: Path, wanted: Collection[str] | None) -> Iterator[Entry]:
+def read_tar(source: Path, wanted: Collection[str] | None) -> Iterator[SourceFile]:
     try:
         with _open_tar(source) as archive:
             for member in archive:
@@ -165,20 +165,20 @@ def read_tar(source: Path, wanted: Collection[str] | None) -> Iterator[Entry]:
                 if is_clutter(path):
                     continue
                 if problem := name_problem(path):
-                    yield Entry(printable(path), problem=problem)
+                    yield SourceFile(printable(path), problem=problem)
                 elif member.isdir():
-                    yield Entry(path + "/")
+                    yield SourceFile(path + "/")
                 elif not member.isfile():
-                    yield Entry(
+                    yield SourceFile(
                         path,
                         problem="a link inside an archive"
                         if member.issym() or member.islnk()
                         else "not a regular file",
                     )
                 elif problem := size_problem(member.size):
-                    yield Entry(path, problem=problem)
+                    yield SourceFile(path, problem=problem)
                 elif wanted is None or path in wanted:
-                    yield Entry(path, content=archive.extractfile(member).read())
+                    yield SourceFile(path, content=archive.extractfile(member).read())
             _check_tar_end(archive)
     except _DAMAGE as error:
         raise _damaged_tar(source, error) from None

@@ -5,13 +5,19 @@ from collections.abc import Collection, Iterator
 
 from transfer.runtime.errors import PipelineError
 from transfer.sources.archives import ENDINGS
-from transfer.sources.source_file import Entry, is_clutter, name_problem, printable, size_problem
-from transfer.storage.object_store import Store
+from transfer.sources.source_file import (
+    SourceFile,
+    is_clutter,
+    name_problem,
+    printable,
+    size_problem,
+)
+from transfer.storage.object_store import ObjectStore
 
 NAMED = "split.source"
 
 
-def read_objects(url: str, wanted: Collection[str] | None = None) -> Iterator[Entry]:
+def list_images(url: str, wanted: Collection[str] | None = None) -> Iterator[SourceFile]:
     """List the objects below a URL, folder by folder, by name; or take it that the wanted ones are
     there, in their order.
 
@@ -24,10 +30,10 @@ def read_objects(url: str, wanted: Collection[str] | None = None) -> Iterator[En
             f"{NAMED} = {url!r}: an archive is read from a disk only; copy it here, or put its "
             "folders there"
         )
-    store = Store(url, NAMED)
-    store.check_there()
+    store = ObjectStore(url, NAMED)
+    store.check_exists()
     if wanted is not None:
-        yield from (Entry(path, store=store) for path in wanted)
+        yield from (SourceFile(path, store=store) for path in wanted)
         return
     found = False
     try:
@@ -36,13 +42,13 @@ def read_objects(url: str, wanted: Collection[str] | None = None) -> Iterator[En
             if is_clutter(path.rstrip("/")):
                 continue
             if problem := name_problem(path):
-                yield Entry(printable(path), problem=problem)
+                yield SourceFile(printable(path), problem=problem)
             elif size is None:
-                yield Entry(path)
+                yield SourceFile(path)
             elif problem := size_problem(size):
-                yield Entry(path, problem=problem)
+                yield SourceFile(path, problem=problem)
             else:
-                yield Entry(path, store=store)
+                yield SourceFile(path, store=store)
     except FileNotFoundError:  # of a prefix without objects
         pass
     if not found:

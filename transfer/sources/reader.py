@@ -11,14 +11,20 @@ from pathlib import Path
 
 from transfer.runtime.errors import PipelineError
 from transfer.sources.archives import is_tar, is_zip, read_tar, read_zip
-from transfer.sources.bucket import read_objects
-from transfer.sources.source_file import Entry, is_clutter, name_problem, printable, size_problem
+from transfer.sources.bucket import list_images
+from transfer.sources.source_file import (
+    SourceFile,
+    is_clutter,
+    name_problem,
+    printable,
+    size_problem,
+)
 from transfer.storage.object_store import is_url
 
 MAX_ENTRIES = 5_000_000  # an archive of kilobytes can list more than fit in memory
 
 
-def read_source(source: Path | str, wanted: Collection[str] | None = None) -> Iterator[Entry]:
+def read_source(source: Path | str, wanted: Collection[str] | None = None) -> Iterator[SourceFile]:
     """Stream the entries of a folder, an archive or a URL, one in memory at a time, in the source's
     own order.
 
@@ -31,7 +37,7 @@ def read_source(source: Path | str, wanted: Collection[str] | None = None) -> It
             much.
     """
     if is_url(str(source)):
-        yield from read_objects(str(source), wanted)
+        yield from list_images(str(source), wanted)
         return
     source = Path(source)
     if not source.exists():
@@ -47,7 +53,7 @@ def read_source(source: Path | str, wanted: Collection[str] | None = None) -> It
                 "divide it"
             )
         if entry.path in seen and not entry.path.endswith("/"):
-            entry = Entry(entry.path, problem="a second file of the same name in the archive")
+            entry = SourceFile(entry.path, problem="a second file of the same name in the archive")
         seen.add(entry.path)
         yield entry
 
@@ -65,7 +71,7 @@ def _reader_of(source: Path):
     )
 
 
-def _read_folder(root: Path, wanted: Collection[str] | None) -> Iterator[Entry]:
+def _read_folder(root: Path, wanted: Collection[str] | None) -> Iterator[SourceFile]:
     inside = root.resolve()
     if wanted is not None:
         files = ((root / path, path) for path in wanted)
@@ -82,12 +88,12 @@ def _read_folder(root: Path, wanted: Collection[str] | None) -> Iterator[Entry]:
         if is_clutter(path):
             continue
         if child.is_symlink() and (problem := _link_problem(Path(child.path), inside)):
-            yield Entry(printable(path), problem=problem)
+            yield SourceFile(printable(path), problem=problem)
         elif child.is_dir(follow_symlinks=False):
-            yield Entry(printable(path) + "/")
+            yield SourceFile(printable(path) + "/")
             waiting += _children(Path(child.path))
         elif not child.is_file():
-            yield Entry(printable(path), problem="not a regular file")
+            yield SourceFile(printable(path), problem="not a regular file")
         else:
             yield _read_file(Path(child.path), path)
 
@@ -112,12 +118,12 @@ def _link_problem(link: Path, inside: Path) -> str | None:
     )
 
 
-def _read_file(file: Path, path: str) -> Entry:
+def _read_file(file: Path, path: str) -> SourceFile:
     if problem := name_problem(path):
-        return Entry(printable(path), problem=problem)
+        return SourceFile(printable(path), problem=problem)
     try:
         if problem := size_problem(file.stat().st_size):
-            return Entry(path, problem=problem)
-        return Entry(path, content=file.read_bytes())
+            return SourceFile(path, problem=problem)
+        return SourceFile(path, content=file.read_bytes())
     except OSError as error:
-        return Entry(path, problem=f"cannot be read: {error.strerror}")
+        return SourceFile(path, problem=f"cannot be read: {error.strerror}")

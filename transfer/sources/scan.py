@@ -10,11 +10,16 @@ from tqdm import tqdm
 from transfer.engines.base import Crashed, Engine
 from transfer.sources.decoding import BadImageError, read_rgb
 from transfer.sources.reader import read_source
-from transfer.sources.source_file import Entry, batches_of_entries, decoded_bits, load_all
+from transfer.sources.source_file import (
+    SourceFile,
+    batches_of_entries,
+    decoder_fingerprint,
+    load_all,
+)
 
 
 @dataclass(frozen=True)
-class Examined:
+class ScannedFile:
     """One file, looked at: its hashes, or why it cannot be used. `split` is None unless the source
     is pre-split."""
 
@@ -26,26 +31,26 @@ class Examined:
     split: str | None = None
 
 
-class ExamineWork:
+class ScanTask:
     files = ()
     needs_gpu = False
     unused_packages = ()
 
-    def start(self) -> "Examine":
-        return Examine()
+    def start(self) -> "ScanFunction":
+        return ScanFunction()
 
 
-class Examine:
+class ScanFunction:
     uses_all_cores = False
 
     def __init__(self):
-        self.about = decoded_bits()
+        self.about = decoder_fingerprint()
 
-    def __call__(self, entries: list[Entry]) -> list[Examined]:
-        return [_look_at(entry) for entry in load_all(entries)]
+    def __call__(self, entries: list[SourceFile]) -> list[ScannedFile]:
+        return [_scan_file(entry) for entry in load_all(entries)]
 
 
-def examine(source: Path | str, engine: Engine) -> tuple[list[Examined], list[str]]:
+def scan_source(source: Path | str, engine: Engine) -> tuple[list[ScannedFile], list[str]]:
     """Read and decode every file of the source once: the files, in any order,
     and the paths of the folders."""
     files, folders = [], []
@@ -54,7 +59,7 @@ def examine(source: Path | str, engine: Engine) -> tuple[list[Examined], list[st
         for entry in tqdm(read_source(source), desc="split: reading", unit=" entries")
         if not _is_folder(entry, folders)
     )
-    with engine.start(ExamineWork()) as workers:
+    with engine.start(ScanTask()) as workers:
         for batch, results in workers.map((batch, batch) for batch in batches_of_entries(entries)):
             files += [
                 _crashed(entry, result) if isinstance(result, Crashed) else result
@@ -63,28 +68,28 @@ def examine(source: Path | str, engine: Engine) -> tuple[list[Examined], list[st
     return files, folders
 
 
-def _is_folder(entry: Entry, folders: list[str]) -> bool:
+def _is_folder(entry: SourceFile, folders: list[str]) -> bool:
     if entry.is_folder:
         folders.append(entry.path)
         return True
     return False
 
 
-def _look_at(entry: Entry) -> Examined:
+def _scan_file(entry: SourceFile) -> ScannedFile:
     if entry.problem or entry.content is None:
-        return Examined(entry.path, problem=entry.problem)
+        return ScannedFile(entry.path, problem=entry.problem)
     try:
         image = read_rgb(entry.content)
     except BadImageError as problem:
-        return Examined(entry.path, problem=str(problem))
-    return Examined(
+        return ScannedFile(entry.path, problem=str(problem))
+    return ScannedFile(
         entry.path,
         sha256=hashlib.sha256(entry.content).hexdigest(),
         perceptual=str(imagehash.phash(image)),
     )
 
 
-def _crashed(entry: Entry, crashed: Crashed) -> Examined:
-    return Examined(
+def _crashed(entry: SourceFile, crashed: Crashed) -> ScannedFile:
+    return ScannedFile(
         entry.path, problem=f"it ended the process that decoded it, {crashed.attempts} times"
     )

@@ -13,7 +13,7 @@ from typing import Self
 from PIL import Image
 
 from transfer.sources.decoding import read_rgb
-from transfer.storage.object_store import Store
+from transfer.storage.object_store import ObjectStore
 
 MAX_FILE_BYTES = 256 * 2**20
 READERS = 8  # of a batch: a store takes its time for each object, however small
@@ -30,7 +30,7 @@ PROBE = base64.b64decode(
 
 
 @dataclass(frozen=True)
-class Entry:
+class SourceFile:
     """One file of a source.
 
     path: POSIX path inside the source; a folder's ends in `/`.
@@ -43,7 +43,7 @@ class Entry:
     path: str
     content: bytes | None = None
     problem: str | None = None
-    store: Store | None = None
+    store: ObjectStore | None = None
 
     @property
     def is_folder(self) -> bool:
@@ -55,17 +55,17 @@ class Entry:
         if self.store is None:
             return self
         try:
-            return Entry(self.path, self.store.read(self.path))
+            return SourceFile(self.path, self.store.read(self.path))
         except FileNotFoundError:
-            return Entry(self.path, problem="gone since it was listed")
+            return SourceFile(self.path, problem="gone since it was listed")
 
 
-def load_all(entries: Sequence[Entry]) -> list[Entry]:
+def load_all(entries: Sequence[SourceFile]) -> list[SourceFile]:
     """Each with its content, in their order."""
     if all(entry.store is None for entry in entries):
         return list(entries)
     with ThreadPoolExecutor(READERS) as pool:
-        return list(pool.map(Entry.load, entries))
+        return list(pool.map(SourceFile.load, entries))
 
 
 def tidy(path: str) -> str:
@@ -114,7 +114,7 @@ def size_problem(size: int) -> str | None:
     )
 
 
-def batches_of_entries(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+def batches_of_entries(entries: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
     """Lists of BATCH_ENTRIES, or of fewer that have BATCH_BYTES together, so that what is under way
     stays small."""
     batch, size = [], 0
@@ -128,7 +128,7 @@ def batches_of_entries(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
         yield batch
 
 
-def decoded_bits() -> str:
+def decoder_fingerprint() -> str:
     """What a JPEG becomes here, hashed: other decoders may round otherwise, and then not every node
     may decode."""
     return hashlib.sha256(

@@ -14,11 +14,16 @@ from transfer.engines.base import Crashed, Engine
 from transfer.runtime.errors import PipelineError
 from transfer.sources.decoding import BadImageError, read_rgb
 from transfer.sources.reader import read_source
-from transfer.sources.source_file import Entry, batches_of_entries, decoded_bits, load_all
+from transfer.sources.source_file import (
+    SourceFile,
+    batches_of_entries,
+    decoder_fingerprint,
+    load_all,
+)
 
 
 @dataclass(frozen=True)
-class ListedWork:
+class VerifiedImageTask:
     """function: of an image, upright 8-bit RGB."""
 
     source: Path | str
@@ -27,11 +32,11 @@ class ListedWork:
     needs_gpu = False
     unused_packages = ()
 
-    def start(self) -> "ListedFunction":
-        return ListedFunction(self.source, self.function)
+    def start(self) -> "VerifiedImageFunction":
+        return VerifiedImageFunction(self.source, self.function)
 
 
-class ListedFunction:
+class VerifiedImageFunction:
     """Path and `function(image)` of each entry that comes with the SHA-256 that the manifest
     has of it."""
 
@@ -39,16 +44,16 @@ class ListedFunction:
 
     def __init__(self, source: Path | str, function: Callable[[Image.Image], Any]):
         self._source, self._function = source, function
-        self.about = decoded_bits()
+        self.about = decoder_fingerprint()
 
-    def __call__(self, items: list[tuple[Entry, str]]) -> list[tuple[str, Any]]:
+    def __call__(self, items: list[tuple[SourceFile, str]]) -> list[tuple[str, Any]]:
         entries = load_all([entry for entry, _ in items])
         return [
             (entry.path, self._look(entry, checksum))
             for entry, (_, checksum) in zip(entries, items, strict=True)
         ]
 
-    def _look(self, entry: Entry, checksum: str) -> Any:
+    def _look(self, entry: SourceFile, checksum: str) -> Any:
         if entry.problem:
             raise PipelineError(
                 f"{self._source}: {entry.path!r}: {entry.problem}; run `dvc repro` again"
@@ -67,7 +72,7 @@ class ListedFunction:
             ) from None
 
 
-def map_listed(
+def map_verified_images(
     function: Callable[[Image.Image], Any], source: Path | str, listed: pd.DataFrame, engine: Engine
 ) -> Iterator[tuple[str, Any]]:
     """Yield path and `function(image)` of each listed image, upright 8-bit RGB, in any order;
@@ -89,7 +94,7 @@ def map_listed(
         (entries, [(entry, checksums[entry.path]) for entry in entries])
         for entries in batches_of_entries(files)
     )
-    with engine.start(ListedWork(source, function)) as workers:
+    with engine.start(VerifiedImageTask(source, function)) as workers:
         for entries, results in workers.map(batches):
             for entry, result in zip(entries, results, strict=True):
                 if isinstance(result, Crashed):

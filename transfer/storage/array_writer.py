@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.files import allocate, replacing
-from transfer.storage.arrays import let_go
+from transfer.runtime.files import allocate, atomic_write
+from transfer.storage.arrays import release_pages
 from transfer.storage.params import load_array_params, open_shard_store
-from transfer.storage.shard_writer import ShardWriter, new_shards
+from transfer.storage.shard_writer import ShardWriter, create_shards
 from transfer.storage.sharded_array import SUFFIX
 
 
-class NewRows:
+class MemmapWriter:
     """Rows that are written to a memory map, in any order: `rows[i] = content`, i counted over all
     leading axes, the last one fastest."""
 
@@ -26,13 +26,17 @@ class NewRows:
 
     def __setitem__(self, row: int, content: np.ndarray) -> None:
         self._flat[row] = content
-        let_go(self._flat)
+        release_pages(self._flat)
 
 
 @contextmanager
-def new_rows(
-    path: Path, leading: tuple[int, ...], row_shape: tuple[int, ...], dtype: str, lower_with: str
-) -> Iterator[NewRows | ShardWriter]:
+def create_array(
+    path: Path,
+    leading: tuple[int, ...],
+    row_shape: tuple[int, ...],
+    dtype: str,
+    size_parameter: str,
+) -> Iterator[MemmapWriter | ShardWriter]:
     """Yield the rows of a new array of shape (*leading, *row_shape) to write to; the file gets its
     name when the block ends well.
 
@@ -48,8 +52,8 @@ def new_rows(
     """
     if path.suffix == SUFFIX:
         shard_rows = load_array_params().shard_rows
-        with new_shards(
-            path, leading, row_shape, dtype, shard_rows, open_shard_store(), lower_with
+        with create_shards(
+            path, leading, row_shape, dtype, shard_rows, open_shard_store(), size_parameter
         ) as rows:
             yield rows
         return
@@ -59,11 +63,11 @@ def new_rows(
     if needed > free:
         raise PipelineError(
             f"{path} needs {needed:,} bytes and the disk has {free:,}; free some, or lower "
-            f"{lower_with}"
+            f"{size_parameter}"
         )
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
         # a map's write to a disk that is full meanwhile would kill the process
         allocate(temporary, temporary.stat().st_size)
-        yield NewRows(array, len(row_shape))
+        yield MemmapWriter(array, len(row_shape))
         array.flush()

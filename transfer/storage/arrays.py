@@ -33,13 +33,13 @@ ROWS_AT_ONCE, NUMBERS_AT_ONCE = 256, 2**21
 
 
 def take(array: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
-    """Copy rows into memory, in their order, and let the map's pages go (see `let_go`)."""
+    """Copy rows into memory, in their order, and let the map's pages go (see `release_pages`)."""
     copied = np.array(array[rows])
-    let_go(array)
+    release_pages(array)
     return copied
 
 
-def rows_at_once(shape: tuple[int, ...]) -> int:
+def inference_batch_rows(shape: tuple[int, ...]) -> int:
     """How many rows of a shape (h, w, C) a model is given at a time: 256, and fewer where these
     would be large pictures.
 
@@ -49,7 +49,7 @@ def rows_at_once(shape: tuple[int, ...]) -> int:
     return max(1, min(ROWS_AT_ONCE, NUMBERS_AT_ONCE // math.prod(shape)))
 
 
-def let_go(array: np.ndarray) -> None:
+def release_pages(array: np.ndarray) -> None:
     """Release the resident pages of a memory map,
     which otherwise become as many as the file is large.
 

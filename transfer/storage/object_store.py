@@ -18,7 +18,9 @@ from transfer.runtime.errors import PipelineError
 
 T = TypeVar("T")
 
-PATIENCE = 20  # seconds in which a store must take and give back a few bytes, before work starts
+PROBE_TIMEOUT = (
+    20  # seconds in which a store must take and give back a few bytes, before work starts
+)
 LOCKS = (
     dict.fromkeys(("s3", "s3a"), "s3")
     | dict.fromkeys(("gs", "gcs"), "gs")
@@ -59,7 +61,7 @@ def is_url(place: str) -> bool:
     return "://" in place
 
 
-class Store:
+class ObjectStore:
     """The objects below a URL.
 
     Args:
@@ -98,31 +100,31 @@ class Store:
         self._is_atomic = protocol == "memory" or lock is not None
 
     def __reduce__(self) -> tuple:
-        return Store, (self.url, self._named)
+        return ObjectStore, (self.url, self._named)
 
     def read(self, name: str, start: int | None = None, end: int | None = None) -> bytes:
         """An object's bytes, or those from `start` up to `end`."""
-        return self._ask(lambda: self._files.cat_file(self._path(name), start, end))
+        return self._call(lambda: self._files.cat_file(self._path(name), start, end))
 
     def size(self, name: str) -> int | None:
         """Bytes of an object, None where there is none."""
         try:
-            return self._ask(lambda: self._files.info(self._path(name)))["size"]
+            return self._call(lambda: self._files.info(self._path(name)))["size"]
         except FileNotFoundError:
             return None
 
     def put(self, name: str, file: Path) -> None:
         """Store a file under a name, where it appears whole or not at all."""
         if self._is_atomic:
-            self._ask(lambda: self._files.put_file(str(file), self._path(name)))
+            self._call(lambda: self._files.put_file(str(file), self._path(name)))
             return
         folder, _, last = name.rpartition("/")
         temporary = self._path(f"{folder}/.tmp-{secrets.token_hex(8)}-{last}".lstrip("/"))
-        self._ask(lambda: self._files.put_file(str(file), temporary))
-        self._ask(lambda: self._files.mv(temporary, self._path(name)))
+        self._call(lambda: self._files.put_file(str(file), temporary))
+        self._call(lambda: self._files.mv(temporary, self._path(name)))
 
     def delete(self, name: str) -> None:
-        self._ask(lambda: self._files.rm_file(self._path(name)))
+        self._call(lambda: self._files.rm_file(self._path(name)))
 
     def walk(self, below: str = "") -> Iterator[tuple[str, int | None]]:
         """Names and sizes of all objects below a prefix, folder by folder, by name; a folder's ends
@@ -141,7 +143,7 @@ class Store:
 
     def _children(self, folder: str) -> list[dict]:
         """What lies in a folder: files by name, then folders by name, the last first."""
-        entries = self._ask(lambda: self._files.ls(self._path(folder).rstrip("/"), detail=True))
+        entries = self._call(lambda: self._files.ls(self._path(folder).rstrip("/"), detail=True))
         folders = sorted(
             (entry for entry in entries if entry["type"] == "directory"),
             key=lambda entry: entry["name"],
@@ -156,7 +158,7 @@ class Store:
         )
 
     def check_writable(self) -> None:
-        """Put a few bytes, read them back and delete them, within PATIENCE:
+        """Put a few bytes, read them back and delete them, within PROBE_TIMEOUT:
         said before hours are spent.
 
         Raises:
@@ -166,20 +168,20 @@ class Store:
         name = f".probe-{secrets.token_hex(8)}"
 
         def probe() -> None:
-            self._find_top()
+            self._check_root()
             self._files.pipe_file(self._path(name), b"probe")
             if self._files.cat_file(self._path(name)) != b"probe":
                 raise OSError("it gives back other bytes than it was given")
             self._files.rm_file(self._path(name))
 
-        self._within_patience(probe)
+        self._with_timeout(probe)
 
-    def check_there(self) -> None:
+    def check_exists(self) -> None:
         """Raises PipelineError where there is no such bucket or folder, or it cannot be asked
-        within PATIENCE."""
-        self._within_patience(self._find_top)
+        within PROBE_TIMEOUT."""
+        self._with_timeout(self._check_root)
 
-    def _find_top(self) -> None:
+    def _check_root(self) -> None:
         """A bucket or a folder is never made here: one that is missing is a wrong name, or a disk
         that is not mounted."""
         top = self._root if self._files.protocol[0] == "file" else self._root.split("/")[0]
@@ -187,7 +189,7 @@ class Store:
         with suppress(PermissionError):
             self._files.info(top)
 
-    def _within_patience(self, work: Callable[[], None]) -> None:
+    def _with_timeout(self, work: Callable[[], None]) -> None:
         problem: list[BaseException | None] = []
 
         def run() -> None:
@@ -200,8 +202,8 @@ class Store:
         # a client that waits for minutes must not keep the process
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        thread.join(PATIENCE)
-        error = problem[0] if problem else TimeoutError(f"no answer within {PATIENCE} seconds")
+        thread.join(PROBE_TIMEOUT)
+        error = problem[0] if problem else TimeoutError(f"no answer within {PROBE_TIMEOUT} seconds")
         if isinstance(error, FileNotFoundError):
             raise PipelineError(
                 f"{self._named} = {self.url!r}: no such bucket or folder; make it, or fix the name"
@@ -209,7 +211,7 @@ class Store:
         if error is not None:
             raise PipelineError(f"{self._named} = {self.url!r}: {_reason(error)}") from None
 
-    def _ask(self, question: Callable[[], T]) -> T:
+    def _call(self, question: Callable[[], T]) -> T:
         try:
             return question()
         except FileNotFoundError:
@@ -221,7 +223,7 @@ class Store:
         return f"{self._root.rstrip('/')}/{name}"
 
     def __eq__(self, other: Self) -> bool:
-        return isinstance(other, Store) and self.url == other.url
+        return isinstance(other, ObjectStore) and self.url == other.url
 
     __hash__ = None
 

@@ -7,7 +7,7 @@ from pydantic import PositiveInt
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import Params, load_params
 from transfer.runtime.resource_params import ResourceParams
-from transfer.storage.object_store import Store
+from transfer.storage.object_store import ObjectStore
 
 
 class ArrayParams(Params):
@@ -23,7 +23,7 @@ def load_array_params() -> ArrayParams:
     return load_params(ArrayParams, "arrays")
 
 
-def open_shard_store() -> Store:
+def open_shard_store() -> ObjectStore:
     """The place of all shards, `resources.shards_url`.
 
     Raises:
@@ -36,4 +36,4 @@ def open_shard_store() -> Store:
             "need it: s3://bucket/prefix, say, or the absolute path of a folder that all machines "
             "see"
         )
-    return Store(url, "resources.shards_url")
+    return ObjectStore(url, "resources.shards_url")

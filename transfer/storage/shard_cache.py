@@ -29,11 +29,11 @@ def _readers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(READERS, thread_name_prefix="shards")
 
 
-class Held:
+class ShardCache:
     """The shards of one array that are in memory or on their way; threads may share it.
 
-    Without `expect` these are the KEPT ones that were used last, and the one behind. With it, the
-    windows that are in use and the next one.
+    Without `set_read_order` these are the KEPT ones that were used last, and the one behind. With
+    it, the windows that are in use and the next one.
 
     Args:
         read: reads a whole shard.
@@ -48,7 +48,7 @@ class Held:
         self._windows: list[list[int]] = []
         self._window_of: dict[int, int] = {}
 
-    def expect(self, windows: list[list[int]]) -> None:
+    def set_read_order(self, windows: list[list[int]]) -> None:
         """From now on rows are read window by window; what is held and not among the first two is
         let go as reading begins."""
         with self._lock:
@@ -57,7 +57,7 @@ class Held:
                 number: place for place, window in enumerate(windows) for number in window
             }
 
-    def come_to(self, numbers: list[int]) -> None:
+    def advance_to(self, numbers: list[int]) -> None:
         """Rows of these shards are read next: drop what lies behind, and read ahead."""
         with self._lock:
             places = [self._window_of[number] for number in numbers if number in self._window_of]
@@ -85,10 +85,10 @@ class Held:
                 self._asked.pop(number)
             found = self._start(number)
             if number not in self._window_of:
-                self._read_on(number)
+                self._prefetch_next(number)
         return found.result()
 
-    def _read_on(self, number: int) -> None:
+    def _prefetch_next(self, number: int) -> None:
         """Without an order: this shard is the one used last; read the next one ahead,
         drop the oldest."""
         self._shards[number] = self._shards.pop(number)

@@ -4,13 +4,13 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
-from transfer.storage.object_store import Store
+from transfer.storage.object_store import ObjectStore
 from transfer.storage.sharded_array import Index, Shard
 
 READERS = 8
 
 
-def check(indexes: dict[Path, Index], store: Store) -> list[tuple[Path, Shard, str]]:
+def check(indexes: dict[Path, Index], store: ObjectStore) -> list[tuple[Path, Shard, str]]:
     """The shards that are "missing" or "damaged", each with the index that names it. A shard of
     several is read once."""
     shards = {shard.name: shard for index in indexes.values() for shard in index.shards}
@@ -26,7 +26,7 @@ def check(indexes: dict[Path, Index], store: Store) -> list[tuple[Path, Shard, s
     ]
 
 
-def state_of(shard: Shard, store: Store) -> str:
+def state_of(shard: Shard, store: ObjectStore) -> str:
     try:
         return "right" if sha256(store.read(shard.name)).hexdigest() == shard.sha256 else "damaged"
     except FileNotFoundError:

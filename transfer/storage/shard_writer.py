@@ -12,22 +12,22 @@ from pathlib import Path
 import numpy as np
 
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.files import replacing
-from transfer.storage.object_store import Store
+from transfer.runtime.files import atomic_write
+from transfer.storage.object_store import ObjectStore
 from transfer.storage.sharded_array import Index, Shard, as_json, name_of
 
 SENDERS = 4  # shards under way at a time; one more that is full waits
 
 
 @contextmanager
-def new_shards(
+def create_shards(
     path: Path,
     leading: tuple[int, ...],
     row: tuple[int, ...],
     dtype: str,
     shard_rows: int,
-    store: Store,
-    lower_with: str,
+    store: ObjectStore,
+    size_parameter: str,
 ) -> Iterator["ShardWriter"]:
     """Yield what takes the rows of an array (*leading, *row), `rows[i] = content`; the index gets
     its name when the block ends well.
@@ -49,13 +49,13 @@ def new_shards(
     if (free := shutil.disk_usage(scratch).free) < largest:
         raise PipelineError(
             f"{path}: a shard needs {largest:,} bytes and the disk has {free:,}; free some, or "
-            f"lower {lower_with}"
+            f"lower {size_parameter}"
         )
     try:
         with ShardWriter(index, store, scratch) as writer:
             yield writer
             whole = replace(index, shards=writer.finish())
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(as_json(whole), encoding="utf-8")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -65,7 +65,7 @@ class ShardWriter:
     """Takes rows in any order; those that come in order keep a few shards on the disk. A context
     manager: it ends its threads."""
 
-    def __init__(self, index: Index, store: Store, scratch: Path):
+    def __init__(self, index: Index, store: ObjectStore, scratch: Path):
         self._index, self._store, self._scratch = index, store, scratch
         self._missing: dict[int, np.ndarray] = {}
         self._sent: dict[int, Future] = {}

@@ -19,8 +19,8 @@ from typing import Self
 import numpy as np
 
 from transfer.runtime.errors import PipelineError
-from transfer.storage.object_store import Store
-from transfer.storage.shard_cache import Held, Layout
+from transfer.storage.object_store import ObjectStore
+from transfer.storage.shard_cache import Layout, ShardCache
 
 SUFFIX = ".shards"
 
@@ -177,15 +177,15 @@ class ShardedArray:
         self,
         path: Path,
         index: Index,
-        store: Store,
+        store: ObjectStore,
         window: int,
-        held: Held | None = None,
+        held: ShardCache | None = None,
         first: int = 0,
     ):
         self.path, self.index, self.store = path, index, store
         self.shape, self.dtype = (*index.leading, *index.row), np.dtype(index.dtype)
         self._window, self._first = window, first
-        self._held = held or Held(self._read_whole, len(index.shards))
+        self._held = held or ShardCache(self._read_whole, len(index.shards))
 
     def __reduce__(self) -> tuple:
         return ShardedArray, (self.path, self.index, self.store, self._window)
@@ -208,7 +208,9 @@ class ShardedArray:
     def read_in(self, windows: list[list[int]]) -> None:
         """Say in which order a training will go through the shards: one window is held, the next
         one read ahead."""
-        self._held.expect([[self._first + number for number in window] for window in windows])
+        self._held.set_read_order(
+            [[self._first + number for number in window] for window in windows]
+        )
 
     def __getitem__(self, rows):
         if len(self.index.leading) == 2:
@@ -245,7 +247,7 @@ class ShardedArray:
         found = np.empty((len(rows), *self.index.row), self.dtype)
         shards, inside = np.divmod(rows, self.index.shard_rows)
         numbers, which = np.unique(shards, return_inverse=True)
-        self._held.come_to([self._first + number for number in numbers.tolist()])
+        self._held.advance_to([self._first + number for number in numbers.tolist()])
         for number in range(len(numbers)):
             places = np.flatnonzero(which == number)
             found[places] = self._rows_of(int(numbers[number]), inside[places])

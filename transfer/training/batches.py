@@ -21,7 +21,7 @@ class BatchParams(Params):
     seed: NonNegativeInt
 
     @property
-    def softens(self) -> bool:
+    def uses_soft_targets(self) -> bool:
         """Whether targets are no longer all 0 or 1."""
         return bool(self.label_smoothing or self.mixup)
 
@@ -106,7 +106,7 @@ def epoch_batches(
         yield rest
 
 
-def remark_on_order(inputs: np.ndarray, labels: np.ndarray) -> str | None:
+def warn_if_sorted_by_class(inputs: np.ndarray, labels: np.ndarray) -> str | None:
     """What a person should know who trains from more shards than a window holds: rows class by
     class are hardly shuffled then."""
     layout = getattr(inputs, "layout", None)

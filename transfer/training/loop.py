@@ -14,30 +14,30 @@ from transfer.compute.keras import keras
 from transfer.dataset.examples import Examples
 from transfer.runtime.checkpoints import Checkpoint, State
 from transfer.runtime.errors import PipelineError
-from transfer.storage.arrays import rows_at_once
+from transfer.storage.arrays import inference_batch_rows
 from transfer.training.batches import (
     Batch,
     BatchParams,
     read_rows,
-    remark_on_order,
     sample_weights,
     training_batches,
+    warn_if_sorted_by_class,
 )
 from transfer.training.optimizers import (
     OptimizerParams,
     averaged,
     build_optimizer,
-    own_optimizer,
+    unwrap_optimizer,
     use_averages,
 )
-from transfer.training.schedules import ScheduleParams, rate_share
+from transfer.training.schedules import ScheduleParams, learning_rate_factor
 
 SHOW_EVERY = 1.0  # seconds: epochs may take a hundredth of one
 
 
 class TrainingParams(OptimizerParams, ScheduleParams, BatchParams):
     patience: PositiveInt | None
-    keep: Literal["best", "last"]
+    checkpoint: Literal["best", "last"]
 
     @model_validator(mode="after")
     def _waits_for_the_plateau(self) -> Self:
@@ -86,10 +86,10 @@ def compile_classifier(model: keras.Model, params: TrainingParams, by_layer: boo
         loss = _binary_crossentropy
         accuracy = (
             keras.metrics.MeanMetricWrapper(_majority_accuracy)
-            if params.softens
+            if params.uses_soft_targets
             else keras.metrics.BinaryAccuracy(threshold=0.0)
         )
-    elif params.softens:
+    elif params.uses_soft_targets:
         loss, accuracy = (
             keras.losses.CategoricalCrossentropy(from_logits=True),
             keras.metrics.CategoricalAccuracy(),
@@ -154,7 +154,7 @@ def fit(
     Args:
         inputs_of: the training inputs (N, ...) of an epoch, counted from 0; views change by epoch.
         labels: int (N,).
-        validation: what early stopping and `keep: best` look at (the validation loss).
+        validation: what early stopping and `checkpoint: best` look at (the validation loss).
         checkpoint: of an earlier process that was stopped in between; training goes on from there
             to the same end, bit for bit.
         show: gets the history so far about once a second, for whoever watches.
@@ -162,8 +162,8 @@ def fit(
             0: float32 (variables,).
 
     The history's training loss is of what was trained on, smoothed and mixed; its validation loss
-    is always the plain one, of the averaged weights under `ema`, so that runs compare. Neither has
-    the L2 penalty in it.
+    is always the plain one, of the averaged weights under `ema_momentum`, so that runs compare.
+    Neither has the L2 penalty in it.
 
     Raises:
         PipelineError: the loss is no longer finite.
@@ -185,9 +185,9 @@ def fit(
             if params.patience is not None and epoch - 1 - progress.best_epoch >= params.patience:
                 break
             if rates is not None:
-                own_optimizer(model).factors.assign(rates(epoch))
+                unwrap_optimizer(model).factors.assign(rates(epoch))
             inputs = inputs_of(epoch)
-            if epoch == epochs.start and (remark := remark_on_order(inputs, labels)):
+            if epoch == epochs.start and (remark := warn_if_sorted_by_class(inputs, labels)):
                 bar.write(f"{model.name}: {remark}")
             batches = training_batches(inputs, targets, weights, params, epoch)
             trained = _average(
@@ -204,7 +204,9 @@ def fit(
                 check = validate(model, validation)
                 if check["loss"] < progress.best_loss:
                     progress.best_loss, progress.best_epoch = check["loss"], epoch
-                    progress.best_weights = model.get_weights() if params.keep == "best" else None
+                    progress.best_weights = (
+                        model.get_weights() if params.checkpoint == "best" else None
+                    )
             progress.rows.append(
                 {
                     "epoch": epoch + 1,
@@ -231,7 +233,7 @@ def fit(
         model.set_weights(progress.best_weights)
     return Fitted(
         pd.DataFrame(progress.rows),
-        progress.best_epoch + 1 if params.keep == "best" else len(progress.rows),
+        progress.best_epoch + 1 if params.checkpoint == "best" else len(progress.rows),
     )
 
 
@@ -245,7 +247,7 @@ def _steps(
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Train on each batch at its step's rate: number of examples, and what Keras reports."""
     for step, batch in enumerate(batches):
-        model.optimizer.learning_rate = params.learning_rate * rate_share(
+        model.optimizer.learning_rate = params.learning_rate * learning_rate_factor(
             params, epoch, step, steps, losses
         )
         yield (
@@ -296,7 +298,7 @@ def _resume(model: keras.Model, checkpoint: Checkpoint | None) -> _Progress:
 def validate(model: keras.Model, examples: Examples) -> dict[str, float]:
     """Loss and accuracy over all examples, counted and then divided."""
     targets = _targets(model, examples.labels)
-    step = rows_at_once(examples.inputs.shape[1:])
+    step = inference_batch_rows(examples.inputs.shape[1:])
     batches = (slice(start, start + step) for start in range(0, len(targets), step))
     return _average(
         (

@@ -24,7 +24,7 @@ class OptimizerParams(Params):
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
     l2: NonNegativeFloat
-    ema: float | None = Field(gt=0, lt=1)
+    ema_momentum: float | None = Field(gt=0, lt=1)
 
     @model_validator(mode="after")
     def _weight_decay_is_adamws(self) -> Self:
@@ -52,14 +52,16 @@ class _ByVariable:
       reported losses are without it.
     - `weight_decay`: each step takes rate times weight_decay of a kernel away (Loshchilov and
       Hutter 2019, arXiv:1711.05101).
-    - `ema`: `averages` of the variables' values, a <- a + (1 - ema)(w - a) each step, from the
-      values before the first. Keras's own (`use_ema`) computes ema a + (1 - ema) w, which moves the
-      last bits of a variable that stands still.
+    - `ema_momentum`: `averages` of the variables' values, a <- a + (1 - ema)(w - a) each step, from
+      the values before the first. Keras's own (`use_ema`) computes ema a + (1 - ema) w, which
+      moves the last bits of a variable that stands still.
     """
 
-    def __init__(self, *arguments, l2: float, weight_decay: float, ema: float | None, **settings):
+    def __init__(
+        self, *arguments, l2: float, weight_decay: float, ema_momentum: float | None, **settings
+    ):
         super().__init__(*arguments, **settings)
-        self._l2, self._decay, self._ema = l2, weight_decay, ema
+        self._l2, self._decay, self._ema = l2, weight_decay, ema_momentum
         self.averages = []
 
     def build(self, variables):
@@ -96,19 +98,19 @@ def build_optimizer(params: OptimizerParams, by_layer: bool) -> keras.optimizers
         by_layer: whether variables are to have rates of their own, in its `factors`.
     """
     kind, settings = KINDS[params.optimizer]
-    if not (by_layer or params.l2 or params.weight_decay or params.ema):
+    if not (by_layer or params.l2 or params.weight_decay or params.ema_momentum):
         return kind(params.learning_rate, **settings)
     extended = type(kind.__name__, (_ByVariable, kind), {})
     return extended(
         params.learning_rate,
         l2=params.l2,
         weight_decay=params.weight_decay,
-        ema=params.ema,
+        ema_momentum=params.ema_momentum,
         **settings,
     )
 
 
-def own_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
+def unwrap_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
     """The one from `build_optimizer`: Keras puts another around it that scales the loss, for models
     in float16."""
     return getattr(model.optimizer, "inner_optimizer", model.optimizer)
@@ -135,5 +137,5 @@ def averaged(model: keras.Model) -> Iterator[None]:
 
 
 def averages_of(model: keras.Model) -> list:
-    """A variable for each trainable one of the model's, or none without `ema`."""
-    return getattr(own_optimizer(model), "averages", [])
+    """A variable for each trainable one of the model's, or none without `ema_momentum`."""
+    return getattr(unwrap_optimizer(model), "averages", [])

@@ -13,46 +13,46 @@ from transfer.runtime.params import Params
 class ScheduleParams(Params):
     epochs: PositiveInt
     schedule: Literal["constant", "cosine", "plateau"]
-    warm_up: NonNegativeInt
+    warmup_epochs: NonNegativeInt
     plateau_factor: float = Field(gt=0, lt=1)
     plateau_patience: PositiveInt
 
     @model_validator(mode="after")
-    def _ends_its_warm_up(self) -> Self:
-        if self.warm_up >= self.epochs:
+    def _ends_its_warmup(self) -> Self:
+        if self.warmup_epochs >= self.epochs:
             raise ValueError(
-                f"warm_up = {self.warm_up} leaves none of the {self.epochs} epochs; choose fewer, "
-                "or more epochs"
+                f"warmup_epochs = {self.warmup_epochs} leaves none of the {self.epochs} epochs; "
+                "choose fewer, or more epochs"
             )
         return self
 
 
-def rate_share(
+def learning_rate_factor(
     params: ScheduleParams, epoch: int, step: int, steps: int, losses: Sequence[float]
 ) -> float:
     """What share of `learning_rate` a step has, in [0, 1].
 
-    The rate rises over the steps of the first `warm_up` epochs, linearly, to all of it (Goyal et
-    al. 2017, arXiv:1706.02677). `cosine` then lets it fall along half a cosine, to nearly 0 in the
-    last step of the last epoch (Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts).
-    `plateau` multiplies it by `plateau_factor` as often as `plateau_falls` says.
+    The rate rises linearly to all of it over the steps of the first `warmup_epochs` epochs (Goyal
+    et al. 2017, arXiv:1706.02677). `cosine` then lets it fall along half a cosine, to nearly 0 in
+    the last step of the last epoch (Loshchilov and Hutter 2017, arXiv:1608.03983, no restarts).
+    `plateau` multiplies it by `plateau_factor` as often as `count_plateau_drops` says.
 
     Args:
         epoch, step: counted from 0.
         steps: of an epoch.
         losses: the validation losses of the epochs before this one.
     """
-    done, rising = epoch * steps + step, params.warm_up * steps
+    done, rising = epoch * steps + step, params.warmup_epochs * steps
     if done < rising:
         return (done + 1) / rising
     if params.schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * (done - rising) / (params.epochs * steps - rising)))
     if params.schedule == "plateau":
-        return params.plateau_factor ** plateau_falls(losses, params.plateau_patience)
+        return params.plateau_factor ** count_plateau_drops(losses, params.plateau_patience)
     return 1.0
 
 
-def plateau_falls(losses: Sequence[float], patience: int) -> int:
+def count_plateau_drops(losses: Sequence[float], patience: int) -> int:
     """How often so far `patience` epochs in a row had no validation loss below the lowest before
     them (Keras's ReduceLROnPlateau)."""
     lowest, waited, falls = math.inf, 0, 0

@@ -12,7 +12,7 @@ from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import Params
 
 
-class Opening(Params):
+class UnfreezeStep(Params):
     """From `epoch` on, counted from 1, the layers from `from_layer` on learn."""
 
     from_layer: str
@@ -20,8 +20,8 @@ class Opening(Params):
 
 
 class UnfreezingParams(Params):
-    rate_decay: float = Field(gt=0, le=1)
-    unfreeze: Annotated[list[Opening], Field(min_length=1)] | None
+    layer_lr_decay: float = Field(gt=0, le=1)
+    unfreeze: Annotated[list[UnfreezeStep], Field(min_length=1)] | None
 
     @model_validator(mode="after")
     def _opens_in_order(self) -> Self:
@@ -40,7 +40,7 @@ def rates_by_epoch(
     """What share of the learning rate each trainable variable of the model has in an epoch, counted
     from 0: float32 (variables,).
 
-    The head has all of it. Layers of the tail with trainable weights have rate_decay ** depth,
+    The head has all of it. Layers of the tail with trainable weights have layer_lr_decay ** depth,
     where the last one's depth is 1 (discriminative rates, Howard and Ruder 2018, arXiv:1801.06146),
     and 0 until they are opened; without `unfreeze` all are open. None where every variable always
     has all of it.
@@ -51,7 +51,7 @@ def rates_by_epoch(
     Raises:
         PipelineError: an entry of `unfreeze` names no layer that it can open.
     """
-    if params.rate_decay == 1 and params.unfreeze is None:
+    if params.layer_lr_decay == 1 and params.unfreeze is None:
         return None
     layers = [layer for layer in tail.layers if layer.trainable_weights]
     place = {
@@ -65,14 +65,14 @@ def rates_by_epoch(
         first = first_open(epoch)
         places = [place.get(id(variable), len(layers)) for variable in model.trainable_variables]
         return np.array(
-            [params.rate_decay ** (len(layers) - at) if at >= first else 0 for at in places],
+            [params.layer_lr_decay ** (len(layers) - at) if at >= first else 0 for at in places],
             dtype=np.float32,
         )
 
     return rates
 
 
-def _first_open(names: list[str], openings: list[Opening] | None) -> Callable[[int], int]:
+def _first_open(names: list[str], openings: list[UnfreezeStep] | None) -> Callable[[int], int]:
     """The position among `names` of the first layer that learns in an epoch; len(names) while only
     the head does."""
     if openings is None:

@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from transfer.commands.sweep.space import Space, written
-from transfer.runtime.files import replacing
+from transfer.runtime.files import atomic_write
 
 WIDTH, COLUMNS = 9.0, 4
 INK, MUTED, LINE = "#1b1f24", "#57606a", "#d0d7de"
@@ -69,7 +69,7 @@ def draw(path: Path, space: Space, table: pd.DataFrame) -> None:
             columnspacing=1.2,
             handletextpad=0.5,
         )
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             figure.savefig(temporary, format="png", metadata={"Software": None})
 
 

@@ -17,9 +17,9 @@ from scipy.stats import ttest_rel
 
 from stages import finetune, train_augmented, train_head
 from transfer.compute.keras import keras
-from transfer.runtime.dvc_files import checksum, describe_stage, inputs_key
+from transfer.runtime.dvc_files import checksum, input_fingerprint, read_stage
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.files import replacing
+from transfer.runtime.files import atomic_write
 from transfer.runtime.params import Params, load_params
 
 
@@ -97,7 +97,7 @@ def _trained(store: Path, section: str, changes: dict, shift: int, files: list[s
     own = load_params(TRAININGS[section].params, section).seed
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "project"
-        read = describe_stage(section)["deps"]
+        read = read_stage(section)["deps"]
         started = [name for name in read if name.startswith("models/")]
         prepare(
             folder,
@@ -112,12 +112,12 @@ def _trained(store: Path, section: str, changes: dict, shift: int, files: list[s
         with contextlib.chdir(folder):
             # it goes by names, and other folders have other models under these
             checksum.cache_clear()
-            entry = inputs_key(section)
+            entry = input_fingerprint(section)
         if not all((store / entry / name).exists() for name in files):
             with contextlib.chdir(folder):
                 train(section)
             for name in files:
-                with replacing(store / entry / name) as whole:
+                with atomic_write(store / entry / name) as whole:
                     shutil.copyfile(folder / "models" / name, whole)
     return store / entry
 
