@@ -305,7 +305,7 @@ def test_the_feature_map_has_a_row_an_image_with_its_issues(project):
 # Bad input
 
 
-@pytest.mark.parametrize(("split", "takes"), [("train", ""), ("validation", "_cut")])
+@pytest.mark.parametrize(("split", "input_kind"), [("train", ""), ("validation", "_cut")])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_features_that_are_no_numbers_are_refused_by_row_and_name(
     project, split, input_kind, value
@@ -347,7 +347,7 @@ def test_a_source_that_changed_since_the_split_is_refused(project):
 @pytest.mark.parametrize("value", [-0.1, 1.1, "dim", None])
 def test_a_threshold_that_cannot_work_is_refused_with_its_value(project, value):
     write_params(Path(), audit={"thresholds": dict.fromkeys(BAD, 0.3) | {"dark": value}})
-    with pytest.raises(PipelineError, match=r"params\.yaml: audit\.below\.dark = "):
+    with pytest.raises(PipelineError, match=r"params\.yaml: audit\.thresholds\.dark = "):
         audit.main()
 
 

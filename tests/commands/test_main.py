@@ -1,4 +1,4 @@
-"""`python -m transfer`: one door to all commands, which imports no more than it needs."""
+"""`python -m transfer` knows all commands and imports no more than the one it runs needs."""
 
 import re
 import subprocess

@@ -295,7 +295,7 @@ def say(project, published, labeller, monkeypatch, capsys) -> Callable[..., Said
     )
     monkeypatch.setenv("KERAS_HOME", str(project / "keras"))
     monkeypatch.setattr(weights, "HOST", http_servers.refuse())
-    monkeypatch.setattr("transfer.compute.device.set_up", lambda params, seed: None)
+    monkeypatch.setattr("transfer.compute.device.configure_backend", lambda params, seed: None)
     monkeypatch.setattr("transfer.imagenet.labeller.Labeller", lambda *_: labeller)
     http_servers.keep_to_loopback(monkeypatch)
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))

@@ -51,13 +51,13 @@ def pushed(origin, folder, s3) -> Path:
 
 
 def push(origin: Path, remote: Remote) -> None:
-    remote.configure_backend(origin, "shared")
+    remote.set_up(origin, "shared")
     call("dvc", "push", "--run-cache", cwd=origin)
 
 
 def clone(origin: Path, target: Path, remote: Remote, **settings: object) -> Path:
     call("git", "clone", "--quiet", str(origin), str(target), cwd=origin)
-    remote.configure_backend(target, "shared", **settings)
+    remote.set_up(target, "shared", **settings)
     return target
 
 
@@ -162,7 +162,7 @@ def test_a_damaged_object_is_used_silently_by_dvc_noticed_by_verify_and_sent_aga
     assert not (project / NAME).exists()
     assert cached(project) == set()
 
-    remote.configure_backend(pushed, "shared")
+    remote.set_up(pushed, "shared")
     assert "up to date" in call("dvc", "push", cwd=pushed).stdout  # it is there, by its name
     if kind == "s3":
         remote.bucket.delete(name)
@@ -182,7 +182,7 @@ def test_a_missing_file_of_a_pushed_folder_is_sent_again_once_its_listing_is_del
 ):
     """DVC remembers what a folder's listing in the remote stood for, and believes that for as long
     as the listing is there."""
-    folder.configure_backend(pushed, "shared")
+    folder.set_up(pushed, "shared")
     listing = Path(folder.url, stored_name(pushed, "plots/roc"))
     content = (pushed / "plots/roc/head.csv").read_bytes()
     [member] = [
@@ -221,7 +221,7 @@ def test_wrong_keys_end_in_one_sentence_and_nothing_is_written(pushed, s3, tmp_p
     project = clone(pushed, tmp_path / "clone", s3, secret_access_key="wrong")
     stored = s3.bucket.names("shared")
     pulled = call("dvc", "pull", NAME, cwd=project, check=False)
-    s3.configure_backend(pushed, "other", secret_access_key="wrong")
+    s3.set_up(pushed, "other", secret_access_key="wrong")
     sent = call("dvc", "push", cwd=pushed, check=False)
     for finished in (pulled, sent):
         assert finished.returncode != 0
@@ -250,7 +250,7 @@ def test_a_server_that_dies_mid_push_is_noticed_and_the_next_push_completes_it(o
     folder = tmp_path / "s3"
     folder.mkdir()
     with s3_server(folder, ports) as s3:
-        s3.configure_backend(origin, "shared")
+        s3.set_up(origin, "shared")
         sending = subprocess.Popen(
             ["dvc", "push"],
             cwd=origin,

@@ -41,7 +41,7 @@ def _after_each_epoch(monkeypatch):
 
 
 def train(
-    checkpoint: Checkpoint | None,
+    state: Checkpoint | None,
     stops_before: int | None = None,
     overfits: bool = False,
     by_layer: bool = False,
@@ -67,7 +67,7 @@ def train(
         return np.float32([0.5 * (epoch >= 2), 0.5 * (epoch >= 2), 1, 1])
 
     fitted = fit(
-        head, view, data.labels, validation, chosen, checkpoint, rates=rates if by_layer else None
+        head, view, data.labels, validation, chosen, state, rates=rates if by_layer else None
     )
     return [
         keras.ops.convert_to_numpy(variable)

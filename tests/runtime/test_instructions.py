@@ -228,7 +228,7 @@ def test_warps_and_views_are_the_same_under_other_kernels(kernels):
 COMPUTED = """
 import hashlib
 import numpy as np
-from transfer.compute.device import ComputeParams, set_up
+from transfer.compute.device import ComputeParams, configure_backend
 
 configure_backend(ComputeParams(threads=2, device="cpu", precision="float32"), seed=0, threads=2)
 import tensorflow as tf
@@ -307,7 +307,7 @@ def test_training_gives_the_bytes_of_other_processors(computed):
 
 HALF = """
 import numpy as np
-from transfer.compute.device import ComputeParams, set_up
+from transfer.compute.device import ComputeParams, configure_backend
 
 configure_backend(ComputeParams(threads=2, device="cpu", precision="bfloat16"), seed=0, threads=2)
 from transfer.classifiers.head import build_head

@@ -12,7 +12,7 @@ import yaml
 
 from tests.helpers.tiny_sources import REPOSITORY, write_params
 from transfer.runtime import pins
-from transfer.runtime import stage as door
+from transfer.runtime import stage as stage_program
 from transfer.runtime.dvc_files import checksum, input_fingerprint, packages_of, read_pins
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.pins import (
@@ -147,7 +147,7 @@ def test_a_stage_that_runs_with_other_versions_than_pinned_says_so_in_a_line_and
     pin(stage, "keras", "3.15.1")
     pin(stage, "pillow", "1.0")
     done = []
-    door.run(lambda: done.append(True))
+    stage_program.run_stage(lambda: done.append(True))
     assert done
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
@@ -160,14 +160,14 @@ def test_a_stage_that_runs_with_other_versions_than_pinned_says_so_in_a_line_and
 def test_by_hand_a_stage_runs_where_nothing_is_pinned(stage, capsys, missing, install):
     install(keras="1.0")
     (stage / missing).unlink()
-    door.run(lambda: None)
+    stage_program.run_stage(lambda: None)
     assert capsys.readouterr().err == ""
 
 
 def test_pins_that_cannot_be_read_end_in_a_sentence(stage):
     (stage / "pins.yaml").write_text("numpy: 2.4")
     with pytest.raises(SystemExit, match="^train: pins.yaml: a version in quotes was expected"):
-        door.run(lambda: None)
+        stage_program.run_stage(lambda: None)
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
@@ -177,7 +177,7 @@ def test_without_tensorflow_a_stage_on_another_backend_has_a_key_a_log_and_no_tr
     install(tensorflow=None, jax="0.1", jaxlib="0.1", torch="2.1")
     monkeypatch.setenv("KERAS_BACKEND", backend)
     before = input_fingerprint("train")
-    door.run(lambda: None)
+    stage_program.run_stage(lambda: None)
     packages = json.loads((stage / "logs/train.json").read_text())["environment"]["packages"]
     assert {*packages} == {*in_use()}
     assert (

@@ -1,4 +1,4 @@
-"""The door: one process a stage and folder, and a log that says where something was computed."""
+"""Running a stage as a program: one process per stage and folder, and its log."""
 
 import fcntl
 import json

@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.tiny_sources import REPOSITORY
 from tests.storage.test_sharded_array import random, write
 from tests.training.test_loop import examples, params
-from transfer.augmentation.views import View
+from transfer.augmentation.views import AugmentedView
 from transfer.augmentation.warp import AugmentParams
 from transfer.classifiers.head import build_head
 from transfer.runtime.params import load_params
@@ -131,14 +131,14 @@ def test_augmented_views_of_images_in_shards_are_those_of_images_in_one_file(
     augment = load_params(AugmentParams, "augment", REPOSITORY / "params.yaml")
     settings = BatchParams(batch_size=6, class_weight=None, label_smoothing=0, mixup=0, seed=0)
     targets, weights = np.zeros((20, 1), np.float32), np.ones(20, np.float32)
-    assert View(images, 1, augment).layout is None
-    view = View(found, 1, augment)
+    assert AugmentedView(images, 1, augment).layout is None
+    view = AugmentedView(found, 1, augment)
     windows = draw_windows(20, view.layout, 0, 0)
     rows = np.concatenate(list(epoch_batches(20, 6, 0, 0, view.layout, windows)))
     seen = np.concatenate(
         [batch.inputs for batch in training_batches(view, targets, weights, settings, 0)]
     )
-    assert len(windows) == 4 and np.array_equal(seen, View(images, 1, augment)[rows])
+    assert len(windows) == 4 and np.array_equal(seen, AugmentedView(images, 1, augment)[rows])
 
 
 def test_rows_class_by_class_in_more_shards_than_a_window_are_remarked_on(tmp_path, store):
@@ -165,7 +165,7 @@ def peak():
     return int(re.search(r"VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text())[1])
 
 path, url, window = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-array = ShardedArray(path, read_index(path), Store(url, "resources.shards_url"), window)
+array = ShardedArray(path, read_index(path), ObjectStore(url, "resources.shards_url"), window)
 settings = BatchParams(batch_size=20, class_weight=None, label_smoothing=0, mixup=0, seed=0)
 array[:2]
 before, n = peak(), len(array)

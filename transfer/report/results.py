@@ -1,5 +1,5 @@
-"""What the other stages found, read back for the report: one object that holds all of it, checked
-at the door."""
+"""The results of the other stages, read back for the report as one object and checked while they
+are read."""
 
 import json
 import warnings

@@ -1,4 +1,4 @@
-"""Typed parameters: one pydantic class a section of params.yaml, checked at the stage's door."""
+"""Typed parameters: one pydantic class per section of params.yaml, checked when a stage starts."""
 
 import reprlib
 from pathlib import Path

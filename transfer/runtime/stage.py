@@ -1,4 +1,4 @@
-"""The door of every stage: `--help`, one process at a time, sound inputs, errors for people,
+"""Runs a stage as a program: `--help`, one process at a time, input verification, readable errors,
 and a log."""
 
 import argparse
