@@ -157,7 +157,7 @@ def test_a_named_file_is_compared_with_the_published_ones(
         assert f"all 4 tensors of {source} equal the ones in use" in out
 
 
-# --- parameters and errors -------------------------------------------------------------------------
+# --- parameters and errors ------------------------------------------------------------------------
 
 
 def test_random_weights_follow_from_the_seed_byte_for_byte(set_params):
