@@ -23,52 +23,62 @@ $(VENV)/installed: requirements.txt $(call moved,$(VENV))
 	@echo "$(CURDIR)" > $@
 
 # A second environment, since JAX, PyTorch and the other engines are gigabytes that nothing else here needs.
-$(BACKENDS)/installed: requirements.txt tests/backends.txt $(call moved,$(BACKENDS))
+$(BACKENDS)/installed: requirements.txt requirements/export.txt requirements/tests.txt requirements/backends.txt $(call moved,$(BACKENDS))
 	$(PYTHON) -m venv --clear $(BACKENDS)
 	$(BACKENDS)/bin/python tools/install.py requirements.txt
-	$(BACKENDS)/bin/python tools/install.py --unhashed tests/backends.txt
+	$(BACKENDS)/bin/python tools/install.py --no-deps requirements/export.txt requirements/tests.txt
+	$(BACKENDS)/bin/python tools/install.py --unhashed requirements/backends.txt
 	@echo "$(CURDIR)" > $@
 
-# What only the tests, `make lint` and `make scale` need: the S3 server, Hypothesis, import-linter, DVC's parts for S3 and SSH, Ray, SimPy.
-$(VENV)/tested: $(VENV)/installed tests/requirements.txt remotes/s3.txt remotes/ssh.txt requirements-ray.txt
-	$(VENV)/bin/python tools/install.py --no-deps $(filter %.txt,$^)
+# What only some targets, remotes or parameters need: `make .venv/extra-s3` installs requirements/s3.txt.
+$(VENV)/extra-%: requirements/%.txt $(VENV)/installed
+	$(VENV)/bin/python tools/install.py --no-deps $<
 	touch $@
 
-$(AUDIT)/installed: tests/audit.txt $(call moved,$(AUDIT))
+# The pipeline's stage `export` needs one.
+PIPELINE := $(VENV)/extra-export
+
+# The tests need these too; one call installs them all.
+TESTED := tests demo export lint parquet ray s3 scale ssh sweep
+$(VENV)/extra-tests: $(TESTED:%=requirements/%.txt) $(VENV)/installed
+	$(VENV)/bin/python tools/install.py --no-deps $(filter %.txt,$^)
+	touch $(TESTED:%=$(VENV)/extra-%)
+
+$(AUDIT)/installed: requirements/vulnerabilities.txt $(call moved,$(AUDIT))
 	$(PYTHON) -m venv --clear $(AUDIT)
-	$(AUDIT)/bin/python tools/install.py tests/audit.txt
+	$(AUDIT)/bin/python tools/install.py requirements/vulnerabilities.txt
 	@echo "$(CURDIR)" > $@
 
-run: $(VENV)/installed  ## set up, run what changed, print the models' table
+run: $(PIPELINE)  ## set up, run what changed, print the models' table
 	python -m transfer run
 
-demo: $(VENV)/installed  ## a page on this machine where the trained models can be tried (python -m transfer demo --help)
+demo: $(VENV)/extra-demo  ## a page on this machine where the trained models can be tried (python -m transfer demo --help)
 	python -m transfer demo
 
 verify: $(VENV)/installed  ## re-hash all that dvc.lock names, in the workspace and the cache; print what repairs it
 	python -m transfer verify
 
-test: $(VENV)/tested  ## set up, run the tests (under 10 minutes on 2 cores)
+test: $(VENV)/extra-tests  ## set up, run the tests (under 10 minutes on 2 cores)
 	python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TEST_OPTIONS)
 
-test-slow: $(VENV)/tested  ## the tests that take longer, or fetch the real weights
+test-slow: $(VENV)/extra-tests  ## the tests that take longer, or fetch the real weights
 	python -m pytest -m slow
 
 # Other inputs each time; FUZZ_SEED=N throws those of an earlier run again.
 FUZZ_SEED ?= $(shell date +%s)
-fuzz: $(VENV)/tested  ## some 20,000 damaged images, archives, tables, arrays and models, thrown at their readers
+fuzz: $(VENV)/extra-tests  ## some 20,000 damaged images, archives, tables, arrays and models, thrown at their readers
 	python -m pytest tests/fuzz --hypothesis-profile=fuzz --hypothesis-seed=$(FUZZ_SEED)
 
 test-backends: $(BACKENDS)/installed  ## all stages under JAX and PyTorch, in an environment of their own (gigabytes)
 	$(BACKENDS)/bin/python -m pytest -m slow tests/compute/test_backends.py
 
-reproduce: $(VENV)/installed  ## two fresh clones, one on a single core: are all outputs the same bytes? (ten minutes)
+reproduce: $(PIPELINE)  ## two fresh clones, one on a single core: are all outputs the same bytes? (ten minutes)
 	python -m transfer reproduce
 
 reproduce-jax: $(BACKENDS)/installed  ## the same under JAX
 	KERAS_BACKEND=jax $(BACKENDS)/bin/python -m transfer reproduce
 
-chaos: $(VENV)/tested  ## kill the pipeline at 20 random moments, and see that nothing is lost (half an hour)
+chaos: $(VENV)/extra-tests  ## kill the pipeline at 20 random moments, and see that nothing is lost (half an hour)
 	python -m pytest -m 'slow or not slow' tests/pipeline/test_chaos.py
 
 vulnerabilities: $(AUDIT)/installed  ## known vulnerabilities of all that is pinned, where pip-audit's data can be reached
@@ -77,46 +87,43 @@ vulnerabilities: $(AUDIT)/installed  ## known vulnerabilities of all that is pin
 engines: $(BACKENDS)/installed  ## the frozen pass on this CPU beside ONNX Runtime, OpenVINO and PyTorch
 	$(BACKENDS)/bin/python -m benchmarks.scale_study.other_engines
 
-bench: $(VENV)/installed  ## the pipeline beside the lesson's notebook: seconds, memory, accuracy (half an hour)
+bench: $(PIPELINE)  ## the pipeline beside the lesson's notebook: seconds, memory, accuracy (half an hour)
 	python -m benchmarks.lesson_vs_pipeline
 
-lesson: $(VENV)/installed  ## the lesson's values (docs/lesson.yaml) as an experiment beside the workspace
+lesson: $(PIPELINE)  ## the lesson's values (docs/lesson.yaml) as an experiment beside the workspace
 	python -m benchmarks.seeds --vary training --preset docs/lesson.yaml --seeds 0
 
 SEEDS ?= 0 1 2 3 4
-seeds: $(VENV)/installed  ## mean and standard deviation of test accuracy over other splits and trainings; SEEDS="5 6" chooses
+seeds: $(PIPELINE)  ## mean and standard deviation of test accuracy over other splits and trainings; SEEDS="5 6" chooses
 	python -m benchmarks.seeds --seeds $(SEEDS)
 
 TRIALS ?= 20
-sweep: $(VENV)/installed  ## better values for the trainings? what transfer/commands/sweep/space.yaml varies, from the caches; TRIALS=40 tries more
+sweep: $(VENV)/extra-sweep  ## better values for the trainings? what transfer/commands/sweep/space.yaml varies, from the caches; TRIALS=40 tries more
 	python -m transfer sweep --trials $(TRIALS)
 
-scale: $(VENV)/tested  ## a cluster of one node and of two on this machine: images a second, their ratio, and what the simulation predicts
+scale: $(VENV)/extra-ray $(VENV)/extra-scale  ## a cluster of one node and of two on this machine: images a second, their ratio, and what the simulation predicts
 	python -m benchmarks.cluster.two_nodes
 
-lint: $(VENV)/tested  ## ruff, and whether packages import from floors below only (pyproject.toml)
+lint: $(VENV)/extra-lint  ## ruff, and whether packages import from floors below only (pyproject.toml)
 	ruff check .
 	ruff format --check .
 	lint-imports --no-cache pyproject.toml
 
-# The locks are made by uv, which set-up has installed from tools/uv.txt: for Linux and macOS, Python 3.11 to 3.13. Those of GPUs, of the
-# remotes and of the tests hold only what requirements.txt does not.
+# The locks are made by uv, which set-up has installed from tools/uv.txt: for Linux and macOS, Python 3.11 to 3.13. An extra's lock holds
+# only what requirements.txt does not.
 UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	--custom-compile-command 'make lock' --quiet
 BEYOND_BASE = $(UV_COMPILE) --constraint requirements.txt $$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.txt)
-# TensorFlow's wheel for other processors than x86-64 has no CUDA in it, and there pip passes over these lines.
-GPU := tensorflow[and-cuda] ; sys_platform == 'linux' and platform_machine == 'x86_64'
+EXTRAS := azure demo export gpu gs lint parquet ray s3 scale ssh sweep
 # The wheel that has axe-core asks for a second browser driver, 130 MB, which nothing here runs.
 NOT_PLAYWRIGHT := --no-emit-package playwright --no-emit-package greenlet --no-emit-package pyee
-lock: $(VENV)/installed  ## make all locks again from requirements.in and tests/requirements.in, and pins.yaml from them
-	$(UV_COMPILE) requirements.in --output-file requirements.txt
+lock: $(VENV)/installed  ## make all locks again from requirements/*.in, and pins.yaml from them
+	$(UV_COMPILE) requirements/base.in --output-file requirements.txt
+	for extra in $(EXTRAS); do $(BEYOND_BASE) requirements/$$extra.in --output-file requirements/$$extra.txt || exit 1; done
+	$(BEYOND_BASE) $(NOT_PLAYWRIGHT) requirements/tests.in --output-file requirements/tests.txt
+	$(UV_COMPILE) requirements/vulnerabilities.in --output-file requirements/vulnerabilities.txt
+	$(UV_COMPILE) tools/uv.in --output-file tools/uv.txt
 	$(PYTHON) -m transfer.runtime.pins
-	echo "$(GPU)" | $(BEYOND_BASE) - --output-file requirements-gpu.txt
-	for remote in s3 gs azure ssh; do echo "dvc[$$remote]" | $(BEYOND_BASE) - --output-file remotes/$$remote.txt || exit 1; done
-	echo ray | $(BEYOND_BASE) - --output-file requirements-ray.txt
-	$(BEYOND_BASE) $(NOT_PLAYWRIGHT) tests/requirements.in --output-file tests/requirements.txt
-	echo pip-audit | $(UV_COMPILE) - --output-file tests/audit.txt
-	echo uv | $(UV_COMPILE) - --output-file tools/uv.txt
 
 clean:  ## remove the environment and the logs; data and models stay
 	rm -rf $(VENV) $(BACKENDS) $(AUDIT) logs .pytest_cache .ruff_cache

@@ -23,7 +23,7 @@ def lint_imports(project: Path) -> subprocess.CompletedProcess:
     program = shutil.which(
         "lint-imports", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     )
-    assert program, "import-linter is not installed: make .venv/tested"
+    assert program, "import-linter is not installed: make .venv/extra-lint"
     return subprocess.run(
         [program, "--no-cache", "pyproject.toml"],
         cwd=project,

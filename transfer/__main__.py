@@ -9,6 +9,8 @@ import os
 import sys
 from importlib import import_module
 
+from transfer.runtime.extras import explain_missing
+
 COMMANDS = {  # transfer/commands/NAME.py has main(argv)
     "run": "bring the pipeline up to date and print the models' table",
     "predict": "label images with a trained model",
@@ -56,7 +58,13 @@ def main(argv: list[str]) -> int | None:
     # TensorFlow's start-up messages on instruction sets and absent GPUs hide a command's own; set
     # it to 0 to see them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    return import_module(f"transfer.commands.{name}").main(words)
+    try:
+        return import_module(f"transfer.commands.{name}").main(words)
+    except ModuleNotFoundError as error:
+        if (sentence := explain_missing(error)) is None:
+            raise
+        print(f"{name}: {sentence}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

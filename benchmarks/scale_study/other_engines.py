@@ -3,7 +3,7 @@
     make engines
     python -m benchmarks.scale_study.other_engines --rounds 3 --images 240
 
-The second line is for an environment that has tests/backends.txt.
+The second line is for an environment that has requirements/backends.txt.
 
 Every measurement is a process of its own, and the engines take turns, so that a busy minute does
 not fall on one of them alone. All get the same random weights and images, in float32 and on all

@@ -161,7 +161,7 @@ def test_ray_that_is_not_installed_is_named_with_its_lock(monkeypatch):
             PipelineError,
             match=(
                 r"Ray is not installed; pip install --no-deps --require-hashes -r "
-                r"requirements-ray\.txt"
+                r"requirements/ray\.txt"
             ),
         ),
         RayEngine(cluster_params("127.0.0.1:1"), []).start(None),
@@ -207,7 +207,7 @@ def test_a_node_with_another_version_is_named(bare, tmp_path):
         use_cluster(bare, nodes.address)
         said = refusal(bare, "split")
     assert "has other versions than this machine: pillow 1.0 (here " in said
-    assert "install requirements.txt and requirements-ray.txt there too" in said
+    assert "install requirements.txt and requirements/ray.txt there too" in said
     assert not (bare / "data/split").exists()
 
 

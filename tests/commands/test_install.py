@@ -325,8 +325,56 @@ def test_set_up_installs_nothing_past_this_program_and_unhashed_what_only_other_
     ]
     assert not [line for line in lines if "pip install" in line]
     installs = [line for line in lines if "tools/install.py" in line]
-    assert len(installs) == 5
-    assert [line.split()[-1] for line in installs if "--unhashed" in line] == ["tests/backends.txt"]
+    assert len(installs) == 7
+    assert [line.split()[-1] for line in installs if "--unhashed" in line] == [
+        "requirements/backends.txt"
+    ]
+
+
+TARGETS = {  # the extras that each target installs
+    "run": ["export"],
+    "verify": [],
+    "demo": ["demo"],
+    "sweep": ["sweep"],
+    "lint": ["lint"],
+    "scale": ["ray", "scale"],
+    "test": ["demo", "export", "lint", "parquet", "ray", "s3", "scale", "ssh", "sweep", "tests"],
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_installs_the_extras_that_it_needs_once(target, tmp_path):
+    project = copy_makefile(tmp_path / "project")
+    (project / "requirements.txt").write_text("")
+    shutil.copytree(REPOSITORY / "requirements", project / "requirements")
+    (project / ".venv").mkdir()
+    (project / ".venv/installed").write_text(f"{project}\n")
+    said = make(project, "--dry-run", target).stdout
+    assert sorted(re.findall(r"requirements/(\w+)\.txt", said)) == TARGETS[target]
+    for extra in TARGETS[target]:
+        (project / ".venv" / f"extra-{extra}").touch()
+    assert "tools/install.py" not in make(project, "--dry-run", target).stdout
+
+
+def test_a_new_lock_of_an_extra_is_installed_and_a_new_environment_has_no_extra(tmp_path):
+    project = copy_makefile(tmp_path / "project")
+    (project / "requirements.txt").write_text("")
+    (project / "requirements").mkdir()
+    lock, base, extra = (
+        project / name for name in ("requirements/demo.txt", ".venv/installed", ".venv/extra-demo")
+    )
+    lock.write_text("")
+    base.parent.mkdir()
+    base.write_text(f"{project}\n")
+    extra.touch()
+    assert make(project, "--question", ".venv/extra-demo").returncode == 0
+    later = extra.stat().st_mtime + 1
+    os.utime(lock, (later, later))
+    assert make(project, "--question", ".venv/extra-demo").returncode == 1
+    os.utime(extra, (later, later))
+    assert make(project, "--question", ".venv/extra-demo").returncode == 0
+    os.utime(base, (later + 1, later + 1))
+    assert make(project, "--question", ".venv/extra-demo").returncode == 1
 
 
 def copy_makefile(folder: Path) -> Path:

@@ -2,19 +2,17 @@
 each lock says how it is made again."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from tests.helpers.tiny_sources import REPOSITORY
 from transfer.commands import vulnerabilities
 
-OTHERS = [REPOSITORY / "tests" / name for name in ("requirements.txt", "audit.txt")]
-LOCKS = [
-    *REPOSITORY.glob("requirements*.txt"),
-    *(REPOSITORY / "remotes").glob("*.txt"),
-    REPOSITORY / "tools/uv.txt",
-    *OTHERS,
-]
+OTHERS = [REPOSITORY / f"requirements/{name}.txt" for name in ("lint", "tests", "vulnerabilities")]
+UNHASHED = REPOSITORY / "requirements/backends.txt"
+EXTRAS = sorted({*(REPOSITORY / "requirements").glob("*.txt")} - {UNHASHED})
+LOCKS = [REPOSITORY / "requirements.txt", *EXTRAS, REPOSITORY / "tools/uv.txt"]
 PIN = re.compile(
     r"[A-Za-z0-9._-]+(\[[a-z0-9,_-]+\])?==[^\s;]+( ; .+)?( --hash=sha256:[0-9a-f]{64})+"
 )
@@ -35,12 +33,11 @@ def test_everything_is_pinned_and_hashed(lock):
 
 def test_what_is_locked_for_a_gpu_leaves_other_machines_alone():
     """TensorFlow has CUDA in its wheel for Linux on x86-64 only."""
-    lines = requirements((REPOSITORY / "requirements-gpu.txt").read_text(encoding="utf-8"))
+    lines = requirements((REPOSITORY / "requirements/gpu.txt").read_text(encoding="utf-8"))
     assert all(
         "sys_platform == 'linux'" in line and "platform_machine == 'x86_64'" in line
         for line in lines
     )
-    assert not pinned("requirements-gpu.txt") & pinned("requirements.txt")
 
 
 def test_every_lock_is_audited():
@@ -49,8 +46,31 @@ def test_every_lock_is_audited():
     assert {REPOSITORY / lock for lock in vulnerabilities.LOCKS} == {*LOCKS} - {*OTHERS}
 
 
-def pinned(lock: str) -> set[str]:
-    return {
-        re.split(r"[=\[]", line)[0]
-        for line in requirements((REPOSITORY / lock).read_text(encoding="utf-8"))
-    }
+def test_an_extra_holds_nothing_of_the_base_and_no_two_extras_disagree():
+    """They are installed one after another into one environment."""
+    beside = [lock for lock in EXTRAS if lock.name != "vulnerabilities.txt"]  # has one of its own
+    base = pinned(REPOSITORY / "requirements.txt")
+    found = {}
+    for lock in beside:
+        assert not pinned(lock).keys() & base.keys(), lock
+        for name, versions in pinned(lock).items():
+            assert found.setdefault(name, versions) == versions, (lock, name)
+
+
+def test_each_extra_has_its_source_beside_it_and_make_lock_makes_each():
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    named = re.search(r"^EXTRAS := (.+)$", makefile, re.MULTILINE)[1].split()
+    assert named == sorted(
+        lock.stem for lock in EXTRAS if lock.stem not in ("tests", "vulnerabilities")
+    )
+    sources = {path.stem for path in (REPOSITORY / "requirements").glob("*.in")}
+    assert sources == {lock.stem for lock in EXTRAS} | {"base"}
+
+
+def pinned(lock: Path) -> dict[str, list[str]]:
+    """The pins of each package, with their markers."""
+    found = {}
+    for line in requirements(lock.read_text(encoding="utf-8")):
+        pin = line.split(" --hash")[0]
+        found.setdefault(re.split(r"[=\[]", pin)[0], []).append(pin)
+    return found

@@ -54,3 +54,24 @@ def test_nothing_and_what_there_is_not_are_refused_with_the_list(capsys):
     assert capsys.readouterr().err.startswith(
         "transfer: there is no command 'predcit'; choose one of run, predict, "
     )
+
+
+@pytest.mark.parametrize(("command", "package"), [("demo", "flask"), ("sweep", "optuna")])
+def test_a_command_without_its_extra_ends_in_the_sentence_that_says_what_to_run(command, package):
+    code = (
+        f"import sys\nsys.modules[{package!r}] = None\nfrom transfer.__main__ import main\n"
+        f"sys.exit(main([{command!r}]))\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 1
+    assert finished.stderr == (
+        f"{command}: {package} is not installed; `make .venv/extra-{command}` installs it\n"
+    )
+
+
+def test_another_module_that_is_missing_is_a_bug_with_a_traceback(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transfer.commands.verify", None)
+    with pytest.raises(ModuleNotFoundError, match=r"transfer\.commands\.verify"):
+        main(["verify"])

@@ -145,7 +145,7 @@ def test_actionlint_and_zizmor_find_nothing():
         ("zizmor", "--offline", "--no-progress", ".github"),
     ):
         if shutil.which(words[0], path=str(tools)) is None:
-            pytest.skip(f"needs {words[0]}: make .venv/tested")
+            pytest.skip(f"needs {words[0]}: make .venv/extra-tests")
         finished = subprocess.run(
             [tools / words[0], *words[1:]], cwd=ROOT, capture_output=True, text=True
         )
@@ -171,10 +171,18 @@ def test_what_the_steps_name_is_there(name):
     targets = re.findall(
         r"^(\S+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE
     )
-    assert "make .venv/installed" in lines
-    for target in re.findall(r"\bmake (\S+)", lines):
-        assert target.replace(".venv", "$(VENV)") in targets
-    for path in re.findall(r"(?:remotes|requirements|tools)[\w/-]*\.\w+", lines + str(STEPS[name])):
+    called = [
+        word
+        for words in re.findall(r"^ *make ([\w./ -]+)", lines, flags=re.MULTILINE)
+        for word in words.split()
+    ]
+    assert ".venv/extra-s3" in called
+    for target in called:
+        if extra := re.fullmatch(r"\.venv/extra-(\w+)", target):
+            assert (ROOT / f"requirements/{extra[1]}.txt").exists(), target
+        else:
+            assert target in targets
+    for path in re.findall(r"(?:requirements|tools)[\w/-]*\.\w+", lines + str(STEPS[name])):
         assert (ROOT / path).exists(), path
 
 

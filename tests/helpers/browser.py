@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("selenium", reason="the browser's tests need selenium: tests/requirements.txt")
+pytest.importorskip("selenium", reason="the browser's tests need selenium: requirements/tests.txt")
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
@@ -66,7 +66,7 @@ def requested(browser: Chrome) -> set[str]:
 def grave_violations(browser: Chrome) -> list[tuple[str, list[str]]]:
     """What axe-core finds serious or critical on the page as it stands: rules, and the elements
     that break them."""
-    # from tests/requirements.txt, as Selenium is: without it this fails
+    # from requirements/tests.txt, as Selenium is: without it this fails
     found = find_spec("axe_playwright_python")
     browser.execute_script(
         (Path(found.submodule_search_locations[0]) / "axe.min.js").read_text(encoding="utf-8")

@@ -34,9 +34,8 @@ DECIDES_NOTHING = {
     "ai-edge-litert": {"convert"},  # checks the converted network
     # weights passes tensors on as they are; convert draws the picture of its check
     "numpy": {"weights", "convert"},
-    "onnx": {"weights"},  # reads tensors as they are stored
     "pandas": {"decode", "extract"},  # reads the manifest
-    "protobuf": {"weights"},  # its errors are caught
+    "protobuf": {"weights"},  # reads tensors as they are stored
     "pyarrow": {*STAGES} - {"split"},  # reads the manifest, which split writes
     # reads parameters; only report writes with it, the head of the model card
     "pyyaml": {*STAGES} - {"report"},

@@ -1,5 +1,5 @@
-"""pins.yaml is requirements.txt's word on the packages that decide bytes, and a stage says where it
-runs with others."""
+"""pins.yaml has the locked versions of the packages that decide bytes, and a stage warns if it runs
+with others."""
 
 import json
 import sys
@@ -17,10 +17,11 @@ from transfer.runtime.dvc_files import checksum, input_fingerprint, packages_of,
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.pins import (
     DECIDE_BYTES,
+    LOCKS,
     NOT_INSTALLED,
     in_use,
     installed,
-    read_lock,
+    read_locks,
     unlike_pins,
     write_pins,
 )
@@ -31,14 +32,14 @@ PINNED = ["keras", "numpy", "tensorflow"]
 def test_pins_are_those_of_the_lock():
     """If not: `make lock`,
     or `python -m transfer.runtime.pins` where the lock is as it should be."""
-    locked = read_lock(REPOSITORY / "requirements.txt")
+    locked = read_locks(REPOSITORY / lock for lock in LOCKS)
     assert read_pins(REPOSITORY / "pins.yaml") == {name: locked[name] for name in DECIDE_BYTES}
 
 
 def test_make_lock_writes_them():
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     recipe = makefile[makefile.index("\nlock:") :].split("\n\n")[0]
-    assert recipe.index("--output-file requirements.txt") < recipe.index("-m transfer.runtime.pins")
+    assert recipe.strip().endswith("-m transfer.runtime.pins")  # all locks are made before
 
 
 def test_a_lock_may_pin_a_version_for_each_python(tmp_path):
@@ -50,7 +51,9 @@ def test_a_lock_may_pin_a_version_for_each_python(tmp_path):
         "a-b==3.0 ; python_full_version >= '3.12' \\\n    --hash=sha256:00\n"
         "c.d==26.10 \\\n    --hash=sha256:00\n"
     )
-    assert read_lock(lock) == {"a-b": "2.0 or 3.0", "c.d": "26.10"}
+    extra = tmp_path / "extra.txt"
+    extra.write_text("e==1.0 \\\n    --hash=sha256:00\n")
+    assert read_locks([lock, extra]) == {"a-b": "2.0 or 3.0", "c.d": "26.10", "e": "1.0"}
 
 
 def test_versions_are_written_as_text_and_in_one_order(tmp_path):

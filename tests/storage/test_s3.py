@@ -154,7 +154,7 @@ except PipelineError as error:
     ).stdout
     assert said == (
         "split.source = 's3://bucket': what speaks s3:// is not installed; pip install --no-deps "
-        "--require-hashes -r remotes/s3.txt\n"
+        "--require-hashes -r requirements/s3.txt\n"
     )
 
 

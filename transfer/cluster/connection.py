@@ -93,7 +93,7 @@ def _import_ray() -> Any:
     except ImportError:
         raise PipelineError(
             "resources.engine = 'ray': Ray is not installed; pip install --no-deps "
-            "--require-hashes -r requirements-ray.txt, or set local"
+            "--require-hashes -r requirements/ray.txt, or set local"
         ) from None
     ray.cloudpickle.register_pickle_by_value(worker)  # a node has no package to import it from
     return ray

@@ -363,7 +363,7 @@ def check_versions(host: str, there: dict[str, str], here: dict[str, str]) -> No
     if differ:
         raise PipelineError(
             f"{host} has other versions than this machine: {', '.join(differ)}; install "
-            "requirements.txt and requirements-ray.txt there too"
+            "requirements.txt and requirements/ray.txt there too"
         )
 
 

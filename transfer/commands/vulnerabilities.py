@@ -1,5 +1,5 @@
-"""`make vulnerabilities`: known vulnerabilities of everything that requirements*.txt, remotes/ and
-tools/ pin, by pip-audit.
+"""`make vulnerabilities`: known vulnerabilities of everything that requirements.txt, requirements/
+and tools/ pin, by pip-audit.
 
 Exits with 0 where none is known, with 1 where some are, and with 2 where the data could not be had:
 that is no good news.
@@ -11,11 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+DEVELOPMENT = {"backends.txt", "lint.txt", "tests.txt", "vulnerabilities.txt"}
+# what is installed to use the project
 LOCKS = [
-    *map(
-        Path, ("requirements.txt", "requirements-gpu.txt", "requirements-ray.txt", "tools/uv.txt")
-    ),
-    *sorted(Path("remotes").glob("*.txt")),
+    Path("requirements.txt"),
+    Path("tools/uv.txt"),
+    *sorted(path for path in Path("requirements").glob("*.txt") if path.name not in DEVELOPMENT),
 ]
 
 

@@ -1,7 +1,7 @@
 """The packages that decide bytes of some stage's outputs: which they are, and which versions are
 installed and pinned.
 
-`make lock` runs this module, which writes pins.yaml from requirements.txt. In dvc.yaml each stage
+`make lock` runs this module, which writes pins.yaml from the locks. In dvc.yaml each stage
 has those that decide its own bytes among its parameters, so that DVC runs it again when one of
 these pins changes, and not for any other package. Nothing beyond the standard library is used here:
 the module also runs where nothing is installed yet.
@@ -16,7 +16,10 @@ from pathlib import Path
 
 from transfer.runtime.files import atomic_write
 
-LOCK, PINS = Path("requirements.txt"), Path("pins.yaml")
+LOCKS = tuple(
+    map(Path, ("requirements.txt", "requirements/export.txt", "requirements/parquet.txt"))
+)
+PINS = Path("pins.yaml")
 DECIDE_BYTES = (
     "ai-edge-litert",  # computes the frozen pass on CPUs
     "cleanlab",
@@ -46,7 +49,7 @@ BACKENDS = {"tensorflow": ("tensorflow",), "jax": ("jax", "jaxlib"), "torch": ("
 NOT_INSTALLED = "not installed"
 _OR = " or "
 _HEADER = (
-    "# The pinned versions of the packages that decide bytes of outputs, from requirements.txt: "
+    "# The pinned versions of the packages that decide bytes of outputs, from the locks: "
     "made by `make lock`, not by hand.\n"
     "# Stages have them as parameters (dvc.yaml), so that a changed version runs again what it may "
     "change. Where two versions are pinned,\n"
@@ -55,7 +58,8 @@ _HEADER = (
 
 
 def main() -> None:
-    write_pins(read_lock(LOCK), PINS)
+    """Write pins.yaml from the locks of this folder."""
+    write_pins(read_locks(LOCKS), PINS)
 
 
 def in_use(packages: Iterable[str] = DECIDE_BYTES) -> list[str]:
@@ -95,14 +99,15 @@ def unlike_pins(packages: Iterable[str], pins: dict[str, str]) -> list[str]:
     ]
 
 
-def read_lock(lock: Path) -> dict[str, str]:
-    """The pinned version of each package in a requirements file; `A or B` where markers choose
+def read_locks(locks: Iterable[Path]) -> dict[str, str]:
+    """The pinned version of each package in requirements files; `A or B` where markers choose
     between several."""
     versions: dict[str, list[str]] = {}
-    for name, pinned in re.findall(
-        r"^([A-Za-z0-9._-]+)==([^\s;]+)", lock.read_text(encoding="utf-8"), re.MULTILINE
-    ):
-        versions.setdefault(name, []).append(pinned)
+    for lock in locks:
+        for name, pinned in re.findall(
+            r"^([A-Za-z0-9._-]+)==([^\s;]+)", lock.read_text(encoding="utf-8"), re.MULTILINE
+        ):
+            versions.setdefault(name, []).append(pinned)
     return {name: _OR.join(dict.fromkeys(each)) for name, each in versions.items()}
 
 

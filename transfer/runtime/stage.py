@@ -21,6 +21,7 @@ from transfer.runtime.dvc_files import (
 )
 from transfer.runtime.environment import describe_environment
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.extras import explain_missing
 from transfer.runtime.files import write_json
 
 LOGS = Path("logs")
@@ -32,8 +33,9 @@ LOCK_TIMEOUT = 10
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's `main` as a program: `python -m stages.NAME [--help]`.
 
-    A user's mistake (PipelineError) or the machine's refusal (OSError, a full disk say) is printed
-    without a traceback and exits with 1; anything else is a bug and keeps its traceback. The
+    A user's mistake (PipelineError), an extra that is not installed, or the machine's refusal
+    (OSError, a full disk say) is printed without a traceback and exits with 1; anything else is a
+    bug and keeps its traceback. The
     duration, the peak of memory and the environment go to logs/, which is not tracked: a tracked
     file with them in it would differ from run to run.
     """
@@ -52,6 +54,10 @@ def run_stage(main: Callable[[], None]) -> None:
             _log(name, started)
     except PipelineError as error:
         sys.exit(f"{name}: {error}")
+    except ModuleNotFoundError as error:
+        if (sentence := explain_missing(error)) is None:
+            raise
+        sys.exit(f"{name}: {sentence}")
     except OSError as error:
         # of a rename the second is the file that was meant
         place = error.filename2 or error.filename

@@ -87,7 +87,7 @@ class ObjectStore:
             )
         except ImportError as error:
             how = (
-                f"pip install --no-deps --require-hashes -r remotes/{lock}.txt"
+                f"pip install --no-deps --require-hashes -r requirements/{lock}.txt"
                 if lock
                 else f"install what is missing: {error}"
             )
