@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 from transfer.backbones.converted import NETWORK, RECORD, Converted
 from transfer.backbones.registry import WEIGHTS, BackboneParams
+from transfer.runtime.checksums import file_checksum
 from transfer.runtime.files import write_bytes, write_json
 from transfer.runtime.params import load_params
 from transfer.runtime.stage import run_stage
@@ -25,7 +26,7 @@ def main() -> None:
     cut, features = (shape[1:] for shape in frozen.output_shape)
     record = Converted(
         backbone=architecture,
-        weights=hashlib.sha256(WEIGHTS.read_bytes()).hexdigest(),
+        weights=file_checksum(WEIGHTS),
         cut=cut,
         features=features,
         network=hashlib.sha256(content).hexdigest(),

@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers import http_servers
 from transfer.backbones.weight_sources import IndexWheel, KerasDownload
-from transfer.runtime.checksums import sha256_of
+from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 
 MEMBER = "toy_vgg/models/toy.onnx"
@@ -85,7 +85,7 @@ def publish_wheel(folder: Path, content: bytes, member: str = MEMBER) -> IndexWh
             "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         )
         archive.writestr("toy_vgg-1.0.dist-info/RECORD", "")
-    source = IndexWheel("toy-vgg==1.0", sha256_of(wheel), MEMBER)
+    source = IndexWheel("toy-vgg==1.0", file_checksum(wheel), MEMBER)
     http_servers.add_to_index(folder, "toy-vgg", wheel)
     return source
 

@@ -16,7 +16,7 @@ from transfer.backbones.network import (
     with_preprocessing,
 )
 from transfer.backbones.registry import LAYERS, BackboneParams
-from transfer.runtime.checksums import sha256_of
+from transfer.runtime.checksums import file_checksum
 
 
 def plain() -> keras.Model:
@@ -63,7 +63,7 @@ def own(set_params, tmp_path):
     def save(model: keras.Model, **weights) -> Path:
         path = tmp_path / "mine.keras"
         model.save(path)
-        set_params(str(path), **{"sha256": sha256_of(path)} | weights)
+        set_params(str(path), **{"sha256": file_checksum(path)} | weights)
         return path
 
     return save
@@ -178,11 +178,11 @@ def test_a_model_that_cannot_serve_says_why(build, words, own):
 
 def test_a_file_that_is_none_or_another_says_so(own, set_params):
     path = own(plain(), sha256=None)
-    assert f"give the file's checksum too, weights.sha256: {sha256_of(path)}" in error_of(main)
+    assert f"give the file's checksum too, weights.sha256: {file_checksum(path)}" in error_of(main)
     own(plain(), sha256="0" * 64)
     assert "but weights.sha256 = 0000" in error_of(main)
     path.write_bytes(b"no model")
-    set_params(str(path), sha256=sha256_of(path))
+    set_params(str(path), sha256=file_checksum(path))
     assert "Keras cannot read it" in error_of(main)
     path.unlink()
     assert "no such file" in error_of(main)

@@ -11,7 +11,7 @@ from stages.weights import WeightsParams, main, sources_for
 from tests.backbones.builders import error_of, save_legacy, tensors, tiny, with_values
 from transfer.backbones.registry import WEIGHTS
 from transfer.backbones.weight_sources import UserFile
-from transfer.runtime.checksums import sha256_of
+from transfer.runtime.checksums import file_checksum
 from transfer.runtime.params import load_params
 
 # --- a file of the user ---------------------------------------------------------------------------
@@ -35,7 +35,8 @@ def test_a_named_file_with_its_checksum_may_hold_any_weights(world, set_params, 
     own = with_values(tiny(), seed=1)
     own.save_weights(tmp_path / "own.weights.h5")
     set_params(
-        path=str(tmp_path / "own.weights.h5"), sha256=sha256_of(tmp_path / "own.weights.h5").upper()
+        path=str(tmp_path / "own.weights.h5"),
+        sha256=file_checksum(tmp_path / "own.weights.h5").upper(),
     )
     main()
     backbone = tiny()
@@ -51,7 +52,7 @@ def test_unknown_weights_without_a_checksum_are_refused_with_the_checksum_to_giv
     set_params(path=str(own))
     message = error_of(main)
     assert f"weights.path, {own}: the tensors are not the known weights of tiny" in message
-    assert f"set weights.sha256: {sha256_of(own)}" in message
+    assert f"set weights.sha256: {file_checksum(own)}" in message
     assert not WEIGHTS.exists()
 
 
@@ -74,7 +75,7 @@ def test_a_file_with_another_checksum_is_refused_with_both(world, set_params, pu
     path = save_legacy(published, tmp_path / "own.h5")
     set_params(path=str(path), sha256="f" * 64)
     message = error_of(main)
-    assert str(path) in message and sha256_of(path) in message and "f" * 64 in message
+    assert str(path) in message and file_checksum(path) in message and "f" * 64 in message
 
 
 def write_vgg_like(path: Path) -> None:

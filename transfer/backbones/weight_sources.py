@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from transfer.backbones.onnx_tensors import read_tensors
 from transfer.backbones.registry import ARCHITECTURES
 from transfer.compute.keras import keras
-from transfer.runtime.checksums import sha256_of
+from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 
 # without a byte, then a source counts as out of reach; a whole download may take longer
@@ -178,7 +178,7 @@ class UserFile:
             raise PipelineError(
                 f"{named}: give a .weights.h5 file, or a .h5 file as keras.applications has it"
             )
-        found = sha256_of(self.path)
+        found = file_checksum(self.path)
         if self.sha256 is not None and found != self.sha256.lower():
             raise PipelineError(
                 f"{named}: its sha256 is {found}, but weights.sha256 = {self.sha256}; "
@@ -264,7 +264,7 @@ def check_digest(backbone: keras.Model, source: Source, expected: str) -> None:
     if (found := digest(backbone)) == expected:
         return
     if isinstance(source, UserFile):
-        remedy = f"if they are the ones you mean, set weights.sha256: {sha256_of(source.path)}"
+        remedy = f"if they are the ones you mean, set weights.sha256: {file_checksum(source.path)}"
     else:
         remedy = "weights.compare: true holds this source against the others, tensor by tensor"
     raise PipelineError(

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
+from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 from transfer.storage.params import open_shard_store
 from transfer.storage.shard_check import check
@@ -120,9 +121,8 @@ class Reader:
     def md5(self, path: Path) -> str:
         """The MD5 of a file's bytes, or "missing", or "unreadable" where the disk refuses it."""
         try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "md5").hexdigest()
-                self.size += file.tell()
+            digest = file_checksum(path, "md5")
+            self.size += path.stat().st_size
         except FileNotFoundError:
             return "missing"
         except OSError:

@@ -2,7 +2,6 @@
 and under its name only when it is whole."""
 
 import fcntl
-import hashlib
 import os
 import sys
 from http import HTTPStatus
@@ -14,6 +13,7 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
+from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 
 TIMEOUT_SECONDS = 60  # without a byte; a whole download may take longer
@@ -25,12 +25,6 @@ _PIECE = 2**18
 
 class DownloadError(Exception):
     """Why an address did not serve, in words for a person."""
-
-
-def checksum_of(path: Path, like: str) -> str:
-    """MD5 or SHA-256 of a file, in lower-case hexadecimal: whichever `like` is."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm_of(like)).hexdigest()
 
 
 def algorithm_of(checksum: str) -> str:
@@ -67,10 +61,10 @@ def download(url: str, target: Path, checksum: str, most_bytes: int) -> None:
         try:
             _fetch(url, file, most_bytes)
             # it began with what another server had sent, say
-            if goes_on and checksum_of(part, checksum) != checksum:
+            if goes_on and file_checksum(part, algorithm_of(checksum)) != checksum:
                 _empty(file)
                 _fetch(url, file, most_bytes)
-            if (found := checksum_of(part, checksum)) != checksum:
+            if (found := file_checksum(part, algorithm_of(checksum))) != checksum:
                 _empty(file)
                 raise DownloadError(
                     f"sent another file: its {algorithm_of(checksum)} is {found}, not {checksum}"

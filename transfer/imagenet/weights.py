@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transfer.backbones.registry import ARCHITECTURES, find_architecture, is_own_model
-from transfer.imagenet.download import DownloadError, algorithm_of, checksum_of, download, part_of
+from transfer.imagenet.download import DownloadError, algorithm_of, download, part_of
+from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 
 # as in transfer/backbones/weight_sources.py, which takes seconds to import
@@ -88,7 +89,7 @@ def find_weights(name: str, given: Path | None) -> Path:
     kept = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models" / Path(url).name
     there = "not there"
     if kept.exists():
-        if (found := checksum_of(kept, checksum)) == checksum:
+        if (found := file_checksum(kept, algorithm_of(checksum))) == checksum:
             return kept
         there = f"another file, its {algorithm_of(checksum)} is {found}"
     print(
@@ -108,7 +109,7 @@ def _check_given(name: str, given: Path, checksum: str) -> None:
         raise PipelineError(
             f"--weights {given}: {'not a file' if given.exists() else 'no such file'}"
         )
-    if (found := checksum_of(given, checksum)) == checksum:
+    if (found := file_checksum(given, algorithm_of(checksum))) == checksum:
         return
     others = {
         known.whole.checksum: f"it is {other}'s: --backbone {other}"

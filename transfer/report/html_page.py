@@ -43,6 +43,7 @@ from transfer.report.tables import (
     parameter_tables,
     rejected_table,
 )
+from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write
 
@@ -173,16 +174,11 @@ def fingerprint(path: Path, what: str) -> File:
     Raises:
         PipelineError: it is missing.
     """
-    sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                sha256.update(chunk)
-                md5.update(chunk)
-                size += len(chunk)
+        sha256, md5 = file_checksum(path), file_checksum(path, "md5")
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing; run `dvc repro` or `dvc pull`") from None
-    return File(path.as_posix(), what, size, sha256.hexdigest(), md5.hexdigest())
+    return File(path.as_posix(), what, path.stat().st_size, sha256, md5)
 
 
 def read_mistakes(models: Sequence[ModelResults]) -> list[Mistake]:

@@ -1,4 +1,4 @@
-"""Checksums of bytes, files and lists of parts."""
+"""Checksums of files and of lists of parts."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,16 @@ def content_key(*parts: bytes) -> bytes:
     return digest.digest()
 
 
-def sha256_of(path: Path) -> str:
-    """sha256 of a file's bytes, in lower-case hexadecimal."""
+def file_checksum(path: Path, algorithm: str = "sha256") -> str:
+    """A file's checksum in lower-case hexadecimal.
+
+    Args:
+        algorithm: a name that hashlib knows: sha256, or md5 for files that DVC or Keras lists.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+    """
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(
+            file, lambda: hashlib.new(algorithm, usedforsecurity=False)
+        ).hexdigest()

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.instructions import VARIABLES
 from transfer.runtime.pins import PINS, in_use, installed, unlike_pins
@@ -65,8 +66,7 @@ def input_fingerprint(stage: str) -> str:
 def checksum(path: Path) -> str:
     """MD5 of a file as DVC has it in dvc.lock; taken once a process, since a stage's inputs do not
     change while it runs."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    return file_checksum(path, "md5")
 
 
 def _contents(path: Path) -> str | dict[str, str]:

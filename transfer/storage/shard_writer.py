@@ -1,7 +1,6 @@
 """Writes an array in shards: each is put together on the local disk, stored under its checksum as
 soon as it is full, and deleted here."""
 
-import hashlib
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write
 from transfer.storage.object_store import ObjectStore
@@ -114,8 +114,7 @@ class ShardWriter:
     def _store_shard(self, number: int, file: Path) -> Shard:
         """Store a file under its checksum, but for one that is there already,
         and delete it here."""
-        with file.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        digest = file_checksum(file)
         shard = Shard(digest, self._index.rows_in(number), file.stat().st_size)
         if self._store.size(name_of(digest)) != shard.bytes:
             self._store.put(shard.name, file)
