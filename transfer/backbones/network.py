@@ -9,13 +9,8 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from transfer.backbones.registry import (
-    LAYERS,
-    WEIGHTS,
-    BackboneParams,
-    find_architecture,
-    is_own_model,
-)
+from transfer.backbones.published_network import build_published, preprocess
+from transfer.backbones.registry import LAYERS, WEIGHTS, BackboneParams, is_own_model
 from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
 
@@ -38,11 +33,7 @@ def build_backbone(
     pixels = keras.Input((image_size, image_size, 3), name="input_layer")
     if is_own_model(name):
         return _build_own(layers, pixels)
-    architecture = find_architecture(name)
-    options = {"include_preprocessing": includes_scaling} if architecture.scales_itself else {}
-    network = getattr(keras.applications, name)(
-        include_top=False, weights=None, input_tensor=pixels, **options
-    )
+    network = build_published(name, pixels, includes_scaling)
     return _named_as_if_first(keras.Model(pixels, network.output, name=network.name))
 
 
@@ -109,9 +100,7 @@ def build_preprocessing(params: BackboneParams) -> keras.Model:
     """
     images = keras.Input((params.image_size, params.image_size, 3), name="images")
     if params.preprocessing == "imagenet":
-        pixels = getattr(
-            keras.applications, find_architecture(params.name).module
-        ).preprocess_input(images)
+        pixels = preprocess(params.name, images)
     elif params.preprocessing == "rescale":
         pixels = keras.layers.Rescaling(1 / 255)(images)
     else:

