@@ -243,7 +243,7 @@ def test_the_published_file_needs_no_checksum(lite_file, loaded):
 
 def test_a_file_of_unknown_checksum_is_not_even_read(lite_file, monkeypatch):
     lite_file.write_bytes(torch_file(random_tensors(NAME, seed=1)))
-    monkeypatch.setattr("transfer.backbones.weight_sources.read_tensors", None)
+    monkeypatch.setattr("transfer.backbones.torch_file.read_tensors", None)
     message = error_of(lambda: UserFile(lite_file, None).load_into(build_backbone(NAME, 32)))
     found = file_checksum(lite_file)
     assert message == (
