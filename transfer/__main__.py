@@ -9,7 +9,7 @@ import os
 import sys
 from importlib import import_module
 
-from transfer.runtime.extras import explain_missing
+from transfer.runtime.program import run_program
 
 COMMANDS = {  # transfer/commands/NAME.py has main(argv)
     "run": "bring the pipeline up to date and print the models' table",
@@ -40,8 +40,8 @@ def usage() -> str:
     )
 
 
-def main(argv: list[str]) -> int | None:
-    """Run the command that the first word names with the others; the exit code, None for 0."""
+def main(argv: list[str]) -> int:
+    """Run the command that the first word names with the others; the exit code."""
     if not argv:
         print(usage(), file=sys.stderr)
         return 2
@@ -58,13 +58,7 @@ def main(argv: list[str]) -> int | None:
     # TensorFlow's start-up messages on instruction sets and absent GPUs hide a command's own; set
     # it to 0 to see them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        return import_module(f"transfer.commands.{name}").main(words)
-    except ModuleNotFoundError as error:
-        if (sentence := explain_missing(error)) is None:
-            raise
-        print(f"{name}: {sentence}", file=sys.stderr)
-        return 1
+    return run_program(name, lambda: import_module(f"transfer.commands.{name}").main(words))
 
 
 if __name__ == "__main__":

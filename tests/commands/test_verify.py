@@ -13,6 +13,7 @@ from dvc import cli
 
 from tests.helpers.tiny_pipeline import call
 from transfer.commands import verify
+from transfer.runtime.errors import PipelineError
 
 STAGE = """
 from pathlib import Path
@@ -171,10 +172,9 @@ class Said(str):
 
 def run_verify(capsys: pytest.CaptureFixture[str], status: int) -> Said:
     capsys.readouterr()
-    with pytest.raises(SystemExit) as exit_:
-        verify.main([])
+    code = verify.main([])
     text = capsys.readouterr().out
-    assert exit_.value.code == status, text or exit_.value.code
+    assert code == status, text
     return Said(text)
 
 
@@ -241,10 +241,10 @@ def test_a_lock_that_cannot_be_used_is_said_in_a_sentence(world, content, messag
     Path("dvc.lock").unlink()
     if content is not None:
         Path("dvc.lock").write_bytes(content)
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(PipelineError, match=message):
         verify.main([])
 
 
 def test_a_folder_without_dvc_is_said_in_a_sentence(project):
-    with pytest.raises(SystemExit, match="you are not inside of a DVC repository"):
+    with pytest.raises(PipelineError, match="you are not inside of a DVC repository"):
         verify.main([])

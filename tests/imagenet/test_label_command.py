@@ -32,6 +32,7 @@ from tests.backbones.torch_files import random_tensors, torch_file
 from tests.helpers import http_servers
 from tests.helpers.tiny_pipeline import ROOT, call
 from tests.helpers.tiny_sources import build, encode, picture
+from transfer.__main__ import main as run_command
 from transfer.backbones.efficientnet_lite import SCALES, build_efficientnet_lite, load_tensors
 from transfer.backbones.registry import ARCHITECTURES, File
 from transfer.backbones.weight_sources import KERAS_HOST
@@ -323,7 +324,7 @@ def say(project, published, labeller, monkeypatch, capsys) -> Callable[..., Said
     def say(*words: object, stdin: bytes = b"") -> Said:
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin)))
         try:
-            code = label.main([*map(str, words)])
+            code = run_command(["label", *map(str, words)])
         except SystemExit as exit_:  # argparse's
             code = exit_.code
         return Said(code, *capsys.readouterr())

@@ -19,6 +19,7 @@ import yaml
 
 from tests.helpers.tiny_pipeline import MODELS, ROOT, call
 from tests.helpers.tiny_sources import build, encode, picture
+from transfer.__main__ import main as run_command
 from transfer.commands import predict
 from transfer.inference.predictor import Predictor, load_predictor
 from transfer.runtime.cores import available_cores
@@ -53,7 +54,7 @@ def say(world, loaded, monkeypatch, capsys) -> Callable[..., Said]:
     def say(*words: object, stdin: bytes = b"") -> Said:
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin)))
         try:
-            code = predict.main([*map(str, words)])
+            code = run_command(["predict", *map(str, words)])
         except SystemExit as exit_:  # argparse's
             code = exit_.code
         return Said(code, *capsys.readouterr())

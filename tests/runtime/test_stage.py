@@ -4,6 +4,7 @@ import fcntl
 import json
 import platform
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -44,8 +45,8 @@ def test_another_stage_may_run_beside_it(held):
         pass
 
 
-def test_a_stage_waits_for_one_that_is_about_to_end(held, monkeypatch):
-    monkeypatch.setattr(stage.time, "sleep", lambda _: held.close())
+def test_a_stage_waits_for_one_that_is_about_to_end(held):
+    threading.Timer(0.3, held.close).start()
     with stage.only_one("extract"):
         assert held.closed
 

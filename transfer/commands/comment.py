@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from transfer.runtime.errors import PipelineError
+
 SCORES = "metrics/accuracy.json"
 # what `make run` prints
 SAME_BYTES = re.compile(r"^.*\d+ outputs are the bytes of the commit.*$", flags=re.MULTILINE)
@@ -92,10 +94,14 @@ def changed_files() -> list[str]:
 
 
 def dvc(*words: str) -> str:
-    """What a DVC command prints; where it fails, its message is this program's."""
+    """What a DVC command prints.
+
+    Raises:
+        PipelineError: it fails; its message.
+    """
     finished = subprocess.run(  # noqa: S603, fixed words and a revision
         [sys.executable, "-m", "dvc", *words], capture_output=True, text=True, check=False
     )
     if finished.returncode:
-        sys.exit(f"dvc {' '.join(words)}: {finished.stderr.strip()}")
+        raise PipelineError(f"dvc {' '.join(words)}: {finished.stderr.strip()}")
     return finished.stdout

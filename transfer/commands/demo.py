@@ -18,8 +18,6 @@ import argparse
 import contextlib
 import sys
 
-from transfer.runtime.errors import PipelineError
-
 MOST_MEGABYTES = 256  # as much as `split` takes of one file
 
 
@@ -29,7 +27,7 @@ def demonstrate(argv: list[str]) -> None:
     # Flask and TensorFlow take seconds, and --help should wait for neither; a port that is taken is
     # said before TensorFlow is loaded.
     from transfer.demo.app import create_app
-    from transfer.demo.server import is_loopback, listen, names_of, serve, url
+    from transfer.demo.server import is_loopback, listen, serve, trusted_hosts, url
 
     most_bytes = options.max_megabytes * 1_000_000
     with listen(options.host, options.port) as listening:
@@ -44,7 +42,7 @@ def demonstrate(argv: list[str]) -> None:
             f"demo: {service.name} at {url(options.host, listening)} (Ctrl-C ends it)", flush=True
         )
         serve(
-            create_app(service, names_of(options.host, listening), most_bytes),
+            create_app(service, trusted_hosts(options.host, listening, options.name), most_bytes),
             listening,
             most_bytes,
         )
@@ -73,6 +71,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
         default=8000,
         metavar="N",
         help="port to listen on (8000); 0 is any that is free",
+    )
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="another name or address by which browsers call it, behind port forwarding for "
+        "example; may be repeated",
     )
     parser.add_argument(
         "--max-megabytes", type=_megabytes, default=20, metavar="N", help="of an image file (20)"
@@ -106,19 +112,7 @@ def load(model: str):
     return load_service(model, interpolation)
 
 
-def main(argv: list[str]) -> int:
-    """`demonstrate` as a program: an error for people is a line on standard error, and Ctrl-C a
-    good end."""
+def main(argv: list[str]) -> None:
+    """Serve the page; Ctrl-C ends it without an error."""
     with contextlib.suppress(KeyboardInterrupt):
-        try:
-            demonstrate(argv)
-        except PipelineError as error:
-            print(f"demo: {error}", file=sys.stderr)
-            return 1
-        except OSError as error:
-            place = error.filename2 or error.filename
-            print(
-                f"demo: {f'{place}: ' if place else ''}{error.strerror or error}", file=sys.stderr
-            )
-            return 1
-    return 0
+        demonstrate(argv)

@@ -29,7 +29,7 @@ from transfer.inference import cli
 from transfer.inference.input_paths import check_given, read_given
 
 
-def label(argv: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Label what the words name and write the rows; the exit code."""
     options = parse(argv)
     check_given(options.paths)
@@ -71,8 +71,3 @@ def load(options: argparse.Namespace):
     interpolation = load_params(DecodeParams, "decode").interpolation
     configure_backend(load_params(ComputeParams, "compute"), seed=0)
     return Labeller(options.backbone, weights, interpolation)
-
-
-def main(argv: list[str]) -> int:
-    """`label` as a program: an error for people is a line on standard error."""
-    return cli.run("label", lambda: label(argv))

@@ -25,7 +25,7 @@ from transfer.inference.input_paths import check_given, read_given
 from transfer.inference.predictions import PredictionRow
 
 
-def predict(argv: list[str]) -> int:
+def main(argv: list[str]) -> int:
     """Predict what the words name and write the rows; the exit code."""
     options = parse(argv)
     check_given(options.paths)
@@ -75,8 +75,3 @@ def load(options: argparse.Namespace):
 
 def is_unlike(row: PredictionRow) -> bool:
     return row.prediction is not None and (row.prediction.percentile or 0) > UNLIKE
-
-
-def main(argv: list[str]) -> int:
-    """`predict` as a program: an error for people is a line on standard error."""
-    return cli.run("predict", lambda: predict(argv))

@@ -43,13 +43,13 @@ def main(argv: list[str]) -> None:
 
 
 def print_repairs(program: str) -> None:
-    """Repair, and print each line behind the program's name; end the program in a sentence where a
-    person is needed."""
-    try:
-        for line in repair():
-            print(f"{program}: {line}", flush=True)
-    except PipelineError as error:
-        sys.exit(f"{program}: {error}")
+    """Repair, and print each line behind the program's name.
+
+    Raises:
+        PipelineError: as `repair`.
+    """
+    for line in repair():
+        print(f"{program}: {line}", flush=True)
 
 
 def repair() -> list[str]:

@@ -18,6 +18,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from transfer.runtime.errors import PipelineError
+
 PLACES = ("one", "another/and/deeper/two")
 
 
@@ -70,7 +72,7 @@ def run_from_nothing(clone: Path, cores: int | None) -> None:
     )
     finished = subprocess.run(command, cwd=clone, env=environment, check=False, preexec_fn=hold)  # noqa: S603, no shell
     if finished.returncode:
-        sys.exit(f"dvc repro failed in {clone} (exit {finished.returncode})")
+        raise PipelineError(f"dvc repro failed in {clone} (exit {finished.returncode})")
 
 
 def read_hashes(lock: Path) -> dict[tuple[str, str], str]:

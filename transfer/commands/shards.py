@@ -9,8 +9,7 @@ every one of these indexes is at hand, and where no other project has its shards
 
 import argparse
 import re
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dvc.repo import Repo
@@ -24,8 +23,8 @@ from transfer.storage.sharded_array import SUFFIX, Index, read_index
 _SHARD = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}\.npy")  # whatever else lies there is none of ours
 
 
-def main(argv: list[str]) -> None:
-    """Check, list or delete shards, as the words say; exits with 1 if something is wrong."""
+def main(argv: list[str]) -> int:
+    """Check, list or delete shards, as the words say; the exit code, 1 if something is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m transfer shards",
         description=__doc__,
@@ -37,19 +36,27 @@ def main(argv: list[str]) -> None:
     unused.add_argument("--delete", action="store_true", help="and delete them")
     commands.add_parser("delete", help="delete shards by name").add_argument("names", nargs="+")
     asked = parser.parse_args(argv)
-    try:
-        store = open_shard_store()
-        if asked.command == "check":
-            sys.exit(print_check(sorted(Path("data").rglob(f"*{SUFFIX}")), store))
-        if asked.command == "unused":
-            print_unused(store, delete=asked.delete)
-        else:
-            for name in asked.names:
-                store.delete(name)
-    except FileNotFoundError as error:
-        sys.exit(f"shards: {error}: no such shard")
-    except PipelineError as error:
-        sys.exit(f"shards: {error}")
+    store = open_shard_store()
+    if asked.command == "check":
+        return print_check(sorted(Path("data").rglob(f"*{SUFFIX}")), store)
+    if asked.command == "unused":
+        print_unused(store, delete=asked.delete)
+    else:
+        delete(asked.names, store)
+    return 0
+
+
+def delete(names: Sequence[str], store: ObjectStore) -> None:
+    """Delete shards.
+
+    Raises:
+        PipelineError: there is no shard of that name.
+    """
+    for name in names:
+        try:
+            store.delete(name)
+        except FileNotFoundError:
+            raise PipelineError(f"{name}: no such shard") from None
 
 
 def print_check(indexes: list[Path], store: ObjectStore) -> bool:

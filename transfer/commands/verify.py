@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shlex
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from dvc.repo import Repo
 
 from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.program import FAILED
 from transfer.storage.params import open_shard_store
 from transfer.storage.shard_check import check
 from transfer.storage.sharded_array import SUFFIX, Shard, read_index
@@ -48,8 +48,8 @@ class Finding(NamedTuple):
     cache: str = "right"
 
 
-def main(argv: list[str]) -> None:
-    """Print what is wrong and what repairs it; exits with 1 if anything is."""
+def main(argv: list[str]) -> int:
+    """Print what is wrong and what repairs it; the exit code, 1 if anything is."""
     parser = argparse.ArgumentParser(
         prog="python -m transfer verify",
         description=__doc__,
@@ -71,14 +71,11 @@ def main(argv: list[str]) -> None:
             ]
     except (PipelineError, DvcException) as error:
         remedy = "; get it back: git checkout -- dvc.lock" if "dvc.lock'" in str(error) else ""
-        sys.exit(f"verify: {error}{remedy}")
+        raise PipelineError(f"{error}{remedy}") from None
     problems = [
         finding for finding in findings if (finding.workspace, finding.cache) != ("right", "right")
     ]
-    try:
-        bad_shards = check_shards(findings, read)
-    except PipelineError as error:
-        sys.exit(f"verify: {error}")
+    bad_shards = check_shards(findings, read)
     described = [describe(finding) for finding in problems] + [
         describe_shard(bad) for bad in bad_shards
     ]
@@ -89,7 +86,7 @@ def main(argv: list[str]) -> None:
         f"verify: {read.files} files, {read.size / 1e6:.1f} MB read; {count or 'no'} "
         f"problem{'s' * (count != 1)}"
     )
-    sys.exit(bool(described))
+    return FAILED if described else 0
 
 
 def read_lock(repo: Repo) -> list[Named]:

@@ -1,13 +1,13 @@
 """The page and its one question, as a WSGI application: what is served is fixed here, and no path
 names a file of the machine."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flask import Flask, Response, abort, render_template, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, SecurityError
 
 from transfer.runtime.errors import PipelineError
 from transfer.sources.decoding import MAX_PIXELS, BadImageError
@@ -32,16 +32,16 @@ HEADERS = {
 }
 
 
-def create_app(service: "Service", is_ours: Callable[[str], bool], most_bytes: int) -> Flask:
+def create_app(service: "Service", trusted_hosts: Sequence[str], most_bytes: int) -> Flask:
     """The application.
 
     Args:
-        is_ours: whether a Host header names this server. A browser sends there what a page asks of
-            its own host, and whoever owns that host's name may let it point here (DNS rebinding).
+        trusted_hosts: the hosts that a request may name; others are refused.
         most_bytes: of an image file.
     """
     app = Flask(__name__, static_folder=None, template_folder="templates")
     app.config["MAX_CONTENT_LENGTH"] = most_bytes
+    app.config["TRUSTED_HOSTS"] = list(trusted_hosts)
     style = REPORT_STYLE.read_bytes() + (TEMPLATES / "page.css").read_bytes()
     for name, content, kind in (
         ("page.css", style, "text/css"),
@@ -51,11 +51,6 @@ def create_app(service: "Service", is_ours: Callable[[str], bool], most_bytes: i
 
     @app.before_request
     def refuse_strangers() -> None:
-        if not is_ours(request.host):
-            abort(
-                421,
-                "This server does not go by that name; --host says which address it listens on.",
-            )
         origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
         is_elsewhere = origin not in (None, f"http://{request.host}", f"https://{request.host}")
         if request.method == "POST" and (is_elsewhere or site not in ("none", "same-origin")):
@@ -89,11 +84,11 @@ def create_app(service: "Service", is_ours: Callable[[str], bool], most_bytes: i
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
-        words = (
-            f"more than the {most_bytes:,} bytes that are allowed"
-            if isinstance(error, RequestEntityTooLarge)
-            else error.description
-        )
+        words = error.description
+        if isinstance(error, RequestEntityTooLarge):
+            words = f"more than the {most_bytes:,} bytes that are allowed"
+        elif isinstance(error, SecurityError):
+            words = f"{words} Start the demo with --name to add a name."
         response = error.get_response()  # its headers say which methods are allowed, say
         response.data, response.mimetype = app.json.dumps({"error": words}), "application/json"
         return response

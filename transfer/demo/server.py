@@ -4,9 +4,9 @@ import errno
 import ipaddress
 import os
 import socket
-from collections.abc import Callable
-from urllib.parse import urlsplit
+from collections.abc import Sequence
 
+import psutil
 from flask import Flask
 from waitress import create_server
 
@@ -48,32 +48,30 @@ def is_loopback(listening: socket.socket) -> bool:
 
 
 def url(host: str, listening: socket.socket) -> str:
-    """What to open in a browser on this machine."""
+    """What to open in a browser on this machine: a name in place of an IPv6 address, of which
+    `trusted_hosts` has none."""
     address, port = listening.getsockname()[:2]
-    name = "localhost" if ipaddress.ip_address(address).is_unspecified else host
-    return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+    parsed = ipaddress.ip_address(address)
+    if parsed.is_unspecified or (parsed.version == 6 and parsed.is_loopback):
+        host = "localhost"
+    return f"http://{socket.gethostname() if ':' in host else host}:{port}/"
 
 
-def names_of(host: str, listening: socket.socket) -> Callable[[str], bool]:
-    """Whether a Host header is one of the server's: of any port, since a tunnel may have another.
+def trusted_hosts(
+    host: str, listening: socket.socket, further_names: Sequence[str] = ()
+) -> list[str]:
+    """The names and IPv4 addresses by which browsers may call the server, of any port, as Flask's
+    TRUSTED_HOSTS takes them.
 
-    An address is nobody's to point elsewhere, unlike a name; so where other machines may come, any
-    address will do.
+    Whoever owns another name could let it point here (DNS rebinding). If other machines reach the
+    server, this machine's name and addresses are among them. Flask compares no IPv6 addresses.
     """
-    is_private = is_loopback(listening)
-    names = {"localhost", host.lower()} | (set() if is_private else {socket.gethostname().lower()})
-
-    def is_ours(header: str) -> bool:
-        try:
-            name = urlsplit(f"//{header}").hostname or ""
-        except ValueError:
-            return False
-        try:
-            return ipaddress.ip_address(name).is_loopback or not is_private
-        except ValueError:
-            return name in names
-
-    return is_ours
+    names = {"localhost", "127.0.0.1", host, *further_names}
+    if not is_loopback(listening):
+        addresses = (each for found in psutil.net_if_addrs().values() for each in found)
+        names |= {each.address for each in addresses if each.family == socket.AF_INET}
+        names.add(socket.gethostname())
+    return sorted(name.lower() for name in names if ":" not in name)
 
 
 def serve(app: Flask, listening: socket.socket, most_bytes: int) -> None:

@@ -1,8 +1,6 @@
 """A large file over HTTP: taken up where it broke off, checked,
 and under its name only when it is whole."""
 
-import fcntl
-import os
 import sys
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
@@ -11,6 +9,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from transfer.runtime.checksums import file_checksum
@@ -52,36 +51,35 @@ def download(url: str, target: Path, checksum: str, most_bytes: int) -> None:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = part_of(target)
-    with part.open("ab", buffering=0) as file:
-        if not _is_ours(file, part):
-            raise PipelineError(
-                f"{part}: another process is fetching this file; run this again when it has ended"
-            )
-        goes_on = file.tell() > 0
-        try:
-            _fetch(url, file, most_bytes)
-            # it began with what another server had sent, say
-            if goes_on and file_checksum(part, algorithm_of(checksum)) != checksum:
-                _empty(file)
-                _fetch(url, file, most_bytes)
-            if (found := file_checksum(part, algorithm_of(checksum))) != checksum:
-                _empty(file)
-                raise DownloadError(
-                    f"sent another file: its {algorithm_of(checksum)} is {found}, not {checksum}"
-                )
-            part.replace(target)
-        finally:
-            if file.tell() == 0:
-                part.unlink(missing_ok=True)
-
-
-def _is_ours(file: FileIO, part: Path) -> bool:
-    """Lock the file; False where another process has, or has just moved it to its place."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return part.exists() and os.path.samestat(os.fstat(file.fileno()), part.stat())
+        # the part is its own lock file, so that no other file stays behind
+        lock = FileLock(part, timeout=0, fallback_to_soft=False)
+        with lock, part.open("ab", buffering=0) as file:
+            _complete(url, file, part, checksum, most_bytes)
+            part.replace(target)
+    except Timeout:
+        raise PipelineError(
+            f"{part}: another process is fetching this file; run this again when it has ended"
+        ) from None
+
+
+def _complete(url: str, file: FileIO, part: Path, checksum: str, most_bytes: int) -> None:
+    """Fetch what the file `part` lacks and check it; an empty one is deleted if that fails."""
+    goes_on = file.tell() > 0
+    try:
+        _fetch(url, file, most_bytes)
+        # it began with what another server had sent, say
+        if goes_on and file_checksum(part, algorithm_of(checksum)) != checksum:
+            _empty(file)
+            _fetch(url, file, most_bytes)
+        if (found := file_checksum(part, algorithm_of(checksum))) != checksum:
+            _empty(file)
+            raise DownloadError(
+                f"sent another file: its {algorithm_of(checksum)} is {found}, not {checksum}"
+            )
+    finally:
+        if file.tell() == 0:
+            part.unlink(missing_ok=True)
 
 
 def _fetch(url: str, file: FileIO, most_bytes: int) -> None:

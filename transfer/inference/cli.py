@@ -1,8 +1,6 @@
-"""What the commands that label images have in common: their words, where the rows go,
-and how they end."""
+"""What the commands that label images have in common: their options, and where the rows go."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,8 +14,9 @@ from transfer.inference.output_formats import FORMATS, WRITERS, Columns
 from transfer.inference.predictions import PredictionRow
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write
+from transfer.runtime.program import FAILED, INTERRUPTED
 
-PREDICTED, FAILED, UNREADABLE, INTERRUPTED = 0, 1, 3, 130  # 2 is argparse's
+PREDICTED, UNREADABLE = 0, 3  # 2 is argparse's
 EXIT_CODES = (
     "exit codes:\n"
     f"  {PREDICTED}    all images were predicted, or the reader of the output had enough\n"
@@ -147,22 +146,3 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         yield file
-
-
-def run(name: str, main: Callable[[], int]) -> int:
-    """`main` as a program: an error for people is a line on standard error, and a reader who has
-    had enough is none."""
-    try:
-        return main()
-    except PipelineError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-    except BrokenPipeError:
-        # Python writes what is left as it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PREDICTED
-    except OSError as error:
-        place = error.filename2 or error.filename
-        print(f"{name}: {f'{place}: ' if place else ''}{error.strerror or error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return FAILED

@@ -2,7 +2,6 @@
 and a log."""
 
 import argparse
-import fcntl
 import os
 import resource
 import sys
@@ -10,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from transfer.runtime.dvc_files import (
     PINS,
@@ -21,8 +22,8 @@ from transfer.runtime.dvc_files import (
 )
 from transfer.runtime.environment import describe_environment
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.extras import explain_missing
 from transfer.runtime.files import write_json
+from transfer.runtime.program import explain
 
 LOGS = Path("logs")
 # seconds for another process of the same stage to end: an orphan needs a tenth of one
@@ -52,20 +53,12 @@ def run_stage(main: Callable[[], None]) -> None:
             _warn_of_versions(name)
             main()
             _log(name, started)
-    except PipelineError as error:
-        sys.exit(f"{name}: {error}")
-    except ModuleNotFoundError as error:
-        if (sentence := explain_missing(error)) is None:
+    except Exception as error:
+        if (sentence := explain(error)) is None:
             raise
+        if isinstance(error, OSError):
+            sentence += "; nothing is half-written: fix that and run the stage again"
         sys.exit(f"{name}: {sentence}")
-    except OSError as error:
-        # of a rename the second is the file that was meant
-        place = error.filename2 or error.filename
-        named = f"{place}: " if place else ""
-        sys.exit(
-            f"{name}: {named}{error.strerror or error}; nothing is half-written: fix that and run "
-            "the stage again"
-        )
     print(f"{name}: {time.time() - started:.1f} s")
 
 
@@ -92,36 +85,24 @@ def _log(name: str, started: float) -> None:
 
 @contextmanager
 def only_one(name: str) -> Iterator[None]:
-    """Hold the stage's lock in this folder, logs/NAME.lock; the system lets go of it however the
-    process ends.
+    """Hold the stage's lock in this folder, logs/NAME.lock, which names the process that holds it;
+    the system releases it however the process ends.
 
     Raises:
         PipelineError: another process holds it and does not end within LOCK_TIMEOUT.
     """
     LOGS.mkdir(exist_ok=True)
-    with (LOGS / f"{name}.lock").open("a+") as file:
-        deadline = time.monotonic() + LOCK_TIMEOUT
-        while not _locked(file.fileno()):
-            if time.monotonic() > deadline:
-                file.seek(0)
-                holder = file.read() or "unknown"
-                raise PipelineError(
-                    f"process {holder} runs this stage in {Path.cwd()} too; wait until it ends, or "
-                    "stop it, and run again"
-                )
-            time.sleep(0.1)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
-def _locked(descriptor: int) -> bool:
+    path = LOGS / f"{name}.lock"
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        with FileLock(path, timeout=LOCK_TIMEOUT, poll_interval=0.1):
+            path.write_text(str(os.getpid()), encoding="utf-8")
+            yield
+    except Timeout:
+        holder = path.read_text(encoding="utf-8") or "unknown"
+        raise PipelineError(
+            f"process {holder} runs this stage in {Path.cwd()} too; wait until it ends, or stop "
+            "it, and run again"
+        ) from None
 
 
 def peak_memory() -> int:

@@ -92,8 +92,6 @@ def main(argv: list[str]) -> None:
         check_caches()
         for space in spaces:
             sweep(space, arguments)
-    except PipelineError as error:
-        sys.exit(f"sweep: {error}")
     except KeyboardInterrupt:
         sys.exit("sweep: stopped; the same command goes on from here")
 

@@ -1,0 +1,66 @@
+"""What a person can correct ends a command in one sentence; a bug keeps its traceback."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.helpers.tiny_sources import REPOSITORY
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.program import FAILED, INTERRUPTED, run_program
+
+
+def raising(error: BaseException):
+    def main() -> None:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (PipelineError("a.b = 3: too much"), "a.b = 3: too much"),
+        (OSError(28, "No space left on device", "data/x"), "data/x: No space left on device"),
+        (
+            OSError(28, "No space left on device", "data/.tmp-x", None, "data/x"),
+            "data/x: No space left on device",
+        ),
+        (OSError("refused"), "refused"),
+        (
+            ModuleNotFoundError("No module", name="flask.app"),
+            "flask is not installed; `make .venv/extra-demo` installs it",
+        ),
+    ],
+)
+def test_what_a_person_can_correct_is_one_line(error, sentence, capsys):
+    assert run_program("name", raising(error)) == FAILED
+    assert capsys.readouterr() == ("", f"name: {sentence}\n")
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), ModuleNotFoundError("No module", name="numpie")])
+def test_a_bug_keeps_its_traceback(error):
+    with pytest.raises(type(error)):
+        run_program("name", raising(error))
+
+
+def test_the_exit_code_is_that_of_the_command_or_of_ctrl_c(capsys):
+    assert run_program("name", lambda: None) == 0
+    assert run_program("name", lambda: 3) == 3
+    assert run_program("name", raising(KeyboardInterrupt())) == INTERRUPTED
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    code = (
+        "import sys\nfrom transfer.runtime.program import run_program\n"
+        "def main():\n    for _ in range(100_000):\n        print('line')\n"
+        "sys.exit(run_program('name', main))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(60) == 0
+        assert process.stderr.read() == b""

@@ -1,0 +1,49 @@
+"""Runs a command as a program: what a person can correct ends in one sentence, a bug keeps its
+traceback."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.extras import explain_missing
+
+FAILED, INTERRUPTED = 1, 130
+
+
+def explain(error: Exception) -> str | None:
+    """The sentence for an error that a person can correct; None for a bug.
+
+    These are PipelineError, a package of an extra that is not installed, and what the system
+    refuses (OSError), such as a full disk, with the file that it is about.
+    """
+    if isinstance(error, PipelineError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return explain_missing(error)
+    if isinstance(error, OSError):
+        # of a rename the second is the file that was meant
+        place = error.filename2 or error.filename
+        return f"{f'{place}: ' if place else ''}{error.strerror or error}"
+    return None
+
+
+def run_program(name: str, main: Callable[[], int | None]) -> int:
+    """Run `main` and return the exit code.
+
+    What `explain` has a sentence for is printed on standard error, behind the name. A reader that
+    closes the pipe early, such as `head`, is no error. Ctrl-C ends it without a traceback.
+    """
+    try:
+        return main() or 0
+    except BrokenPipeError:
+        # Python writes what is left as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        if (sentence := explain(error)) is None:
+            raise
+        print(f"{name}: {sentence}", file=sys.stderr)
+        return FAILED
