@@ -9,7 +9,7 @@ import tensorflow as tf
 from transfer.backbones.litert_network import OUTPUTS, LiteRTNetwork
 from transfer.compute.keras import keras
 
-# of the largest activation; eight networks differed by at most 2e-6 (docs/reproducibility.md)
+# of the largest activation; eleven networks differed by at most 2.3e-5 (docs/backbones.md)
 TOLERANCE = 1e-4
 
 
