@@ -3,7 +3,7 @@ images, epoch e on view e mod V."""
 
 from pydantic import Field, PositiveInt
 
-from transfer.augmentation.views import AugmentedView
+from transfer.augmentation.views import AugmentedViews
 from transfer.augmentation.warp import AugmentParams
 from transfer.classifiers.saved import Classifier, growing_history, save_classifier, save_skipped
 from transfer.classifiers.scratch import build_small_network
@@ -38,6 +38,7 @@ def main() -> None:
     train, validation = (
         read_examples(manifest, split, "images") for split in ("train", "validation")
     )
+    views = AugmentedViews(train.inputs, augment, keep=params.epochs > augment.views)
     network = build_small_network(
         train.inputs.shape[1], params.units, params.dropout, len(class_names(manifest))
     )
@@ -46,7 +47,7 @@ def main() -> None:
     with resumable("train_scratch") as checkpoint, growing_history("scratch") as show:
         fitted = fit(
             network,
-            lambda epoch: AugmentedView(train.inputs, epoch % augment.views, augment),
+            lambda epoch: views[epoch % augment.views],
             train.labels,
             validation,
             params,

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from transfer.augmentation.views import AugmentedView
+from transfer.augmentation import views
+from transfer.augmentation.views import AugmentedView, AugmentedViews
 from transfer.augmentation.warp import AugmentParams, render_view
 from transfer.classifiers.saved import is_skipped, load_classifier, save_skipped
 from transfer.classifiers.scratch import build_small_network
@@ -61,6 +62,27 @@ def test_a_view_is_what_augment_draws_of_each_image():
     assert np.array_equal(
         drawn, [render_view(images[4], 2, AUGMENT), render_view(images[1], 2, AUGMENT)]
     )
+
+
+@pytest.mark.parametrize(
+    ("keep", "limit", "renders"), [(True, 2**20, 6), (False, 2**20, 9), (True, 1, 9)]
+)
+def test_rendered_views_are_kept_if_they_fit_and_come_again(monkeypatch, keep, limit, renders):
+    """Rows of view 0, rows of view 2, and twice rows of view 0 again."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    monkeypatch.setattr(views, "KEPT_BYTES", limit)
+    rendered = []
+
+    def counted(image, view, params):
+        rendered.append(view)
+        return render_view(image, view, params)
+
+    found = AugmentedViews(images, AUGMENT, keep=keep)
+    monkeypatch.setattr(views, "render_view", counted)
+    for view, rows in ((0, [4, 1]), (2, [4, 1, 0]), (0, [0, 4]), (0, [1, 4])):
+        expected = [render_view(images[row], view, AUGMENT) for row in rows]
+        assert np.array_equal(found[view][np.array(rows)], expected)
+    assert len(rendered) == renders
 
 
 def test_a_skipped_model_is_no_model_but_says_why(tmp_path):

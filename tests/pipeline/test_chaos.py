@@ -179,7 +179,7 @@ def test_an_experiment_killed_in_its_folder_goes_on_in_the_workspace(base, unint
         kill("group", run)
     set_param(project, "train_head.epochs", EPOCHS)
     text = repro(project, "train_head").text
-    resumed = re.search(r"head: goes on after epoch (\d+), where an earlier run was stopped", text)
+    resumed = re.search(r"head: resuming after epoch (\d+) of an interrupted run", text)
     assert 1 <= int(resumed[1]) < EPOCHS
     for file in (uninterrupted / "models").glob("head*"):
         assert (project / "models" / file.name).read_bytes() == file.read_bytes()

@@ -94,7 +94,7 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(
         train(Checkpoint(tmp_path), stops_before, checkpoint=checkpoint)
     assert_same(train(Checkpoint(tmp_path), checkpoint=checkpoint), whole)
     assert (
-        f"head: goes on after epoch {stops_before}, where an earlier run was stopped"
+        f"head: resuming after epoch {stops_before} of an interrupted run"
         in capsys.readouterr().out
     )
 

@@ -234,6 +234,7 @@ configure_backend(ComputeParams(threads=2, device="cpu", precision="float32"), s
 import tensorflow as tf
 from transfer.classifiers.head import build_head
 from transfer.compute.keras import keras
+from transfer.compute.training_steps import build_training_steps
 from transfer.training.optimizers import OptimizerParams, build_optimizer
 from transfer.classifiers.scratch import build_small_network
 from transfer.training.loop import TrainingParams, _binary_crossentropy, compile_classifier
@@ -272,9 +273,11 @@ print("loss", np.array_equal(tape.gradient(loss, logits).numpy(), tf.sigmoid(log
 # Three steps of a head and of a network with convolutions, on whole numbers.
 for model in (build_head((2, 2, 64), 132, 0, True, 2), build_small_network(48, 64, 0.5, 2)):
     compile_classifier(model, TrainingParams(**TRAINING))
+    model.optimizer.build(model.trainable_variables)
     inputs = rng.integers(0, 256, (3, 20, *model.input_shape[1:])).astype(np.float32)
-    for batch in inputs:
-        model.train_on_batch(batch, (np.arange(20) % 2).reshape(20, 1).astype(np.float32))
+    targets = np.tile(np.arange(20) % 2, (3, 1)).reshape(3, 20, 1).astype(np.float32)
+    rates = np.full(3, TRAINING["learning_rate"], dtype=np.float32)
+    build_training_steps(model)(inputs, targets, np.ones((3, 20), dtype=np.float32), rates)
     weights = b"".join(weight.tobytes() for weight in model.get_weights())
     print(model.name, hashlib.md5(weights).hexdigest())
 """

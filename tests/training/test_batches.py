@@ -1,5 +1,7 @@
 """What a training step sees: smoothed labels and mixed images, against what they are by hand."""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,17 @@ from pydantic import ValidationError
 from tests.training.test_loop import examples, params
 from transfer.classifiers.head import build_head
 from transfer.classifiers.saved import predict_logits
-from transfer.training.batches import Batch, mix, mixture, sample_weights, smooth, training_batches
+from transfer.runtime.errors import PipelineError
+from transfer.training.batches import (
+    Batch,
+    mix,
+    mixture,
+    read_ahead,
+    sample_weights,
+    smooth,
+    stack_batches,
+    training_batches,
+)
 from transfer.training.loop import compile_classifier, fit, validate
 
 
@@ -139,3 +151,66 @@ def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
         return -(targets * np.log(p) + (1 - targets) * np.log(1 - p))[:, 0]
     p = np.exp(logits.astype(float))
     return -(targets * np.log(p / p.sum(axis=1, keepdims=True))).sum(axis=1)
+
+
+def some_batches(sizes: list[int]) -> list[Batch]:
+    return [
+        Batch(
+            np.full((size, 2), i, np.float32),
+            np.full((size, 1), i, np.float32),
+            np.full(size, i, np.float32),
+        )
+        for i, size in enumerate(sizes)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("at_most", "expected"),
+    [(10**6, [(4, 3), (1, 2)]), (2 * 3 * 2 * 4, [(2, 3), (2, 3), (1, 2)]), (1, [(1, 3)] * 4)],
+)
+def test_batches_of_one_size_are_stacked_as_far_as_memory_allows(at_most, expected):
+    sizes = [3, 3, 3, 3] + ([2] if len(expected) < 4 else [])
+    chunks = list(stack_batches(some_batches(sizes), at_most))
+    assert [chunk.inputs.shape[:2] for chunk in chunks] == expected
+    for chunk in chunks:
+        assert chunk.inputs.shape[2:] == (2,)
+        assert chunk.targets.shape == (*chunk.inputs.shape[:2], 1)
+        assert chunk.weights.shape == chunk.inputs.shape[:2]
+    order = np.concatenate([chunk.weights[:, 0] for chunk in chunks])
+    assert order.tolist() == list(range(len(sizes)))
+
+
+def test_a_batch_larger_than_the_limit_is_still_a_chunk():
+    chunks = list(stack_batches(some_batches([5]), 1))
+    assert [chunk.inputs.shape for chunk in chunks] == [(1, 5, 2)]
+    assert list(stack_batches([])) == []
+
+
+def test_the_next_item_is_made_while_one_is_in_use():
+    made, threads = [], set()
+    second = threading.Event()
+
+    def items():
+        for i in range(1, 4):
+            made.append(i)
+            threads.add(threading.current_thread())
+            if i == 2:
+                second.set()
+            yield i
+
+    reader = read_ahead(items())
+    assert next(reader) == 1
+    assert second.wait(10) and made == [1, 2]
+    assert list(reader) == [2, 3]
+    assert threading.current_thread() not in threads
+
+
+def test_what_making_an_item_raises_comes_in_its_place():
+    def items():
+        yield 1
+        raise PipelineError("a shard is missing")
+
+    reader = read_ahead(items())
+    assert next(reader) == 1
+    with pytest.raises(PipelineError, match="a shard is missing"):
+        next(reader)

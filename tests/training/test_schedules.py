@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from tests.helpers.tiny_sources import TRAINING
 from tests.training.test_loop import examples, params
 from transfer.classifiers.head import build_head
+from transfer.compute.training_steps import build_training_steps
 from transfer.dataset.examples import Examples
 from transfer.training.loop import TrainingParams, compile_classifier, fit
 from transfer.training.schedules import count_plateau_drops, learning_rate_factor
@@ -87,18 +88,27 @@ def test_a_plateau_is_where_keras_sees_one(patience):
 
 
 def rates_used(monkeypatch, validation_labels: np.ndarray, **changes) -> list[float]:
-    """The optimizer's rate in every step of a training."""
+    """The rate of every step of a training; tests/compute/test_training_steps.py shows that each
+    step is taken at its own."""
     keras.utils.set_random_seed(0)  # the head's first weights decide whether it gets worse
     data = examples(10)
     chosen = params(learning_rate=0.5, optimizer="sgd", **changes)
     head = build_head((1, 1, 6), 4, 0, False, 2)
     compile_classifier(head, chosen)
-    used, step = [], head.train_on_batch
-    monkeypatch.setattr(
-        head,
-        "train_on_batch",
-        lambda *a, **k: (used.append(float(head.optimizer.learning_rate)), step(*a, **k))[1],
-    )
+    used = []
+
+    def recorded(model: keras.Model):
+        steps = build_training_steps(model)
+
+        def run(inputs, targets, weights, rates):
+            reports = steps(inputs, targets, weights, rates)
+            used.extend(rates.tolist())
+            assert float(model.optimizer.learning_rate) == used[-1]
+            return reports
+
+        return run
+
+    monkeypatch.setattr("transfer.training.loop.build_training_steps", recorded)
     fit(
         head,
         lambda epoch: data.inputs,

@@ -1,5 +1,9 @@
-"""Augmented views of the training images by row: the data sent to a worker, and how the worker
-draws the view."""
+"""Augmented views of the training images by row: the data sent to a worker, how the worker renders
+the view, and the views as training reads them."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -8,9 +12,11 @@ from transfer.runtime.checksums import content_key
 from transfer.storage.arrays import take
 from transfer.storage.shard_cache import Layout
 
+KEPT_BYTES = 2**29  # of rendered views in memory
+
 
 class ViewRenderer:
-    """Draws a view of an image: uint8 (H, W, 3) and the view's number -> float32 (H, W, 3) in
+    """Renders a view of an image: uint8 (H, W, 3) and the view's number -> float32 (H, W, 3) in
     0..255."""
 
     def __init__(self, params: AugmentParams):
@@ -22,7 +28,7 @@ class ViewRenderer:
 
 
 class AugmentationJobs:
-    """All images' first views, followed by all their second views, and so on.
+    """What the workers render: all images' first views, then all their second views, and so on.
 
     Args:
         images: uint8 (N, H, W, 3).
@@ -44,33 +50,69 @@ class AugmentationJobs:
         return take(self._images, image), view
 
     def key(self, row: int) -> bytes:
-        """Cache key of image, view and parameters, and of a warped noise image, which changes if
-        the warp's implementation does."""
+        """Cache key of image, view and parameters, and of warped noise images, which change if the
+        warp's implementation does."""
         image, view = self[row]
         ranges = self._params.model_dump_json(exclude={"views"})
         return content_key(image.tobytes(), str(view).encode(), ranges.encode(), self._warps)
 
 
-class AugmentedView:
-    """One augmented view of all images, drawn as its rows are read: the pixels of which `augment`
-    caches the activations.
+class AugmentedViews:
+    """The augmented views of all images, of whose pixels `augment` caches the activations: a view
+    is rendered row by row as its rows are read.
 
     Args:
         images: uint8 (N, H, W, 3).
+        keep: keep rendered rows in memory for the next epoch on the same view, if all views
+            together take at most KEPT_BYTES.
     """
 
-    def __init__(self, images: np.ndarray, view: int, params: AugmentParams):
-        self._images, self._view, self._params = images, view, params
+    def __init__(self, images: np.ndarray, params: AugmentParams, keep: bool = False):
+        self._images, self._params = images, params
+        row_bytes = math.prod(images.shape[1:]) * np.dtype(np.float32).itemsize
+        self._keep = keep and params.views * len(images) * row_bytes <= KEPT_BYTES
+        self._kept: dict[int, dict[int, np.ndarray]] = defaultdict(dict)
+
+    def __getitem__(self, view: int) -> "AugmentedView":
+        return AugmentedView(
+            self._images, view, self._params, self._kept[view] if self._keep else None
+        )
+
+
+class AugmentedView:
+    """One augmented view of all images; made by `AugmentedViews`.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+        kept: rows that are already rendered, by number; new ones are added. None: keep nothing.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        view: int,
+        params: AugmentParams,
+        kept: dict[int, np.ndarray] | None = None,
+    ):
+        self._images, self._view, self._params, self._kept = images, view, params, kept
 
     @property
     def layout(self) -> Layout | None:
+        """How the images are sharded; None if they are in one file."""
         return getattr(self._images, "layout", None)
 
     def read_in(self, windows: list[list[int]]) -> None:
+        """Announce the order of the shards, as `ShardedArray.read_in`."""
         self._images.read_in(windows)
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """Rows, int (b,), as float32 (b, H, W, 3) in 0..255."""
-        return np.stack(
-            [render_view(image, self._view, self._params) for image in take(self._images, rows)]
-        )
+        if self._kept is None:
+            return np.stack([*self._render(rows)])
+        missing = np.array([row for row in rows.tolist() if row not in self._kept], dtype=np.int64)
+        self._kept.update(zip(missing.tolist(), self._render(missing), strict=True))
+        return np.stack([self._kept[row] for row in rows.tolist()])
+
+    def _render(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        for image in take(self._images, rows):
+            yield render_view(image, self._view, self._params)

@@ -13,8 +13,12 @@ from transfer.runtime.params import Params
 
 
 class WarpRanges(Params):
-    """How far a view may depart. rotation, shear: degrees either way; shifts: fractions of the
-    side; zoom: 1 - z to 1 + z."""
+    """The ranges from which warps are drawn.
+
+    rotation, shear: up to so many degrees in both directions. width_shift, height_shift: fractions
+        of the side. zoom: factors from 1 - zoom to 1 + zoom. horizontal_flip: mirror half of the
+        views.
+    """
 
     rotation: float = Field(ge=0, le=180)
     width_shift: float = Field(ge=0, lt=1)
@@ -26,18 +30,18 @@ class WarpRanges(Params):
 
 
 class AugmentParams(WarpRanges):
-    """views: how many of each training image."""
+    """The section `augment` of params.yaml. views: number of views per training image."""
 
     views: PositiveInt
 
 
 @dataclass(frozen=True)
 class Warp:
-    """One drawn transform, in the terms of Keras's ImageDataGenerator.
+    """One transform, in the terms of Keras's ImageDataGenerator.
 
     rotation, shear: degrees. shift_x, shift_y: pixels along the columns and the rows. zoom_x,
-    zoom_y: factors of the sampled window, so above 1 shrinks the picture. flip: mirror left and
-    right, last.
+    zoom_y: factors of the sampled window; above 1 the picture shrinks. flip: mirror left and right,
+    after the rest.
     """
 
     rotation: float = 0.0
@@ -52,8 +56,8 @@ class Warp:
 def draw_warp(image: np.ndarray, view: int, ranges: WarpRanges) -> Warp:
     """Draw the warp of one view of an image uint8 (H, W, 3).
 
-    The generator is seeded by (seed, view, content of the image): a view does not depend on the
-    image's place, its neighbours, the batch, the backend or a resume. Ranges and distributions are
+    The generator is seeded with (seed, view, content of the image), so a view does not depend on
+    the image's position, other images, the batch, the backend or an interruption. Distributions are
     those of ImageDataGenerator.get_random_transform.
     """
     content = int.from_bytes(hashlib.sha256(image.tobytes()).digest()[:16], "little")
@@ -71,12 +75,12 @@ def draw_warp(image: np.ndarray, view: int, ranges: WarpRanges) -> Warp:
 
 
 def warp_matrix(warp: Warp, height: int, width: int) -> np.ndarray:
-    """Where each output pixel is read: float64 (3, 3) on (row, column, 1),
-    about the centre of the image.
+    """The matrix from output to input pixels, float64 (3, 3), on (row, column, 1), about the centre
+    of the image.
 
-    Rotation, shift, shear, zoom, multiplied in the order of Keras's `apply_affine_transform`. In
-    Python's own floats: NumPy's sine and BLAS's products have other last bits on other processors,
-    and the cached views would follow them.
+    Rotation, shift, shear and zoom are multiplied in the order of Keras's `apply_affine_transform`,
+    in Python's floats: the last bits of NumPy's sine and of BLAS's products depend on the
+    processor, and the cached views would follow them.
     """
     theta, phi = math.radians(warp.rotation), math.radians(warp.shear)
     rows, columns = height / 2 - 0.5, width / 2 - 0.5
@@ -92,13 +96,13 @@ def warp_matrix(warp: Warp, height: int, width: int) -> np.ndarray:
 
 
 def _product(a: list[list[float]], b: list[list[float]]) -> list[list[float]]:
-    """Of two 3 x 3 matrices, each sum from left to right."""
+    """The product of two 3 x 3 matrices, each sum added from left to right."""
     return [[row[0] * b[0][j] + row[1] * b[1][j] + row[2] * b[2][j] for j in range(3)] for row in a]
 
 
 def apply_warp(image: np.ndarray, warp: Warp) -> np.ndarray:
-    """Resample an image (H, W, 3) once, bilinearly, edge pixels repeated outside: float32 (H, W,
-    3), 0..255."""
+    """Resample an image (H, W, 3) once, bilinearly, with edge pixels repeated outside the image:
+    float32 (H, W, 3), 0..255."""
     matrix = warp_matrix(warp, *image.shape[:2])
     source = image.astype(np.float32)
     channels = [

@@ -1,8 +1,8 @@
-"""The dense head behind the backbone."""
+"""The dense head: features to logits."""
 
 from transfer.compute.keras import keras
 
-SMALLEST_SQUARE = 1e-24  # so that features that are all 0 stay 0
+SMALLEST_SQUARE = 1e-24  # features that are all 0 stay 0
 
 
 def build_head(
@@ -10,12 +10,14 @@ def build_head(
 ) -> keras.Model:
     """Flatten, scale, Dense(units, relu), dropout, logits: features (B, *input_shape) -> (B, L).
 
-    L is 1 for two classes (the logit of label 1) and `n_classes` for more. `normalize` scales each
-    image's features to a root mean square of 1, without a parameter: behind mean-subtracted pixels
-    they reach the hundreds, where a dense layer with the usual initial weights and rates learns
-    badly. With (2, 2, 512), 132 units and two classes the head has the lesson's 270,601 parameters.
-    Up to there it computes in float32 in every precision: squares of such features do not fit
-    float16.
+    L is 1 for two classes (the logit of label 1) and `n_classes` for more. With (2, 2, 512), 132
+    units and two classes the head has the lesson's 270,601 parameters.
+
+    Args:
+        normalize: scale each image's features to a root mean square of 1, without a trained
+            parameter. With mean-subtracted pixels features reach the hundreds, from which a dense
+            layer with the usual initial weights and rates learns badly. Computed in float32 in
+            every precision, since squares of such features do not fit float16.
     """
     features = keras.Input(input_shape, name="features")
     flat = keras.layers.Flatten(dtype="float32", name="flatten")(features)
@@ -28,19 +30,19 @@ def build_head(
         hidden = keras.layers.Dropout(dropout, name="dropout")(hidden)
     logits = keras.layers.Dense(1 if n_classes == 2 else n_classes, dtype="float32", name="logits")(
         hidden
-    )  # whatever the precision before
+    )  # in every precision
     return keras.Model(features, logits, name="head")
 
 
 def _unit_length(vectors: keras.KerasTensor) -> keras.KerasTensor:
     """Each row (B, D) divided by its length; zero rows stay zero.
 
-    Keras's UnitNormalization multiplies with a reciprocal square root, for which TensorFlow uses an
+    Keras's UnitNormalization multiplies by a reciprocal square root, for which TensorFlow uses an
     instruction that processors approximate differently; square root and division are exact. The
-    operations are named, as `keras.ops` cannot: automatic names count all that the process has
-    built, and equal heads would not be equal bytes.
+    operations need names, which `keras.ops` cannot give: automatic names count all operations that
+    the process has built, so equal heads would not give equal bytes.
     """
-    # behind transfer.compute.keras, which decides what Keras imports
+    # after transfer.compute.keras, which decides what Keras imports
     from keras.src.ops.numpy import Divide, Maximum, Sqrt, Square, Sum
 
     squares = Sum(axis=-1, keepdims=True, name="sum_of_squares")(Square(name="squares")(vectors))

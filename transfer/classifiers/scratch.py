@@ -1,4 +1,4 @@
-"""The small network that is trained from scratch on the augmented images."""
+"""The small convolutional network that is trained from scratch on the augmented images."""
 
 from transfer.compute.keras import keras
 
@@ -6,11 +6,11 @@ FILTERS = (32, 32, 64)
 
 
 def build_small_network(image_size: int, units: int, dropout: float, n_classes: int) -> keras.Model:
-    """Three times a convolution of 3 x 3 and a pooling, then Dense(units, relu), dropout, logits:
+    """Three 3 x 3 convolutions, each with max pooling, then Dense(units, relu), dropout, logits:
     pixels (B, S, S, 3) -> (B, L).
 
     Pixels are 0..255; L is 1 for two classes and `n_classes` for more. Filters and layers are those
-    that F. Chollet trains from scratch beside VGG16 in "Building powerful image classification
+    of the network that F. Chollet compares with VGG16 in "Building powerful image classification
     models using very little data" (blog.keras.io, 2016).
     """
     pixels = keras.Input((image_size, image_size, 3), name="images")

@@ -1,5 +1,5 @@
-"""Whether this machine may have a GPU or TPU, found out without importing a backend,
-which takes seconds."""
+"""Detects whether this machine may have a GPU or TPU, without importing a backend, which takes
+seconds."""
 
 import os
 import sys
@@ -7,15 +7,14 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-# NVIDIA's and AMD's drivers, a GPU under Windows's Linux, TPUs. A container without one of these
-# sees no device.
+# The drivers of NVIDIA and AMD, a GPU under WSL, TPUs. A container without one of these sees no
+# device.
 _DEVICES = ("nvidia[0-9]*", "kfd", "dxg", "accel*", "vfio/[0-9]*")
 _MAC_PLUGINS = {"tensorflow": "tensorflow-metal", "jax": "jax-metal"}
 
 
 def may_have_accelerator(devices: Path = Path("/dev")) -> bool:
-    """False where there certainly is none. True is worth asking the backend,
-    whose answer counts."""
+    """False if there certainly is none. If True, ask the backend."""
     if sys.platform == "darwin":
         backend = os.environ.get("KERAS_BACKEND", "tensorflow")
         return backend == "torch" or _is_installed(_MAC_PLUGINS.get(backend, ""))

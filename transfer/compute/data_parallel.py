@@ -1,18 +1,17 @@
-"""Training steps divided over the GPUs of a machine:
-each has all weights and a part of the batch."""
+"""Data-parallel training: each GPU of a machine has all weights and a part of the batch."""
 
 from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
 
 
 def enable_data_parallel(gpus: int) -> None:
-    """Have Keras divide each batch over so many devices from now on;
-    to be called before a model is built.
+    """Make Keras divide each batch over so many devices; call it before a model is built.
 
-    The gradients are those of the whole batch, but for the order in which they are added.
+    The gradients are those of the whole batch, apart from the order in which they are added.
 
     Raises:
-        PipelineError: a backend other than JAX, for which alone Keras has this, or fewer devices.
+        PipelineError: the backend is not JAX, the only one for which Keras supports this, or it has
+            fewer devices.
     """
     backend = keras.config.backend()
     if backend != "jax":
@@ -30,8 +29,8 @@ def enable_data_parallel(gpus: int) -> None:
 
 
 class _Divided(keras.distribution.DataParallel):
-    """Gives a batch that does not divide evenly, as an epoch's last one may not,
-    to every device whole."""
+    """Gives a batch that does not divide evenly, such as the last one of an epoch, whole to every
+    device."""
 
     def get_data_layout(self, data_shape):
         if data_shape[0] % self.device_mesh.shape[0] == 0:

@@ -1,7 +1,5 @@
-"""The device, threads, precision and determinism of Keras's backend.
-
-The only module that knows the backends apart. What is chosen here is said in docs/performance.md.
-"""
+"""Sets up Keras's backend: device, threads, precision and determinism. docs/performance.md gives
+the reasons."""
 
 import os
 
@@ -14,18 +12,17 @@ from transfer.runtime.instructions import allow_all_instructions
 
 
 def configure_backend(params: ComputeParams, seed: int, threads: int | None = None) -> None:
-    """Seed every generator, choose device and precision, and make the backend repeat itself.
+    """Seed all generators, choose device and precision, and make the backend deterministic.
 
-    Must come before the first operation.
+    Must be called before the first operation.
 
     Args:
-        threads: CPU threads of one operation, for training. Another number may divide sums
-            otherwise and change their last bits, which is why it is not the number of cores. None
-            is for the frozen pass, whose rows do not depend on it.
+        threads: CPU threads of one operation, for training. The last bits of sums depend on it,
+            so it is not the number of cores. None for the frozen pass, whose rows do not depend on
+            it.
 
     Raises:
-        PipelineError: a GPU is asked for and the backend sees none, or more of them than it can
-            use.
+        PipelineError: a GPU is requested and the backend sees none, or more GPUs than it can use.
     """
     prepare = {"tensorflow": _set_up_tensorflow, "jax": _set_up_jax, "torch": _set_up_torch}
     backend = keras.config.backend()
@@ -49,8 +46,8 @@ def configure_backend(params: ComputeParams, seed: int, threads: int | None = No
 
 def _set_up_tensorflow(params: ComputeParams, threads: int | None) -> None:
     if params.precision != "float32":
-        # where the processor has such arithmetic, TensorFlow asks oneDNN for it,
-        # which has none within AVX2
+        # If the processor has half-precision arithmetic, TensorFlow asks oneDNN for it, which has
+        # none within AVX2.
         allow_all_instructions()
     import tensorflow as tf
 
@@ -59,7 +56,7 @@ def _set_up_tensorflow(params: ComputeParams, threads: int | None) -> None:
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if params.device == "cpu":
         tf.config.set_visible_devices([], "GPU")
-    # It would rewrite x / sqrt(y) to x * rsqrt(y), for which Eigen uses an instruction that
+    # That optimizer rewrites x / sqrt(y) to x * rsqrt(y), for which Eigen uses an instruction that
     # processors approximate differently.
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
     tf.config.experimental.enable_op_determinism()
@@ -69,7 +66,7 @@ def _set_up_jax(params: ComputeParams, threads: int | None) -> None:
     import jax
 
     if threads is not None:
-        # otherwise as many as there are cores, and gradients' last bits follow them
+        # the default is the number of cores, and the last bits of gradients depend on it
         os.environ["PJRT_NPROC"] = str(threads)
     os.environ["XLA_FLAGS"] = (
         f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
@@ -93,7 +90,7 @@ def _set_up_torch(params: ComputeParams, threads: int | None) -> None:
 
 
 def has_accelerator() -> bool:
-    """Whether the backend sees a GPU or TPU and was not told to leave it alone."""
+    """Whether the backend sees a GPU or TPU and may use it."""
     backend = keras.config.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -109,6 +106,6 @@ def has_accelerator() -> bool:
 
 
 def is_single_threaded() -> bool:
-    """Whether a frozen pass takes one core a batch, so that batches are to be spread over the
-    cores: TensorFlow on a CPU."""
+    """Whether the frozen pass uses one core per batch, so that several batches should run at once:
+    TensorFlow on a CPU."""
     return keras.config.backend() == "tensorflow" and not has_accelerator()

@@ -1,15 +1,14 @@
-"""Keras without what it imports on the side: `from transfer.compute.keras import keras`.
+"""Keras without scikit-learn and Matplotlib: `from transfer.compute.keras import keras`.
 
-Keras imports scikit-learn and Matplotlib wherever they are installed, for wrappers and galleries
-that are not used here. They cost every stage more than a second, so they are hidden while Keras
-loads.
+Keras imports both if they are installed, for wrappers and galleries that are not used here. That
+costs every stage more than a second, so they are hidden while Keras loads.
 """
 
 import os
 import sys
 
 _hidden = [name for name in ("sklearn", "matplotlib") if name not in sys.modules]
-# None makes an import fail as if the package were not there
+# None makes an import fail as if the package were not installed
 sys.modules.update(dict.fromkeys(_hidden))
 try:
     import keras

@@ -1,5 +1,5 @@
-"""The section `compute` of params.yaml: how the work is computed. It decides the last bits of what
-comes out."""
+"""The section `compute` of params.yaml: how numbers are computed. It decides the last bits of the
+outputs."""
 
 from typing import Literal
 

@@ -1,9 +1,10 @@
-"""What each training step sees: rows, targets and weights, every batch a pure function of (seed,
-epoch, step)."""
+"""Training batches: inputs, targets and sample weights, each batch a pure function of (seed, epoch,
+step)."""
 
 import math
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -12,8 +13,14 @@ from transfer.runtime.params import Params
 from transfer.storage.arrays import take
 from transfer.storage.shard_cache import Layout
 
+CHUNK_BYTES = 2**23  # of inputs in one call of the compiled training steps
+Item = TypeVar("Item")
+
 
 class BatchParams(Params):
+    """Batch size, class weights, label smoothing, mixup and seed; docs/training.md explains each
+    key."""
+
     batch_size: PositiveInt
     class_weight: Literal["balanced"] | None
     label_smoothing: float = Field(ge=0, lt=1)
@@ -22,7 +29,7 @@ class BatchParams(Params):
 
     @property
     def uses_soft_targets(self) -> bool:
-        """Whether targets are no longer all 0 or 1."""
+        """Whether some targets are neither 0 nor 1."""
         return bool(self.label_smoothing or self.mixup)
 
 
@@ -37,11 +44,16 @@ class Batch(NamedTuple):
 def training_batches(
     inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray, params: BatchParams, epoch: int
 ) -> Iterator[Batch]:
-    """The batches of an epoch, from all its inputs (N, ...), targets float32 (N, T) and weights
-    float32 (N,).
+    """The batches of an epoch.
 
-    Inputs in shards are told in which windows they will be read, so that they can read ahead.
+    Args:
+        inputs: (N, ...); if they are sharded, the order of their shards is announced to them, so
+            that they can read ahead.
+        targets: float32 (N, T).
+        weights: sample weights, float32 (N,).
+        epoch: counted from 0.
     """
+    # Keras's losses can smooth labels too, but would smooth those of the validation images as well.
     targets = smooth(targets, params.label_smoothing)
     layout = getattr(inputs, "layout", None)
     windows = draw_windows(len(targets), layout, params.seed, epoch)
@@ -58,13 +70,42 @@ def training_batches(
         )
 
 
-def draw_windows(n: int, layout: Layout | None, seed: int, epoch: int) -> list[list[int]]:
-    """Which shards of n rows an epoch reads together: all of them at once where they are no more
-    than `layout.window`.
+def stack_batches(batches: Iterable[Batch], at_most: int = CHUNK_BYTES) -> Iterator[Batch]:
+    """Consecutive batches of one size as one: inputs (K, b, ...), targets (K, b, T), weights
+    (K, b).
 
-    Otherwise the shards are put in an order drawn from (seed, epoch) and divided into as few
-    windows as can be, of nearly equal length: a last one of a shard or two would end each epoch on
-    rows that look alike.
+    K is as large as `at_most` bytes of inputs allow, at least 1.
+    """
+    stacked = []
+    for batch in batches:
+        full = len(stacked) >= max(1, at_most // batch.inputs.nbytes)
+        if stacked and (full or len(batch.inputs) != len(stacked[0].inputs)):
+            yield Batch(*map(np.stack, zip(*stacked, strict=True)))
+            stacked = []
+        stacked.append(batch)
+    if stacked:
+        yield Batch(*map(np.stack, zip(*stacked, strict=True)))
+
+
+def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, each made by another thread while the one before it is in use.
+
+    What making an item raises is raised here, in its place.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as reader:
+        coming = reader.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = reader.submit(next, items, None)
+            yield item
+
+
+def draw_windows(n: int, layout: Layout | None, seed: int, epoch: int) -> list[list[int]]:
+    """The shards that an epoch shuffles together, as lists of shard numbers: a single window if
+    there are at most `layout.window` shards.
+
+    Otherwise the shards are shuffled by a generator seeded with (seed, epoch) and divided into as
+    few windows as possible, of nearly equal length: a last window of one or two shards would end
+    each epoch on rows that look alike.
     """
     count = 1 if layout is None else math.ceil(n / layout.shard_rows)
     if layout is None or count <= layout.window:
@@ -76,14 +117,14 @@ def draw_windows(n: int, layout: Layout | None, seed: int, epoch: int) -> list[l
 def epoch_batches(
     n: int, batch_size: int, seed: int, epoch: int, layout: Layout | None, windows: list[list[int]]
 ) -> Iterator[np.ndarray]:
-    """The rows of each step of an epoch, the last batch maybe smaller, as a function of (seed,
-    epoch, layout) alone.
+    """The row numbers of each step of an epoch, int (b,), a function of (seed, epoch, layout) only;
+    the last batch may be smaller.
 
-    A single window is a shuffle of 0..n-1 drawn from (seed, epoch), whether in shards or not. Of
-    several, the rows of each are shuffled in their turn, as in the block-wise shuffles of
-    MosaicML's Streaming (`py1b`): first the order of shards, then rows within blocks of several
-    shards. On what that costs: Nguyen et al. 2022, "Why Globally Re-shuffle?", IPDPS. A batch may
-    lie across two windows.
+    With a single window the rows 0..n-1 are shuffled by a generator seeded with (seed, epoch),
+    whether they are sharded or not. With several, the rows of each window are shuffled separately,
+    as MosaicML's Streaming does (`py1b`): first the order of shards, then rows within blocks of
+    several shards. Nguyen et al. 2022, "Why Globally Re-shuffle?", IPDPS, measure what that costs.
+    A batch may contain rows of two windows.
     """
     if len(windows) == 1:
         order = np.random.default_rng([seed, epoch]).permutation(n)
@@ -96,7 +137,7 @@ def epoch_batches(
         rows = np.concatenate(
             [np.arange(start, min(n, start + layout.shard_rows)) for start in starts]
         )
-        # mixtures have 1 and more in the third place
+        # the third number is 1 or more in the seeds of mixtures
         shuffled = np.random.default_rng([seed, epoch, 0, number + 1]).permutation(rows)
         rest = np.concatenate([rest, shuffled])
         for start in range(0, len(rest) - batch_size + 1, batch_size):
@@ -107,8 +148,8 @@ def epoch_batches(
 
 
 def warn_if_sorted_by_class(inputs: np.ndarray, labels: np.ndarray) -> str | None:
-    """What a person should know who trains from more shards than a window holds: rows class by
-    class are hardly shuffled then."""
+    """A warning if the data does not fit one shuffle window and is sorted by class, because it
+    would hardly be shuffled; None otherwise."""
     layout = getattr(inputs, "layout", None)
     count = 0 if layout is None else math.ceil(len(labels) / layout.shard_rows)
     if layout is None or count <= layout.window or (np.diff(labels) < 0).any():
@@ -120,24 +161,23 @@ def warn_if_sorted_by_class(inputs: np.ndarray, labels: np.ndarray) -> str | Non
 
 
 def read_rows(array: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
-    """Rows as the models take them, whatever they are stored as: float32 (b, ...)."""
+    """Rows as models take them, float32 (b, ...), whatever dtype they are stored in."""
     return take(array, rows).astype(np.float32, copy=False)
 
 
 def sample_weights(labels: np.ndarray, class_weight: str | None) -> np.ndarray:
-    """How much each example counts, float32 (N,):
-    all the same, or `balanced` by scikit-learn's definition."""
+    """Sample weights, float32 (N,): all 1, or `balanced` by scikit-learn's definition."""
     if class_weight is None:
         return np.ones(len(labels), dtype=np.float32)
-    # a second to import, so only for who wants it
+    # imported only if needed: it takes a second
     from sklearn.utils.class_weight import compute_sample_weight
 
     return compute_sample_weight(class_weight, labels).astype(np.float32)
 
 
 def smooth(targets: np.ndarray, share: float) -> np.ndarray:
-    """Take `share` of each target (N, T) and spread it over all classes (Szegedy et al. 2016,
-    arXiv:1512.00567); T = 1 has two."""
+    """Targets (N, T) of which `share` is spread evenly over all classes (Szegedy et al. 2016,
+    arXiv:1512.00567); T = 1 means two classes."""
     return (
         (targets * (1 - share) + share / max(2, targets.shape[1])).astype(np.float32)
         if share
@@ -148,9 +188,9 @@ def smooth(targets: np.ndarray, share: float) -> np.ndarray:
 def mixture(
     n: int, alpha: float, seed: int, epoch: int, step: int
 ) -> tuple[np.float32, np.ndarray]:
-    """How a batch of n is mixed: the share that each example keeps, from Beta(alpha, alpha), and
-    whom it is mixed with, int (n,)."""
-    # a last 0 would count for nothing, and repeat the epoch's shuffle
+    """How a batch of n is mixed: the share that each example keeps, drawn from Beta(alpha, alpha),
+    and the row that it is mixed with, int (n,)."""
+    # step + 1, since NumPy ignores a last 0: step 0 would have the generator of the epoch's shuffle
     rng = np.random.default_rng([seed, epoch, step + 1])
     return np.float32(rng.beta(alpha, alpha)), rng.permutation(n)
 
@@ -159,8 +199,8 @@ def mix(batch: Batch, share: np.float32, partners: np.ndarray) -> Batch:
     """Mixup (Zhang et al. 2018, arXiv:1710.09412): `share` of each example and the rest of its
     partner, inputs and targets alike.
 
-    Where examples count differently, the loss is the mean of both examples' weighted losses:
-    weights are mixed too, and targets by them.
+    If sample weights differ, the loss is the mean of both examples' weighted losses: the weights
+    are mixed too, and the targets in proportion to them.
     """
     rest = 1 - share
     own, others = share * batch.weights, rest * batch.weights[partners]

@@ -1,5 +1,7 @@
-"""Training from cached arrays: every step a pure function of (seed, epoch, step)."""
+"""The training loop: epochs over arrays, validation, early stopping, checkpoints. Each step is a
+pure function of (seed, epoch, step)."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +13,11 @@ from pydantic import Field, PositiveInt, model_validator
 from tqdm import tqdm
 
 from transfer.compute.keras import keras
+from transfer.compute.training_steps import (
+    TrainingSteps,
+    build_training_steps,
+    choose_jit_compile,
+)
 from transfer.dataset.examples import Examples
 from transfer.runtime.checkpoints import Checkpoint, State
 from transfer.runtime.errors import PipelineError
@@ -18,8 +25,10 @@ from transfer.storage.arrays import inference_batch_rows
 from transfer.training.batches import (
     Batch,
     BatchParams,
+    read_ahead,
     read_rows,
     sample_weights,
+    stack_batches,
     training_batches,
     warn_if_sorted_by_class,
 )
@@ -32,10 +41,12 @@ from transfer.training.optimizers import (
 )
 from transfer.training.schedules import ScheduleParams, learning_rate_factor
 
-SHOW_EVERY = 1.0  # seconds: epochs may take a hundredth of one
+SHOW_EVERY = 1.0  # seconds; an epoch may take a hundredth of one
 
 
 class TrainingParams(OptimizerParams, ScheduleParams, BatchParams):
+    """What all trainings have in common; docs/training.md explains each key."""
+
     patience: PositiveInt | None
     checkpoint: Literal["best", "last"]
 
@@ -54,33 +65,41 @@ class TrainingParams(OptimizerParams, ScheduleParams, BatchParams):
 
 
 class HeadTrainingParams(TrainingParams):
+    """A training of a head: its layers as well."""
+
     units: PositiveInt
     dropout: float = Field(ge=0, lt=1)
     normalize: bool
 
 
 class ConvolutionTrainingParams(TrainingParams):
-    """instructions: avx2, the same bytes on every x86-64 processor that has it; or all that the
-    processor has, where oneDNN computes."""
+    """A training of convolutions.
+
+    instructions: `avx2` gives the same bytes on every x86-64 processor that has AVX2; `all` lets
+        oneDNN use what the processor has.
+    """
 
     instructions: Literal["avx2", "all"] = "avx2"
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """history: a row an epoch, with epoch, loss, accuracy, val_loss, val_accuracy. epoch: whose
-    weights the model has."""
+    """The result of a training.
+
+    history: one row per epoch, with epoch, loss, accuracy, val_loss, val_accuracy. epoch: the epoch
+        whose weights the model has, from 1.
+    """
 
     history: pd.DataFrame
     epoch: int
 
 
 def compile_classifier(model: keras.Model, params: TrainingParams, by_layer: bool = False) -> None:
-    """Compile for training from logits (B, L): binary cross-entropy for one logit,
-    categorical for more.
+    """Compile a model that ends in logits (B, L): binary cross-entropy for L = 1, otherwise
+    categorical cross-entropy.
 
     Args:
-        by_layer: whether `fit` gets `rates`.
+        by_layer: whether `fit` will be called with `rates`.
     """
     if model.output_shape[-1] == 1:
         loss = _binary_crossentropy
@@ -105,29 +124,30 @@ def compile_classifier(model: keras.Model, params: TrainingParams, by_layer: boo
         loss=loss,
         weighted_metrics=[],
         metrics=[accuracy],
+        jit_compile=choose_jit_compile(),
     )
 
 
 def _binary_crossentropy(targets, logits):
     """Keras's BinaryCrossentropy from logits, (B, 1) -> (B,).
 
-    TensorFlow's gradient of log1p, which Keras's has in it, takes a reciprocal by an instruction
-    that processors approximate differently. That of softplus is a sigmoid, which has none.
+    Keras's own contains a log1p, whose gradient in TensorFlow takes a reciprocal by an instruction
+    that processors approximate differently. The gradient of softplus is a sigmoid, without it.
     """
     softplus = keras.ops.softplus
     return keras.ops.mean(targets * softplus(-logits) + (1 - targets) * softplus(logits), axis=-1)
 
 
 def _majority_accuracy(targets, logits):
-    """Whether each logit (B, 1) is on the side where most of its target is: a mixed image counts as
-    the larger part of it."""
+    """Whether each logit (B, 1) predicts the class with the larger part of its target: a mixed
+    image counts as an image of that class."""
     return keras.ops.cast(keras.ops.equal(targets > 0.5, logits > 0), "float32")
 
 
 @dataclass
 class _Progress:
-    """What changes from epoch to epoch beside the model: losses, and which epoch's weights are to
-    be kept."""
+    """What changes from epoch to epoch besides the model: the history so far, and the best epoch
+    with its weights."""
 
     rows: list[dict] = field(default_factory=list)
     best_loss: float = np.inf
@@ -152,18 +172,19 @@ def fit(
     """Train a compiled classifier in place and leave it with the weights to keep.
 
     Args:
-        inputs_of: the training inputs (N, ...) of an epoch, counted from 0; views change by epoch.
+        inputs_of: returns the training inputs (N, ...) of an epoch, counted from 0; augmented views
+            change by epoch.
         labels: int (N,).
-        validation: what early stopping and `checkpoint: best` look at (the validation loss).
-        checkpoint: of an earlier process that was stopped in between; training goes on from there
-            to the same end, bit for bit.
-        show: gets the history so far about once a second, for whoever watches.
-        rates: what share of the learning rate each trainable variable has in an epoch, counted from
-            0: float32 (variables,).
+        validation: its loss decides early stopping and `checkpoint: best`.
+        checkpoint: may hold the state of a process that was stopped; training then resumes and ends
+            with the same bytes. A new state is saved between epochs.
+        show: called with the history so far, about once a second.
+        rates: returns the share of the learning rate that each trainable variable has in an epoch,
+            counted from 0: float32 (variables,).
 
-    The history's training loss is of what was trained on, smoothed and mixed; its validation loss
-    is always the plain one, of the averaged weights under `ema_momentum`, so that runs compare.
-    Neither has the L2 penalty in it.
+    The history's training loss is that of the smoothed and mixed targets. Its validation loss is
+    always the plain one, of the averaged weights under `ema_momentum`, so that runs can be
+    compared. Neither includes the L2 penalty.
 
     Raises:
         PipelineError: the loss is no longer finite.
@@ -171,6 +192,7 @@ def fit(
     targets = _targets(model, labels)
     weights = sample_weights(labels, params.class_weight)
     model.optimizer.build(model.trainable_variables)
+    train, steps = build_training_steps(model), math.ceil(len(labels) / params.batch_size)
     progress = _resume(model, checkpoint)
     shown = 0.0
     epochs = range(len(progress.rows), params.epochs)
@@ -191,14 +213,7 @@ def fit(
                 bar.write(f"{model.name}: {remark}")
             batches = training_batches(inputs, targets, weights, params, epoch)
             trained = _average(
-                _steps(
-                    model,
-                    batches,
-                    params,
-                    epoch,
-                    -(-len(labels) // params.batch_size),
-                    progress.losses,
-                )
+                _train_epoch(train, batches, _learning_rates(params, epoch, steps, progress.losses))
             )
             with averaged(model):
                 check = validate(model, validation)
@@ -237,29 +252,32 @@ def fit(
     )
 
 
-def _steps(
-    model: keras.Model,
-    batches: Iterable[Batch],
-    params: TrainingParams,
-    epoch: int,
-    steps: int,
-    losses: list[float],
+def _train_epoch(
+    train: TrainingSteps,
+    batches: Iterator[Batch],
+    rates: np.ndarray,
 ) -> Iterator[tuple[int, dict[str, float]]]:
-    """Train on each batch at its step's rate: number of examples, and what Keras reports."""
-    for step, batch in enumerate(batches):
-        model.optimizer.learning_rate = params.learning_rate * learning_rate_factor(
-            params, epoch, step, steps, losses
-        )
-        yield (
-            len(batch.inputs),
-            model.train_on_batch(
-                batch.inputs, batch.targets, sample_weight=batch.weights, return_dict=True
-            ),
-        )
+    """Train on each batch at its step's learning rate, float32 (steps,): yields the number of
+    examples and what Keras reports, batch by batch."""
+    step = 0
+    for chunk in read_ahead(stack_batches(batches)):
+        count, size = chunk.inputs.shape[:2]
+        reports = train(*chunk, rates[step : step + count])
+        step += count
+        for values in zip(*reports.values(), strict=True):
+            yield size, dict(zip(reports, map(float, values), strict=True))
+
+
+def _learning_rates(
+    params: TrainingParams, epoch: int, steps: int, losses: list[float]
+) -> np.ndarray:
+    """The learning rate of each step of an epoch, float32 (steps,)."""
+    shares = [learning_rate_factor(params, epoch, step, steps, losses) for step in range(steps)]
+    return np.array([params.learning_rate * share for share in shares], dtype=np.float32)
 
 
 def _state(model: keras.Model, progress: _Progress) -> State:
-    """All that the next epoch depends on; the model's variables hold the state of dropout too."""
+    """All that the next epoch depends on; the state of dropout is among the model's variables."""
     arrays = {
         "model": [keras.ops.convert_to_numpy(variable) for variable in model.variables],
         "optimizer": [
@@ -274,8 +292,8 @@ def _state(model: keras.Model, progress: _Progress) -> State:
 
 
 def _resume(model: keras.Model, checkpoint: Checkpoint | None) -> _Progress:
-    """Bring the model to where an earlier process left it, and say so;
-    a fresh start where none did."""
+    """Restore the state that an earlier process saved and print so; without one, start at the
+    beginning."""
     state = checkpoint.load() if checkpoint is not None else None
     if state is None:
         return _Progress()
@@ -286,10 +304,7 @@ def _resume(model: keras.Model, checkpoint: Checkpoint | None) -> _Progress:
     ):
         variable.assign(array)
     numbers = state.numbers
-    print(
-        f"{model.name}: goes on after epoch {len(numbers['rows'])}, where an earlier run was "
-        "stopped"
-    )
+    print(f"{model.name}: resuming after epoch {len(numbers['rows'])} of an interrupted run")
     return _Progress(
         numbers["rows"], numbers["best_loss"], numbers["best_epoch"], state.arrays["best"] or None
     )
@@ -312,7 +327,7 @@ def validate(model: keras.Model, examples: Examples) -> dict[str, float]:
 
 
 def _average(batches: Iterable[tuple[int, dict[str, float]]]) -> dict[str, float]:
-    """Mean over examples of what Keras reports a batch, from (number of examples, report)."""
+    """Means over all examples, from (number of examples, what Keras reports) of each batch."""
     sizes, reports = zip(*batches, strict=True)
     return {
         name: float(np.average([report[name] for report in reports], weights=sizes))
@@ -321,8 +336,8 @@ def _average(batches: Iterable[tuple[int, dict[str, float]]]) -> dict[str, float
 
 
 def _targets(model: keras.Model, labels: np.ndarray) -> np.ndarray:
-    """Labels as the model's loss takes them:
-    float32 (N, 1), or one-hot (N, C) where targets can be soft."""
+    """Labels as the model's loss takes them: float32 (N, 1), or one-hot (N, C) if targets can be
+    soft."""
     if isinstance(model.loss, keras.losses.CategoricalCrossentropy):
         return np.eye(model.output_shape[-1], dtype=np.float32)[labels]
     return labels.reshape(-1, 1).astype(np.float32)

@@ -1,5 +1,5 @@
-"""The optimizers, and what theirs of Keras lack: a rate of its own for each variable, L2,
-and exact averages."""
+"""Keras optimizers extended with per-variable learning rates, L2 penalties and exact weight
+averages."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,13 +13,15 @@ from transfer.runtime.params import Params
 KINDS = {
     "rmsprop": (keras.optimizers.RMSprop, {}),
     "adam": (keras.optimizers.Adam, {}),
-    # its weight decay is below, where it follows each variable's rate
+    # Keras's AdamW takes one rate for all variables: it would shrink layers that are still frozen.
     "adamw": (keras.optimizers.Adam, {}),
     "sgd": (keras.optimizers.SGD, {"momentum": 0.9, "nesterov": True}),
 }
 
 
 class OptimizerParams(Params):
+    """The optimizer and its options; docs/training.md explains each key."""
+
     optimizer: Literal["rmsprop", "adam", "adamw", "sgd"]
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
@@ -42,19 +44,19 @@ class OptimizerParams(Params):
 
 
 class _ByVariable:
-    """Put in front of one of Keras's optimizers. It counts on one call of `update_step` a variable
-    and step, as all backends make it.
+    """Mixed in before one of Keras's optimizers. It relies on one call of `update_step` per
+    variable and step, which all backends make.
 
-    - `factors`, float32 (variables,): what share of the learning rate each variable has. One of 0
-      keeps every bit, while the optimizer's moments follow its gradients, so that it does not start
-      with a jump when it is opened.
+    - `factors`, float32 (variables,): the share of the learning rate that each variable has. A
+      variable with the share 0 keeps every bit, while the optimizer's moments follow its gradients,
+      so that it starts without a jump when it is unfrozen.
     - `l2`: adds l2 times the sum of squared kernels to what is minimised, through its gradient;
-      reported losses are without it.
-    - `weight_decay`: each step takes rate times weight_decay of a kernel away (Loshchilov and
+      reported losses do not include it.
+    - `weight_decay`: each step subtracts rate times weight_decay times the kernel (Loshchilov and
       Hutter 2019, arXiv:1711.05101).
-    - `ema_momentum`: `averages` of the variables' values, a <- a + (1 - ema)(w - a) each step, from
-      the values before the first. Keras's own (`use_ema`) computes ema a + (1 - ema) w, which
-      moves the last bits of a variable that stands still.
+    - `ema_momentum`: `averages` of the variables, a <- a + (1 - ema)(w - a) in each step, from the
+      values before the first. Keras's own (`use_ema`) computes ema a + (1 - ema) w, which changes
+      the last bits of a frozen variable, and starts after the first step.
     """
 
     def __init__(
@@ -92,10 +94,10 @@ class _ByVariable:
 
 
 def build_optimizer(params: OptimizerParams, by_layer: bool) -> keras.optimizers.Optimizer:
-    """Keras's optimizer, and just that where it does all that is asked for.
+    """Keras's own optimizer, extended only if the parameters need more than it has.
 
     Args:
-        by_layer: whether variables are to have rates of their own, in its `factors`.
+        by_layer: whether each variable has a learning rate of its own, set in `factors`.
     """
     kind, settings = KINDS[params.optimizer]
     if not (by_layer or params.l2 or params.weight_decay or params.ema_momentum):
@@ -111,20 +113,20 @@ def build_optimizer(params: OptimizerParams, by_layer: bool) -> keras.optimizers
 
 
 def unwrap_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
-    """The one from `build_optimizer`: Keras puts another around it that scales the loss, for models
-    in float16."""
+    """The optimizer that `build_optimizer` made; for models in float16 Keras wraps it in one that
+    scales the loss."""
     return getattr(model.optimizer, "inner_optimizer", model.optimizer)
 
 
 def use_averages(model: keras.Model) -> None:
-    """Give a compiled model its optimizer's averages as weights, where it has any."""
+    """Set a compiled model's weights to the optimizer's averages, if it keeps any."""
     for variable, average in zip(model.trainable_variables, averages_of(model), strict=False):
         variable.assign(keras.ops.copy(average))
 
 
 @contextmanager
 def averaged(model: keras.Model) -> Iterator[None]:
-    """The same within the block only."""
+    """As `use_averages`, within the block only."""
     own = (
         [keras.ops.copy(variable) for variable in model.trainable_variables]
         if averages_of(model)
@@ -137,5 +139,5 @@ def averaged(model: keras.Model) -> Iterator[None]:
 
 
 def averages_of(model: keras.Model) -> list:
-    """A variable for each trainable one of the model's, or none without `ema_momentum`."""
+    """The running average of each trainable variable of the model; empty without `ema_momentum`."""
     return getattr(unwrap_optimizer(model), "averages", [])

@@ -1,5 +1,9 @@
-"""The learning rate of each step: a pure function of epoch, step and the validation losses so far,
-so that a resumed run repeats it."""
+"""Learning-rate schedules: pure functions of epoch, step and the validation losses so far, so that
+a resumed training repeats them.
+
+Keras's own schedules compute in float32 with the backend's cosine, and its plateau is a callback
+whose state no checkpoint holds; these compute in Python's floats, the same for every backend.
+"""
 
 import math
 from collections.abc import Sequence
@@ -11,6 +15,8 @@ from transfer.runtime.params import Params
 
 
 class ScheduleParams(Params):
+    """Number of epochs and the learning-rate schedule; docs/training.md explains each key."""
+
     epochs: PositiveInt
     schedule: Literal["constant", "cosine", "plateau"]
     warmup_epochs: NonNegativeInt
@@ -30,16 +36,16 @@ class ScheduleParams(Params):
 def learning_rate_factor(
     params: ScheduleParams, epoch: int, step: int, steps: int, losses: Sequence[float]
 ) -> float:
-    """What share of `learning_rate` a step has, in [0, 1].
+    """The share of `learning_rate` that a step uses, in [0, 1].
 
-    The rate rises linearly to all of it over the steps of the first `warmup_epochs` epochs (Goyal
-    et al. 2017, arXiv:1706.02677). `cosine` then lets it fall along half a cosine, to nearly 0 in
-    the last step of the last epoch (Loshchilov and Hutter 2017, arXiv:1608.03983, no restarts).
-    `plateau` multiplies it by `plateau_factor` as often as `count_plateau_drops` says.
+    It rises linearly to 1 over the steps of the first `warmup_epochs` epochs (Goyal et al. 2017,
+    arXiv:1706.02677). With `cosine` it then falls along half a cosine, to nearly 0 in the last step
+    of the last epoch (Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts). With
+    `plateau` it is multiplied by `plateau_factor` once per drop that `count_plateau_drops` counts.
 
     Args:
         epoch, step: counted from 0.
-        steps: of an epoch.
+        steps: number of steps per epoch.
         losses: the validation losses of the epochs before this one.
     """
     done, rising = epoch * steps + step, params.warmup_epochs * steps
@@ -53,12 +59,12 @@ def learning_rate_factor(
 
 
 def count_plateau_drops(losses: Sequence[float], patience: int) -> int:
-    """How often so far `patience` epochs in a row had no validation loss below the lowest before
-    them (Keras's ReduceLROnPlateau)."""
-    lowest, waited, falls = math.inf, 0, 0
+    """How many times so far `patience` consecutive epochs had no validation loss below the lowest
+    before them, as Keras's ReduceLROnPlateau counts."""
+    lowest, waited, drops = math.inf, 0, 0
     for loss in losses:
         waited = 0 if loss < lowest else waited + 1
         lowest = min(lowest, loss)
         if waited == patience:
-            waited, falls = 0, falls + 1
-    return falls
+            waited, drops = 0, drops + 1
+    return drops

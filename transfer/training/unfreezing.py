@@ -1,5 +1,5 @@
-"""Which layers of the tail learn, from which epoch on, and how fast: lower rates for deeper layers,
-gradual unfreezing."""
+"""Discriminative learning rates and gradual unfreezing: which layers of the tail learn, from which
+epoch on, and how fast."""
 
 from collections.abc import Callable
 from typing import Annotated, Self
@@ -20,6 +20,8 @@ class UnfreezeStep(Params):
 
 
 class UnfreezingParams(Params):
+    """Learning rates by layer and gradual unfreezing; docs/training.md explains each key."""
+
     layer_lr_decay: float = Field(gt=0, le=1)
     unfreeze: Annotated[list[UnfreezeStep], Field(min_length=1)] | None
 
@@ -37,19 +39,19 @@ class UnfreezingParams(Params):
 def rates_by_epoch(
     model: keras.Model, tail: keras.Model, params: UnfreezingParams
 ) -> Callable[[int], np.ndarray] | None:
-    """What share of the learning rate each trainable variable of the model has in an epoch, counted
-    from 0: float32 (variables,).
+    """A function that returns the share of the learning rate that each trainable variable of the
+    model has in an epoch, counted from 0: float32 (variables,).
 
-    The head has all of it. Layers of the tail with trainable weights have layer_lr_decay ** depth,
-    where the last one's depth is 1 (discriminative rates, Howard and Ruder 2018, arXiv:1801.06146),
-    and 0 until they are opened; without `unfreeze` all are open. None where every variable always
-    has all of it.
+    The head's share is 1. Layers of the tail with trainable weights have layer_lr_decay ** depth,
+    where the last layer has depth 1 (discriminative rates, Howard and Ruder 2018,
+    arXiv:1801.06146), and 0 until they are unfrozen; without `unfreeze` none is frozen. None if
+    every share is always 1.
 
     Args:
         model: the tail with a head behind it.
 
     Raises:
-        PipelineError: an entry of `unfreeze` names no layer that it can open.
+        PipelineError: an entry of `unfreeze` names no layer that it can unfreeze.
     """
     if params.layer_lr_decay == 1 and params.unfreeze is None:
         return None
@@ -73,8 +75,8 @@ def rates_by_epoch(
 
 
 def _first_open(names: list[str], openings: list[UnfreezeStep] | None) -> Callable[[int], int]:
-    """The position among `names` of the first layer that learns in an epoch; len(names) while only
-    the head does."""
+    """A function that returns the position in `names` of the first layer that learns in an epoch;
+    len(names) if only the head does."""
     if openings is None:
         return lambda epoch: 0
     reached = len(names)
