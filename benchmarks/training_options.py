@@ -27,7 +27,8 @@ import yaml
 from sklearn.metrics import log_loss
 from statsmodels.stats.multitest import multipletests
 
-from transfer.classifiers.saved import load_classifier, predict_logits, probabilities
+from transfer.classifiers.probabilities import probabilities
+from transfer.classifiers.saved import load_classifier, predict_logits
 from transfer.commands.sweep.trainings import TRAININGS, paired, prepare, train
 from transfer.dataset.examples import read_examples
 from transfer.dataset.manifest import read_manifest

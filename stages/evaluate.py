@@ -10,14 +10,9 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from transfer.backbones.network import load_backbone
 from transfer.backbones.registry import BackboneParams
-from transfer.classifiers.names import MODEL_NAMES
-from transfer.classifiers.saved import (
-    Classifier,
-    is_skipped,
-    load_classifier,
-    predict_logits,
-    probabilities,
-)
+from transfer.classifiers.names import MODEL_NAMES, is_skipped
+from transfer.classifiers.probabilities import probabilities
+from transfer.classifiers.saved import Classifier, load_classifier, predict_logits
 from transfer.classifiers.temperatures import CALIBRATION
 from transfer.compute.device import ComputeParams, configure_backend
 from transfer.compute.keras import keras

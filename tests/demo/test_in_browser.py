@@ -102,9 +102,17 @@ def cards(browser: Chrome, n: int) -> list[dict]:
         "return [...document.querySelectorAll('.card')].filter(e => "
         "e.querySelector('.state').textContent !== 'Waiting').length"
     )
+    explained = (
+        "return [...document.querySelectorAll('.answer:not([hidden]) .heat')].every("
+        "e => e.naturalWidth)"
+    )
     status = browser.find_element(By.ID, "status")
-    WebDriverWait(browser, 20).until(
-        lambda _: browser.execute_script(done) == n and (n == 0 or "done" in status.text)
+    WebDriverWait(browser, 120).until(  # the first explanation loads TensorFlow
+        lambda _: (
+            browser.execute_script(done) == n
+            and (n == 0 or "done" in status.text)
+            and browser.execute_script(explained)
+        )
     )
     return browser.execute_script("""
         const names = ['name', 'state', 'class', 'chance', 'likeness', 'why'];
@@ -132,7 +140,7 @@ def test_an_image_gets_the_answer_that_evaluate_has(base, browser, demo):
             one["predicted"],
             f"{100 * float(one['probability']):.1f} %",
         )
-        assert f"spoke for {one['predicted']}" in card["why"]
+        assert f"speaks for {one['predicted']}" in card["why"]
         assert "of the validation images are nearer" in card["likeness"]
         assert card["nearest"] == 5
         assert len(card["widths"]) == 7
@@ -141,7 +149,7 @@ def test_an_image_gets_the_answer_that_evaluate_has(base, browser, demo):
     assert browser.find_element(By.ID, "status").text == f"{len(evaluated)} images done."
     assert browser.get_log("browser") == []
     assert requested(browser) == {
-        demo.url + name for name in ("", "page.css", "page.js", "predict")
+        demo.url + name for name in ("", "page.css", "page.js", "predict", "explain")
     }
 
 

@@ -21,6 +21,7 @@ from PIL import Image
 from tests.helpers.tiny_sources import encode, picture
 from transfer.__main__ import main as run_command
 from transfer.commands import demo
+from transfer.demo import explanation
 from transfer.demo.app import HEADERS, create_app
 from transfer.demo.server import listen, serve, trusted_hosts, url
 from transfer.runtime.errors import PipelineError
@@ -35,7 +36,9 @@ def service(base, request):
     from transfer.demo.service import load_service
 
     with contextlib.chdir(base):
-        return load_service(request.param, "bilinear")
+        service = load_service(request.param, "bilinear")
+        service.explain(encode(picture(0)))  # reads the project's files, as the command does
+        return service
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +81,16 @@ def test_the_heat_is_that_of_evaluates_pictures(base, service, manifest):
     test = manifest[manifest["split"] == "test"].reset_index(drop=True)
     cut = np.load(base / "data/features/test_cut.npy")
     for row, path in enumerate(test["path"][:3]):
-        answer = service.answer(content_of(base, path))
+        content = content_of(base, path)
+        answer, explained = service.answer(content), service.explain(content)
+        assert explained["predicted"] == answer["predicted"]
         target = service.class_names.index(answer["predicted"])
-        (heat,) = heat_maps(service._split_at, cut, np.array([row]), np.array([target]))
+        split_at = service._explainer._split_at
+        (heat,) = heat_maps(split_at, cut, np.array([row]), np.array([target]))
         image = pixels_of(answer["picture"])
         assert (image == np.asarray(Image.open(base / "images" / path))).all()
-        assert (pixels_of(answer["heat"]) == overlay(image, heat)).all()
-        assert answer["is_seen"] == heat.any()
+        assert (pixels_of(explained["heat"]) == overlay(image, heat)).all()
+        assert explained["is_seen"] == heat.any()
 
 
 def test_a_training_image_is_the_nearest_to_itself(base, service, manifest):
@@ -105,8 +111,10 @@ def test_a_training_image_is_the_nearest_to_itself(base, service, manifest):
 
 
 def test_a_large_picture_is_shown_smaller_and_keeps_its_shape(service):
-    answer = service.answer(encode(picture(0, 900, 300), "JPEG"))
-    assert pixels_of(answer["picture"]).shape == pixels_of(answer["heat"]).shape == (171, 512, 3)
+    content = encode(picture(0, 900, 300), "JPEG")
+    answer, explained = service.answer(content), service.explain(content)
+    shapes = {pixels_of(each).shape for each in (answer["picture"], explained["heat"])}
+    assert shapes == {(171, 512, 3)}
     assert answer["picture"].startswith("data:image/jpeg;base64,")
     assert answer["is_unlike"]
     assert answer["likeness"].startswith("Hardly like anything it was trained on")
@@ -117,6 +125,18 @@ def test_threads_get_the_answers_of_their_own_images(base, service, manifest):
     alone = [service.answer(content) for content in contents]
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(service.answer, contents)) == alone
+
+
+def test_threads_that_ask_first_load_the_keras_model_once(base, service, manifest, monkeypatch):
+    loads, load = [], explanation._load
+    monkeypatch.setattr(explanation, "_load", lambda name: loads.append(name) or load(name))
+    monkeypatch.chdir(base)
+    monkeypatch.setattr(service, "_explainer", explanation.Explainer(service.name))
+    contents = [content_of(base, path) for path in manifest["path"][:3]]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(service.explain, contents * 2))
+    assert loads == [service.name]
+    assert found[:3] == found[3:]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +168,10 @@ def answer(content: bytes) -> dict:
 @pytest.fixture
 def app():
     service = SimpleNamespace(
-        name="finetuned", class_names=["<b>", *(f"class {n}" for n in range(20))], answer=answer
+        name="finetuned",
+        class_names=["<b>", *(f"class {n}" for n in range(20))],
+        answer=answer,
+        explain=lambda content: {"explained": answer(content)["length"]},
     )
     with listen("127.0.0.1", 0) as listening:
         return create_app(service, trusted_hosts("127.0.0.1", listening), MOST)
@@ -182,8 +205,10 @@ def test_what_is_no_image_is_a_sentence(app):
         (b"x" * MOST, 200, {"length": MOST}),
         (b"x" * (MOST + 1), 413, {"error": "more than the 1,000,000 bytes that are allowed"}),
     ):
-        response = client.post("/predict", data=content, **OURS)
-        assert (response.status_code, response.json) == (status, expected)
+        for question, key in (("/predict", "length"), ("/explain", "explained")):
+            response = client.post(question, data=content, **OURS)
+            said = {key: expected["length"]} if status == 200 else expected
+            assert (response.status_code, response.json) == (status, said)
 
 
 def test_a_form_and_other_methods_are_refused_with_a_sentence(app):
@@ -257,9 +282,10 @@ def test_at_an_ipv6_address_it_is_called_by_name():
     ],
 )
 def test_another_sites_page_cannot_ask(app, headers):
-    response = app.test_client().post("/predict", data=b"image", headers=headers, **OURS)
-    assert response.status_code == 403
-    assert "Access-Control-Allow-Origin" not in response.headers
+    for question in ("/predict", "/explain"):
+        response = app.test_client().post(question, data=b"image", headers=headers, **OURS)
+        assert response.status_code == 403
+        assert "Access-Control-Allow-Origin" not in response.headers
 
 
 def test_its_own_page_can_ask(app):
@@ -271,7 +297,7 @@ def test_its_own_page_can_ask(app):
 
 
 def test_every_answer_carries_the_guards(app):
-    for path in ("/", "/page.css", "/page.js", "/predict", "/nowhere"):
+    for path in ("/", "/page.css", "/page.js", "/predict", "/explain", "/nowhere"):
         headers = app.test_client().get(path, **OURS).headers
         assert {name: headers[name] for name in HEADERS} == HEADERS
 
@@ -303,6 +329,7 @@ def test_no_path_names_a_file(app, served):
         "/page.css",
         "/page.js",
         "/predict",
+        "/explain",
     }
     for path in PATHS:
         served.putrequest("GET", path)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from transfer.classifiers.saved import probabilities
+from transfer.classifiers.probabilities import probabilities
 from transfer.evaluation.scores import (
     class_table,
     precision_recall,

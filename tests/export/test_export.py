@@ -17,7 +17,8 @@ from PIL import Image
 
 from tests.helpers.tiny_pipeline import call, set_param
 from transfer.backbones.registry import BackboneParams
-from transfer.classifiers.saved import Classifier, probabilities, save_classifier, save_skipped
+from transfer.classifiers.probabilities import probabilities
+from transfer.classifiers.saved import Classifier, save_classifier, save_skipped
 from transfer.export import export
 from transfer.export.checks import Answers, Checked, check
 from transfer.export.end_to_end_model import build_end_to_end

@@ -13,13 +13,13 @@ from sklearn.neighbors import NearestNeighbors
 
 from tests.helpers.tiny_sources import build, class_folders, encode, picture, write_params
 from transfer.classifiers.head import build_head
+from transfer.classifiers.keras_classifier import CPU_BATCH
 from transfer.classifiers.saved import predict_logits
 from transfer.features.pooling import pool
 from transfer.inference import novelty
 from transfer.inference.input_paths import check_given, read_given, read_list
 from transfer.inference.novelty import Novelty, load_novelty, nearest
 from transfer.inference.output_formats import columns_of, fit
-from transfer.inference.predictor import CLASSIFIED
 from transfer.runtime.errors import PipelineError
 from transfer.sources.source_file import SourceFile
 
@@ -299,7 +299,7 @@ def test_a_classifiers_rows_depend_neither_on_their_place_nor_on_the_size_of_eva
     n_classes,
 ):
     head = build_head((2, 2, 512), 256, 0, normalize=True, n_classes=n_classes)
-    features = np.random.default_rng(0).random((CLASSIFIED, 2, 2, 512), dtype=np.float32)
+    features = np.random.default_rng(0).random((CPU_BATCH, 2, 2, 512), dtype=np.float32)
     logits = head.predict_on_batch(features)
     assert (logits == predict_logits(head, features)).all()
     assert (logits[::-1] == head.predict_on_batch(features[::-1])).all()

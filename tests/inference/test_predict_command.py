@@ -375,7 +375,7 @@ def test_images_are_read_only_as_far_ahead_as_keeps_the_cores_busy(predictor):
     under_way = 2 * available_cores() + 1
     for number in range(200):
         assert next(rows).path == str(number)
-        assert drawn - number <= (under_way + 2) * predictor.batch + under_way
+        assert drawn - number <= (under_way + 2) * predictor.batch_size + under_way
     rows.close()
     assert drawn < 1000
 

@@ -1,4 +1,4 @@
-"""Converts the frozen network to LiteRT; needs Keras on TensorFlow."""
+"""Converts Keras models to LiteRT; needs Keras on TensorFlow."""
 
 import logging
 import tempfile
@@ -6,8 +6,9 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
-from transfer.backbones.litert_network import OUTPUTS, LiteRTNetwork
+from transfer.backbones.litert_network import OUTPUTS
 from transfer.compute.keras import keras
+from transfer.compute.litert import InterpreterPool
 
 # of the largest activation; eleven networks differed by at most 2.3e-5 (docs/backbones.md)
 TOLERANCE = 1e-4
@@ -28,39 +29,60 @@ def convert(frozen: keras.Model) -> bytes:
         ConversionError: LiteRT lacks one of the network's operations, or computes something else
             than Keras.
     """
+    content = to_litert(frozen, OUTPUTS)
+    noise = (
+        np.random.default_rng(0).integers(0, 256, (1, *frozen.input_shape[1:])).astype(np.float32)
+    )
+    check_equivalence(frozen, content, OUTPUTS, noise)
+    return content
+
+
+def to_litert(model: keras.Model, outputs: tuple[str, ...]) -> bytes:
+    """Convert a Keras model to a LiteRT file that maps one row, float32 (1, ...), to its outputs.
+
+    Args:
+        outputs: names that the model's outputs get in the file, in their order.
+
+    Raises:
+        ConversionError: TensorFlow's converter refuses the model.
+    """
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of its own converter
     module = tf.Module()
-    module.tensors = [variable.value for variable in frozen.variables]
-    pixels = tf.TensorSpec((1, *frozen.input_shape[1:]), tf.float32, name="pixels")
+    module.tensors = [variable.value for variable in model.variables]
+    pixels = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="pixels")
     named = tf.function(
-        lambda pixels: dict(zip(OUTPUTS, frozen(pixels, training=False), strict=True)),
+        lambda pixels: dict(
+            zip(outputs, tf.nest.flatten(model(pixels, training=False)), strict=True)
+        ),
         input_signature=[pixels],
     )
     with tempfile.TemporaryDirectory() as folder:
         try:
             tf.saved_model.save(module, folder, signatures=named)
-            content = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+            return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
         # the converter has no error type of its own for what it cannot do
         except Exception as error:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [
                 type(error).__name__
             ]
             raise ConversionError(f"TensorFlow's converter refuses it: {lines[-1][:300]}") from None
-    check_equivalence(frozen, content)
-    return content
 
 
-def check_equivalence(frozen: keras.Model, content: bytes) -> None:
-    """Compare the converted network with the Keras model on a picture of noise.
+def check_equivalence(
+    model: keras.Model, content: bytes, outputs: tuple[str, ...], noise: np.ndarray
+) -> None:
+    """Compare the converted network with the Keras model on one row of noise.
+
+    Args:
+        content: from `to_litert`.
+        noise: float32 (1, ...).
 
     Raises:
         ConversionError: an output differs by more than TOLERANCE of its largest value.
     """
-    noise = (
-        np.random.default_rng(0).integers(0, 256, (1, *frozen.input_shape[1:])).astype(np.float32)
-    )
-    found = LiteRTNetwork(content, identity=b"")(noise)
-    for name, ours, expected in zip(OUTPUTS, found, frozen.predict_on_batch(noise), strict=True):
+    found = InterpreterPool(content, outputs).run(noise)
+    expected_outputs = tf.nest.flatten(model.predict_on_batch(noise))
+    for name, ours, expected in zip(outputs, found, expected_outputs, strict=True):
         difference = np.abs(ours - expected).max() / max(
             np.abs(expected).max(), np.finfo(np.float32).tiny
         )

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, softmax
 
+from transfer.classifiers.description import check_description
+from transfer.classifiers.names import MODELS, is_skipped
 from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write, write_json, write_weights
 from transfer.storage.arrays import inference_batch_rows, take
 
-MODELS = Path("models")
 HISTORY = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 _WAITING = "uninitialized_variables"  # Keras's name for its list of those
 
@@ -65,15 +65,6 @@ def save_skipped(name: str, why: str, folder: Path = MODELS) -> None:
     with atomic_write(folder / f"{name}.weights.h5") as temporary:
         temporary.touch()
     _write_history(folder / f"{name}_history.csv", pd.DataFrame(columns=HISTORY))
-
-
-def is_skipped(name: str, folder: Path = MODELS) -> bool:
-    """Whether `save_skipped` wrote what is there under `name`; a file that is missing or damaged is
-    left to `load_classifier`."""
-    try:
-        return "skipped" in json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, RecursionError):
-        return False
 
 
 @contextmanager
@@ -125,7 +116,7 @@ def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
         classifier = Classifier(
             model, description["takes"], description["class_names"], description["epoch"]
         )
-        _check(classifier)
+        check_description(classifier.input_kind, classifier.class_names, classifier.epoch)
     except Exception as error:  # Keras and h5py raise many exception types on bad values
         raise PipelineError(
             f"{description_file} and {weights_file.name} are damaged or do not belong together: "
@@ -157,17 +148,6 @@ def _build(description: str, most: int) -> keras.Model:
     return keras.models.model_from_json(description)
 
 
-def _check(classifier: Classifier) -> None:
-    names = classifier.class_names
-    if (
-        classifier.input_kind not in ("images", "features", "cut")
-        or type(classifier.epoch) is not int
-    ):
-        raise ValueError(f"takes = {classifier.input_kind!r}, epoch = {classifier.epoch!r}")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"class_names = {names!r}")
-
-
 def predict_logits(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
     """Logits float32 (N, L) of inputs (N, ...)."""
     logits, step = [], inference_batch_rows(inputs.shape[1:])
@@ -178,12 +158,3 @@ def predict_logits(model: keras.Model, inputs: np.ndarray) -> np.ndarray:
         filled[: len(batch)] = batch
         logits.append(keras.ops.convert_to_numpy(model.predict_on_batch(filled))[: len(batch)])
     return np.concatenate(logits)
-
-
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Convert logits (N, L) to probabilities float64 (N, C): sigmoid for one logit, softmax for
-    more."""
-    if logits.shape[1] == 1:
-        positive = expit(logits.astype(np.float64))
-        return np.hstack([1 - positive, positive])
-    return softmax(logits.astype(np.float64), axis=1)

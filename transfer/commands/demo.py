@@ -5,9 +5,10 @@
     python -m transfer demo --model head --port 0
     curl --data-binary @photo.jpg http://127.0.0.1:8000/predict
 
-The page takes images and shows of each its class with calibrated probabilities, what in the image
-spoke for it (Grad-CAM), how unlike the training images it is, and the training images nearest to
-it. POST /predict gives the same as JSON: an image's bytes as the body.
+The page takes images and shows of each its class with calibrated probabilities, how unlike the
+training images it is, the training images nearest to it, and, once TensorFlow is loaded, what in
+the image speaks for the class (Grad-CAM). POST /predict gives the same as JSON, and POST /explain
+the heat map: an image's bytes as the body.
 
 Only this machine can reach it unless --host says otherwise. It needs no network, keeps no image,
 and serves no file. There is no password: with --host 0.0.0.0 whoever reaches the machine may use
@@ -24,8 +25,8 @@ MOST_MEGABYTES = 256  # as much as `split` takes of one file
 def demonstrate(argv: list[str]) -> None:
     """Load the model that the words name and serve the page until Ctrl-C."""
     options = parse(argv)
-    # Flask and TensorFlow take seconds, and --help should wait for neither; a port that is taken is
-    # said before TensorFlow is loaded.
+    # Flask and the model take a second, and --help should wait for neither; a port that is taken is
+    # reported before the model is loaded.
     from transfer.demo.app import create_app
     from transfer.demo.server import is_loopback, listen, serve, trusted_hosts, url
 
@@ -102,13 +103,11 @@ def _megabytes(text: str) -> int:
 
 def load(model: str):
     """The service of the model that was asked for."""
-    from transfer.compute.device import ComputeParams, configure_backend
     from transfer.demo.service import load_service
     from transfer.runtime.params import load_params
     from transfer.sources.decoding import DecodeParams
 
     interpolation = load_params(DecodeParams, "decode").interpolation
-    configure_backend(load_params(ComputeParams, "compute"), seed=0)
     return load_service(model, interpolation)
 
 

@@ -62,14 +62,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def load(options: argparse.Namespace):
     """The predictor of the model that was asked for."""
-    # TensorFlow takes seconds, and neither --help nor a mistyped path should wait for it.
-    from transfer.compute.device import ComputeParams, configure_backend
+    # These take most of a second, and neither --help nor a mistyped path should wait for them.
     from transfer.inference.predictor import load_predictor
     from transfer.runtime.params import load_params
     from transfer.sources.decoding import DecodeParams
 
     interpolation = load_params(DecodeParams, "decode").interpolation
-    configure_backend(load_params(ComputeParams, "compute"), seed=0)
     return load_predictor(options.model, interpolation, with_novelty=not options.no_novelty)
 
 

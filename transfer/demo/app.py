@@ -1,4 +1,4 @@
-"""The page and its one question, as a WSGI application: what is served is fixed here, and no path
+"""The page and its two questions, as a WSGI application: what is served is fixed here, and no path
 names a file of the machine."""
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, SecurityEr
 from transfer.runtime.errors import PipelineError
 from transfer.sources.decoding import MAX_PIXELS, BadImageError
 
-if TYPE_CHECKING:  # it takes TensorFlow's seconds
+if TYPE_CHECKING:  # it takes a second
     from transfer.demo.service import Service
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -69,6 +69,13 @@ def create_app(service: "Service", trusted_hosts: Sequence[str], most_bytes: int
 
     @app.post("/predict")
     def predict() -> dict | tuple[dict, int]:
+        return ask(service.answer)
+
+    @app.post("/explain")
+    def explain() -> dict | tuple[dict, int]:
+        return ask(service.explain)
+
+    def ask(question: Callable[[bytes], dict]) -> dict | tuple[dict, int]:
         if request.mimetype == "multipart/form-data":
             abort(
                 415,
@@ -76,7 +83,7 @@ def create_app(service: "Service", trusted_hosts: Sequence[str], most_bytes: int
                 "request.",
             )
         try:
-            return service.answer(request.get_data(cache=False))
+            return question(request.get_data(cache=False))
         except BadImageError as problem:
             return {"error": str(problem)}, 400
         except PipelineError as problem:

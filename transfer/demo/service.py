@@ -1,5 +1,5 @@
-"""What the page asks for, an image at a time: the class, what in the image spoke for it, and the
-training images nearest to it."""
+"""Answers the page's questions, one image at a time: the class, the training images nearest to it,
+and what in the image speaks for the class."""
 
 import base64
 import io
@@ -9,24 +9,20 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from transfer.backbones.network import load_backbone
-from transfer.backbones.registry import BackboneParams
-from transfer.compute.keras import keras
 from transfer.dataset.manifest import read_manifest, split_rows
-from transfer.evaluation.gradcam import heat_maps, overlay, split_at_maps
+from transfer.demo.explanation import Explainer
 from transfer.features.pooling import pool
 from transfer.inference.columns import UNLIKE
-from transfer.inference.predictions import ranking
+from transfer.inference.predictions import Prediction, ranking
 from transfer.inference.predictor import NOT_FINITE, Predictor, load_predictor
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.params import load_params
 from transfer.sources.decoding import read_rgb
 from transfer.storage.array_paths import inputs_path
 from transfer.storage.arrays import read_array
 
 MOST_CLASSES = 5
 MOST_NEAREST = 5
-SHOWN = 512  # pixels a side at the most of a picture on the page
+SHOWN = 512  # the most pixels per side of a picture on the page
 # percentile of the validation images up to which an image is called like the training images
 _USUAL = 90.0
 
@@ -39,13 +35,12 @@ class Service:
         self,
         name: str,
         predictor: Predictor,
-        split_at: tuple[keras.Model, keras.Model],
+        explainer: Explainer,
         train: pd.DataFrame,
         train_images: np.ndarray,
     ):
         self.name, self.class_names = name, predictor.class_names
-        self._predictor, self._split_at = predictor, split_at
-        self._starts_at = "images" if predictor.classifier.input_kind == "images" else "cut"
+        self._predictor, self._explainer = predictor, explainer
         self._train, self._train_images = train, train_images
         self._lock = threading.Lock()
 
@@ -55,47 +50,69 @@ class Service:
 
         predicted, probability; classes: the likeliest few, each with name and probability;
         distance, unlike: as `predict` has them; likeness: the same in words; is_unlike: whether
-        `predict` would mark it; picture; heat: the picture under its Grad-CAM, and is_seen: whether
-        anything spoke for the class; nearest: training images, each with path, class, distance,
-        picture.
+        `predict` would mark it; picture; nearest: training images, each with path, class,
+        distance, picture.
 
         Raises:
             BadImageError: these bytes are no image.
             PipelineError: the network gives it no finite number.
         """
         with self._lock:
-            return self._answer(read_rgb(content))
-
-    def _answer(self, image: Image.Image) -> dict:
-        activations = self._predictor.activations(self._predictor.shrink(image)[None])
-        prediction = self._predictor.predict_test_split(activations)[0]
-        if not np.isfinite(prediction.probabilities).all():
-            raise PipelineError(NOT_FINITE)
-        image.thumbnail((SHOWN, SHOWN))
-        ranked = ranking(prediction.probabilities)
-        chances = [
-            {
-                "name": self.class_names[label],
-                "probability": round(float(prediction.probabilities[label]), 6),
+            image = read_rgb(content)
+            activations, prediction = self._predict(image)
+            image.thumbnail((SHOWN, SHOWN))
+            chances = [
+                {
+                    "name": self.class_names[label],
+                    "probability": round(float(prediction.probabilities[label]), 6),
+                }
+                for label in ranking(prediction.probabilities)[:MOST_CLASSES]
+            ]
+            return {
+                "predicted": chances[0]["name"],
+                "probability": chances[0]["probability"],
+                "classes": chances,
+                "distance": round(prediction.distance, 6),
+                "unlike": round(prediction.percentile, 2),
+                "likeness": likeness(prediction.percentile),
+                "is_unlike": prediction.percentile > UNLIKE,
+                "picture": data_url(image),
+                "nearest": self._nearest(activations["cut"]),
             }
-            for label in ranked[:MOST_CLASSES]
-        ]
-        heat = heat_maps(
-            self._split_at, activations[self._starts_at], np.array([0]), np.array(ranked[:1])
-        )[0]
+
+    def explain(self, content: bytes) -> dict:
+        """What in an image file's bytes speaks for the predicted class, ready for JSON. The first
+        call loads TensorFlow; answers do not wait for it.
+
+        predicted: the class; heat: the picture in grey under its Grad-CAM, a data URL; is_seen:
+        whether anything speaks for the class.
+
+        Raises:
+            BadImageError: these bytes are no image.
+            PipelineError: the network gives it no finite number, or a file is missing or damaged.
+        """
+        with self._lock:
+            image = read_rgb(content)
+            activations, prediction = self._predict(image)
+            image.thumbnail((SHOWN, SHOWN))
+        label = ranking(prediction.probabilities)[0]
+        heat = self._explainer.heat_map(activations, label)
+        # Matplotlib takes a fifth of a second
+        from transfer.evaluation.gradcam import overlay
+
         return {
-            "predicted": chances[0]["name"],
-            "probability": chances[0]["probability"],
-            "classes": chances,
-            "distance": round(prediction.distance, 6),
-            "unlike": round(prediction.percentile, 2),
-            "likeness": likeness(prediction.percentile),
-            "is_unlike": prediction.percentile > UNLIKE,
-            "picture": data_url(image),
+            "predicted": self.class_names[label],
             "heat": data_url(Image.fromarray(overlay(np.asarray(image), heat))),
             "is_seen": bool(heat.any()),
-            "nearest": self._nearest(activations["cut"]),
         }
+
+    def _predict(self, image: Image.Image) -> tuple[dict[str, np.ndarray], Prediction]:
+        """An image's activations by name, (1, h, w, C), and its prediction."""
+        activations = self._predictor.activations(self._predictor.shrink(image)[None])
+        prediction = self._predictor.predict_activations(activations)[0]
+        if not np.isfinite(prediction.probabilities).all():
+            raise PipelineError(NOT_FINITE)
+        return activations, prediction
 
     def _nearest(self, cut: np.ndarray) -> list[dict]:
         distances, rows = self._predictor.novelty.nearest(pool(cut))
@@ -122,19 +139,11 @@ def load_service(name: str, interpolation: str) -> Service:
         PipelineError: as `load_predictor`, and where the training images are missing or damaged.
     """
     predictor = load_predictor(name, interpolation, with_novelty=True)
-    architecture = load_params(BackboneParams, "backbone")
-    classifier = predictor.classifier
-    split_at = split_at_maps(
-        classifier.model,
-        classifier.input_kind,
-        load_backbone(architecture),
-        architecture.unfreeze_from,
-    )
     train = split_rows(read_manifest(), "train")
     service = Service(
         name,
         predictor,
-        split_at,
+        Explainer(name),
         train,
         read_array(inputs_path("train", "images"), rows=len(train), ndim=4),
     )

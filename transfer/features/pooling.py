@@ -1,18 +1,20 @@
 """One vector an image, made small: what the audit compares."""
 
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
-from transfer.dataset.examples import read_examples
-from transfer.dataset.manifest import split_rows
+import numpy as np
+
 from transfer.runtime.errors import PipelineError
 from transfer.storage.array_paths import inputs_path
 from transfer.storage.arrays import take
 
+if TYPE_CHECKING:  # Pandas takes a third of a second, and `pool` needs none
+    import pandas as pd
+
 _ROWS = 256  # read at once
 
 
-def read_pooled(manifest: pd.DataFrame, splits: tuple[str, ...]) -> np.ndarray:
+def read_pooled(manifest: "pd.DataFrame", splits: tuple[str, ...]) -> np.ndarray:
     """The images of these splits, one split after the other: float32 (N, C + C').
 
     A row is the mean over the picture of the activations at the cut and that of the bottleneck
@@ -32,7 +34,10 @@ def read_pooled(manifest: pd.DataFrame, splits: tuple[str, ...]) -> np.ndarray:
     )
 
 
-def _pooled(manifest: pd.DataFrame, split: str, input_kind: str) -> np.ndarray:
+def _pooled(manifest: "pd.DataFrame", split: str, input_kind: str) -> np.ndarray:
+    from transfer.dataset.examples import read_examples
+    from transfer.dataset.manifest import split_rows
+
     activations = read_examples(manifest, split, input_kind).inputs
     means = np.empty((len(activations), activations.shape[-1]), np.float32)
     for start in range(0, len(activations), _ROWS):

@@ -1,15 +1,16 @@
 """A trained model with all that it needs, loaded once: image files or pixels in, predictions out.
 
 The only steps between a file and its prediction are those of the stages `decode`, `extract` and
-`evaluate`, in the same precision, so a test image gets the very probability that
-`plots/predictions/` has.
+`evaluate`, in the same precision. On a CPU LiteRT takes them, and neither Keras nor its backend is
+imported.
 """
 
-import threading
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import redirect_stdout
 from itertools import islice
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import yaml
@@ -17,20 +18,22 @@ from PIL import Image
 from pydantic import NonNegativeInt, PositiveInt
 
 from transfer.backbones.registry import BackboneParams
-from transfer.classifiers.saved import (
+from transfer.classifiers.converted import CannotConvertError, load_converted
+from transfer.classifiers.description import read_description
+from transfer.classifiers.names import (
+    MODEL_NAMES,
     MODELS,
-    Classifier,
+    description_file,
     is_skipped,
-    load_classifier,
-    probabilities,
+    weights_file,
 )
+from transfer.classifiers.probabilities import probabilities
 from transfer.classifiers.temperatures import read_temperature
-from transfer.compute.device import has_accelerator, is_single_threaded
-from transfer.compute.keras import keras
 from transfer.compute.params import ComputeParams
 from transfer.features.frozen_network import (
     ExtractParams,
     FrozenNetwork,
+    Runtime,
     choose_runtime,
     load_network,
 )
@@ -44,9 +47,6 @@ from transfer.runtime.params import load_param, load_params
 from transfer.sources.decoding import BadImageError, read_rgb, resize
 from transfer.sources.source_file import SourceFile
 
-# With 12 images a dense layer's rows depend on their place in the batch, with 16, 24, 48, 64 and
-# 256 they do not and are the same bits (measured for 123 heads).
-CLASSIFIED = 24
 NOT_FINITE = "the network gives it no finite number; see extract.dtype and compute.precision"
 # What decides how images become activations: stage, key in params.yaml.
 _DECISIVE = (
@@ -57,30 +57,52 @@ _DECISIVE = (
 )
 
 
+class LoadedClassifier(Protocol):
+    """A trained classifier that is ready to be called, on LiteRT or on Keras's backend.
+
+    Attributes:
+        input_kind: `images`, `features` or `cut`, the array that it reads.
+        input_shape: of one row of that array.
+        class_names: the classes by label.
+        batch_size: rows that a call had best be given; None: no byte depends on it.
+        uses_all_cores: a single call does, so that calls need not be spread over threads.
+    """
+
+    input_kind: str
+    input_shape: tuple[int, ...]
+    class_names: list[str]
+    batch_size: int | None
+    uses_all_cores: bool
+
+    def logits(self, inputs: np.ndarray) -> np.ndarray:
+        """Logits float32 (N, L) of inputs (N, *input_shape)."""
+
+
 class Predictor:
-    """Predicts up to `batch` images at a time; safe to be called by several threads."""
+    """Predicts images, best `batch_size` at a time; several threads may call it at once."""
 
     def __init__(
         self,
-        classifier: Classifier,
+        classifier: LoadedClassifier,
         network: FrozenNetwork,
         temperature: float,
         storage: str,
         interpolation: str,
         novelty: Novelty | None,
-        batch: int,
     ):
+        """
+        Args:
+            temperature: by which logits are divided.
+            storage: the type in which `extract` keeps activations, float32 or float16.
+            interpolation: `decode.interpolation`.
+            novelty: None leaves distances and percentiles out.
+        """
         self.class_names = classifier.class_names
         self.image_size = network.image_shape[0]
-        self.batch = batch
+        self.batch_size = classifier.batch_size or network.batch_size
         self.classifier, self.novelty = classifier, novelty
         self._temperature, self._storage, self._interpolation = temperature, storage, interpolation
         self._network = None if classifier.input_kind == "images" and novelty is None else network
-        # Keras's other backends spread one call over all cores, and nothing promises that two calls
-        # at once are safe there.
-        self._turn = nullcontext() if is_single_threaded() else threading.Lock()
-        # traced once, before threads share it
-        self.predict(np.zeros((1, self.image_size, self.image_size, 3), np.uint8))
 
     def decode(self, content: bytes) -> np.ndarray:
         """An image file's bytes as `decode` has them, uint8 (image_size, image_size, 3);
@@ -92,16 +114,12 @@ class Predictor:
         return resize(image, self.image_size, self._interpolation)
 
     def predict(self, images: np.ndarray) -> list[Prediction]:
-        """Predict uint8 (B, image_size, image_size, 3), B from 1 to `batch`."""
-        return self.predict_test_split(self.activations(images))
+        """Predict uint8 (B, image_size, image_size, 3)."""
+        return self.predict_activations(self.activations(images))
 
-    def predict_test_split(self, activations: dict[str, np.ndarray]) -> list[Prediction]:
+    def predict_activations(self, activations: dict[str, np.ndarray]) -> list[Prediction]:
         """Predict images by what `activations` has made of them."""
-        n = len(activations[self.classifier.input_kind])
-        taken = np.zeros((self.batch, *self.classifier.model.input_shape[1:]), np.float32)
-        taken[:n] = activations[self.classifier.input_kind]
-        with self._turn:
-            logits = keras.ops.convert_to_numpy(self.classifier.model.predict_on_batch(taken))[:n]
+        logits = self.classifier.logits(activations[self.classifier.input_kind])
         with np.errstate(invalid="ignore", over="ignore"):
             chances = probabilities(logits / self._temperature)
             for name in activations:  # a dense layer may make a number even of these
@@ -134,8 +152,8 @@ class Predictor:
         neighbours.
         """
         decoded = map_in_order(self._look, entries)
-        batches = iter(lambda: list(islice(decoded, self.batch)), [])
-        alone = not is_single_threaded() if self._network is None else self._network.uses_all_cores
+        batches = iter(lambda: list(islice(decoded, self.batch_size)), [])
+        alone = (self._network or self.classifier).uses_all_cores
         rows = (
             map(self._predict_looked_at, batches)
             if alone
@@ -180,20 +198,24 @@ def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Pred
         PipelineError: a file is missing or damaged, the files do not belong together, or
             params.yaml is not what they were made with.
     """
-    architecture, extract = (
+    architecture, extract, compute = (
         load_params(BackboneParams, "backbone"),
         load_params(ExtractParams, "extract"),
+        load_params(ComputeParams, "compute"),
     )
-    classifier, temperature = load_known(name), read_temperature(name)
+    check_name(name)
+    temperature = read_temperature(name)
     check_params()
-    runtime = choose_runtime(architecture, load_params(ComputeParams, "compute"))
+    with redirect_stdout(sys.stderr):  # standard output is for predictions
+        runtime = choose_runtime(architecture, compute)
+        classifier = load_classifier(name, runtime, compute, extract.batch_size)
     network = load_network(runtime, architecture, extract.batch_size)
     computed = {
         "images": network.image_shape,
         "cut": network.cut_shape,
         "features": network.features_shape,
     }
-    if (taken := classifier.model.input_shape[1:]) != (given := computed[classifier.input_kind]):
+    if (taken := classifier.input_shape) != (given := tuple(computed[classifier.input_kind])):
         raise PipelineError(
             f"models/{name} takes {classifier.input_kind} of shape {taken}, the backbone of "
             f"params.yaml gives {given}; run `dvc repro`"
@@ -210,20 +232,54 @@ def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Pred
             f"data/features are of another backbone than {architecture.name} in params.yaml; run "
             "`dvc repro`"
         )
-    batch = extract.batch_size if has_accelerator() else CLASSIFIED
-    return Predictor(classifier, network, temperature, extract.dtype, interpolation, novelty, batch)
+    return Predictor(classifier, network, temperature, extract.dtype, interpolation, novelty)
 
 
-def load_known(name: str) -> Classifier:
-    """`load_classifier`, and for a name that there is not, a list of those that there are."""
+def load_classifier(
+    name: str, runtime: Runtime, compute: ComputeParams, batch_size: int
+) -> LoadedClassifier:
+    """The model `models/NAME` on LiteRT if the frozen network runs there and the model can be
+    converted; otherwise on Keras's backend, which is set up first.
+
+    Says in a line why a model that could run on LiteRT does not.
+
+    Args:
+        runtime: of the frozen network.
+        batch_size: rows that an accelerator gets at a time.
+
+    Raises:
+        PipelineError: the model is missing, skipped or damaged.
+    """
+    if runtime == "litert":
+        try:
+            return load_converted(name)
+        except CannotConvertError as reason:
+            print(f"the model is computed by Keras's backend, not by LiteRT: {reason}", flush=True)
+    # TensorFlow takes seconds, and LiteRT needs none of it.
+    from transfer.classifiers import saved
+    from transfer.compute.device import configure_backend
+
+    configure_backend(compute, seed=0)
+    from transfer.classifiers.keras_classifier import KerasClassifier
+
+    return KerasClassifier(saved.load_classifier(name), batch_size)
+
+
+def check_name(name: str) -> None:
+    """See that there is a model of this name, before seconds are spent.
+
+    Raises:
+        PipelineError: its files are missing or damaged, or there are only others, which the message
+            names.
+    """
     known = sorted(
-        path.stem
-        for path in MODELS.glob("*.json")
-        if path.with_suffix(".weights.h5").exists() and not is_skipped(path.stem)
+        each
+        for each in MODEL_NAMES
+        if description_file(each).exists() and weights_file(each).exists() and not is_skipped(each)
     )
     if known and name not in known:
         raise PipelineError(f"no model {name!r} in {MODELS}/; there are {', '.join(known)}")
-    return load_classifier(name)
+    read_description(name)
 
 
 def check_params(params: Path = PARAMS, lock: Path = LOCK) -> None:
@@ -237,7 +293,7 @@ def check_params(params: Path = PARAMS, lock: Path = LOCK) -> None:
     if not lock.exists() or not params.exists():
         return
     try:
-        stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+        stages = _load_yaml(lock)["stages"]
         made = {
             key: stages.get(stage, {}).get("params", {}).get(PARAMS.name, {})
             for stage, key in _DECISIVE
@@ -246,7 +302,7 @@ def check_params(params: Path = PARAMS, lock: Path = LOCK) -> None:
         raise PipelineError(
             f"{lock} is damaged ({type(error).__name__}); restore it from git"
         ) from None
-    now = yaml.safe_load(params.read_text(encoding="utf-8"))
+    now = _load_yaml(params)
     for key, sections in made.items():
         section, _, only = key.partition(".")
         then = sections.get(section, {})
@@ -256,3 +312,10 @@ def check_params(params: Path = PARAMS, lock: Path = LOCK) -> None:
                     f"{params}: {section}.{name} = {now[section].get(name)!r}, and the models "
                     f"were made with {then[name]!r} (dvc.lock); run `dvc repro`, or set it back"
                 )
+
+
+def _load_yaml(path: Path) -> Any:
+    """A YAML file, parsed by libyaml if PyYAML was built with it, which takes a tenth of the
+    time."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506  both are safe

@@ -1,6 +1,7 @@
 """Typed parameters: one pydantic class per section of params.yaml, checked when a stage starts."""
 
 import reprlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,7 +67,7 @@ def load_param(kind: Any, key: str, path: Path = PARAMS_FILE) -> Any:
 
 def _read_section(section: str, path: Path) -> dict:
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = _parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PipelineError(
             f"{path} is not in {Path.cwd()}; run from the project's folder"
@@ -83,6 +84,13 @@ def _read_section(section: str, path: Path) -> dict:
             f"{path}: section '{section}' is missing; restore it from params.yaml in git"
         )
     return document[section]
+
+
+@lru_cache(maxsize=1)
+def _parse(text: str) -> Any:
+    """A YAML document, which nobody may change: commands read eight sections of the same file, and
+    PyYAML takes 30 ms each time."""
+    return yaml.safe_load(text)
 
 
 def _explain(problem: dict, section: str, path: Path) -> str:

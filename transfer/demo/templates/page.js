@@ -5,6 +5,7 @@
   const mostBytes = Number(document.body.dataset.mostBytes);
   const counts = { all: 0, done: 0, failed: 0 };
   let last = Promise.resolve();
+  let lastExplained = Promise.resolve();
 
   const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
   const percent = (chance) => {
@@ -27,7 +28,7 @@
       : `${counts.all} ${counts.all === 1 ? "image" : "images"} done${failed}.`;
   };
 
-  const ask = async (file) => {
+  const ask = async (question, file) => {
     if (file.size > mostBytes) throw new Error(`it has ${megabytes(file.size)}, more than the ${megabytes(mostBytes)} that are allowed`);
     let content, response;
     try {
@@ -36,7 +37,7 @@
       throw new Error("the browser cannot read it; is it a folder?");
     }
     try {
-      response = await fetch("/predict", { method: "POST", body: content, headers: { "Content-Type": "application/octet-stream" } });
+      response = await fetch(question, { method: "POST", body: content, headers: { "Content-Type": "application/octet-stream" } });
     } catch {
       throw new Error("the demo does not answer; does it still run?");
     }
@@ -74,11 +75,6 @@
     part("chance").textContent = percent(answer.probability);
     part("picture").src = answer.picture;
     part("picture").alt = `The picture ${file.name}`;
-    part("heat").src = answer.heat;
-    part("heat").alt = `The picture in grey, coloured where it spoke for ${answer.predicted}`;
-    part("why").textContent = answer.is_seen
-      ? `What spoke for ${answer.predicted}: the brighter, the more`
-      : `Nothing in the picture spoke for ${answer.predicted}`;
     part("chances").append(...answer.classes.map(chanceOf));
     part("likeness").textContent = answer.likeness;
     part("nearest").append(...answer.nearest.map(nearestOf));
@@ -87,11 +83,27 @@
     part("answer").hidden = false;
   };
 
+  const explain = async (card, file) => {
+    const why = card.querySelector(".why");
+    const heat = card.querySelector(".heat");
+    try {
+      const answer = await ask("/explain", file);
+      heat.src = answer.heat;
+      heat.alt = `The picture in grey, coloured where it speaks for ${answer.predicted}`;
+      why.textContent = answer.is_seen
+        ? `What speaks for ${answer.predicted}: the brighter, the more`
+        : `Nothing in the picture speaks for ${answer.predicted}`;
+    } catch (problem) {
+      why.textContent = `Cannot be explained: ${problem.message}`;
+    }
+  };
+
   const lookAt = async (card, file) => {
     card.querySelector(".state").textContent = "Looking at it";
     say();
     try {
-      show(card, file, await ask(file));
+      show(card, file, await ask("/predict", file));
+      lastExplained = lastExplained.then(() => explain(card, file));
     } catch (problem) {
       card.classList.add("failed");
       card.querySelector(".state").textContent = `Cannot be used: ${problem.message}`;

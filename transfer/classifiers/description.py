@@ -1,0 +1,66 @@
+"""Reads what is recorded of a trained classifier beside its weights; needs no Keras."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from transfer.classifiers.names import MODELS, description_file, is_skipped, weights_file
+from transfer.runtime.errors import PipelineError
+
+
+@dataclass(frozen=True)
+class Description:
+    """A trained classifier as its files describe it.
+
+    Attributes:
+        file: the description, JSON.
+        weights: the file of the weights.
+        content: bytes of `file`, which hold the architecture.
+        input_kind: `images`, `features` or `cut`, the array that the classifier reads.
+        class_names: the classes by label.
+    """
+
+    file: Path
+    weights: Path
+    content: bytes
+    input_kind: str
+    class_names: list[str]
+
+
+def read_description(name: str, folder: Path = MODELS) -> Description:
+    """Read what is recorded of a classifier.
+
+    Raises:
+        PipelineError: a file is missing, the training was skipped, or the description is damaged.
+    """
+    file, weights = description_file(name, folder), weights_file(name, folder)
+    for each in (file, weights):
+        if not each.exists():
+            raise PipelineError(f"{each} is missing; run `dvc repro` or `dvc pull`")
+    if is_skipped(name, folder):
+        raise PipelineError(
+            f"{file}: it was skipped, so there is no such model; params.yaml says whether it is "
+            "trained"
+        )
+    content = file.read_bytes()
+    try:
+        recorded = json.loads(content)
+        input_kind, class_names = recorded["takes"], recorded["class_names"]
+        check_description(input_kind, class_names, recorded["epoch"])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise PipelineError(
+            f"{file} and {weights.name} are damaged or do not belong together: {error}"
+        ) from None
+    return Description(file, weights, content, input_kind, class_names)
+
+
+def check_description(input_kind: object, class_names: object, epoch: object) -> None:
+    """Refuse what `save_classifier` would not have written.
+
+    Raises:
+        ValueError: a value is none that it writes.
+    """
+    if input_kind not in ("images", "features", "cut") or type(epoch) is not int:
+        raise ValueError(f"takes = {input_kind!r}, epoch = {epoch!r}")
+    if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
+        raise ValueError(f"class_names = {class_names!r}")

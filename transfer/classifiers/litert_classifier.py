@@ -1,0 +1,40 @@
+"""A trained classifier on a CPU, run by LiteRT: no Keras and no TensorFlow, one row at a time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from transfer.compute.litert import InterpreterPool
+
+OUTPUTS = ("logits",)  # of the converted classifier, by name
+
+
+class LiteRTClassifier:
+    """Maps pixels or cached activations to logits; several threads may call `logits` at once.
+
+    Attributes:
+        input_kind: `images`, `features` or `cut`, the array that it reads.
+        input_shape: of one row of that array.
+        class_names: the classes by label.
+        batch_size: rows that a call had best be given; None: no byte depends on it.
+        uses_all_cores: whether a single call does.
+    """
+
+    batch_size = None
+    uses_all_cores = False
+
+    def __init__(self, content: bytes, input_kind: str, class_names: list[str]):
+        """
+        Args:
+            content: of the LiteRT file.
+
+        Raises:
+            ValueError: these bytes are no LiteRT file.
+        """
+        self.input_kind, self.class_names = input_kind, class_names
+        self._interpreters = InterpreterPool(content, OUTPUTS)
+        self.input_shape = self._interpreters.input_shape
+
+    def logits(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """Logits float32 (N, L) of inputs (N, *input_shape), L being 1 for two classes."""
+        return self._interpreters.run(inputs)[0]
