@@ -1,7 +1,7 @@
 """The page and its two questions, as a WSGI application: what is served is fixed here, and no path
 names a file of the machine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
