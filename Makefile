@@ -5,7 +5,7 @@ BACKENDS := .venv-backends
 AUDIT := .venv-audit
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run demo verify test test-slow test-backends reproduce reproduce-jax chaos fuzz vulnerabilities engines bench lesson seeds sweep scale lint lock clean
+.PHONY: run export demo verify test test-slow test-backends reproduce reproduce-jax chaos fuzz vulnerabilities engines bench lesson seeds sweep scale lint lock clean
 .DEFAULT_GOAL := run
 
 # A marker newer than the lock, written last, stands for an environment that holds exactly the lock. It holds the path of the project's
@@ -52,10 +52,13 @@ $(AUDIT)/installed: requirements/vulnerabilities.txt $(call moved,$(AUDIT))
 run: $(PIPELINE)  ## set up, run what changed, print the models' table
 	python -m transfer run
 
+export: $(PIPELINE)  ## write the best model for other programs to deploy/export (README.md, Export); runs what it needs first
+	python -m transfer run deploy/dvc.yaml
+
 demo: $(VENV)/extra-demo  ## a page on this machine where the trained models can be tried (python -m transfer demo --help)
 	python -m transfer demo
 
-verify: $(VENV)/installed  ## re-hash all that dvc.lock names, in the workspace and the cache; print what repairs it
+verify: $(VENV)/installed  ## re-hash all that dvc.lock and deploy/dvc.lock name, in the workspace and the cache; print what repairs it
 	python -m transfer verify
 
 test: $(VENV)/extra-tests  ## set up, run the tests (under 10 minutes on 2 cores)

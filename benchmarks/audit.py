@@ -32,6 +32,7 @@ from transfer.engines.local import LocalEngine
 from transfer.features.pooling import read_pooled
 from transfer.runtime.params import load_param, load_params
 from transfer.sources.verified_images import map_verified_images
+from transfer.storage.params import Shards
 
 SHARE = 0.05
 
@@ -46,7 +47,7 @@ def main() -> None:
     manifest = read_manifest()
     images = pd.concat([split_rows(manifest, split) for split in AUDITED], ignore_index=True)
     with threadpool_limits(1):
-        features = read_pooled(manifest, AUDITED)
+        features = read_pooled(manifest, AUDITED, Shards())
         show(f"label errors, {seeds} seeds", label_errors(features, images, params, seeds))
     pictures = list(
         dict(

@@ -33,6 +33,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from transfer.dataset.manifest import SPLITS
+from transfer.runtime.dvc_files import stage_names
 
 ROOT = Path(__file__).parent.parent
 LEFT_OUT = {"data", "metrics", "plots", "dvc.lock", "tests", "docs"}
@@ -97,7 +98,7 @@ def measure(world: Path, n: int) -> dict[str, pd.Series]:
         "dvc status": dvc(world, "status"),
         "idle dvc repro": dvc(world, "repro"),
     }
-    stages = yaml.safe_load((world / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    stages = stage_names(yaml.safe_load((world / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
     logs = pd.DataFrame(
         {
             stage: json.loads((world / "logs" / f"{stage}.json").read_text(encoding="utf-8"))

@@ -25,6 +25,7 @@ import pandas as pd
 import yaml
 
 from transfer.runtime.cores import available_cores
+from transfer.runtime.dvc_files import stage_names
 
 MODELS = ("head", "augmented", "finetuned")
 DVC = (sys.executable, "-m", "dvc")
@@ -119,10 +120,8 @@ def clone(folder: Path) -> Path:
 
 def reproduce(folder: Path) -> Timed:
     seconds, peak = timed([*DVC, "repro"], folder)
-    accuracy = {
-        model: json.loads((folder / "metrics" / f"{model}.json").read_text())["accuracy"]
-        for model in MODELS
-    }
+    found = json.loads((folder / "metrics/accuracy.json").read_text())
+    accuracy = {model: found[model] for model in MODELS}
     return Timed(seconds, peak, accuracy)
 
 
@@ -148,17 +147,19 @@ def timed(command: list[str], folder: Path) -> tuple[float, int]:
 
 def stage_seconds(folder: Path) -> dict[str, float]:
     """What each stage said that it took, imports left out, in the order of dvc.yaml."""
-    stages = yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    pipeline = yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))
     return {
         stage: json.loads((folder / "logs" / f"{stage}.json").read_text())["seconds"]
-        for stage in stages
+        for stage in stage_names(pipeline["stages"])
     }
 
 
 def import_seconds(folder: Path) -> dict[str, float]:
     """What starting each stage takes before it does anything, Python and imports."""
     return {
-        stage: timed([sys.executable, "-m", f"stages.{stage}", "--help"], folder)[0]
+        stage: timed([sys.executable, "-m", f"stages.{stage.partition('@')[0]}", "--help"], folder)[
+            0
+        ]
         for stage in stage_seconds(folder)
     }
 

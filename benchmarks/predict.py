@@ -45,6 +45,7 @@ from transfer.sources.decoding import DecodeParams, read_rgb, resize
 from transfer.sources.reader import read_source
 from transfer.storage.array_writer import create_array
 from transfer.storage.arrays import read_array
+from transfer.storage.params import ArrayFormat
 
 
 def main() -> None:
@@ -116,21 +117,22 @@ def timed(run: Callable[[Path], object]) -> tuple[float, float]:
 
 def decode(network: FrozenNetwork, images: Path, interpolation: str, folder: Path) -> np.ndarray:
     size = network.image_shape[0]
+    leading = (len(list(images.iterdir())),)
     with create_array(
-        folder / "images.npy", (len(list(images.iterdir())),), (size, size, 3), "uint8", "--images"
+        folder / "images", leading, (size, size, 3), "uint8", "--images", ArrayFormat()
     ) as rows:
         decoded = map_in_order(
             lambda entry: resize(read_rgb(entry.content), size, interpolation), read_source(images)
         )
         for row, pixels in enumerate(decoded):
             rows[row] = pixels
-    return read_array(folder / "images.npy", ndim=4)
+    return read_array(folder / "images", ndim=4)
 
 
 def extract(network: FrozenNetwork, images: Path, interpolation: str, folder: Path) -> None:
     pictures = CleanImages(decode(network, images, interpolation, folder))
     os.environ["DVC_ROOT"] = str(folder)  # where the rows are kept
-    files = folder / "features.npy", folder / "cut.npy"
+    files = folder / "features", folder / "cut"
     params, resources = (
         load_params(ExtractParams, "extract"),
         load_params(ResourceParams, "resources"),
@@ -144,6 +146,7 @@ def extract(network: FrozenNetwork, images: Path, interpolation: str, folder: Pa
         resources.cache_gigabytes,
         folder / "checkpoint",
         "--images",
+        ArrayFormat(),
     )
 
 

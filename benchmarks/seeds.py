@@ -65,7 +65,7 @@ def run_experiment(name: str, preset: dict, seeded: tuple[str, ...], seed: int) 
         for section, values in preset.items()
         for key, value in values.items()
     ]
-    changes += [*(f"{section}.seed={seed}" for section in seeded), "export.formats=[]"]
+    changes += [f"{section}.seed={seed}" for section in seeded]
     dvc = [sys.executable, "-m", "dvc"]
     settings = [word for change in changes for word in ("--set-param", change)]
     # of an earlier call; --force would run every stage

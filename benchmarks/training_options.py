@@ -27,11 +27,13 @@ import yaml
 from sklearn.metrics import log_loss
 from statsmodels.stats.multitest import multipletests
 
+from transfer.classifiers.names import MODELS
 from transfer.classifiers.probabilities import probabilities
 from transfer.classifiers.saved import load_classifier, predict_logits
 from transfer.commands.sweep.trainings import TRAININGS, paired, prepare, train
 from transfer.dataset.examples import read_examples
 from transfer.dataset.manifest import read_manifest
+from transfer.storage.params import Shards
 
 DEFAULTS = "defaults"
 SCORES = ("validation accuracy", "validation loss", "test accuracy")
@@ -103,8 +105,9 @@ def run(root: Path, name: str, changes: dict[str, dict], seed: int) -> list[dict
         {section: {"seed": seed} | changes.get(section, {}) for section in TRAININGS},
     )
     if "train_augmented" not in changes:
-        for file in (root / f"{DEFAULTS} {seed}" / "models").glob("augmented*"):
-            (folder / "models" / file.name).symlink_to(file)
+        (folder / MODELS / "augmented").symlink_to(
+            root / f"{DEFAULTS} {seed}" / MODELS / "augmented"
+        )
     rows = []
     with contextlib.chdir(folder):
         for section in (section for section in TRAININGS if section in changes):
@@ -118,7 +121,7 @@ def scores(model: str) -> dict[str, float]:
     classifier, manifest = load_classifier(model), read_manifest()
     found = {}
     for split in ("validation", "test"):
-        examples = read_examples(manifest, split, classifier.input_kind)
+        examples = read_examples(manifest, split, classifier.input_kind, Shards())
         predicted = probabilities(predict_logits(classifier.model, examples.inputs))
         found[f"{split} accuracy"] = float((predicted.argmax(axis=1) == examples.labels).mean())
         found[f"{split} loss"] = float(

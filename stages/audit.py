@@ -25,8 +25,10 @@ from transfer.engines.local import LocalEngine
 from transfer.features.pooling import read_pooled
 from transfer.runtime.files import write_csv, write_json
 from transfer.runtime.params import Params, load_param, load_params
+from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.sources.verified_images import map_verified_images
+from transfer.storage.params import Shards
 
 AUDITED = ("train", "validation")
 FEATURE_MAP = Path("data/audit/feature_map.csv")
@@ -56,12 +58,13 @@ class AuditParams(Params):
 def main() -> None:
     params = load_params(AuditParams, "audit")
     source = load_param(str, "split.source")
+    shards = Shards(load_params(ResourceParams, "resources").shards_url)
     manifest = read_manifest()
     images = pd.concat([split_rows(manifest, split) for split in AUDITED], ignore_index=True)
     test = split_rows(manifest, "test")[["path", "split"]]
     hashes = read_hashes(pd.concat([images["path"], test["path"]]))
     with threadpool_limits(1):  # more threads would change the last bits of the sums
-        features = read_pooled(manifest, AUDITED)
+        features = read_pooled(manifest, AUDITED, shards)
         labels, groups = (images[name].to_numpy() for name in ("class_name", "group"))
         predicted = predict_out_of_fold(features, labels, groups, params.folds, params.seed)
         issues = [

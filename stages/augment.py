@@ -13,6 +13,7 @@ from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.storage.array_paths import inputs_path, views_path
 from transfer.storage.arrays import read_array
+from transfer.storage.params import ArrayFormat, ArrayParams, Shards
 
 
 def main() -> None:
@@ -25,13 +26,16 @@ def main() -> None:
         load_params(ComputeParams, "compute"),
         load_params(ResourceParams, "resources"),
     )
-    images = read_array(inputs_path("train", "images"), ndim=4)
+    arrays, shards = load_params(ArrayParams, "arrays"), Shards(resources.shards_url)
+    kept = ArrayFormat(arrays.format, arrays.shard_rows, shards)
+    engine = load_engine(resources, "augment")
+    images = read_array(inputs_path("train", "images"), shards, ndim=4)
     files = views_path("features"), views_path("cut")
     views, leading = AugmentationJobs(images, params), (params.views, len(images))
     work = FrozenTask(
         architecture, extract, compute, ViewRenderer(params), choose_runtime(architecture, compute)
     )
-    with load_engine("augment").start(work) as workers, resumable("augment") as checkpoint:
+    with engine.start(work) as workers, resumable("augment") as checkpoint:
         extract_features(
             workers,
             views,
@@ -40,6 +44,7 @@ def main() -> None:
             resources.cache_gigabytes,
             checkpoint.folder,
             size_parameter="augment.views",
+            kept=kept,
         )
 
 

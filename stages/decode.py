@@ -10,12 +10,15 @@ from tqdm import tqdm
 from transfer.backbones.registry import image_side
 from transfer.cluster.choose_engine import load_engine
 from transfer.dataset.manifest import SPLITS, read_manifest, split_rows
+from transfer.engines.base import Engine
 from transfer.runtime.params import load_param, load_params
+from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.sources.decoding import DecodeParams, Resize
 from transfer.sources.verified_images import map_verified_images
 from transfer.storage.array_paths import inputs_path
 from transfer.storage.array_writer import create_array
+from transfer.storage.params import ArrayFormat, ArrayParams, Shards
 
 
 def main() -> None:
@@ -24,12 +27,25 @@ def main() -> None:
     size = image_side(
         load_param(str, "backbone.name"), load_param(PositiveInt | None, "backbone.image_size")
     )
-    write_images(source, read_manifest(), size, params.interpolation)
+    arrays, resources = (
+        load_params(ArrayParams, "arrays"),
+        load_params(ResourceParams, "resources"),
+    )
+    kept = ArrayFormat(arrays.format, arrays.shard_rows, Shards(resources.shards_url))
+    write_images(
+        source,
+        read_manifest(),
+        Resize(size, params.interpolation),
+        load_engine(resources, "decode"),
+        kept,
+    )
 
 
-def write_images(source: Path | str, manifest: pd.DataFrame, size: int, interpolation: str) -> None:
+def write_images(
+    source: Path | str, manifest: pd.DataFrame, resize: Resize, engine: Engine, kept: ArrayFormat
+) -> None:
     """Write each split's images, uint8 (N, size, size, 3), rows in the manifest's order, in one
-    pass over the source.
+    pass over the source, in the format `kept`.
 
     Raises:
         PipelineError: an image of the manifest is gone, has changed or no longer decodes.
@@ -46,16 +62,15 @@ def write_images(source: Path | str, manifest: pd.DataFrame, size: int, interpol
                 create_array(
                     inputs_path(split, "images"),
                     (len(split_rows(manifest, split)),),
-                    (size, size, 3),
+                    (resize.size, resize.size, 3),
                     "uint8",
                     "backbone.image_size",
+                    kept,
                 )
             )
             for split in SPLITS
         }
-        decoded = map_verified_images(
-            Resize(size, interpolation), source, listed, load_engine("decode")
-        )
+        decoded = map_verified_images(resize, source, listed, engine)
         for path, pixels in tqdm(decoded, desc="decode", total=len(places), unit=" images"):
             split, row = places[path]
             arrays[split][row] = pixels

@@ -1,19 +1,22 @@
-"""Evaluate the models on the test split and compare them with each other; nothing is selected
-here."""
+"""Evaluate one model on the test split; nothing is selected here.
 
+python -m stages.evaluate head
+"""
+
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import PositiveInt
 
 from transfer.backbones.network import load_backbone
 from transfer.backbones.registry import BackboneParams
-from transfer.classifiers.names import MODEL_NAMES, is_skipped
+from transfer.classifiers.names import EVALUATION, MODEL_NAMES, is_skipped
 from transfer.classifiers.probabilities import probabilities
 from transfer.classifiers.saved import Classifier, load_classifier, predict_logits
-from transfer.classifiers.temperatures import CALIBRATION
+from transfer.classifiers.temperatures import calibration_file
 from transfer.compute.device import ComputeParams, configure_backend
 from transfer.compute.keras import keras
 from transfer.dataset.examples import Examples, read_examples
@@ -24,7 +27,6 @@ from transfer.evaluation.calibration import (
     class_logits,
     fit_temperature,
 )
-from transfer.evaluation.comparison import compare
 from transfer.evaluation.gradcam import heat_maps, overlay, split_at_maps
 from transfer.evaluation.mistakes import (
     draw_mistakes,
@@ -41,26 +43,19 @@ from transfer.evaluation.scores import (
     score,
 )
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.files import write_csv, write_json
+from transfer.runtime.files import write_json, write_table
 from transfer.runtime.params import Params, load_params
+from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.storage.array_paths import inputs_path
 from transfer.storage.arrays import read_array
-
-MISTAKES = Path("data/mistakes")
-METRICS = Path("metrics")
-PLOTS = Path("plots")
-CURVES = {  # what dvc.yaml draws of each model, by folder: the columns of its axes
-    "roc": ["false_positive_rate", "true_positive_rate"],
-    "precision_recall": ["recall", "precision"],
-    "reliability": ["calibration", "confidence", "accuracy"],
-    "predictions": ["actual", "predicted"],
-}
+from transfer.storage.params import Shards
 
 
 class EvaluateParams(Params):
+    """max_mistakes: misclassified images that are shown of each model."""
+
     max_mistakes: PositiveInt
-    seed: NonNegativeInt
 
 
 @dataclass(frozen=True)
@@ -73,56 +68,43 @@ class SplitPredictions:
     calibration: Calibration
 
 
-def main() -> None:
+def main(name: str) -> None:
+    """Score the model `name` and write all that is found to data/evaluation/NAME."""
     params = load_params(EvaluateParams, "evaluate")
+    folder = EVALUATION / name
+    if is_skipped(name):
+        write_skipped(folder)
+        return
     architecture = load_params(BackboneParams, "backbone")
     compute = load_params(ComputeParams, "compute")
+    shards = Shards(load_params(ResourceParams, "resources").shards_url)
     configure_backend(compute, seed=0, threads=compute.threads)
     manifest = read_manifest()
     test, names = split_rows(manifest, "test"), class_names(manifest)
-    labels = test["label"].to_numpy()
-    models = {name: load_classifier(name) for name in MODEL_NAMES if not is_skipped(name)}
-    judged = {name: predict_test_split(model, manifest) for name, model in models.items()}
-    write_json(CALIBRATION, {name: model.calibration.to_dict() for name, model in judged.items()})
-    scores = {
-        name: score(labels, model.probabilities, names) | calibrated_scores(labels, model)
-        for name, model in judged.items()
-    }
-    write_json(METRICS / "accuracy.json", {name: scores[name]["accuracy"] for name in scores})
-    write_table(PLOTS / "accuracy.csv", accuracy_table(scores))
-    for name, model in judged.items():
-        write_json(METRICS / f"{name}.json", scores[name])
-        write_curves(name, labels, model)
-        write_table(
-            PLOTS / "classes" / f"{name}.csv",
-            class_table(labels, model.probabilities.argmax(axis=1), names),
-        )
-        write_table(
-            PLOTS / "predictions" / f"{name}.csv", prediction_table(test, model.calibrated, names)
-        )
-    is_right = {
-        name: model.probabilities.argmax(axis=1) == labels for name, model in judged.items()
-    }
-    write_table(PLOTS / "comparison.csv", compare(is_right, test["group"].to_numpy(), params.seed))
-    backbone = load_backbone(architecture)
-    for name, model in models.items():
-        explained = split_at_maps(
-            model.model, model.input_kind, backbone, architecture.unfreeze_from
-        )
-        show_mistakes(
-            name,
-            model.input_kind,
-            explained,
-            judged[name].calibrated,
-            test,
-            names,
-            params.max_mistakes,
-        )
-    for name in [name for name in MODEL_NAMES if name not in models]:
-        write_empty_results(name)
+    classifier = load_classifier(name)
+    judged = predict_test_split(classifier, manifest, shards)
+    write_judgement(name, judged, test, names)
+    write_mistakes(
+        name,
+        classifier.input_kind,
+        explained_by(classifier, architecture),
+        judged.calibrated,
+        test,
+        names,
+        params.max_mistakes,
+        shards,
+    )
 
 
-def predict_test_split(classifier: Classifier, manifest: pd.DataFrame) -> SplitPredictions:
+def write_skipped(folder: Path) -> None:
+    """Write what tells `compare` that there is no such model: scores without a value."""
+    shutil.rmtree(folder, ignore_errors=True)
+    write_json(folder / "scores.json", {})
+
+
+def predict_test_split(
+    classifier: Classifier, manifest: pd.DataFrame, shards: Shards
+) -> SplitPredictions:
     """Choose temperature and threshold on the validation images and predict the test images.
 
     Raises:
@@ -135,7 +117,8 @@ def predict_test_split(classifier: Classifier, manifest: pd.DataFrame) -> SplitP
             "`dvc repro`"
         )
     validation, test = (
-        read_examples(manifest, split, classifier.input_kind) for split in ("validation", "test")
+        read_examples(manifest, split, classifier.input_kind, shards)
+        for split in ("validation", "test")
     )
     calibration = calibrate(classifier, validation)
     logits = logits_of(classifier, test)
@@ -181,26 +164,33 @@ def calibrated_scores(labels: np.ndarray, model: SplitPredictions) -> dict[str, 
     return scores
 
 
-def write_curves(name: str, labels: np.ndarray, model: SplitPredictions) -> None:
-    write_table(PLOTS / "roc" / f"{name}.csv", roc(labels, model.probabilities))
-    write_table(
-        PLOTS / "precision_recall" / f"{name}.csv", precision_recall(labels, model.probabilities)
+def write_judgement(
+    name: str, model: SplitPredictions, test: pd.DataFrame, names: list[str]
+) -> None:
+    """Write a model's calibration, scores, predictions and curves.
+
+    Args:
+        test: the manifest's rows of the test split.
+        names: of the classes, by label.
+    """
+    folder, labels = EVALUATION / name, test["label"].to_numpy()
+    write_json(calibration_file(name), model.calibration.to_dict())
+    write_json(
+        folder / "scores.json",
+        score(labels, model.probabilities, names) | calibrated_scores(labels, model),
     )
+    predicted = model.probabilities.argmax(axis=1)
     both = {"as trained": model.probabilities, "calibrated": model.calibrated}
     bins = [reliability(labels, each).assign(calibration=kind) for kind, each in both.items()]
-    write_table(
-        PLOTS / "reliability" / f"{name}.csv",
-        pd.concat(bins)[["calibration", "confidence", "accuracy", "n"]].round(6),
-    )
-
-
-def accuracy_table(scores: dict[str, dict]) -> pd.DataFrame:
-    """One row per model for the interval plot: model, accuracy, low, high."""
-    rows = [
-        (name, each["accuracy"], each["accuracy_low"], each["accuracy_high"])
-        for name, each in scores.items()
-    ]
-    return pd.DataFrame(rows, columns=["model", "accuracy", "low", "high"])
+    tables = {
+        "classes": class_table(labels, predicted, names),
+        "predictions": prediction_table(test, model.calibrated, names),
+        "roc": roc(labels, model.probabilities),
+        "precision_recall": precision_recall(labels, model.probabilities),
+        "reliability": pd.concat(bins)[["calibration", "confidence", "accuracy", "n"]].round(6),
+    }
+    for kind, table in tables.items():
+        write_table(folder / f"{kind}.csv", table)
 
 
 def prediction_table(test: pd.DataFrame, predictions: np.ndarray, names: list[str]) -> pd.DataFrame:
@@ -216,7 +206,18 @@ def prediction_table(test: pd.DataFrame, predictions: np.ndarray, names: list[st
     )
 
 
-def show_mistakes(
+def explained_by(
+    classifier: Classifier, architecture: BackboneParams
+) -> tuple[keras.Model, keras.Model]:
+    """The two halves that Grad-CAM needs; a model that takes features is seen behind the
+    backbone's layers, which the others do without."""
+    backbone = load_backbone(architecture) if classifier.input_kind == "features" else None
+    return split_at_maps(
+        classifier.model, classifier.input_kind, backbone, architecture.unfreeze_from
+    )
+
+
+def write_mistakes(
     name: str,
     input_kind: str,
     explained: tuple[keras.Model, keras.Model],
@@ -224,14 +225,16 @@ def show_mistakes(
     test: pd.DataFrame,
     names: list[str],
     most: int,
+    shards: Shards,
 ) -> None:
     """Write a model's most confident mistakes, each image beside its Grad-CAM for the wrong class:
     one picture per mistake, and a contact sheet."""
-    images = read_array(inputs_path("test", "images"), rows=len(test), ndim=4)
+    folder = EVALUATION / name
+    images = read_array(inputs_path("test", "images"), shards, rows=len(test), ndim=4)
     starts = (
         images
         if input_kind == "images"
-        else read_array(inputs_path("test", "cut"), rows=len(test), ndim=4)
+        else read_array(inputs_path("test", "cut"), shards, rows=len(test), ndim=4)
     )
     rows = most_confident_mistakes(test["label"].to_numpy(), predictions, most)
     heats = heat_maps(explained, starts, rows, predictions[rows].argmax(axis=1))
@@ -240,29 +243,17 @@ def show_mistakes(
         for row, heat in zip(rows, heats, strict=True)
     ]
     table = prediction_table(test.iloc[rows], predictions[rows], names)
-    table.insert(0, "file", write_pictures(MISTAKES / name, pairs))
-    write_table(MISTAKES / f"{name}.csv", table)
+    table.insert(0, "file", write_pictures(folder / "mistakes", pairs))
+    write_table(folder / "mistakes.csv", table)
     n_wrong = int((predictions.argmax(axis=1) != test["label"]).sum())
     shown = f", the {len(rows)} surest" if len(rows) < n_wrong else ""
     draw_mistakes(
-        PLOTS / "mistakes" / f"{name}.png",
+        folder / "mistakes.png",
         f"{name}: {n_wrong} of {len(test)} wrong{shown}",
         pairs,
         table,
     )
 
 
-def write_empty_results(name: str) -> None:
-    """Write the metrics and plot files of a skipped model, without values, so that DVC does not
-    report a missing file for each plot."""
-    write_json(METRICS / f"{name}.json", {})
-    for folder, columns in CURVES.items():
-        write_table(PLOTS / folder / f"{name}.csv", pd.DataFrame(columns=columns))
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    write_csv(path, list(table.columns), table.itertuples(index=False))
-
-
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, MODEL_NAMES)

@@ -19,9 +19,11 @@ from transfer.classifiers.names import MODEL_NAMES
 from transfer.export.formats import FORMATS
 from transfer.runtime.files import write_json
 from transfer.runtime.params import Params, load_param, load_params
+from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
+from transfer.storage.params import Shards
 
-EXPORT = Path("models/export")
+EXPORT = Path("deploy/export")
 
 
 class ExportParams(Params):
@@ -58,8 +60,15 @@ def main() -> None:
         load_params(BackboneParams, "backbone"),
         load_param(str, "decode.interpolation"),
     )
+    shards = Shards(load_params(ResourceParams, "resources").shards_url)
     table = export(
-        params.model, params.formats, EXPORT, params.max_accuracy_drop, architecture, interpolation
+        params.model,
+        params.formats,
+        EXPORT,
+        params.max_accuracy_drop,
+        architecture,
+        interpolation,
+        shards,
     )
     print(table.to_string(index=False))
 

@@ -12,6 +12,7 @@ from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.storage.array_paths import inputs_path
 from transfer.storage.arrays import read_array
+from transfer.storage.params import ArrayFormat, ArrayParams, Shards
 
 
 def main() -> None:
@@ -23,12 +24,15 @@ def main() -> None:
         load_params(ComputeParams, "compute"),
         load_params(ResourceParams, "resources"),
     )
+    arrays, shards = load_params(ArrayParams, "arrays"), Shards(resources.shards_url)
+    kept = ArrayFormat(arrays.format, arrays.shard_rows, shards)
+    engine = load_engine(resources, "extract")
     work = FrozenTask(
         architecture, params, compute, unchanged, choose_runtime(architecture, compute)
     )
-    with load_engine("extract").start(work) as workers, resumable("extract") as checkpoint:
+    with engine.start(work) as workers, resumable("extract") as checkpoint:
         for split in SPLITS:
-            images = CleanImages(read_array(inputs_path(split, "images"), ndim=4))
+            images = CleanImages(read_array(inputs_path(split, "images"), shards, ndim=4))
             files = inputs_path(split, "features"), inputs_path(split, "cut")
             extract_features(
                 workers,
@@ -38,6 +42,7 @@ def main() -> None:
                 resources.cache_gigabytes,
                 checkpoint.folder,
                 size_parameter="backbone.image_size",
+                kept=kept,
             )
 
 

@@ -15,7 +15,9 @@ from transfer.dataset.manifest import read_manifest
 from transfer.runtime.checkpoints import resumable
 from transfer.runtime.instructions import allow_all_instructions
 from transfer.runtime.params import load_params
+from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
+from transfer.storage.params import ArrayParams, Shards
 from transfer.training.loop import ConvolutionTrainingParams, compile_classifier, fit
 from transfer.training.unfreezing import UnfreezingParams, rates_by_epoch
 
@@ -39,8 +41,16 @@ def main() -> None:
     if params.instructions == "all":
         allow_all_instructions()
     configure_backend(compute, params.seed, compute.threads)
+    arrays, resources = (
+        load_params(ArrayParams, "arrays"),
+        load_params(ResourceParams, "resources"),
+    )
+    shards = Shards(resources.shards_url, arrays.window)
     manifest = read_manifest()
-    views, validation = load_views(manifest, "cut"), read_examples(manifest, "validation", "cut")
+    views, validation = (
+        load_views(manifest, "cut", shards),
+        read_examples(manifest, "validation", "cut", shards),
+    )
     backbone, augmented = load_backbone(architecture), load_classifier("augmented")
     freeze_below(backbone, architecture.unfreeze_from)
     stitch(backbone, augmented.model, architecture).summary()

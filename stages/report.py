@@ -4,20 +4,23 @@ from pathlib import Path
 
 from transfer.augmentation.warp import AugmentParams
 from transfer.backbones.registry import BackboneParams
-from transfer.dataset.manifest import manifest_file, split_rows
+from transfer.classifiers.names import description_file, weights_file
+from transfer.dataset.manifest import find_manifest, split_rows
 from transfer.report.contact_sheet import draw_sheet
 from transfer.report.html_page import fingerprint, write_page
 from transfer.report.model_card import write_card
 from transfer.report.narrative import ReportParams, describe
 from transfer.report.results import read_params, read_results
 from transfer.runtime.params import load_params
+from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.storage.array_paths import inputs_path
 from transfer.storage.arrays import read_array
+from transfer.storage.params import Shards
 
 PAGE = Path("plots/report.html")
 SHEET = Path("plots/augmentation.png")
-CARD = Path("models/MODEL_CARD.md")
+CARD = Path("MODEL_CARD.md")
 
 
 def main() -> None:
@@ -25,7 +28,9 @@ def main() -> None:
     params = read_params() | {"backbone": load_params(BackboneParams, "backbone").model_dump()}
     results = read_results()
     train = split_rows(results.manifest, "train")
-    draw_sheet(SHEET, read_array(inputs_path("train", "images"), rows=len(train), ndim=4), augment)
+    shards = Shards(load_params(ResourceParams, "resources").shards_url)
+    images = read_array(inputs_path("train", "images"), shards, rows=len(train), ndim=4)
+    draw_sheet(SHEET, images, augment)
     prose = describe(results, told, params)
     files = [
         fingerprint(Path(name), what)
@@ -38,10 +43,10 @@ def main() -> None:
 def files_behind(models: list[str]) -> dict[str, str]:
     """The files that the results depend on: path -> what the file is."""
     return {
-        manifest_file().as_posix(): "which image is where",
+        find_manifest().as_posix(): "which image is where",
         "data/weights/backbone.weights.h5": "the pretrained backbone",
-        **{f"models/{name}.json": f"the layers of {name}" for name in models},
-        **{f"models/{name}.weights.h5": f"the weights of {name}" for name in models},
+        **{description_file(name).as_posix(): f"the layers of {name}" for name in models},
+        **{weights_file(name).as_posix(): f"the weights of {name}" for name in models},
     }
 
 

@@ -10,12 +10,20 @@ import pandas as pd
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
 from transfer.cluster.choose_engine import load_engine
-from transfer.dataset.manifest import SPLITS, UNUSED, class_names, write_manifest
+from transfer.dataset.manifest import (
+    FORMATS,
+    SPLITS,
+    UNUSED,
+    class_names,
+    manifest_file,
+    write_manifest,
+)
 from transfer.dataset.perceptual_hashes import write_hashes
 from transfer.dataset.splitting import assign, connected_groups, quotas
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write, write_csv
 from transfer.runtime.params import Params, load_params
+from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.sources.layout import Layout, find_layout
 from transfer.sources.scan import ScannedFile, scan_source
@@ -34,7 +42,7 @@ class SplitParams(Params):
     max_rejected: NonNegativeInt
     seed: NonNegativeInt
     order: Literal["path", "checksum"]
-    manifest: Literal["csv", "parquet"]
+    manifest: Literal[*FORMATS]
 
     @property
     def sizes(self) -> np.ndarray:
@@ -72,7 +80,8 @@ class SplitParams(Params):
 
 def main() -> None:
     params = load_params(SplitParams, "split")
-    files, folders = scan_source(params.source, load_engine("split"))
+    engine = load_engine(load_params(ResourceParams, "resources"), "split")
+    files, folders = scan_source(params.source, engine)
     layout = find_layout([file.path for file in files] + folders, params.source)
     files = [place(file, layout) for file in files]
     images = sorted((file for file in files if not file.problem), key=lambda file: file.path)
@@ -86,7 +95,9 @@ def main() -> None:
     with atomic_write(DUPLICATES) as temporary:
         duplicates.to_csv(temporary, index=False, lineterminator="\n")
     write_hashes({image.path: image.perceptual for image in images})
-    write_manifest(manifest, order=params.order)
+    write_manifest(manifest, manifest_file(params.manifest), params.order)
+    for form in {*FORMATS} - {params.manifest}:  # of an earlier run by hand
+        manifest_file(form).unlink(missing_ok=True)
     report(manifest, duplicates, rejected, params)
 
 

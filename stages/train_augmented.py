@@ -9,7 +9,9 @@ from transfer.dataset.examples import load_views, read_examples
 from transfer.dataset.manifest import class_names, read_manifest
 from transfer.runtime.checkpoints import resumable
 from transfer.runtime.params import load_params
+from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
+from transfer.storage.params import ArrayParams, Shards
 from transfer.training.loop import HeadTrainingParams, compile_classifier, fit
 
 
@@ -22,10 +24,15 @@ def main() -> None:
     architecture = load_params(BackboneParams, "backbone")
     compute = load_params(ComputeParams, "compute")
     configure_backend(compute, params.seed, compute.threads)
+    arrays, resources = (
+        load_params(ArrayParams, "arrays"),
+        load_params(ResourceParams, "resources"),
+    )
+    shards = Shards(resources.shards_url, arrays.window)
     manifest = read_manifest()
     views, validation = (
-        load_views(manifest, "features"),
-        read_examples(manifest, "validation", "features"),
+        load_views(manifest, "features", shards),
+        read_examples(manifest, "validation", "features", shards),
     )
     head = build_head(
         views.inputs.shape[2:],

@@ -9,7 +9,9 @@ from transfer.dataset.examples import read_examples
 from transfer.dataset.manifest import class_names, read_manifest
 from transfer.runtime.checkpoints import resumable
 from transfer.runtime.params import load_params
+from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
+from transfer.storage.params import ArrayParams, Shards
 from transfer.training.loop import HeadTrainingParams, compile_classifier, fit
 
 
@@ -22,9 +24,14 @@ def main() -> None:
     architecture = load_params(BackboneParams, "backbone")
     compute = load_params(ComputeParams, "compute")
     configure_backend(compute, params.seed, compute.threads)
+    arrays, resources = (
+        load_params(ArrayParams, "arrays"),
+        load_params(ResourceParams, "resources"),
+    )
+    shards = Shards(resources.shards_url, arrays.window)
     manifest = read_manifest()
     train, validation = (
-        read_examples(manifest, split, "features") for split in ("train", "validation")
+        read_examples(manifest, split, "features", shards) for split in ("train", "validation")
     )
     head = build_head(
         train.inputs.shape[1:],

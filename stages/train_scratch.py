@@ -13,7 +13,9 @@ from transfer.dataset.manifest import class_names, read_manifest
 from transfer.runtime.checkpoints import resumable
 from transfer.runtime.instructions import allow_all_instructions
 from transfer.runtime.params import load_params
+from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
+from transfer.storage.params import ArrayParams, Shards
 from transfer.training.loop import ConvolutionTrainingParams, compile_classifier, fit
 
 
@@ -34,9 +36,14 @@ def main() -> None:
     if params.instructions == "all":
         allow_all_instructions()
     configure_backend(compute, params.seed, compute.threads)
+    arrays, resources = (
+        load_params(ArrayParams, "arrays"),
+        load_params(ResourceParams, "resources"),
+    )
+    shards = Shards(resources.shards_url, arrays.window)
     manifest = read_manifest()
     train, validation = (
-        read_examples(manifest, split, "images") for split in ("train", "validation")
+        read_examples(manifest, split, "images", shards) for split in ("train", "validation")
     )
     views = AugmentedViews(train.inputs, augment, keep=params.epochs > augment.views)
     network = build_small_network(

@@ -68,8 +68,10 @@ def own_models(base, world) -> Path:
     """The world with its models copied, so that they can be changed."""
     (world / "models").unlink()
     (world / "models").mkdir()
-    for path in filter(Path.is_file, (base / "models").iterdir()):
-        (world / "models" / path.name).write_bytes(path.read_bytes())
+    for path in (base / "models").rglob("*.*"):
+        copy = world / path.relative_to(base)
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(path.read_bytes())
     return world
 
 

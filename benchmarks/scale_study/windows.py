@@ -19,6 +19,7 @@ from transfer.compute.params import ComputeParams
 from transfer.dataset.examples import Examples, load_views, read_examples
 from transfer.dataset.manifest import class_names, read_manifest, split_rows
 from transfer.runtime.params import load_params
+from transfer.storage.params import Shards
 from transfer.storage.shard_cache import Layout
 from transfer.training.loop import compile_classifier, fit
 
@@ -53,8 +54,8 @@ def main() -> None:
     )
     manifest = read_manifest()
     views, validation = (
-        load_views(manifest, "features"),
-        read_examples(manifest, "validation", "features"),
+        load_views(manifest, "features", Shards()),
+        read_examples(manifest, "validation", "features", Shards()),
     )
     by_checksum = np.argsort(split_rows(manifest, "train")["sha256"].to_numpy())
     orders = {"path": np.arange(len(views.labels)), "checksum": by_checksum}

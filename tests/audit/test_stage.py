@@ -235,11 +235,11 @@ def test_nothing_of_the_test_split_but_its_hashes_is_read(project):
     assert b"near_duplicate_in_other_split" in before[0]
     for path in [*Path("data/features").glob("test*"), *(project / "set/test").rglob("*.png")]:
         path.unlink()
-    manifest = pd.read_csv("data/split/manifest.csv")
+    manifest = pd.read_csv("data/manifest/manifest.csv")
     is_test = manifest["split"] == "test"
     manifest.loc[is_test, ["class_name", "label", "group"]] = ["cat", 0, 0]
     manifest.loc[is_test, "sha256"] = "0" * 64
-    manifest.to_csv("data/split/manifest.csv", index=False)
+    manifest.to_csv("data/manifest/manifest.csv", index=False)
     audit_again()
     assert outputs() == before
 

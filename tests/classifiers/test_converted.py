@@ -149,7 +149,7 @@ def test_another_process_converts(project):
 def test_weights_that_do_not_belong_to_the_description_are_an_error(project):
     save_head()
     weights_file("head").write_bytes(b"no HDF5")
-    with pytest.raises(PipelineError, match="head.json and .* do not belong together"):
+    with pytest.raises(PipelineError, match="head/model.json and .* do not belong together"):
         load_converted("head")
 
 

@@ -30,9 +30,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def change_description(folder: Path, change: Callable[[dict], None]) -> None:
-    description = json.loads((folder / "head.json").read_text(encoding="utf-8"))
+    description = json.loads((folder / "head/model.json").read_text(encoding="utf-8"))
     change(description)
-    (folder / "head.json").write_text(json.dumps(description), encoding="utf-8")
+    (folder / "head/model.json").write_text(json.dumps(description), encoding="utf-8")
 
 
 def code_of(function: Callable) -> dict:
@@ -75,8 +75,8 @@ def test_a_description_that_holds_code_is_refused_and_not_run(folder, monkeypatc
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"takes": "all"},
-        {"takes": []},
+        {"input_kind": "all"},
+        {"input_kind": []},
         {"epoch": "3"},
         {"epoch": None},
         {"class_names": "ab"},
@@ -88,7 +88,7 @@ def test_a_description_that_no_stage_writes_is_refused(folder, wrong):
     change_description(folder, lambda description: description.update(wrong))
     with pytest.raises(
         PipelineError,
-        match=r"head\.json and head\.weights\.h5 are damaged or do not belong together",
+        match=r"head/model\.json and model\.weights\.h5 are damaged or do not belong together",
     ):
         load_classifier("head", folder)
 
@@ -115,7 +115,7 @@ def test_a_model_larger_than_its_weights_is_refused_before_memory_is_taken(folde
 @pytest.mark.parametrize("kind", ["link", "storage"])
 def test_weights_that_lie_in_another_file_are_refused(folder, kind):
     (folder / "secret").write_bytes(bytes(1000))
-    with h5py.File(folder / "head.weights.h5", "r+") as file:
+    with h5py.File(folder / "head/model.weights.h5", "r+") as file:
         names: list[str] = []
         file.visititems(
             lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
@@ -135,16 +135,16 @@ def test_weights_that_lie_in_another_file_are_refused(folder, kind):
 
 
 def test_weights_that_lack_any_part_are_refused(folder):
-    whole = (folder / "head.weights.h5").read_bytes()
+    whole = (folder / "head/model.weights.h5").read_bytes()
     names: list[str] = []
-    with h5py.File(folder / "head.weights.h5") as file:
+    with h5py.File(folder / "head/model.weights.h5") as file:
         file.visititems(
             lambda name, _: names.append(name) if name.startswith("layers/dense") else None
         )
     assert len(names) == 8, "two layers, each with a group of a kernel and a bias"
     for name in names:
-        (folder / "head.weights.h5").write_bytes(whole)
-        with h5py.File(folder / "head.weights.h5", "r+") as file:
+        (folder / "head/model.weights.h5").write_bytes(whole)
+        with h5py.File(folder / "head/model.weights.h5", "r+") as file:
             del file[name]
         with pytest.raises(PipelineError, match="do not belong together"):
             load_classifier("head", folder)

@@ -89,19 +89,20 @@ def test_a_skipped_model_is_no_model_but_says_why(tmp_path):
     save_skipped("scratch", "train_scratch.skip is true", tmp_path)
     assert is_skipped("scratch", tmp_path)
     assert (
-        tmp_path / "scratch_history.csv"
+        tmp_path / "scratch/history.csv"
     ).read_text() == "epoch,loss,accuracy,val_loss,val_accuracy\n"
     with pytest.raises(
-        PipelineError, match="scratch.json: it was skipped, so there is no such model"
+        PipelineError, match="scratch/model.json: it was skipped, so there is no such model"
     ):
         load_classifier("scratch", tmp_path)
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", "1", '{"model": {}}'])
 def test_what_is_missing_or_damaged_is_not_taken_for_skipped(content, tmp_path):
+    (tmp_path / "scratch").mkdir()
     if content is not None:
-        (tmp_path / "scratch.json").write_text(content)
-    (tmp_path / "scratch.weights.h5").touch()
+        (tmp_path / "scratch/model.json").write_text(content)
+    (tmp_path / "scratch/model.weights.h5").touch()
     assert not is_skipped("scratch", tmp_path)
     with pytest.raises(PipelineError):
         load_classifier("scratch", tmp_path)

@@ -18,18 +18,18 @@ from transfer.runtime.resource_params import ResourceParams
 
 MADE = {
     "split": [
-        "data/split/manifest.csv",
+        "data/manifest/manifest.csv",
         "data/split/rejected.csv",
         "data/split/duplicates.csv",
         "data/split/hashes.csv",
     ],
-    "decode": [f"data/images/{split}.npy" for split in ("train", "validation", "test")],
+    "decode": [f"data/images/{split}/images.npy" for split in ("train", "validation", "test")],
     "extract": [
-        f"data/features/{split}{cut}.npy"
+        f"data/features/{split}/{kind}.npy"
         for split in ("train", "validation", "test")
-        for cut in ("", "_cut")
+        for kind in ("features", "cut")
     ],
-    "augment": ["data/views/train.npy", "data/views/train_cut.npy"],
+    "augment": ["data/views/features.npy", "data/views/cut.npy"],
 }
 
 
@@ -113,8 +113,8 @@ def test_an_image_that_ends_its_worker_is_rejected_and_the_others_are_split_as_w
     assert (
         bare / "data/split/rejected.csv"
     ).read_text() == f'path,reason\na/deadly.png,"{reason}"\n'
-    assert (bare / "data/split/manifest.csv").read_bytes() == (
-        base / "data/split/manifest.csv"
+    assert (bare / "data/manifest/manifest.csv").read_bytes() == (
+        base / "data/manifest/manifest.csv"
     ).read_bytes()
 
 
@@ -236,7 +236,7 @@ def test_a_worker_a_node_and_all_nodes_die_and_the_views_are_those_of_one_machin
         wait_for_rows(bare, 100)
         first.kill()
         assert running.wait(120) == 1
-        assert not (bare / "data/views/train.npy").exists()
+        assert not (bare / "data/views/features.npy").exists()
         nodes.add()  # the head has lived on
         said = run_stage(bare, "augment")
         known = int(said.partition("train.npy: ")[2].partition(" rows were known")[0])

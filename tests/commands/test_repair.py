@@ -26,7 +26,7 @@ stages:
     - path: s3://bucket/images
       size: 4941060
       etag: '"a1"'
-    - path: data/split/manifest.csv
+    - path: data/manifest/manifest.csv
       hash: md5
       md5: 84b13c0694ce45351f45119c5eb4792e
       size: 13020

@@ -6,26 +6,26 @@ from transfer.commands.reproduce import compare, read_hashes
 LOCK = """
 stages:
   extract:
-    outs: [{path: data/features/train.npy, md5: aa}, {path: data/features/test.npy, md5: bb}]
+    outs: [{path: data/features/train, md5: aa}, {path: data/features/test, md5: bb}]
   evaluate:
-    outs: [{path: metrics/head.json, md5: cc}, {path: plots/roc, md5: dd.dir}]
+    outs: [{path: metrics/evaluation.json, md5: cc}, {path: plots/mistakes, md5: dd.dir}]
   note: {}
 """
 
 
 def read(tmp_path, text: str = LOCK) -> dict:
     (tmp_path / "dvc.lock").write_text(text)
-    return read_hashes(tmp_path / "dvc.lock")
+    return read_hashes(tmp_path)
 
 
 def test_every_output_of_every_stage_is_compared(tmp_path):
     hashes = read(tmp_path)
     table = compare(hashes, hashes, hashes)
     assert table["output"].tolist() == [
-        "data/features/train.npy",
-        "data/features/test.npy",
-        "metrics/head.json",
-        "plots/roc",
+        "data/features/train",
+        "data/features/test",
+        "metrics/evaluation.json",
+        "plots/mistakes",
     ]
     assert table["stage"].tolist() == ["extract", "extract", "evaluate", "evaluate"]
     assert table[["same", "as committed"]].to_numpy().all()
@@ -41,8 +41,8 @@ def test_a_difference_is_one_in_its_row_only(tmp_path):
 
 def test_an_output_that_one_run_lacks_is_a_difference(tmp_path):
     hashes = read(tmp_path)
-    fewer = {key: md5 for key, md5 in hashes.items() if key != ("evaluate", "plots/roc")}
+    fewer = {key: md5 for key, md5 in hashes.items() if key != ("evaluate", "plots/mistakes")}
     for one, two in ((hashes, fewer), (fewer, hashes)):
         table = compare(one, two, hashes).set_index("output")
-        assert not table.loc["plots/roc", "same"]
-        assert "missing" in table.loc["plots/roc", ["one", "two"]].tolist()
+        assert not table.loc["plots/mistakes", "same"]
+        assert "missing" in table.loc["plots/mistakes", ["one", "two"]].tolist()

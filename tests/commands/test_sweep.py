@@ -18,6 +18,7 @@ from transfer.commands.sweep.space import Space, read_spaces
 from transfer.commands.sweep.trainings import TRAININGS, Scores, measure
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_params
+from transfer.training.loop import TrainingParams
 
 SPACE = """
 train_head:
@@ -36,9 +37,14 @@ def spaces(project):
 
     def read(text: str) -> list[Space]:
         (project / "sweep.yaml").write_text(text)
-        return read_spaces(project / "sweep.yaml")
+        return read_spaces(project / "sweep.yaml", sections())
 
     return read
+
+
+def sections() -> dict[str, TrainingParams]:
+    """params.yaml's section of each training."""
+    return {name: load_params(training.params, name) for name, training in TRAININGS.items()}
 
 
 def bowl(tried: dict, shift: int) -> Scores:
@@ -51,7 +57,7 @@ def bowl(tried: dict, shift: int) -> Scores:
 
 def test_the_projects_own_file_is_one(monkeypatch):
     monkeypatch.chdir(ROOT)
-    spaces = read_spaces(Path("transfer/commands/sweep/space.yaml"))
+    spaces = read_spaces(Path("transfer/commands/sweep/space.yaml"), sections())
     assert [space.section for space in spaces] == ["train_head", "finetune"]
 
 
@@ -227,11 +233,10 @@ def test_the_picture_is_the_same_bytes_and_shows_each_kind_of_trial(spaces, proj
 def caches(base, project) -> Path:
     """The reproduced world, by links, in the working directory, without anything of the test split
     or of the trained models."""
-    for folder in ("split", "features", "views", "weights"):
+    for folder in ("manifest", "features/train", "features/validation", "views", "weights"):
         (project / "data" / folder).mkdir(parents=True)
         for file in (base / "data" / folder).iterdir():
-            if not file.name.startswith("test"):
-                (project / "data" / folder / file.name).symlink_to(file)
+            (project / "data" / folder / file.name).symlink_to(file)
     for name in ("stages", "transfer", "params.yaml", "dvc.yaml"):
         (project / name).symlink_to(base / name)
     return project
@@ -242,10 +247,12 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from transfer.commands.sweep import trainings
+from transfer.runtime.params import load_params
+params = {name: load_params(each.params, name) for name, each in trainings.TRAININGS.items()}
 asked = [({"units": 64}, 0), ({"units": 64}, 1), ({}, 0)]
-measured = [trainings.measure(Path("store"), "train_head", *each) for each in asked]
+measured = [trainings.measure(Path("store"), params, "train_head", *each) for each in asked]
 trainings.train = None
-assert trainings.measure(Path("store"), "train_head", {}, 0) == measured[2], "trained again"
+assert trainings.measure(Path("store"), params, "train_head", {}, 0) == measured[2], "trained again"
 print(json.dumps(measured))
 """
 
@@ -257,13 +264,11 @@ def test_a_trial_is_what_dvc_trains_and_opens_nothing_of_the_test_split(caches, 
         call("python", "-c", MEASURE, str(ROOT), cwd=caches).stdout.splitlines()[-1]
     )
     assert first != second
-    made = [path.parent for path in (caches / "store").glob("*/head_history.csv")]
+    made = [path.parents[1] for path in (caches / "store").glob("*/head/history.csv")]
     assert len(made) == 3
-    expected = [(base / "models" / name).read_bytes() for name in ("head_history.csv", "head.json")]
-    assert expected in [
-        [(folder / name).read_bytes() for name in ("head_history.csv", "head.json")]
-        for folder in made
-    ]
+    files = ("head/history.csv", "head/model.json")
+    expected = [(base / "models" / name).read_bytes() for name in files]
+    assert expected in [[(folder / name).read_bytes() for name in files] for folder in made]
     assert {path.name for path in caches.iterdir()} == {
         "data",
         "stages",
@@ -282,16 +287,16 @@ def test_no_training_has_anything_of_the_test_split_among_what_is_linked_for_it(
         for name in stages[section]["deps"]
         if Path(name).name.startswith("test")
     ] == []
-    assert "data/features/test.${arrays.format}" in stages["evaluate"]["deps"]
+    assert "data/features/test" in stages["evaluate"]["deps"]
 
 
 def test_arrays_that_are_not_there_are_named(caches):
-    (caches / "data/features/train.npy").unlink()
+    shutil.rmtree(caches / "data/features/train")
     with pytest.raises(
         PipelineError,
-        match=r"data/features/train.npy is missing; run `dvc repro augment` or `dvc pull`",
+        match=r"data/features/train is missing; run `dvc repro augment` or `dvc pull`",
     ):
-        measure(caches / "store", "train_head", {}, 0)
+        measure(caches / "store", sections(), "train_head", {}, 0)
 
 
 def test_make_passes_the_number_of_trials_on():
@@ -370,7 +375,7 @@ def test_a_real_sweep_stopped_and_called_again(base, tmp_path):
         call(*shlex.split(line), "--temp", "--name", f"best-{place}", cwd=project)
         call("dvc", "exp", "apply", f"best-{place}", cwd=project)
         section = line.split("-S ")[1].split(".")[0]
-        history = f"{TRAININGS[section].model}_history.csv"
+        history = f"{TRAININGS[section].model}/history.csv"
         kept = [
             path.read_bytes() for path in (project / "logs/whole/trainings").glob(f"*/{history}")
         ]

@@ -27,8 +27,8 @@ SCRIPTS = {
     for name, steps in STEPS.items()
 }
 BYTES = (
-    "40 of 45 outputs are the bytes of the commit (dvc.lock in HEAD); not metrics/head.json: this "
-    "machine computes other last bits."
+    "40 of 45 outputs are the bytes of the commit (dvc.lock in HEAD); not metrics/evaluation.json: "
+    "this machine computes other last bits."
 )
 
 
@@ -258,7 +258,11 @@ def test_an_experiment_goes_from_a_runner_to_everyone(base, tmp_path, programs):
         )
         assert finished.returncode == 0, (step, finished.stderr)
         if step == "Experiment":
-            assert re.findall(r"Running stage '(\w+)'", finished.stdout) == ["train_head", *LAST]
+            assert re.findall(r"Running stage '([\w@]+)'", finished.stdout) == [
+                "train_head",
+                "evaluate@head",
+                *LAST,
+            ]
     assert output.read_text() == "pushes=true\n"
     assert (
         runner / "posted"
@@ -270,6 +274,6 @@ def test_an_experiment_goes_from_a_runner_to_everyone(base, tmp_path, programs):
     call("dvc", "exp", "apply", "wide", cwd=other)
     assert yaml.safe_load((other / "params.yaml").read_text())["train_head"]["units"] == 5
     assert call("dvc", "status", cwd=other).stdout == "Data and pipelines are up to date.\n"
-    assert (other / "models/head.weights.h5").read_bytes() == (
-        runner / "models/head.weights.h5"
+    assert (other / "models/head/model.weights.h5").read_bytes() == (
+        runner / "models/head/model.weights.h5"
     ).read_bytes()

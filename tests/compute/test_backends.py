@@ -16,12 +16,12 @@ from tests.helpers.tiny_pipeline import STAGES, build_world, call, set_param
 
 pytestmark = pytest.mark.slow
 ACTIVATIONS = [
-    "features/train",
-    "features/train_cut",
-    "features/test",
-    "features/test_cut",
-    "views/train",
-    "views/train_cut",
+    "features/train/features",
+    "features/train/cut",
+    "features/test/features",
+    "features/test/cut",
+    "views/features",
+    "views/cut",
 ]
 BACKENDS = [
     pytest.param(
@@ -38,7 +38,7 @@ def run_stages(project: Path, backend: str, names: list[str]) -> None:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("KERAS_BACKEND", backend)
         for name in names:
-            call("python", "-m", f"stages.{name}", cwd=project)
+            call("python", "-m", *f"stages.{name}".split("@"), cwd=project)
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +61,8 @@ def test_every_stage_runs_and_computes_what_it_does_under_tensorflow(backend, re
     run_stages(project, backend, STAGES[STAGES.index("extract") : STAGES.index("finetune")])
     for name in ACTIVATIONS:
         assert_close(np.load(project / f"data/{name}.npy"), np.load(reference / f"data/{name}.npy"))
-    for file in (reference / "models").glob("augmented*"):
-        shutil.copy(file, project / "models")
+    shutil.rmtree(project / "models/augmented")
+    shutil.copytree(reference / "models/augmented", project / "models/augmented")
     run_stages(project, backend, STAGES[STAGES.index("finetune") :])
     for backends_own, expected in zip(
         *(predictions(folder, "finetuned") for folder in (project, reference)), strict=True
@@ -71,7 +71,9 @@ def test_every_stage_runs_and_computes_what_it_does_under_tensorflow(backend, re
 
 
 def predictions(project: Path, name: str) -> np.ndarray:
-    return pd.read_csv(project / "plots/predictions" / f"{name}.csv")["probability"].to_numpy()
+    return pd.read_csv(project / f"data/evaluation/{name}/predictions.csv")[
+        "probability"
+    ].to_numpy()
 
 
 def assert_close(computed: np.ndarray, expected: np.ndarray) -> None:
@@ -95,7 +97,7 @@ def test_a_training_step_over_two_devices_is_that_of_one(tmp_path, monkeypatch):
     run_stages(divided, "jax", ["train_augmented", "finetune"])
     for name in ("augmented", "finetuned"):
         histories = [
-            pd.read_csv(project / f"models/{name}_history.csv").to_numpy()
+            pd.read_csv(project / f"models/{name}/history.csv").to_numpy()
             for project in (alone, divided)
         ]
         np.testing.assert_allclose(*histories, rtol=1e-4, atol=1e-5)

@@ -136,4 +136,4 @@ def test_the_whole_pipeline_runs(tmp_path, precision):
         cwd=tmp_path,
     ).stdout
     assert len(labels.splitlines()) == 24
-    assert f"mixed_{precision}" in (tmp_path / "models/finetuned.json").read_text()
+    assert f"mixed_{precision}" in (tmp_path / "models/finetuned/model.json").read_text()

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.helpers.tiny_sources import write_params
 from transfer.dataset.manifest import (
     COLUMNS,
     class_names,
     labels_of,
+    manifest_file,
     read_manifest,
     split_rows,
     write_manifest,
@@ -75,11 +75,21 @@ def test_by_checksum_the_classes_of_a_split_lie_mixed(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_the_parameter_says_where_the_manifest_lies(project, kind):
-    write_params(project, split={"manifest": kind})
-    write_manifest(GOOD)
-    assert [file.name for file in (project / "data/split").iterdir()] == [f"manifest.{kind}"]
+def test_the_manifest_is_recognised_by_what_is_there(project, kind):
+    write_manifest(GOOD, manifest_file(kind))
+    assert [file.name for file in (project / "data/manifest").iterdir()] == [f"manifest.{kind}"]
     assert len(read_manifest()) == 5
+
+
+def test_two_manifests_are_refused(project):
+    write_manifest(GOOD, manifest_file("csv"))
+    manifest_file("parquet").touch()
+    with pytest.raises(PipelineError) as error:
+        read_manifest()
+    assert str(error.value) == (
+        "data/manifest/manifest.csv and manifest.parquet are both there, and which one is meant "
+        "cannot be known; delete data/manifest and run `dvc repro split`"
+    )
 
 
 def test_a_damaged_parquet_is_refused_or_sound(parquet):

@@ -41,8 +41,8 @@ def test_the_same_images_give_the_same_manifest_from_every_kind_of_source(projec
         run_split(build(project / kind, files), max_rejected=0)
         found.add(
             tuple(
-                Path(f"data/split/{name}.csv").read_bytes()
-                for name in ("manifest", "duplicates", "hashes")
+                Path(f"data/{name}.csv").read_bytes()
+                for name in ("manifest/manifest", "split/duplicates", "split/hashes")
             )
         )
     assert len(found) == 1
@@ -52,7 +52,7 @@ def test_the_shipped_sample_is_split_exactly_as_asked_and_as_ever(project):
     sample = REPOSITORY / "data/sample/animals.zip"
     manifest = run_split(sample, train=542, validation=200, test=180)
     assert counts(manifest) == {"train": 542, "validation": 200, "test": 180}
-    written = hashlib.sha256(Path("data/split/manifest.csv").read_bytes()).hexdigest()
+    written = hashlib.sha256(Path("data/manifest/manifest.csv").read_bytes()).hexdigest()
     # published results rest on this split
     assert written == "9382d46e175024b536478104f93034069e7513c927e938e3e91dbef61ab9f78b"
     assert manifest.groupby("group")["split"].nunique().max() == 1

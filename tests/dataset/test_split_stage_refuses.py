@@ -280,9 +280,9 @@ def test_the_program_splits_and_notes_its_time_outside_the_results(project):
         for path in project.rglob("*")
         if path.is_file() and "set" not in path.parts
     ) == [
+        "data/manifest/manifest.csv",
         "data/split/duplicates.csv",
         "data/split/hashes.csv",
-        "data/split/manifest.csv",
         "data/split/rejected.csv",
         "logs/split.json",
         "logs/split.lock",

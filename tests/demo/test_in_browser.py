@@ -131,7 +131,9 @@ def cards(browser: Chrome, n: int) -> list[dict]:
 
 def test_an_image_gets_the_answer_that_evaluate_has(base, browser, demo):
     evaluated = list(
-        csv.DictReader(io.StringIO((base / "plots/predictions/finetuned.csv").read_text()))
+        csv.DictReader(
+            io.StringIO((base / "data/evaluation/finetuned/predictions.csv").read_text())
+        )
     )
     shown = show(browser, demo, *(base / "images" / one["path"] for one in evaluated))
     for card, one in zip(shown, evaluated, strict=True):

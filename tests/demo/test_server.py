@@ -43,7 +43,7 @@ def service(base, request):
 
 @pytest.fixture(scope="module")
 def manifest(base) -> pd.DataFrame:
-    return pd.read_csv(base / "data/split/manifest.csv")
+    return pd.read_csv(base / "data/manifest/manifest.csv")
 
 
 def content_of(base: Path, path: str) -> bytes:
@@ -55,7 +55,9 @@ def pixels_of(data_url: str) -> np.ndarray:
 
 
 def test_an_answer_is_that_of_evaluate_and_of_predict(base, service):
-    evaluated = list(pd.read_csv(base / f"plots/predictions/{service.name}.csv").itertuples())
+    evaluated = list(
+        pd.read_csv(base / f"data/evaluation/{service.name}/predictions.csv").itertuples()
+    )
     contents = [content_of(base, one.path) for one in evaluated]
     predictions = service._predictor.predict(
         np.stack([service._predictor.decode(content) for content in contents])
@@ -79,7 +81,7 @@ def test_the_heat_is_that_of_evaluates_pictures(base, service, manifest):
     from transfer.evaluation.gradcam import heat_maps, overlay
 
     test = manifest[manifest["split"] == "test"].reset_index(drop=True)
-    cut = np.load(base / "data/features/test_cut.npy")
+    cut = np.load(base / "data/features/test/cut.npy")
     for row, path in enumerate(test["path"][:3]):
         content = content_of(base, path)
         answer, explained = service.answer(content), service.explain(content)
@@ -95,7 +97,7 @@ def test_the_heat_is_that_of_evaluates_pictures(base, service, manifest):
 
 def test_a_training_image_is_the_nearest_to_itself(base, service, manifest):
     train = manifest[manifest["split"] == "train"].reset_index(drop=True)
-    images = np.load(base / "data/images/train.npy")
+    images = np.load(base / "data/images/train/images.npy")
     for row in (0, len(train) - 1):
         nearest = service.answer(content_of(base, train["path"][row]))["nearest"]
         assert (nearest[0]["path"], nearest[0]["class"], nearest[0]["distance"]) == (
@@ -316,7 +318,7 @@ PATHS = [
         "/templates/page.html",
         "/page.html",
         "/params.yaml",
-        "/data/images/train.npy",
+        "/data/images/train/images.npy",
         "/page.css%00.png",
         "/\\..\\x",
     ),

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stages.compare import accuracy_table
 from stages.evaluate import (
     SplitPredictions,
-    accuracy_table,
     calibrate,
     calibrated_scores,
     logits_of,
@@ -18,6 +18,7 @@ from transfer.compute.keras import keras
 from transfer.dataset.examples import Examples
 from transfer.evaluation.calibration import Calibration
 from transfer.runtime.errors import PipelineError
+from transfer.storage.params import Shards
 
 
 def classifier(scale: float, n_classes: int = 2) -> Classifier:
@@ -62,7 +63,7 @@ def test_a_model_of_other_classes_than_the_manifests_is_refused():
             r"repro`"
         ),
     ):
-        predict_test_split(classifier(1), manifest)
+        predict_test_split(classifier(1), manifest, Shards())
 
 
 def test_a_model_that_is_too_sure_gets_a_temperature_above_one_and_a_threshold():

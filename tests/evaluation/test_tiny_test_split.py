@@ -36,12 +36,12 @@ def little(tmp_path_factory) -> Path:
 def test_scores_without_meaning_are_words(little):
     for name in MODELS:
         scores = json.loads(
-            (little / "metrics" / f"{name}.json").read_text(), parse_constant=pytest.fail
+            (little / f"data/evaluation/{name}/scores.json").read_text(), parse_constant=pytest.fail
         )
         assert scores["n"] == 2
         assert scores["roc_auc"] == scores["average_precision"] == "not defined: no test image of a"
         assert (
-            pd.read_csv(little / "plots/classes" / f"{name}.csv").loc[0, "recall"]
+            pd.read_csv(little / f"data/evaluation/{name}/classes.csv").loc[0, "recall"]
             == "no test image"
         )
 

@@ -1,8 +1,11 @@
 """Exported files: what they see of an image, what they answer, what they hold,
 and when they are refused."""
 
+import contextlib
 import json
 import re
+import shlex
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -12,13 +15,14 @@ import onnx
 import pandas as pd
 import pytest
 import tensorflow as tf
-import yaml
 from PIL import Image
 
-from tests.helpers.tiny_pipeline import call, set_param
+from tests.commands.test_verify import flip
+from tests.helpers.tiny_pipeline import call, repro, set_param
 from transfer.backbones.registry import BackboneParams
 from transfer.classifiers.probabilities import probabilities
 from transfer.classifiers.saved import Classifier, save_classifier, save_skipped
+from transfer.commands.committed import read_committed
 from transfer.export import export
 from transfer.export.checks import Answers, Checked, check
 from transfer.export.end_to_end_model import build_end_to_end
@@ -26,6 +30,7 @@ from transfer.export.formats import FORMATS
 from transfer.export.model_selection import best_on_validation
 from transfer.export.runtimes import open_runtime
 from transfer.export.writers import ABOUT, LABELS, About, write
+from transfer.runtime.dvc_files import locked_stages
 from transfer.runtime.errors import PipelineError
 from transfer.sources.decoding import resize
 
@@ -227,7 +232,7 @@ def test_the_stage_exports_the_best_model_in_the_same_bytes_on_any_number_of_cor
         written.append(
             {
                 path.relative_to(own_models): path.read_bytes()
-                for path in (own_models / "models/export").rglob("*")
+                for path in (own_models / "deploy/export").rglob("*")
                 if path.is_file()
             }
         )
@@ -237,35 +242,64 @@ def test_the_stage_exports_the_best_model_in_the_same_bytes_on_any_number_of_cor
             r"(\w+) (\d+\.\d+)", finished.stdout.split("validation loss: ")[1].splitlines()[0]
         )
     )
-    exported = json.loads((own_models / "models/export/export.json").read_text())
-    assert exported["class_names"] == ["a", "b"] and exported["files"][0]["equal_labels"] == 1
-    assert exported["model"] == min(losses, key=lambda name: float(losses[name]))
-    assert open_runtime(own_models / "models/export/saved_model")(
+    made = json.loads((own_models / "deploy/export/export.json").read_text())
+    assert made["class_names"] == ["a", "b"] and made["files"][0]["equal_labels"] == 1
+    assert made["model"] == min(losses, key=lambda name: float(losses[name]))
+    assert open_runtime(own_models / "deploy/export/saved_model")(
         picture(40, 32)
     ).sum() == pytest.approx(1)
 
 
-def test_no_format_is_an_export_of_nothing(base):
-    assert json.loads((base / "models/export/export.json").read_text()) == {
+@pytest.fixture(scope="module")
+def exported(base, tmp_path_factory) -> Path:
+    """The reproduced world, with an export of nothing by real DVC, committed."""
+    project = Path(
+        shutil.copytree(base, tmp_path_factory.mktemp("exported") / "project", symlinks=True)
+    )
+    assert repro(project, "deploy/dvc.yaml").stages == ["deploy/dvc.yaml:export"]
+    assert repro(project).stages == []
+    call("git", "add", "--all", cwd=project)
+    call("git", "commit", "--quiet", "--message", "exported", cwd=project)
+    return project
+
+
+def test_no_format_is_an_export_of_nothing(exported):
+    assert json.loads((exported / "deploy/export/export.json").read_text()) == {
         "model": None,
         "files": [],
     }
 
 
-def test_the_artifact_is_what_the_stage_writes(base):
-    pipeline = yaml.safe_load((base / "dvc.yaml").read_text())
-    assert pipeline["artifacts"]["classifier"]["path"] in pipeline["stages"]["export"]["outs"]
+def test_an_experiment_of_a_model_does_not_export_it(exported, tmp_path):
+    project = Path(shutil.copytree(exported, tmp_path / "project", symlinks=True))
+    set_param(project, "export.max_accuracy_drop", 0.5)
+    assert "export" not in str(repro(project).stages)
+    stale = json.loads(call("dvc", "status", "deploy/dvc.yaml", "--json", cwd=project).stdout)
+    assert list(stale) == ["deploy/dvc.yaml:export"]
+
+
+def test_what_was_exported_is_verified_and_compared_with_the_commit_too(exported, tmp_path):
+    project = Path(shutil.copytree(exported, tmp_path / "project", symlinks=True))
+    flip(project / "deploy/export/export.json")
+    said = call("python", "-m", "transfer", "verify", cwd=project, check=False)
+    assert said.returncode == 1
+    assert said.stdout.startswith("deploy/export/export.json: damaged in the workspace\n")
+    for line in re.findall(r"^    (\w.*)", said.stdout, re.MULTILINE):
+        call(*shlex.split(line), cwd=project)
+    assert "no problems" in call("python", "-m", "transfer", "verify", cwd=project).stdout
+    with contextlib.chdir(project):
+        assert "export" in read_committed() and "export" in locked_stages()
 
 
 @pytest.mark.slow
-def test_a_tagged_version_is_fetched_by_its_name(base, tmp_path):
-    call("git", "clone", "--quiet", str(base), "clone", cwd=tmp_path)
-    call("dvc", "cache", "dir", "--local", str(base / ".dvc/cache"), cwd=tmp_path / "clone")
+def test_a_tagged_version_is_fetched_by_its_name(exported, tmp_path):
+    call("git", "clone", "--quiet", str(exported), "clone", cwd=tmp_path)
+    call("dvc", "cache", "dir", "--local", str(exported / ".dvc/cache"), cwd=tmp_path / "clone")
     call(
         "git",
         "tag",
         "--annotate",
-        "classifier@v1.0.0",
+        "deploy=classifier@v1.0.0",
         "--message",
         "first",
         cwd=tmp_path / "clone",
@@ -275,13 +309,13 @@ def test_a_tagged_version_is_fetched_by_its_name(base, tmp_path):
         "artifacts",
         "get",
         str(tmp_path / "clone"),
-        "classifier",
+        "deploy:classifier",
         "--out",
         "got",
         cwd=tmp_path,
     )
     assert (tmp_path / "got/export.json").read_bytes() == (
-        base / "models/export/export.json"
+        exported / "deploy/export/export.json"
     ).read_bytes()
 
 
@@ -300,4 +334,4 @@ def test_a_mistake_is_said_in_a_line(key, value, said, own_models):
     assert (
         finished.returncode == 1 and said in finished.stderr and "Traceback" not in finished.stderr
     )
-    assert not (own_models / "models/export").exists()
+    assert not (own_models / "deploy/export").exists()

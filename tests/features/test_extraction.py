@@ -16,6 +16,7 @@ from transfer.engines.local import LocalWorkerPool
 from transfer.features.extraction import CleanImages, extract_features, unchanged
 from transfer.features.frozen_network import ExtractParams, FrozenNetwork, FrozenPass
 from transfer.runtime.errors import PipelineError
+from transfer.storage.params import ArrayFormat
 
 N = 30
 FLOAT32, FLOAT16 = (
@@ -103,8 +104,9 @@ def cache(
     project, frozen, pictures, params=FLOAT32, gigabytes=1.0, leading=None, draw=unchanged
 ) -> tuple[bytes, bytes]:
     """The two files' bytes: features, activations at the cut."""
-    files = project / "data/features.npy", project / "data/cut.npy"
-    for file in files:
+    files = project / "data/features", project / "data/cut"
+    written = [file.with_suffix(".npy") for file in files]
+    for file in written:
         file.unlink(missing_ok=True)
     checkpoint = project / ".checkpoints/augment/key"
     workers = LocalWorkerPool(FrozenPass(frozen, params.dtype, draw))
@@ -116,8 +118,9 @@ def cache(
         gigabytes,
         checkpoint,
         "augment.views",
+        ArrayFormat(),
     )
-    return tuple(file.read_bytes() for file in files)
+    return tuple(file.read_bytes() for file in written)
 
 
 def features_and_cut(project) -> tuple[np.ndarray, np.ndarray]:
@@ -126,7 +129,7 @@ def features_and_cut(project) -> tuple[np.ndarray, np.ndarray]:
 
 def assert_said(capsys, known: int, computed: int, source: str = ".rows") -> None:
     assert (
-        f"features.npy: {known} rows were known ({source}), {computed} were computed"
+        f"features: {known} rows were known ({source}), {computed} were computed"
         in capsys.readouterr().out
     )
 

@@ -66,7 +66,7 @@ def test_damaged_results_are_shown_or_refused(guard, world, monkeypatch):
                     "mistakes",
                     content,
                     lambda: read_mistakes(results.models),
-                    names="data/mistakes",
+                    names="data/evaluation",
                 )
         finally:
             path.write_bytes(originals[path])

@@ -4,6 +4,7 @@ the project's own error."""
 import csv
 import io
 import json
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -351,7 +352,7 @@ def classifier(tmp_path_factory) -> Path:
 
 def check_classifier(guard, name: str, content: bytes, folder: Path) -> None:
     found = guard(
-        name, content, lambda: load_classifier("head", folder), names=folder / "head.json"
+        name, content, lambda: load_classifier("head", folder), names=folder / "head/model.json"
     )
     if found is None:
         return
@@ -362,12 +363,13 @@ def check_classifier(guard, name: str, content: bytes, folder: Path) -> None:
 
 
 def test_damaged_weights_are_loaded_or_refused(guard, classifier, tmp_path):
-    (tmp_path / "head.json").write_bytes((classifier / "head.json").read_bytes())
+    (tmp_path / "head").mkdir()
+    (tmp_path / "head/model.json").write_bytes((classifier / "head/model.json").read_bytes())
 
-    @given(mutated([(classifier / "head.weights.h5").read_bytes()]))
+    @given(mutated([(classifier / "head/model.weights.h5").read_bytes()]))
     @settings(max_examples=settings().max_examples // 3)
     def throw(content: bytes):
-        (tmp_path / "head.weights.h5").write_bytes(content)
+        (tmp_path / "head/model.weights.h5").write_bytes(content)
         check_classifier(guard, "classifier .h5", content, tmp_path)
 
     throw()
@@ -405,21 +407,21 @@ JSONS = st.recursive(
 
 
 def test_damaged_descriptions_are_loaded_or_refused(guard, classifier, tmp_path):
-    (tmp_path / "head.weights.h5").write_bytes((classifier / "head.weights.h5").read_bytes())
-    original = (classifier / "head.json").read_bytes()
+    shutil.copytree(classifier / "head", tmp_path / "head")
+    original = (classifier / "head/model.json").read_bytes()
 
     @given(mutated([original, json.dumps(json.loads(original)).encode()]))
     @settings(max_examples=settings().max_examples // 3)
     def throw(content: bytes):
-        (tmp_path / "head.json").write_bytes(content)
+        (tmp_path / "head/model.json").write_bytes(content)
         check_classifier(guard, "classifier .json", content, tmp_path)
 
     throw()
 
 
 def test_descriptions_of_other_values_are_loaded_or_refused(guard, classifier, tmp_path):
-    (tmp_path / "head.weights.h5").write_bytes((classifier / "head.weights.h5").read_bytes())
-    original = (classifier / "head.json").read_text(encoding="utf-8")
+    shutil.copytree(classifier / "head", tmp_path / "head")
+    original = (classifier / "head/model.json").read_text(encoding="utf-8")
 
     @given(st.lists(st.tuples(st.sampled_from(paths_of(json.loads(original))), JSONS), max_size=3))
     @settings(max_examples=settings().max_examples // 3)
@@ -432,7 +434,7 @@ def test_descriptions_of_other_values_are_loaded_or_refused(guard, classifier, t
                     node = node[key]
                 node[last] = value
         content = json.dumps(document).encode()
-        (tmp_path / "head.json").write_bytes(content)
+        (tmp_path / "head/model.json").write_bytes(content)
         check_classifier(guard, "classifier .json, values", content, tmp_path)
 
     throw()

@@ -14,30 +14,33 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from transfer.runtime.dvc_files import locked_stages, output_checksum
+
 KNOWN = Path(__file__).with_suffix(".yaml")
 STEP = 45  # rows of the first, the 46th, ... image
 ARRAYS = [
     *(
-        f"data/features/{split}{cut}.npy"
+        f"data/features/{split}/{kind}.npy"
         for split in ("train", "validation", "test")
-        for cut in ("", "_cut")
+        for kind in ("features", "cut")
     ),
-    *(f"data/views/train{cut}.npy" for cut in ("", "_cut")),
+    *(f"data/views/{kind}.npy" for kind in ("features", "cut")),
 ]
 _HEADER = """\
-# Of each array the MD5 in dvc.lock (file), and that of the rows of every {step}th image (rows).
+# Of each array the MD5 of its file (file), and that of the rows of every {step}th image (rows).
 # Made by `python -m tests.helpers.known_rows`, after `make run`.
 """
 
 
 def main() -> None:
-    lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"]
-    hashes = {out["path"]: out["md5"] for stage in lock.values() for out in stage["outs"]}
+    hashes = {
+        out["path"]: out["md5"] for stage in locked_stages().values() for out in stage["outs"]
+    }
     known = {}
-    for path in ARRAYS:
-        if md5(Path(path).read_bytes()) != hashes[path]:
-            sys.exit(f"{path} is not what dvc.lock says; run `make run` first")
-        known[path] = {"file": hashes[path], "rows": hash_rows(Path(path), STEP)}
+    for path in map(Path, ARRAYS):
+        if output_checksum(path.parent) != hashes[path.parent.as_posix()]:
+            sys.exit(f"{path.parent} is not what dvc.lock says; run `make run` first")
+        known[path.as_posix()] = {"file": md5(path.read_bytes()), "rows": hash_rows(path, STEP)}
     KNOWN.write_text(
         _HEADER.format(step=STEP) + yaml.safe_dump(known, sort_keys=False), encoding="utf-8"
     )

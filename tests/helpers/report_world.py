@@ -61,7 +61,7 @@ def write_world(
     shutil.copy(ROOT / "params.yaml", project)
     shutil.copy(ROOT / "dvc.yaml", project)
     manifest = make_manifest(names, n_train, n_test, absent)
-    write_manifest(manifest, project / "data/split/manifest.csv")
+    write_manifest(manifest, project / "data/manifest/manifest.csv")
     table(project / "data/split/rejected.csv", path=[], reason=[])
     table(
         project / "data/split/duplicates.csv",
@@ -71,10 +71,10 @@ def write_world(
         class_name=[],
         same_file_in_two_classes=[],
     )
-    (project / "data/images").mkdir(parents=True)
+    (project / "data/images/train").mkdir(parents=True)
     n_train = int((manifest["split"] == "train").sum())
     np.save(
-        project / "data/images/train.npy",
+        project / "data/images/train/images.npy",
         np.random.default_rng(0).integers(0, 256, (n_train, 32, 32, 3), dtype=np.uint8),
     )
     (project / "data/weights").mkdir()
@@ -91,7 +91,8 @@ def write_world(
             shown,
         )
     accuracies = {
-        name: json.loads((project / f"metrics/{name}.json").read_text()) for name in MODELS
+        name: json.loads((project / f"data/evaluation/{name}/scores.json").read_text())
+        for name in MODELS
     }
     table(
         project / "plots/accuracy.csv",
@@ -170,26 +171,26 @@ def write_model(
     scores |= {
         metric: round(0.5 + 0.01 * i, 6) if defined else WORDS for i, metric in enumerate(METRICS)
     }
-    for folder in ("metrics", "models", f"data/mistakes/{name}"):
+    for folder in ("metrics", f"models/{name}", f"data/evaluation/{name}/mistakes"):
         (project / folder).mkdir(parents=True, exist_ok=True)
-    (project / f"metrics/{name}.json").write_text(json.dumps(scores))
-    (project / f"models/{name}.json").write_text(
-        json.dumps({"takes": "features", "class_names": names, "epoch": 2})
+    (project / f"data/evaluation/{name}/scores.json").write_text(json.dumps(scores))
+    (project / f"models/{name}/model.json").write_text(
+        json.dumps({"input_kind": "features", "class_names": names, "epoch": 2})
     )
-    (project / f"models/{name}.weights.h5").write_bytes(name.encode())
+    (project / f"models/{name}/model.weights.h5").write_bytes(name.encode())
     losses, accuracies = [0.7, 0.5, 0.4], [0.5, 0.7, 0.9]
     table(
-        project / f"models/{name}_history.csv",
+        project / f"models/{name}/history.csv",
         epoch=[1, 2, 3],
         loss=losses,
         accuracy=accuracies,
         val_loss=losses,
         val_accuracy=accuracies,
     )
-    plots = project / "plots"
+    found = project / "data/evaluation" / name
     value = 0.75 if defined else WORDS
     table(
-        plots / f"classes/{name}.csv",
+        found / "classes.csv",
         class_name=names,
         precision=value,
         recall=value,
@@ -197,18 +198,18 @@ def write_model(
         support=n // len(names),
     )
     table(
-        plots / f"predictions/{name}.csv",
+        found / "predictions.csv",
         path=test["path"],
         actual=actual,
         predicted=predicted,
         probability=0.8,
     )
     points = [0, 0.5, 1] if defined else []
-    table(plots / f"roc/{name}.csv", false_positive_rate=points, true_positive_rate=points)
-    table(plots / f"precision_recall/{name}.csv", recall=points, precision=points[::-1])
+    table(found / "roc.csv", false_positive_rate=points, true_positive_rate=points)
+    table(found / "precision_recall.csv", recall=points, precision=points[::-1])
     calibration = ["as trained", "calibrated", "calibrated"] if defined else []
     table(
-        plots / f"reliability/{name}.csv",
+        found / "reliability.csv",
         calibration=calibration,
         confidence=points,
         accuracy=points,
@@ -216,7 +217,7 @@ def write_model(
     )
     mistakes = [i for i in range(n) if actual[i] != predicted[i]][:shown]
     table(
-        project / f"data/mistakes/{name}.csv",
+        project / f"data/evaluation/{name}/mistakes.csv",
         file=[f"{i:03}" for i in range(len(mistakes))],
         path=[test["path"].iloc[i] for i in mistakes],
         actual=[actual[i] for i in mistakes],
@@ -226,7 +227,7 @@ def write_model(
     rng = np.random.default_rng(len(name))
     for i in range(len(mistakes)):
         Image.fromarray(rng.integers(0, 256, (64, 128, 3), dtype=np.uint8)).save(
-            project / f"data/mistakes/{name}/{i:03}.png"
+            project / f"data/evaluation/{name}/mistakes/{i:03}.png"
         )
 
 

@@ -27,7 +27,7 @@ def run_split(source: Path | None = None, **params) -> pd.DataFrame:
 def refusal(source: Path | None = None, **params) -> str:
     with pytest.raises(PipelineError) as error:
         run_split(source, **params)
-    assert not Path("data/split/manifest.csv").exists()
+    assert not Path("data/manifest/manifest.csv").exists()
     return str(error.value)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from tests.helpers.tiny_sources import build, class_folders, encode, picture, write_params
+from tests.helpers.tiny_sources import build, class_folders, encode, picture
 from transfer.classifiers.head import build_head
 from transfer.classifiers.keras_classifier import CPU_BATCH
 from transfer.classifiers.saved import predict_logits
@@ -22,6 +22,7 @@ from transfer.inference.novelty import Novelty, load_novelty, nearest
 from transfer.inference.output_formats import columns_of, fit
 from transfer.runtime.errors import PipelineError
 from transfer.sources.source_file import SourceFile
+from transfer.storage.params import Shards
 
 IMAGE = encode(picture(0))
 
@@ -214,11 +215,10 @@ def test_what_was_named_is_looked_at_before_a_network_is_loaded(photos):
 
 
 def cached(project: Path, **splits: np.ndarray) -> None:
-    write_params(project)
-    folder = project / "data/features"
-    folder.mkdir(parents=True, exist_ok=True)
     for split, activations in splits.items():
-        np.save(folder / f"{split}_cut.npy", activations)
+        folder = project / "data/features" / split
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / "cut.npy", activations)
 
 
 def some_vectors(n: int, seed: int = 0) -> np.ndarray:
@@ -251,7 +251,7 @@ def test_fewer_training_images_than_neighbours_are_all_neighbours(project):
         train=np.eye(3, dtype=np.float32)[:, None, None],
         validation=np.ones((2, 1, 1, 3), np.float32),
     )
-    found = load_novelty(10, seed=0)
+    found = load_novelty(10, 0, Shards())
     assert found.distances(np.array([[1, 0, 0]], np.float32)) == pytest.approx([2 * 2**0.5 / 3])
     assert len(found.usual) == 2
 
@@ -260,7 +260,7 @@ def test_of_many_images_some_are_drawn_and_their_rows_are_the_splits(project, mo
     monkeypatch.setattr(novelty, "MOST_NEIGHBOURS", 50)
     activations = np.random.default_rng(0).random((300, 1, 1, 8), dtype=np.float32)
     cached(project, train=activations, validation=activations)
-    found = load_novelty(3, seed=0)
+    found = load_novelty(3, 0, Shards())
     assert len(found.rows) == len(found.vectors) == len(found.usual) == 50
     distances, rows = found.nearest(pool(activations[found.rows[:5]]))
     assert (distances[:, 0] == 0).all()
@@ -287,11 +287,11 @@ def test_features_that_are_not_finite_are_refused(project):
     with pytest.raises(
         PipelineError,
         match=(
-            r"train_cut.npy: row 1 holds NaN or infinity; delete the file and run `dvc repro "
+            r"train/cut.npy: row 1 holds NaN or infinity; delete the file and run `dvc repro "
             r"extract`"
         ),
     ):
-        load_novelty(1, seed=0)
+        load_novelty(1, 0, Shards())
 
 
 @pytest.mark.parametrize("n_classes", [2, 7])

@@ -102,7 +102,7 @@ def test_a_test_image_gets_the_answer_that_evaluate_has(base, told, name):
     """The same class and the same digits of the calibrated probability."""
     rows = {row["path"]: row for row in told[name]}
     evaluated = list(
-        csv.DictReader(io.StringIO((base / f"plots/predictions/{name}.csv").read_text()))
+        csv.DictReader(io.StringIO((base / f"data/evaluation/{name}/predictions.csv").read_text()))
     )
     assert len(rows) == 24
     assert len(evaluated) == 6
@@ -127,13 +127,13 @@ def test_without_novelty_the_rest_is_the_same(told):
 
 
 def test_novelty_is_the_mean_distance_to_the_nearest_training_images_beside_validations(base, told):
-    manifest = csv.DictReader(io.StringIO((base / "data/split/manifest.csv").read_text()))
+    manifest = csv.DictReader(io.StringIO((base / "data/manifest/manifest.csv").read_text()))
     params = yaml.safe_load((base / "params.yaml").read_text())
     rows = {row["path"]: row for row in told["finetuned"]}
     vectors = {}
     for split in ("train", "validation"):
         means = (
-            np.load(base / f"data/features/{split}_cut.npy").astype(np.float64).mean(axis=(1, 2))
+            np.load(base / f"data/features/{split}/cut.npy").astype(np.float64).mean(axis=(1, 2))
         )
         vectors[split] = means / np.linalg.norm(means, axis=1, keepdims=True)
     usual = np.sort(

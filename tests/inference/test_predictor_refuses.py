@@ -1,6 +1,7 @@
 """What `predict` refuses to work with: models, temperatures, features and parameters that are
 missing or do not belong together."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -22,10 +23,9 @@ def test_an_unknown_model_is_refused_with_the_list_of_models(world):
 
 
 def test_models_that_are_not_there_have_to_be_made_or_pulled(own_models):
-    for path in (own_models / "models").iterdir():
-        path.unlink()
+    shutil.rmtree(own_models / "models")
     with pytest.raises(
-        PipelineError, match=r"models/head.json is missing; run `dvc repro` or `dvc pull`"
+        PipelineError, match=r"models/head/model.json is missing; run `dvc repro` or `dvc pull`"
     ):
         load_predictor("head", "bilinear", with_novelty=False)
 
@@ -35,31 +35,32 @@ def test_models_that_are_not_there_have_to_be_made_or_pulled(own_models):
     [
         (
             None,
-            "is missing: it calibrates the probabilities; run `dvc repro evaluate` or `dvc pull "
-            "evaluate`",
+            "is missing: it calibrates the probabilities; run `dvc repro evaluate@head` or `dvc "
+            "pull evaluate@head`",
         ),
-        ("{", "has no temperature for head"),
-        ("[]", "has no temperature for head"),
-        ('{"finetuned": {"temperature": 1}}', "has no temperature for head"),
-        ('{"head": {"temperature": 0}}', "must be above 0"),
-        ('{"head": {"temperature": NaN}}', "must be above 0"),
+        ("{", "has no temperature "),
+        ("[]", "has no temperature "),
+        ('{"threshold": 1}', "has no temperature "),
+        ('{"temperature": 0}', "must be above 0"),
+        ('{"temperature": NaN}', "must be above 0"),
     ],
 )
 def test_probabilities_that_cannot_be_calibrated_are_refused(project, content, message):
     if content is not None:
-        (project / "calibration.json").write_text(content)
+        (project / "head").mkdir()
+        (project / "head/calibration.json").write_text(content)
     with pytest.raises(PipelineError, match=message):
-        read_temperature("head", Path("calibration.json"))
+        read_temperature("head", Path())
 
 
 def test_without_the_features_novelty_says_what_to_do(base, world):
     (world / "data").unlink()
     (world / "data").mkdir()
-    for name in ("weights", "frozen"):
+    for name in ("weights", "frozen", "evaluation"):
         (world / "data" / name).symlink_to(base / "data" / name)
     with pytest.raises(
         PipelineError,
-        match=r"features/train_cut.npy is missing; run `dvc pull extract` .* --no-novelty",
+        match=r"data/features/train is missing; run `dvc pull extract` .* --no-novelty",
     ):
         load_predictor("head", "bilinear", with_novelty=True)
     assert load_predictor("head", "bilinear", with_novelty=False).class_names == ["a", "b"]

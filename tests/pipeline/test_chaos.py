@@ -181,8 +181,8 @@ def test_an_experiment_killed_in_its_folder_goes_on_in_the_workspace(base, unint
     text = repro(project, "train_head").text
     resumed = re.search(r"head: resuming after epoch (\d+) of an interrupted run", text)
     assert 1 <= int(resumed[1]) < EPOCHS
-    for file in (uninterrupted / "models").glob("head*"):
-        assert (project / "models" / file.name).read_bytes() == file.read_bytes()
+    for file in (uninterrupted / "models/head").iterdir():
+        assert (project / "models/head" / file.name).read_bytes() == file.read_bytes()
     assert not any((project / ".checkpoints/train_head").iterdir())
 
 
@@ -200,15 +200,15 @@ def training(base, tmp_path_factory) -> Iterator[tuple[Path, Running]]:
 
 def test_a_training_can_be_watched(training):
     project, _ = training
-    seen = pd.read_csv(project / "models/head_history.csv")
+    seen = pd.read_csv(project / "models/head/history.csv")
     wait_until(
-        lambda: len(pd.read_csv(project / "models/head_history.csv")) > len(seen), seconds=10
+        lambda: len(pd.read_csv(project / "models/head/history.csv")) > len(seen), seconds=10
     )
     assert seen["epoch"].tolist() == list(range(1, len(seen) + 1))
-    curves = json.loads(call("dvc", "plots", "show", "--json", cwd=project).stdout)["data"][
-        "Training and validation loss"
-    ]
-    assert float(curves[0]["content"]["data"]["values"][0]["val_loss"]) > 0
+    words = ["models/head/history.csv", "-x", "epoch", "-y", "val_loss", "--json"]
+    drawn = json.loads(call("dvc", "plots", "show", *words, cwd=project).stdout)["data"]
+    [curve] = drawn.values()
+    assert float(curve[0]["content"]["data"]["values"][0]["val_loss"]) > 0
 
 
 def test_a_second_repro_says_who_runs_and_disturbs_nothing(training):
@@ -225,5 +225,5 @@ def test_an_orphan_stops_by_itself_and_writes_nothing(training):
     kill("dvc", run)
     wait_until(lambda: not run.members(), seconds=5)
     assert "train_head: the DVC that ran this stage is gone, so it stops" in run.text()
-    assert not list((project / "models").glob("head.*"))
-    assert not list((project / "models").glob(".tmp-*"))
+    left = [path.name for path in (project / "models/head").glob("*")]
+    assert not [name for name in left if name.startswith(("model.", ".tmp-"))]

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.helpers.tiny_pipeline import ALL_OF_IMAGES, LAST, ROOT, call, files_in
+from tests.helpers.tiny_pipeline import ALL_OF_IMAGES, CHANGES, LAST, ROOT, call, files_in
 
 README = (
     (ROOT / "README.md")
@@ -43,7 +43,7 @@ def line_of(text: str, start: str) -> list[str]:
 
 
 def stages_run(said: str) -> list[str]:
-    return re.findall(r"Running stage '(\w+)'", said)
+    return re.findall(r"Running stage '([\w@]+)'", said)
 
 
 def params(project: Path) -> dict:
@@ -59,7 +59,7 @@ def project(base, tmp_path_factory) -> Path:
     """The world with an experiment named `wide` beside it."""
     project = copied(base, tmp_path_factory.mktemp("experiments"))
     said = call(*line_of(README, "dvc exp run"), cwd=project).stdout
-    assert stages_run(said) == ["train_head", *LAST]
+    assert stages_run(said) == ["train_head", "evaluate@head", *LAST]
     assert call("git", "status", "--short", cwd=project).stdout == ""
     return project
 
@@ -71,14 +71,14 @@ def test_the_table_of_experiments_fits_a_terminal(project):
     assert max(map(len, table.splitlines())) <= 120 + 2 * SOURCE_COLUMN
 
 
-def test_all_scores_of_a_model_are_compared(project):
+def test_all_scores_of_the_models_are_compared(project):
     line = line_of(README, "dvc metrics diff")
-    scores = json.loads(call(*line, "--all", "--json", cwd=project).stdout)["metrics/head.json"]
-    assert set(scores["log_loss"]) == {"old", "new", "diff"}
+    compared = json.loads(call(*line, "--all", "--json", cwd=project).stdout)
+    scores = compared["metrics/evaluation.json"]["head.log_loss"]
+    assert set(scores) == {"old", "new", "diff"}
     told = call(*line, cwd=project).stdout
-    assert re.search(
-        rf"log_loss +{scores['log_loss']['old']:.5g} +{scores['log_loss']['new']:.5g} ", told
-    ), told
+    pattern = rf"head\.log_loss +{scores['old']:.5g} +{scores['new']:.5g} "
+    assert re.search(pattern, told), told
 
 
 def test_plots_of_both_are_drawn(project, monkeypatch):
@@ -102,19 +102,18 @@ def test_an_experiment_is_taken_over(project, tmp_path):
     expected = params(project)
     expected["train_head"] |= {"units": 512, "dropout": 0.5}
     assert params(taken) == expected
-    models = {name for name in files_in(taken / "models") if not name.startswith("export/")}
     other = {
-        name
-        for name in models
-        if (taken / "models" / name).read_bytes() != (project / "models" / name).read_bytes()
+        f"{folder}/{name}"
+        for folder in ("models", "data/evaluation")
+        for name in files_in(taken / folder)
+        if (taken / folder / name).read_bytes() != (project / folder / name).read_bytes()
     }
-    assert other == {
-        "head.json",
-        "head.weights.h5",
-        "head_history.csv",
-        "calibration.json",
-        "MODEL_CARD.md",
-    }
+    assert {name.split("/head/")[0] for name in other} == {"models", "data/evaluation"}
+    assert {
+        "models/head/model.json",
+        "models/head/model.weights.h5",
+        "models/head/history.csv",
+    } < other
     assert call("dvc", "status", cwd=taken).stdout == "Data and pipelines are up to date.\n"
 
 
@@ -162,7 +161,7 @@ class Session:
         if "--queue" in line:
             assert re.findall(r"Queued experiment '([\w-]+)'", said) == [*self.GRID]
             return
-        assert stages_run(said) == ["train_head", *LAST]
+        assert stages_run(said) == ["train_head", "evaluate@head", *LAST]
         assert self.experiments() == {"wide"}
         assert self.call("git", "status", "--short") == ""
 
@@ -170,9 +169,10 @@ class Session:
         """All of the grid, and each with the models that its parameters make."""
         wait_for_queue(self.project)
         assert self.experiments() == {"wide", *self.GRID}
-        weights = set()
+        models = set()
         for name, (units, rate) in self.GRID.items():
-            assert stages_run(self.call("dvc", "queue", "logs", name)) == ["train_head", *LAST]
+            ran = stages_run(self.call("dvc", "queue", "logs", name))
+            assert ran == ["train_head", "evaluate@head", *LAST]
             expected = {
                 **self.committed,
                 "train_head": self.committed["train_head"]
@@ -180,12 +180,10 @@ class Session:
             }
             assert self.params_of(name) == expected
             lock = yaml.safe_load(self.file(name, "dvc.lock"))["stages"]
-            weights |= {
-                out["md5"]
-                for out in lock["train_head"]["outs"]
-                if out["path"] == "models/head.weights.h5"
+            models |= {
+                out["md5"] for out in lock["train_head"]["outs"] if out["path"] == "models/head"
             }
-        assert len(weights) == len(self.GRID)
+        assert len(models) == len(self.GRID)
 
     def dvc_queue_status(self, said: str, line: str) -> None:
         assert re.findall(r"(grid-\d) .* Success", said) == [*self.GRID]
@@ -217,9 +215,10 @@ class Session:
     def dvc_metrics_diff(self, said: str, line: str) -> None:
         """Both sides' values, as their own commits have them."""
         old, new = shlex.split(line)[3:5]
-        sides = [json.loads(self.file(side, "metrics/head.json")) for side in (old, new)]
-        pattern = r"log_loss +{:.5g} +{:.5g} +"
-        assert re.search(pattern.format(*(side["log_loss"] for side in sides)), said), said
+        sides = [json.loads(self.file(side, "metrics/evaluation.json")) for side in (old, new)]
+        pattern = r"head\.log_loss +{:.5g} +{:.5g} +"
+        losses = (side["head"]["log_loss"] for side in sides)
+        assert re.search(pattern.format(*losses), said), said
 
     def dvc_plots_diff(self, said: str, line: str) -> None:
         page = (self.project / "dvc_plots/index.html").read_text()
@@ -283,9 +282,9 @@ def test_the_recipes_do_what_they_say(base, tmp_path):
 
 
 # by DVC's run cache, whoever made it: most of their results are in git
-NOT_GIVEN_BACK = ["evaluate", "report"]
+NOT_GIVEN_BACK = ["compare", "report"]
 TWO = {  # what each changes, and what that runs
-    "views": ("augment.seed=1", ["augment", "train_scratch", "train_augmented", "finetune", *LAST]),
+    "views": ("augment.seed=1", CHANGES["augment.rotation"][1]),
     "split": ("split.seed=1", ALL_OF_IMAGES),
 }
 
@@ -325,7 +324,7 @@ def test_two_at_once_are_two_one_after_the_other(base, tmp_path):
         assert stages_run(again) == NOT_GIVEN_BACK
     for jobs in projects:
         known = re.findall(
-            r"data/features/\w+.npy: (\d+) rows were known \(.rows\), (\d+) were computed",
+            r"data/features/\w+/features: (\d+) rows were known \(.rows\), (\d+) were computed",
             said[jobs]["split"],
         )
         assert sum(int(n) for n, _ in known) == 24

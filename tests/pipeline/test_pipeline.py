@@ -17,13 +17,13 @@ from tests.commands.test_verify import flip
 from tests.helpers.tiny_pipeline import MODELS, STAGES, call, files_in, repro, run_alone, set_param
 
 SHAPES = {
-    "data/images/train.npy": (12, 32, 32, 3),
-    "data/features/train.npy": (12, 1, 1, 512),
-    "data/features/train_cut.npy": (12, 2, 2, 512),
-    "data/features/validation.npy": (6, 1, 1, 512),
-    "data/features/test_cut.npy": (6, 2, 2, 512),
-    "data/views/train.npy": (2, 12, 1, 1, 512),
-    "data/views/train_cut.npy": (2, 12, 2, 2, 512),
+    "data/images/train/images.npy": (12, 32, 32, 3),
+    "data/features/train/features.npy": (12, 1, 1, 512),
+    "data/features/train/cut.npy": (12, 2, 2, 512),
+    "data/features/validation/features.npy": (6, 1, 1, 512),
+    "data/features/test/cut.npy": (6, 2, 2, 512),
+    "data/views/features.npy": (2, 12, 1, 1, 512),
+    "data/views/cut.npy": (2, 12, 2, 2, 512),
 }
 
 
@@ -52,9 +52,13 @@ CALIBRATED = (
 
 
 def test_metrics_are_flat_and_hold_the_promised_scores(base):
-    accuracy = json.loads((base / "metrics/accuracy.json").read_text())
+    accuracy, evaluation = (
+        json.loads((base / f"metrics/{name}.json").read_text())
+        for name in ("accuracy", "evaluation")
+    )
+    assert list(accuracy) == list(evaluation) == [*MODELS]
     for name in MODELS:
-        scores = json.loads((base / "metrics" / f"{name}.json").read_text())
+        scores = evaluation[name]
         assert list(scores) == [*SCORES.split(), *CALIBRATED.split()]
         assert scores["n"] == 6
         assert accuracy[name] == scores["accuracy"]
@@ -73,9 +77,33 @@ def test_the_audit_counts_what_it_lists(base):
 
 def test_predictions_and_metrics_agree(base):
     for name in MODELS:
-        table = pd.read_csv(base / "plots" / "predictions" / f"{name}.csv")
-        accuracy = json.loads((base / "metrics" / f"{name}.json").read_text())["accuracy"]
+        table = pd.read_csv(base / f"data/evaluation/{name}/predictions.csv")
+        scores = json.loads((base / f"data/evaluation/{name}/scores.json").read_text())
+        accuracy = scores["accuracy"]
         assert (table["actual"] == table["predicted"]).mean() == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_what_null_stands_for_is_in_the_experiments_record(base):
+    shown = json.loads(call("dvc", "exp", "show", "--json", cwd=base).stdout)
+    network = shown[0]["data"]["metrics"]["metrics/network.json"]["data"]
+    assert network == {
+        "name": "VGG16",
+        "image_size": 32,
+        "unfreeze_from": "block5_conv1",
+        "frozen_parameters": 7_635_264,
+        "trainable_parameters": 7_079_424,
+    }
+
+
+def test_each_curve_is_one_table_with_the_rows_of_all_models(base):
+    for name in ("classes", "history", "precision_recall", "predictions", "reliability", "roc"):
+        table = pd.read_csv(base / f"plots/{name}.csv", dtype=str)
+        assert list(table["model"].unique()) == [*MODELS]
+        own = table[table["model"] == "head"].drop(columns="model").reset_index(drop=True)
+        file = (
+            "models/head/history.csv" if name == "history" else f"data/evaluation/head/{name}.csv"
+        )
+        pd.testing.assert_frame_equal(own, pd.read_csv(base / file, dtype=str))
 
 
 def test_nothing_changed_runs_nothing_and_leaves_git_clean(project):
@@ -134,11 +162,11 @@ def test_a_bit_that_flipped_unseen_is_not_trained_on(project):
     """DVC trusts the file's time and size; the stage does not, and what `make verify` prints
     repairs it."""
     call("dvc", "status", cwd=project)
-    flip(project / "data/features/train.npy")
+    flip(project / "data/features/train/features.npy")
     set_param(project, "train_head.units", 6)
     refused = call("dvc", "repro", cwd=project, check=False)
     assert refused.returncode != 0
-    assert "train_head: data/features/train.npy is not what dvc.lock says" in refused.stderr
+    assert "train_head: data/features/train is not what dvc.lock says" in refused.stderr
     said = call("python", "-m", "transfer", "verify", cwd=project, check=False).stdout
     for command in re.findall(r"^    (\w.*)", said, re.MULTILINE):
         call(*shlex.split(command), cwd=project)
@@ -157,8 +185,8 @@ def test_help_says_what_a_stage_reads_and_writes(base):
     text = call("python", "-m", "stages.extract", "--help", cwd=base).stdout
     for words in (
         "Run every image once",
-        "data/images/train.npy",
-        "data/features/train_cut.npy",
+        "data/images/train",
+        "data/features/train",
         "backbone",
     ):
         assert words in text
@@ -172,11 +200,12 @@ def test_the_summary_names_each_model_what_was_reused_and_why_outputs_are_not_th
     by_model = {line.split()[0]: line for line in table}
     assert re.search(
         r"head +\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\) +[\d.]+ +train_head +split, decode, weights, "
-        r"extract",
+        r"convert, extract",
         by_model["head"],
     )
     assert re.search(
-        r"0\.0 +nothing +split, decode, weights, extract, augment, train_augmented, finetune",
+        r"0\.0 +nothing +split, decode, weights, convert, extract, augment, train_augmented, "
+        r"finetune",
         by_model["finetuned"],
     )
     same, outputs, others = re.fullmatch(
@@ -184,7 +213,5 @@ def test_the_summary_names_each_model_what_was_reused_and_why_outputs_are_not_th
         said.splitlines()[-1],
     ).groups()
     assert int(same) < int(outputs)
-    assert others.startswith(
-        "not models/head.json, models/head.weights.h5, models/head_history.csv and "
-    )
+    assert others.startswith("not models/head, data/evaluation/head, ")
     assert others.endswith(" more: train_head.units is 6 in params.yaml, 4 in the commit.")

@@ -14,9 +14,18 @@ from dvc import cli
 
 from tests.commands.test_verify import flip
 from tests.helpers.remotes import S3, Remote, free_ports, s3_server, ssh_server
-from tests.helpers.tiny_pipeline import ROOT, STAGES, call, environment, repro, set_param
+from tests.helpers.tiny_pipeline import (
+    EVALUATIONS,
+    ROOT,
+    STAGES,
+    call,
+    environment,
+    repro,
+    set_param,
+)
+from transfer.runtime.dvc_files import checksum
 
-NAME = "models/head.json"
+NAME = "models/head/model.json"
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +90,8 @@ def cached(project: Path) -> set[str]:
 def stored_name(project: Path, path: str) -> str:
     """The name that an output has in every remote."""
     stages = yaml.safe_load((project / "dvc.lock").read_text())["stages"].values()
-    [md5] = [out["md5"] for stage in stages for out in stage["outs"] if out["path"] == path]
+    found = {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}
+    md5 = found.get(path) or checksum(project / path)  # of a file in a folder
     return f"shared/files/md5/{md5[:2]}/{md5[2:]}"
 
 
@@ -100,8 +110,8 @@ def test_a_fresh_clone_pulls_all_and_runs_nothing(request, pushed, tmp_path, kin
     assert repro(project).stages == []
     assert call("git", "status", "--porcelain", cwd=project).stdout == ""
     assert cached(project) >= {name for name in cached(pushed) if (project / name).exists()}
-    assert (project / "models/finetuned.weights.h5").read_bytes() == (
-        pushed / "models/finetuned.weights.h5"
+    assert (project / "models/finetuned/model.weights.h5").read_bytes() == (
+        pushed / "models/finetuned/model.weights.h5"
     ).read_bytes()
 
 
@@ -113,8 +123,8 @@ def test_a_clone_without_a_lock_restores_from_the_shared_run_cache_instead_of_tr
     (project / "dvc.lock").unlink()
     reproduced = repro(project, "--pull")
     # some of what they write is in git, not in the cache
-    assert reproduced.stages == ["audit", "evaluate", "report"]
-    assert re.findall(r"Stage '(\w+)' is cached - skipping run", reproduced.text) == [
+    assert reproduced.stages == ["audit", "compare", "report"]
+    assert re.findall(r"Stage '([\w@]+)' is cached - skipping run", reproduced.text) == [
         name for name in STAGES if name not in reproduced.stages
     ]
     assert call("git", "status", "--porcelain", cwd=project).stdout == ""
@@ -123,10 +133,11 @@ def test_a_clone_without_a_lock_restores_from_the_shared_run_cache_instead_of_tr
 @pytest.mark.slow
 def test_a_changed_evaluate_fetches_only_what_it_needs(pushed, folder, tmp_path):
     project = clone(pushed, tmp_path / "clone", folder, verify=True)
-    set_param(project, "evaluate.mistakes", 3)
-    assert repro(project, "--pull", "--allow-missing").stages == ["evaluate", "report"]
+    set_param(project, "evaluate.max_mistakes", 3)
+    expected = [*EVALUATIONS, "compare", "report"]
+    assert repro(project, "--pull", "--allow-missing").stages == expected
     stages = yaml.safe_load((pushed / "dvc.lock").read_text())["stages"]
-    ran = [stages.pop(name) for name in ("evaluate", "report")]
+    ran = [stages.pop(name) for name in expected]
     outs = {out["path"] for stage in stages.values() for out in stage["outs"]} - {
         "metrics/audit.json"
     }  # in git
@@ -134,7 +145,7 @@ def test_a_changed_evaluate_fetches_only_what_it_needs(pushed, folder, tmp_path)
     assert {path for path in outs if (project / path).exists()} == needed
     held = {f"shared/{name.removeprefix('.dvc/cache/')}" for name in cached(project)}
     assert {path for path in outs if stored_name(pushed, path) in held} == needed
-    assert "data/views/train_cut.npy" not in needed
+    assert "data/views" not in needed
 
 
 @pytest.mark.parametrize("kind", ["folder", pytest.param("s3", marks=pytest.mark.slow)])
@@ -183,8 +194,9 @@ def test_a_missing_file_of_a_pushed_folder_is_sent_again_once_its_listing_is_del
     """DVC remembers what a folder's listing in the remote stood for, and believes that for as long
     as the listing is there."""
     folder.set_up(pushed, "shared")
-    listing = Path(folder.url, stored_name(pushed, "plots/roc"))
-    content = (pushed / "plots/roc/head.csv").read_bytes()
+    evaluated = "data/evaluation/head"
+    listing = Path(folder.url, stored_name(pushed, evaluated))
+    content = (pushed / evaluated / "roc.csv").read_bytes()
     [member] = [
         path
         for path in Path(folder.url, "shared/files").rglob("*")
@@ -193,13 +205,13 @@ def test_a_missing_file_of_a_pushed_folder_is_sent_again_once_its_listing_is_del
     member.unlink()
     assert "up to date" in call("dvc", "push", cwd=pushed).stdout
     project = clone(pushed, tmp_path / "clone", folder, verify=True)
-    refused = call("dvc", "pull", "plots/roc", cwd=project, check=False)
+    refused = call("dvc", "pull", evaluated, cwd=project, check=False)
     assert refused.returncode != 0
     assert member.parent.name + member.name in refused.stderr
     listing.unlink()
     assert "2 files pushed" in call("dvc", "push", cwd=pushed).stdout
-    call("dvc", "pull", "plots/roc", cwd=project)
-    assert (project / "plots/roc/head.csv").read_bytes() == content
+    call("dvc", "pull", evaluated, cwd=project)
+    assert (project / evaluated / "roc.csv").read_bytes() == content
 
 
 def test_verify_finds_a_flipped_bit_that_dvc_misses_and_what_it_prints_repairs_it(

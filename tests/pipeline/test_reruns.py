@@ -15,15 +15,26 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.helpers.tiny_pipeline import CHANGES, MODELS, STAGES, Reproduced, call, repro, run_alone
+from tests.helpers.tiny_pipeline import (
+    CHANGES,
+    EVALUATIONS,
+    MODELS,
+    STAGES,
+    Reproduced,
+    call,
+    repro,
+    run_alone,
+)
 
 SPLITS = ("train", "validation", "test")
-FEATURES = [f"data/features/{split}.npy" for split in SPLITS]
+FEATURES = [f"data/features/{split}/features" for split in SPLITS]
 LOCKED = {
     "extract": {
-        f"data/features/{split}{input_kind}.npy" for split in SPLITS for input_kind in ("", "_cut")
+        f"data/features/{split}/{input_kind}.npy"
+        for split in SPLITS
+        for input_kind in ("features", "cut")
     },
-    "augment": {"data/views/train.npy", "data/views/train_cut.npy"},
+    "augment": {"data/views/features.npy", "data/views/cut.npy"},
 }
 
 
@@ -36,14 +47,14 @@ SLOW = dict.fromkeys(
 
 TRAININGS = ["train_scratch", "train_head", "train_augmented", "finetune"]
 PINS = {  # the stages whose bytes a package decides
-    "pillow": ["split", "decode", "audit", "evaluate", "export", "report"],
-    "tensorflow": ["weights", "convert", "extract", "augment", *TRAININGS, "evaluate", "export"],
-    "ai-edge-litert": ["extract", "augment", "export"],
+    "pillow": ["split", "decode", "audit", *EVALUATIONS, "report"],
+    "tensorflow": ["weights", "convert", "extract", "augment", *TRAININGS, *EVALUATIONS],
+    "ai-edge-litert": ["extract", "augment"],
     "h5py": ["weights", *TRAININGS],
-    "scipy": ["split", "audit", "augment", "train_scratch", "evaluate", "report"],
+    "scipy": ["split", "audit", "augment", "train_scratch", *EVALUATIONS, "compare", "report"],
     "cleanlab": ["audit"],
-    "statsmodels": ["evaluate"],
-    "onnxruntime": ["export"],
+    "statsmodels": [*EVALUATIONS, "compare"],
+    "onnxruntime": [],  # of the export alone
     "jinja2": ["report"],
     "rich": [],  # in requirements.txt, and no stage's
 }
@@ -116,12 +127,10 @@ def test_no_resource_makes_anything_run_again(base, tmp_path):
 def test_new_images_may_bring_a_class(rerun):
     project = rerun("new images")[0]
     for name in MODELS:
-        assert json.loads((project / "models" / f"{name}.json").read_text())["class_names"] == [
-            "a",
-            "b",
-            "c",
-        ]
-        assert json.loads((project / "metrics" / f"{name}.json").read_text())["n"] == 7
+        described = json.loads((project / f"models/{name}/model.json").read_text())
+        assert described["class_names"] == ["a", "b", "c"]
+        scores = json.loads((project / "metrics/evaluation.json").read_text())
+        assert scores[name]["n"] == 7
 
 
 def test_a_model_that_is_skipped_is_nowhere_and_nothing_misses_it(base, rerun):
@@ -140,7 +149,7 @@ def test_a_model_that_is_skipped_is_nowhere_and_nothing_misses_it(base, rerun):
         if "content" in plots[0]
     ]
     assert len(values) > 5 and "scratch" not in json.dumps(values)
-    for file in ("plots/report.html", "models/MODEL_CARD.md"):
+    for file in ("plots/report.html", "MODEL_CARD.md"):
         assert (
             "a small network from" in (base / file).read_text().lower()
             and "**scratch**" not in (project / file).read_text()
@@ -163,7 +172,7 @@ def test_a_model_that_is_skipped_is_nowhere_and_nothing_misses_it(base, rerun):
 def computed(text: str) -> dict[str, tuple[int, int]]:
     """By file how many rows were known and how many were computed, as the stages said."""
     lines = re.findall(
-        r"^(\S+\.npy): ([\d,]+) rows were known \(\.rows\), ([\d,]+) were computed$",
+        r"^(\S+): ([\d,]+) rows were known \(\.rows\), ([\d,]+) were computed$",
         text,
         re.MULTILINE,
     )
@@ -176,7 +185,7 @@ def images_in(project: Path, *splits: str) -> set[bytes]:
     return {
         image.tobytes()
         for split in splits
-        for image in np.load(project / "data/images" / f"{split}.npy")
+        for image in np.load(project / f"data/images/{split}/images.npy")
     }
 
 
@@ -199,7 +208,7 @@ def test_only_images_that_were_never_seen_are_computed(base, rerun, change, n_ne
     assert len(images_in(project, *SPLITS) - images_in(base, *SPLITS)) == n_new
     train, seen = images_in(project, "train"), images_in(base, "train")
     assert train != seen
-    assert counts["data/views/train.npy"] == (2 * len(train & seen), 2 * len(train - seen))
+    assert counts["data/views/features"] == (2 * len(train & seen), 2 * len(train - seen))
 
 
 @pytest.mark.parametrize(

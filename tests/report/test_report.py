@@ -222,7 +222,7 @@ def test_what_is_not_defined_is_said_in_words(project):
 def test_without_an_accuracy_nothing_is_claimed_and_nothing_told_to_hubs(project):
     write_world(project, defined=False)
     for name in ("head", "augmented", "finetuned"):
-        file = project / f"metrics/{name}.json"
+        file = project / f"data/evaluation/{name}/scores.json"
         scores = json.loads(file.read_text()) | dict.fromkeys(
             ("accuracy", "accuracy_low", "accuracy_high"), "not defined: no image"
         )
@@ -270,7 +270,7 @@ def test_a_thousand_classes_stay_readable(project):
     assert (project / PAGE).stat().st_size < 3_000_000
     assert "1,000 classes make too large a matrix to read" in page.text
     assert "960 classes between the largest and the smallest are left out" in page.text
-    assert "The 40 classes with the lowest F1; plots/classes/head.csv has all 1,000." in page.text
+    assert "The 40 classes with the lowest F1; plots/classes.csv has all 1,000." in page.text
     assert "of the 5,004 are drawn" in page.text
     assert len(page.all("tr")) < 1000
     assert "and 980 other classes" in (project / CARD).read_text()
@@ -336,7 +336,7 @@ def test_the_card_has_the_numbers(plain):
         for entry in matter(plain)["model-index"]
     }
     for name, result in found.items():
-        scores = json.loads((plain / f"metrics/{name}.json").read_text())
+        scores = json.loads((plain / f"data/evaluation/{name}/scores.json").read_text())
         values = {metric["type"]: metric["value"] for metric in result["metrics"]}
         assert values["accuracy"] == scores["accuracy"]
         assert values["f1"] == scores["macro_f1"]
@@ -409,7 +409,7 @@ def test_copies_on_two_sides_are_said(project):
 def test_the_sheet_shows_images_as_they_are_and_views_beside_them(plain):
     with Image.open(plain / SHEET) as sheet:
         pixels = np.asarray(sheet)
-    images = np.load(plain / "data/images/train.npy")
+    images = np.load(plain / "data/images/train/images.npy")
     assert (pixels[:32, :32, :3] == images[0]).all()
     assert (pixels[-32:, :32, :3] == images[-1]).all()
     assert pixels[0, 33, 3] == 0  # see-through between them
@@ -426,18 +426,22 @@ def test_the_sheet_shows_images_as_they_are_and_views_beside_them(plain):
         ),
         ("plots/comparison.csv", "a,b\n1,2\n", "column 'model' is missing among a, b"),
         (
-            "models/head_history.csv",
+            "models/head/history.csv",
             "epoch,loss,accuracy,val_loss,val_accuracy\n1,x,0,0,0\n",
-            "models/head_history.csv is damaged",
+            "models/head/history.csv is damaged",
         ),
-        ("metrics/head.json", "[1]", "it holds a list, an object was expected"),
-        ("metrics/head.json", "{", "metrics/head.json is damaged"),
-        ("metrics/head.json", '{"n": 3}', "accuracy is missing"),
-        ("models/head.json", '{"class_names": [1], "epoch": 2}', "class_names = [1]"),
-        ("data/mistakes/head/000.png", None, "data/mistakes/head/000.png cannot be read"),
-        ("data/mistakes/head/000.png", "<svg>", "it is no PNG"),
+        ("data/evaluation/head/scores.json", "[1]", "it holds a list, an object was expected"),
+        ("data/evaluation/head/scores.json", "{", "data/evaluation/head/scores.json is damaged"),
+        ("data/evaluation/head/scores.json", '{"n": 3}', "accuracy is missing"),
+        ("models/head/model.json", '{"class_names": [1], "epoch": 2}', "class_names = [1]"),
         (
-            "data/mistakes/head.csv",
+            "data/evaluation/head/mistakes/000.png",
+            None,
+            "data/evaluation/head/mistakes/000.png cannot be read",
+        ),
+        ("data/evaluation/head/mistakes/000.png", "<svg>", "it is no PNG"),
+        (
+            "data/evaluation/head/mistakes.csv",
             "file,path,actual,predicted,probability\n../../secret,a,b,c,1\n",
             "is no name of a file in",
         ),

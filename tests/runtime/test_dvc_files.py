@@ -1,12 +1,23 @@
 """What a stage reads is what dvc.lock says, and whatever decides its bytes is in its name."""
 
+import hashlib
 import os
 
 import pytest
 import yaml
 
 from tests.helpers.tiny_sources import write_params
-from transfer.runtime.dvc_files import checksum, input_fingerprint, read_stage, verify_inputs
+from transfer.runtime.dvc_files import (
+    checksum,
+    described_stages,
+    folder_listing,
+    input_fingerprint,
+    locked_stages,
+    matrix_items,
+    read_stage,
+    stage_names,
+    verify_inputs,
+)
 from transfer.runtime.errors import PipelineError
 
 MD5_OF_DATA = "8d777f385d3dfec8815d20f7496026dc"
@@ -68,6 +79,59 @@ def test_what_params_does_not_say_stays_as_dvc_yaml_has_it(stage, content):
     (stage / "dvc.yaml").write_text(text.replace("data.npy", "data.${arrays.format}"))
     (stage / "params.yaml").write_text(content)
     assert read_stage("train")["deps"][0] == "data.${arrays.format}"
+
+
+def in_a_folder(project, above: str, *names: str) -> None:
+    """The stage reads the folder `above`, in which the stage before wrote the folder `made`."""
+    described = yaml.safe_load((project / "dvc.yaml").read_text())
+    described["stages"]["train"]["deps"] = [above]
+    (project / "dvc.yaml").write_text(yaml.safe_dump(described))
+    for name in names:
+        (project / "above/made" / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / "above/made" / name).write_bytes(b"data")
+    listing = folder_listing(dict.fromkeys(names, MD5_OF_DATA))
+    md5 = f"{hashlib.md5(listing, usedforsecurity=False).hexdigest()}.dir"
+    outs = [{"path": "above/made", "md5": md5, "size": 8, "nfiles": len(names)}]
+    (project / "dvc.lock").write_text(yaml.safe_dump({"stages": {"extract": {"outs": outs}}}))
+
+
+@pytest.mark.parametrize("above", ["above", "above/made"])
+def test_a_flipped_bit_in_a_folder_is_named_too(stage, above):
+    in_a_folder(stage, above, "a.npy", "deep/b.npy")
+    verify_inputs("train")
+    (stage / "above/made/deep/b.npy").write_bytes(b"datb")
+    checksum.cache_clear()
+    with pytest.raises(PipelineError, match=r"^above/made is not what dvc\.lock says"):
+        verify_inputs("train")
+
+
+def test_a_stage_of_a_matrix_is_read_with_its_item(stage):
+    stages = {
+        "evaluate": {
+            "matrix": {"model": ["head", "own"]},
+            "cmd": "python -m stages.evaluate ${item.model}",
+            "deps": ["models/${item.model}"],
+        },
+        "train": {"cmd": "python -m stages.train"},
+    }
+    (stage / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    (stage / "deploy").mkdir()
+    (stage / "deploy/dvc.yaml").write_text(yaml.safe_dump({"stages": {"export": {"cmd": "x"}}}))
+    assert stage_names(described_stages()) == ["evaluate@head", "evaluate@own", "train", "export"]
+    assert read_stage("evaluate@own")["cmd"] == "python -m stages.evaluate own"
+    assert read_stage("evaluate@own")["deps"] == ["models/own"]
+    assert read_stage("evaluate")["deps"] == ["models/${item.model}"]
+    assert read_stage("export") == {"cmd": "x"}
+    assert matrix_items({"matrix": {"a": [1, 2], "b": ["x"]}}) == {
+        "1-x": {"a": 1, "b": "x"},
+        "2-x": {"a": 2, "b": "x"},
+    }
+
+
+def test_both_locks_are_read(stage):
+    (stage / "deploy").mkdir()
+    (stage / "deploy/dvc.lock").write_text("stages: {export: {cmd: x}}")
+    assert list(locked_stages()) == ["extract", "split", "export"]
 
 
 def test_what_no_stage_wrote_may_be_anything(stage):

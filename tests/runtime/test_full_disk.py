@@ -14,11 +14,11 @@ from tests.helpers.tiny_pipeline import call, files_in, forget, repro
 
 # Stages, blocks of 512 bytes that a file may have, and the first file that needs more.
 TOO_LARGE = [
-    ("decode", 10, "data/images/train.npy"),
+    ("decode", 10, "data/images/train/images.npy"),
     ("weights", 10, "data/weights/backbone.weights.h5"),
-    ("extract", 10, "data/features/train.npy"),
-    ("finetune", 1000, "models/finetuned.weights.h5"),
-    ("evaluate", 10, "plots/mistakes/scratch.png"),
+    ("extract", 10, "data/features/train/features.npy"),
+    ("finetune", 1000, "models/finetuned/model.weights.h5"),
+    ("evaluate scratch", 10, "data/evaluation/scratch/mistakes.png"),
 ]
 
 
@@ -51,7 +51,7 @@ def test_a_file_that_does_not_fit_ends_the_stage_in_a_sentence_and_leaves_what_w
     )
     assert finished.returncode == 1
     said = finished.stderr.splitlines()[-1]
-    assert said.startswith(f"{stage}: ")
+    assert said.startswith(f"{stage.replace(' ', '@')}: ")
     assert file in said
     assert "File too large" in said
     assert "Traceback" not in finished.stderr
@@ -68,7 +68,7 @@ def test_after_the_disk_has_room_again_dvc_repro_ends_as_if_nothing_had_happened
     assert failed.returncode != 0
     assert "File too large" in failed.stderr
     assert [file for file in under(project, "models") if "finetuned" in file] == [
-        "models/finetuned.json"
+        "models/finetuned/model.json"
     ]  # small enough, and whole
     repro(project)
     assert (project / "dvc.lock").read_text() == (base / "dvc.lock").read_text()

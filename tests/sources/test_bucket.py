@@ -123,7 +123,7 @@ def test_a_store_that_fails_is_no_bad_image(bucket, monkeypatch):
 
 
 def arrays() -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in Path("data/images").iterdir()}
+    return {str(path): path.read_bytes() for path in Path("data/images").rglob("*.npy")}
 
 
 def test_split_and_decode_make_of_a_url_what_they_make_of_a_folder(bucket, project):
@@ -153,4 +153,4 @@ def test_an_object_that_is_gone_or_another_stops_decode(bucket, project, harm, w
     with pytest.raises(PipelineError) as error:
         decode.main()
     assert str(error.value).startswith(f"{URL}: 'cat/0.png'") and words in str(error.value)
-    assert not list(Path("data/images").iterdir())
+    assert not [path for path in Path("data/images").rglob("*") if path.is_file()]

@@ -27,7 +27,7 @@ def run_split(source: Path, *, size: int = 32, interpolation: str = "bilinear") 
 def refusal() -> str:
     with pytest.raises(PipelineError) as error:
         decode.main()
-    assert not list(Path("data/images").glob("*"))
+    assert not [path for path in Path("data/images").rglob("*") if path.is_file()]
     return str(error.value)
 
 
@@ -41,14 +41,14 @@ def test_rows_are_the_manifests_images_resized_by_pillow(project, kind, size, in
     )
     decode.main()
     manifest = read_manifest()
-    assert sorted(path.name for path in Path("data/images").iterdir()) == [
-        "test.npy",
-        "train.npy",
-        "validation.npy",
+    assert sorted(str(path) for path in Path("data/images").rglob("*.*")) == [
+        "data/images/test/images.npy",
+        "data/images/train/images.npy",
+        "data/images/validation/images.npy",
     ]
     for part in SPLITS:
         paths = split_rows(manifest, part)["path"]
-        array = np.load(f"data/images/{part}.npy")
+        array = np.load(f"data/images/{part}/images.npy")
         assert array.shape == (len(paths), size, size, 3)
         assert array.dtype == np.uint8
         for row, path in zip(array, paths, strict=True):
@@ -63,7 +63,7 @@ def test_files_outside_the_manifest_are_passed_over(project):
     run_split(source)
     build(source, {"cat/later.png": b"text", "cow/1.png": b""})
     decode.main()
-    assert len(np.load("data/images/train.npy")) == 6
+    assert len(np.load("data/images/train/images.npy")) == 6
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -73,7 +73,7 @@ def test_of_two_members_of_one_name_the_first_counts_as_in_the_split(project):
         archive.writestr("cat/0.png", encode(picture(99)))
     run_split(source)
     decode.main()
-    assert len(np.load("data/images/train.npy")) == 6
+    assert len(np.load("data/images/train/images.npy")) == 6
 
 
 def used_path() -> str:
@@ -115,11 +115,11 @@ def test_a_failure_keeps_the_arrays_there_were(project):
     source = build(project / "set", FILES)
     run_split(source)
     decode.main()
-    before = {path.name: path.read_bytes() for path in Path("data/images").iterdir()}
+    before = {path: path.read_bytes() for path in Path("data/images").rglob("*.npy")}
     (source / used_path()).unlink()
     with pytest.raises(PipelineError):
         decode.main()
-    assert {path.name: path.read_bytes() for path in Path("data/images").iterdir()} == before
+    assert {path: path.read_bytes() for path in Path("data/images").rglob("*.npy")} == before
 
 
 def test_a_source_that_is_gone_is_named(project):
@@ -132,7 +132,7 @@ def test_a_source_that_is_gone_is_named(project):
 def test_without_a_manifest_it_says_what_to_run(project):
     build(project / "set", FILES)
     write_params(Path(), split={"source": "set"})
-    assert "data/split/manifest.csv is missing; run `dvc repro split`" in refusal()
+    assert "data/manifest/manifest.csv is missing; run `dvc repro split`" in refusal()
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,22 @@ from tests.helpers.tiny_sources import REPOSITORY, write_params
 from transfer.dataset.examples import load_views, read_examples
 from transfer.dataset.manifest import SPLITS
 from transfer.runtime.errors import PipelineError
+from transfer.storage.array_paths import find_array, inputs_path, views_path
 from transfer.storage.array_writer import create_array
 from transfer.storage.arrays import read_array, release_pages, take
+from transfer.storage.params import ArrayFormat, Shards
+
+NPY = ArrayFormat()
 
 
 def write(path, array):
     with create_array(
-        path, array.shape[:1], array.shape[1:], str(array.dtype), "some.parameter"
+        path.with_suffix(""),
+        array.shape[:1],
+        array.shape[1:],
+        str(array.dtype),
+        "some.parameter",
+        NPY,
     ) as rows:
         for i, row in enumerate(array):
             rows[i] = row
@@ -35,7 +44,7 @@ def test_what_is_written_is_read_back_as_a_read_only_map(tmp_path):
 
 def test_rows_are_counted_over_all_leading_axes_and_come_in_any_order(tmp_path):
     array = np.arange(48, dtype=np.float16).reshape(2, 3, 4, 2)
-    with create_array(tmp_path / "a.npy", (2, 3), (4, 2), "float16", "x") as rows:
+    with create_array(tmp_path / "a", (2, 3), (4, 2), "float16", "x", NPY) as rows:
         for i in (5, 0, 3, 1, 4, 2):
             rows[i] = array[divmod(i, 3)]
     assert np.array_equal(read_array(tmp_path / "a.npy", rows=3, axis=1, ndim=4), array)
@@ -46,7 +55,7 @@ def test_an_interrupted_write_leaves_the_old_array_and_no_trace(tmp_path):
     write(path, np.ones(3))
     with (
         pytest.raises(RuntimeError, match="interrupted"),
-        create_array(path, (5,), (), "float32", "x") as rows,
+        create_array(tmp_path / "a", (5,), (), "float32", "x", NPY) as rows,
     ):
         rows[0] = 7
         raise RuntimeError("interrupted")
@@ -57,7 +66,7 @@ def test_an_interrupted_write_leaves_the_old_array_and_no_trace(tmp_path):
 def test_an_array_that_the_disk_cannot_hold_is_refused_with_bytes_and_remedy(tmp_path):
     with (
         pytest.raises(PipelineError) as error,
-        create_array(tmp_path / "a.npy", (10**9,), (10**9,), "float32", "augment.views"),
+        create_array(tmp_path / "a", (10**9,), (10**9,), "float32", "augment.views", NPY),
     ):
         pass
     assert "needs 4,000,000,000,000,000,000 bytes" in str(error.value)
@@ -91,7 +100,47 @@ def test_an_array_of_pickled_objects_is_not_loaded(tmp_path):
         read_array(path)
 
 
+def test_each_array_has_a_folder_of_its_own():
+    paths = [inputs_path("test", kind) for kind in ("images", "features", "cut")]
+    assert [*map(str, [*paths, views_path("features"), views_path("cut")])] == [
+        "data/images/test/images",
+        "data/features/test/features",
+        "data/features/test/cut",
+        "data/views/features",
+        "data/views/cut",
+    ]
+
+
+def test_the_format_is_recognised_by_what_is_there_and_two_formats_are_refused(tmp_path):
+    write(tmp_path / "a.npy", np.ones((3, 2)))
+    assert find_array(tmp_path / "a") == tmp_path / "a.npy"
+    assert read_array(tmp_path / "a", rows=3).shape == (3, 2)
+    (tmp_path / "a.shards").touch()
+    with pytest.raises(PipelineError) as error:
+        read_array(tmp_path / "a")
+    assert str(error.value) == (
+        f"{tmp_path / 'a.npy'} and a.shards are the same array in two formats, and which one is "
+        f"meant cannot be known; delete {tmp_path} and run `dvc repro`"
+    )
+
+
+def test_a_new_array_takes_the_place_of_one_in_the_other_format(tmp_path):
+    (tmp_path / "a.shards").touch()
+    write(tmp_path / "a.npy", np.ones((3, 1)))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+    place = tmp_path / "place"
+    place.mkdir()
+    shards = ArrayFormat("shards", 2, Shards(str(place)))
+    with create_array(tmp_path / "a", (3,), (1,), "float32", "x", shards) as rows:
+        for row in range(3):
+            rows[row] = [row]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.shards", "place"]
+    assert read_array(tmp_path / "a", shards.shards)[:].tolist() == [[0], [1], [2]]
+
+
 def test_a_missing_array_says_how_to_get_it(tmp_path):
+    with pytest.raises(PipelineError, match=r"a\.npy is missing; run `dvc repro` or `dvc pull`"):
+        read_array(tmp_path / "a")
     with pytest.raises(PipelineError, match=r"a\.npy is missing; run `dvc repro` or `dvc pull`"):
         read_array(tmp_path / "a.npy")
 
@@ -103,7 +152,7 @@ def test_wrong_dimensions_are_refused(tmp_path):
 
 
 def test_what_was_written_survives_letting_go(tmp_path):
-    with create_array(tmp_path / "a.npy", (1000,), (300,), "int32", "x") as rows:
+    with create_array(tmp_path / "a", (1000,), (300,), "int32", "x", NPY) as rows:
         for row in range(1000):
             rows[row] = row
     assert np.array_equal(read_array(tmp_path / "a.npy")[:, -1], np.arange(1000))
@@ -187,7 +236,7 @@ print((peak() - before) // 1000)
     sys.platform != "linux", reason="other systems may keep the pages, or count them otherwise"
 )
 def test_taking_slices_of_a_large_array_keeps_memory_flat(tmp_path):
-    with create_array(tmp_path / "large.npy", (1000,), (200_192,), "uint8", "x") as rows:
+    with create_array(tmp_path / "large", (1000,), (200_192,), "uint8", "x", NPY) as rows:
         for row in range(1000):
             rows[row] = 1
 
@@ -208,25 +257,23 @@ def manifest(project) -> pd.DataFrame:
 
 
 def test_features_that_disagree_with_the_manifest_are_refused(project, manifest):
-    write(project / "data/features/train.npy", np.ones((3, 1, 1, 4), dtype=np.float32))
+    write(project / "data/features/train/features.npy", np.ones((3, 1, 1, 4), dtype=np.float32))
     with pytest.raises(
-        PipelineError, match=r"data/features/train\.npy has 3 rows, the manifest has 2"
+        PipelineError, match=r"data/features/train/features\.npy has 3 rows, the manifest has 2"
     ):
-        read_examples(manifest, "train", "features")
+        read_examples(manifest, "train", "features", Shards())
 
 
 def test_views_that_disagree_with_the_manifest_are_refused(project, manifest):
-    write(project / "data/views/train_cut.npy", np.ones((2, 3, 1, 1, 4), dtype=np.float32))
-    with pytest.raises(
-        PipelineError, match=r"data/views/train_cut\.npy has 3 rows, the manifest has 2"
-    ):
-        load_views(manifest, "cut")
+    write(project / "data/views/cut.npy", np.ones((2, 3, 1, 1, 4), dtype=np.float32))
+    with pytest.raises(PipelineError, match=r"data/views/cut\.npy has 3 rows, the manifest has 2"):
+        load_views(manifest, "cut", Shards())
 
 
 def test_examples_come_with_the_manifests_labels(project, manifest):
     write(
-        project / "data/features/train_cut.npy", np.arange(8, dtype=np.float32).reshape(2, 1, 1, 4)
+        project / "data/features/train/cut.npy", np.arange(8, dtype=np.float32).reshape(2, 1, 1, 4)
     )
-    examples = read_examples(manifest, "train", "cut")
+    examples = read_examples(manifest, "train", "cut", Shards())
     assert examples.labels.tolist() == [0, 1]
     assert examples.inputs[1, 0, 0].tolist() == [4, 5, 6, 7]

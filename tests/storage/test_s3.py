@@ -18,7 +18,14 @@ import yaml
 
 from tests.helpers.local_cluster import cluster
 from tests.helpers.remotes import BUCKET, READER, S3, free_ports, s3_server
-from tests.helpers.tiny_pipeline import build_world, call, environment, repro, set_param
+from tests.helpers.tiny_pipeline import (
+    EVALUATIONS,
+    build_world,
+    call,
+    environment,
+    repro,
+    set_param,
+)
 from tests.helpers.tiny_sources import REPOSITORY
 from tests.storage.test_sharded_array import random, write
 from transfer.runtime.errors import PipelineError
@@ -28,13 +35,13 @@ from transfer.storage.object_store import ObjectStore
 from transfer.storage.sharded_array import read_index
 
 INDEXES = [
-    *(f"data/images/{split}" for split in ("train", "validation", "test")),
+    *(f"data/images/{split}/images" for split in ("train", "validation", "test")),
     *(
-        f"data/features/{split}{input_kind}"
+        f"data/features/{split}/{input_kind}"
         for split in ("train", "validation", "test")
-        for input_kind in ("", "_cut")
+        for input_kind in ("features", "cut")
     ),
-    *("data/views/train", "data/views/train_cut"),
+    *("data/views/features", "data/views/cut"),
 ]
 
 
@@ -206,9 +213,9 @@ def test_the_models_and_their_scores_are_those_of_one_file_an_array(base, reprod
         "train_head",
         "train_augmented",
         "finetune",
-        "evaluate",
+        *EVALUATIONS,
+        "compare",
         "audit",
-        "export",
     ):
         for out in outputs[stage]["outs"]:
             files = [file for file in (base / out["path"]).rglob("*") if file.is_file()] or [
@@ -229,7 +236,8 @@ def test_the_bucket_has_each_shard_once_and_nothing_else_and_dvc_has_the_indexes
         f"world/shards/{name}" for name in set(named(reproduced))
     )
     lock = (reproduced / "dvc.lock").read_text()
-    assert all(f"{path}.shards" in lock for path in INDEXES)
+    assert all(str(Path(path).parent) in lock for path in INDEXES)
+    assert all((reproduced / f"{path}.shards").is_file() for path in INDEXES)
     assert not [
         path
         for path in (reproduced / "data").rglob("*")
@@ -284,7 +292,7 @@ def test_a_damaged_and_a_lost_shard_are_noticed_and_what_is_printed_repairs_them
     project = Path(shutil.copytree(reproduced, tmp_path / "project", symlinks=True))
     damaged, lost = (
         read_index(project / f"data/features/{name}.shards").shards[0].name
-        for name in ("train", "validation_cut")
+        for name in ("train/features", "validation/cut")
     )
     content = s3.bucket.read(f"world/shards/{damaged}")
     s3.bucket.write(f"world/shards/{damaged}", content[:-1] + bytes([content[-1] ^ 1]))
@@ -293,17 +301,18 @@ def test_a_damaged_and_a_lost_shard_are_noticed_and_what_is_printed_repairs_them
     refused = call("dvc", "repro", "train_head", cwd=project, check=False)
     assert (
         refused.returncode
-        and f"{damaged}, a shard of data/features/train.shards, is damaged" in refused.stderr
+        and f"{damaged}, a shard of data/features/train/features.shards, is damaged"
+        in refused.stderr
     )
     set_param(project, "train_head.units", 4)
     call("dvc", "checkout", cwd=project)
     said = call("python", "-m", "transfer", "verify", cwd=project, check=False)
     assert (
-        f"data/features/train.shards: shard {damaged} damaged at resources.shards_url"
+        f"data/features/train/features.shards: shard {damaged} damaged at resources.shards_url"
         in said.stdout
     )
     assert (
-        f"data/features/validation_cut.shards: shard {lost} missing at resources.shards_url"
+        f"data/features/validation/cut.shards: shard {lost} missing at resources.shards_url"
         in said.stdout
     )
     for line in [line.strip() for line in said.stdout.splitlines() if line.startswith("    ")]:
@@ -334,7 +343,7 @@ def test_a_stage_killed_in_the_midst_leaves_no_index_and_ends_the_same_when_run_
     s3, reproduced, tmp_path
 ):
     project = Path(shutil.copytree(reproduced, tmp_path / "project", symlinks=True))
-    index = project / "data/views/train.shards"
+    index = project / "data/views/features.shards"
     expected = index.read_bytes()
     (project / "dvc.lock").unlink()
     index.unlink()
@@ -345,7 +354,7 @@ def test_a_stage_killed_in_the_midst_leaves_no_index_and_ends_the_same_when_run_
         env=environment(),
         stderr=subprocess.DEVNULL,
     ) as stage:
-        while not (project / "data/views/.tmp-filling-train.shards").exists():
+        while not (project / "data/views/.tmp-filling-features.shards").exists():
             assert stage.poll() is None
             time.sleep(0.01)
         os.kill(stage.pid, signal.SIGKILL)
@@ -374,7 +383,7 @@ def test_a_stage_that_cannot_write_to_the_bucket_stops_before_it_works(
 @pytest.mark.slow
 def test_a_clusters_workers_read_the_bucket_and_the_same_shards_are_made(s3, reproduced, tmp_path):
     project = Path(shutil.copytree(reproduced, tmp_path / "project", symlinks=True))
-    made = [*(f"{path}.shards" for path in INDEXES), "data/split/manifest.parquet"]
+    made = [*(f"{path}.shards" for path in INDEXES), "data/manifest/manifest.parquet"]
     for path in [*made, ".rows"]:
         shutil.rmtree(project / path) if (project / path).is_dir() else (project / path).unlink()
     with cluster() as nodes:

@@ -9,13 +9,13 @@ import fsspec
 import numpy as np
 import pytest
 
-from tests.helpers.tiny_sources import write_params
 from transfer.runtime.errors import PipelineError
 from transfer.storage import object_store, shard_cache
 from transfer.storage.array_paths import inputs_path
 from transfer.storage.array_writer import create_array
 from transfer.storage.arrays import read_array, release_pages, take
 from transfer.storage.object_store import ObjectStore
+from transfer.storage.params import ArrayFormat, Shards
 from transfer.storage.shard_check import check
 from transfer.storage.shard_writer import create_shards
 from transfer.storage.sharded_array import ShardedArray, read_index
@@ -348,39 +348,38 @@ def test_names_are_listed_folder_by_folder(tmp_path):
     ]
 
 
-def test_the_format_of_arrays_is_chosen_by_name_and_the_place_by_parameters(project):
+def test_arrays_in_shards_are_written_and_read_where_they_are_said_to_lie(project):
     (project / "place").mkdir()
-    write_params(
-        project,
-        arrays={"format": "shards", "shard_rows": 4, "window": 3},
-        resources={"shards_url": str(project / "place")},
-    )
-    array = random(10, 2, 2, 3)
-    with create_array(inputs_path("train", "features"), (10,), (2, 2, 3), "float32", "x") as rows:
+    shards = Shards(str(project / "place"), window=3)
+    array, kept = random(10, 2, 2, 3), ArrayFormat("shards", 4, shards)
+    path = inputs_path("train", "features")
+    with create_array(path, (10,), (2, 2, 3), "float32", "x", kept) as rows:
         for row in range(10):
             rows[row] = array[row]
-    found = read_array(Path("data/features/train.shards"), rows=10, ndim=4)
+    assert [file.name for file in path.parent.iterdir()] == ["features.shards"]
+    found = read_array(path, shards, rows=10, ndim=4)
     assert np.array_equal(found[:], array) and found.layout == shard_cache.Layout(4, 3)
     with pytest.raises(
-        PipelineError, match=r"data/features/train\.shards has 10 rows, the manifest has 9"
+        PipelineError,
+        match=r"data/features/train/features\.shards has 10 rows, the manifest has 9",
     ):
-        read_array(Path("data/features/train.shards"), rows=9)
+        read_array(path, shards, rows=9)
     with pytest.raises(PipelineError, match="4 dimensions were expected"):
-        read_array(write(project / "b.shards", random(4, 2), found.store).path, ndim=4)
+        read_array(write(project / "b.shards", random(4, 2), found.store).path, shards, ndim=4)
 
 
 @pytest.mark.parametrize("url", [None, ""])
 def test_shards_without_a_place_are_refused(project, url):
-    write_params(project, arrays={"format": "shards"}, resources={"shards_url": url})
     Path("data").mkdir()
     Path("place").mkdir()
     said = (
         r"resources\.shards_url is not set, and shards \(arrays\.format = 'shards'\) need it: "
         r"s3://bucket/prefix, say"
     )
+    kept = ArrayFormat("shards", 4, Shards(url))
     with (
         pytest.raises(PipelineError, match=said),
-        create_array(Path("data/images.shards"), (10,), (2, 2, 3), "uint8", "backbone.image_size"),
+        create_array(Path("data/images"), (10,), (2, 2, 3), "uint8", "backbone.image_size", kept),
     ):
         pass
     assert not list(Path("data").iterdir())
@@ -390,7 +389,7 @@ def test_shards_without_a_place_are_refused(project, url):
         ObjectStore(str(project / "place"), "resources.shards_url"),
     )
     with pytest.raises(PipelineError, match=said):
-        read_array(project / "a.shards")
+        read_array(project / "a", Shards(url))
 
 
 def test_every_shard_of_several_indexes_is_checked_once_and_named_with_its_index(

@@ -8,12 +8,12 @@ from pydantic import ValidationError
 
 from tests.helpers.tiny_sources import TRAINING
 from transfer.classifiers.head import build_head
+from transfer.classifiers.probabilities import probabilities
 from transfer.classifiers.saved import (
     Classifier,
     growing_history,
     load_classifier,
     predict_logits,
-    probabilities,
     save_classifier,
 )
 from transfer.dataset.examples import Examples
@@ -207,13 +207,17 @@ def test_equal_classifiers_are_equal_bytes(saved, tmp_path):
         fitted.history,
         tmp_path / "again",
     )
-    for name in ("head.json", "head.weights.h5", "head_history.csv"):
+    for name in ("head/model.json", "head/model.weights.h5", "head/history.csv"):
         assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("head.json", b"{}"), ("head.json", b"no JSON"), ("head.weights.h5", b"no HDF5")],
+    [
+        ("head/model.json", b"{}"),
+        ("head/model.json", b"no JSON"),
+        ("head/model.weights.h5", b"no HDF5"),
+    ],
 )
 def test_a_damaged_classifier_is_named(saved, name, content):
     folder, _, _ = saved
@@ -224,13 +228,13 @@ def test_a_damaged_classifier_is_named(saved, name, content):
 
 def test_a_missing_classifier_says_how_to_get_it(tmp_path):
     with pytest.raises(
-        PipelineError, match=r"head\.json is missing; run `dvc repro` or `dvc pull`"
+        PipelineError, match=r"head/model\.json is missing; run `dvc repro` or `dvc pull`"
     ):
         load_classifier("head", tmp_path)
 
 
 def test_a_history_grows_while_a_training_runs_and_is_gone_when_it_fails(tmp_path):
-    file = tmp_path / "head_history.csv"
+    file = tmp_path / "head/history.csv"
     row = pd.DataFrame({"epoch": [1], "loss": [0.5]})
     with pytest.raises(KeyboardInterrupt), growing_history("head", tmp_path) as show:
         show(row)
@@ -240,7 +244,8 @@ def test_a_history_grows_while_a_training_runs_and_is_gone_when_it_fails(tmp_pat
 
 
 def test_an_earlier_history_stays_until_the_new_model_is_whole(tmp_path):
-    file = tmp_path / "head_history.csv"
+    file = tmp_path / "head/history.csv"
+    file.parent.mkdir()
     file.write_text("of an earlier run")
     with pytest.raises(KeyboardInterrupt), growing_history("head", tmp_path) as show:
         show(pd.DataFrame({"epoch": [1], "loss": [0.5]}))

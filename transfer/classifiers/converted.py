@@ -18,7 +18,7 @@ from pathlib import Path
 
 from transfer.classifiers.description import Description, read_description
 from transfer.classifiers.litert_classifier import LiteRTClassifier
-from transfer.runtime.checksums import content_key, sha256_of
+from transfer.runtime.checksums import content_key, file_checksum
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_bytes
 from transfer.runtime.pins import installed
@@ -61,7 +61,7 @@ def classifier_key(description: Description) -> bytes:
     return content_key(
         _LAYOUT,
         description.content,
-        sha256_of(description.weights).encode(),
+        file_checksum(description.weights).encode(),
         *(f"{package}=={versions[package]}".encode() for package in CONVERTERS),
     )
 

@@ -45,7 +45,7 @@ def read_description(name: str, folder: Path = MODELS) -> Description:
     content = file.read_bytes()
     try:
         recorded = json.loads(content)
-        input_kind, class_names = recorded["takes"], recorded["class_names"]
+        input_kind, class_names = recorded["input_kind"], recorded["class_names"]
         check_description(input_kind, class_names, recorded["epoch"])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise PipelineError(
@@ -61,6 +61,6 @@ def check_description(input_kind: object, class_names: object, epoch: object) ->
         ValueError: a value is none that it writes.
     """
     if input_kind not in ("images", "features", "cut") or type(epoch) is not int:
-        raise ValueError(f"takes = {input_kind!r}, epoch = {epoch!r}")
+        raise ValueError(f"input_kind = {input_kind!r}, epoch = {epoch!r}")
     if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
         raise ValueError(f"class_names = {class_names!r}")

@@ -1,20 +1,28 @@
-"""The models that the pipeline trains, in its order, and where each lies."""
+"""The models that the pipeline trains, in its order, and where each lies: one folder per model. A
+further model needs its name here and in the matrix of `evaluate` in dvc.yaml, and no other file
+name."""
 
 import json
 from pathlib import Path
 
 MODEL_NAMES = ("scratch", "head", "augmented", "finetuned")
 MODELS = Path("models")
+EVALUATION = Path("data/evaluation")  # what `evaluate` finds, one folder per model
 
 
 def description_file(name: str, folder: Path = MODELS) -> Path:
     """The layers, the class names, and what the model takes."""
-    return folder / f"{name}.json"
+    return folder / name / "model.json"
 
 
 def weights_file(name: str, folder: Path = MODELS) -> Path:
     """The weights, HDF5."""
-    return folder / f"{name}.weights.h5"
+    return folder / name / "model.weights.h5"
+
+
+def history_file(name: str, folder: Path = MODELS) -> Path:
+    """Losses and accuracies, one row per epoch."""
+    return folder / name / "history.csv"
 
 
 def is_skipped(name: str, folder: Path = MODELS) -> bool:

@@ -1,4 +1,5 @@
-"""Saves and loads trained classifiers: `NAME.weights.h5`, `NAME.json` and `NAME_history.csv`.
+"""Saves and loads trained classifiers: model.json, model.weights.h5 and history.csv in
+models/NAME/.
 
 Weights and configuration are apart because a `.keras` archive carries the date and is never the
 same bytes twice.
@@ -16,7 +17,13 @@ import numpy as np
 import pandas as pd
 
 from transfer.classifiers.description import check_description
-from transfer.classifiers.names import MODELS, is_skipped
+from transfer.classifiers.names import (
+    MODELS,
+    description_file,
+    history_file,
+    is_skipped,
+    weights_file,
+)
 from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write, write_json, write_weights
@@ -30,8 +37,8 @@ _WAITING = "uninitialized_variables"  # Keras's name for its list of those
 class Classifier:
     """A model from pixels or cached activations to logits (B, L).
 
-    takes: `images`, `features` or `cut`, the array that it reads. epoch: the epoch whose weights
-        these are, from 1.
+    input_kind: `images`, `features` or `cut`, the array that it reads. epoch: the epoch whose
+        weights these are, from 1.
     """
 
     model: keras.Model
@@ -48,23 +55,23 @@ def save_classifier(
     # the process's history.
     model = keras.Model(classifier.model.input, classifier.model.output, name=classifier.model.name)
     description = {
-        "takes": classifier.input_kind,
+        "input_kind": classifier.input_kind,
         "class_names": classifier.class_names,
         "epoch": classifier.epoch,
         "model": json.loads(model.to_json()),
     }
-    write_json(folder / f"{name}.json", description)
-    write_weights(folder / f"{name}.weights.h5", model)
-    _write_history(folder / f"{name}_history.csv", history)
+    write_json(description_file(name, folder), description)
+    write_weights(weights_file(name, folder), model)
+    _write_history(history_file(name, folder), history)
 
 
 def save_skipped(name: str, why: str, folder: Path = MODELS) -> None:
     """Write the files of a classifier that was not trained, without weights and epochs, so that
     readers find them."""
-    write_json(folder / f"{name}.json", {"skipped": why})
-    with atomic_write(folder / f"{name}.weights.h5") as temporary:
+    write_json(description_file(name, folder), {"skipped": why})
+    with atomic_write(weights_file(name, folder)) as temporary:
         temporary.touch()
-    _write_history(folder / f"{name}_history.csv", pd.DataFrame(columns=HISTORY))
+    _write_history(history_file(name, folder), pd.DataFrame(columns=HISTORY))
 
 
 @contextmanager
@@ -75,7 +82,7 @@ def growing_history(name: str, folder: Path = MODELS) -> Iterator[Callable[[pd.D
     A training that fails leaves none. Where an earlier run's history lies (DVC deletes it first, a
     person who runs the stage does not), that one stays until the new model is whole.
     """
-    path = folder / f"{name}_history.csv"
+    path = history_file(name, folder)
     if path.exists():
         yield lambda history: None
         return
@@ -98,29 +105,28 @@ def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
         PipelineError: missing, skipped, damaged, weights that do not fit the layers, or what
             `save_classifier` would not have written.
     """
-    description_file, weights_file = folder / f"{name}.json", folder / f"{name}.weights.h5"
-    for file in (description_file, weights_file):
+    described, weights = description_file(name, folder), weights_file(name, folder)
+    for file in (described, weights):
         if not file.exists():
             raise PipelineError(f"{file} is missing; run `dvc repro` or `dvc pull`")
     if is_skipped(name, folder):
         raise PipelineError(
-            f"{description_file}: it was skipped, so there is no such model; params.yaml says "
+            f"{described}: it was skipped, so there is no such model; params.yaml says "
             "whether it is trained"
         )
     try:
-        description = json.loads(description_file.read_text(encoding="utf-8"))
-        model = _build(json.dumps(description["model"]), weights_file.stat().st_size)
+        description = json.loads(described.read_text(encoding="utf-8"))
+        model = _build(json.dumps(description["model"]), weights.stat().st_size)
         # it warns of groups that are not there: the error that follows says it better
         with warnings.catch_warnings(action="ignore"):
-            model.load_weights(weights_file)
+            model.load_weights(weights)
         classifier = Classifier(
-            model, description["takes"], description["class_names"], description["epoch"]
+            model, description["input_kind"], description["class_names"], description["epoch"]
         )
         check_description(classifier.input_kind, classifier.class_names, classifier.epoch)
     except Exception as error:  # Keras and h5py raise many exception types on bad values
         raise PipelineError(
-            f"{description_file} and {weights_file.name} are damaged or do not belong together: "
-            f"{error}"
+            f"{described} and {weights.name} are damaged or do not belong together: {error}"
         ) from None
     return classifier
 

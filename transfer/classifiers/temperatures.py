@@ -1,35 +1,38 @@
-"""Reads the calibration temperatures that `evaluate` chose."""
+"""Reads the calibration temperature that `evaluate` chose for a model."""
 
 import json
 import math
 from pathlib import Path
 
+from transfer.classifiers.names import EVALUATION
 from transfer.runtime.errors import PipelineError
 
-CALIBRATION = Path("models/calibration.json")
+
+def calibration_file(name: str, folder: Path = EVALUATION) -> Path:
+    """A model's temperature and threshold, as `evaluate` writes them."""
+    return folder / name / "calibration.json"
 
 
-def read_temperature(name: str, path: Path = CALIBRATION) -> float:
+def read_temperature(name: str, folder: Path = EVALUATION) -> float:
     """The temperature that `evaluate` chose for a model.
 
     Raises:
-        PipelineError: the file is missing or damaged, or does not have the model.
+        PipelineError: the file is missing or damaged.
     """
+    path, stage = calibration_file(name, folder), f"evaluate@{name}"
     if not path.exists():
         raise PipelineError(
-            f"{path} is missing: it calibrates the probabilities; run `dvc repro evaluate` or `dvc "
-            "pull evaluate`"
+            f"{path} is missing: it calibrates the probabilities; run `dvc repro {stage}` or `dvc "
+            f"pull {stage}`"
         )
     try:
-        temperature = float(json.loads(path.read_text(encoding="utf-8"))[name]["temperature"])
+        temperature = float(json.loads(path.read_text(encoding="utf-8"))["temperature"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PipelineError(
-            f"{path} has no temperature for {name} ({error}); run `dvc repro evaluate` or `dvc "
-            "pull evaluate`"
+            f"{path} has no temperature ({error}); run `dvc repro {stage}` or `dvc pull {stage}`"
         ) from None
     if not (math.isfinite(temperature) and temperature > 0):
         raise PipelineError(
-            f"{path}: temperature of {name} = {temperature:g}, must be above 0; run `dvc repro "
-            "evaluate`"
+            f"{path}: temperature = {temperature:g}, must be above 0; run `dvc repro {stage}`"
         )
     return temperature

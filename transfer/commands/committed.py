@@ -4,9 +4,13 @@ why the others do not."""
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import yaml
+
+from transfer.runtime.dvc_files import LOCK, LOCKS
 
 _NAMED = 3  # outputs or causes before "and so many more"
 
@@ -23,14 +27,23 @@ class _Output(NamedTuple):
 
 
 def read_committed() -> dict[str, dict]:
-    """The stages of dvc.lock in HEAD, by name.
+    """The stages of dvc.lock in HEAD, by name, and those of deploy/dvc.lock where HEAD has one.
 
     Raises:
         NoCommitError: no git, no repository, no commit, no dvc.lock in it, or one that cannot be
             read.
     """
+    stages = _read_lock(LOCK)
+    for lock in LOCKS:
+        if lock != LOCK:
+            with suppress(NoCommitError):  # a project that exports nothing has none
+                stages = stages | _read_lock(lock)
+    return stages
+
+
+def _read_lock(lock: Path) -> dict[str, dict]:
     try:
-        command = ["git", "show", "HEAD:./dvc.lock"]
+        command = ["git", "show", f"HEAD:./{lock.as_posix()}"]
         shown = subprocess.run(  # noqa: S603, fixed
             command,
             capture_output=True,
@@ -45,7 +58,7 @@ def read_committed() -> dict[str, dict]:
         said = error.stderr.strip().splitlines()[:1] or [f"it exited with {error.returncode}"]
         raise NoCommitError(f"git says: {said[0].removeprefix('fatal: ')}") from None
     except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
-        raise NoCommitError(f"dvc.lock in HEAD cannot be read ({type(error).__name__})") from None
+        raise NoCommitError(f"{lock} in HEAD cannot be read ({type(error).__name__})") from None
 
 
 def say(stages: dict[str, dict], committed: dict[str, dict], machine: str) -> str:
@@ -103,11 +116,18 @@ def causes(stage: str, stages: dict[str, dict], committed: dict[str, dict]) -> I
             yield f"the command of {name} changed"
         yield from _changed_params(now.get("params", {}), then.get("params", {}))
         for path in _changed(_contents(now, "deps"), _contents(then, "deps")):
-            if path not in outputs:
+            # a stage may read the folder above several stages' outputs
+            makers = [made.stage for out, made in outputs.items() if _is_below(out, path)]
+            if not makers:
                 yield f"{path} changed"
-            elif outputs[path].stage not in seen:
-                seen.add(outputs[path].stage)
-                pending.append(outputs[path].stage)
+            for maker in dict.fromkeys(makers):
+                if maker not in seen:
+                    seen.add(maker)
+                    pending.append(maker)
+
+
+def _is_below(out: str, folder: str) -> bool:
+    return Path(out).is_relative_to(folder)
 
 
 def _changed_params(now: dict[str, dict], then: dict[str, dict]) -> Iterator[str]:

@@ -3,10 +3,11 @@ without a git repository.
 
     python -m transfer repair
 
-DVC writes `dvc.lock` and `.dvc/tmp/rwlock` in place. Killed in that moment, it leaves the first
-part of the file. Of `dvc.lock` the entries of stages that are whole are kept, and the others are
-taken from the last commit: an entry is a claim that DVC checks by the hashes of what is there, so
-an old one costs a look into DVC's run-cache, or a run, and is never believed. `rwlock` says only
+DVC writes `dvc.lock`, `deploy/dvc.lock` and `.dvc/tmp/rwlock` in place. Killed in that moment, it
+leaves the first part of the file. Of a lock the entries of stages that are whole are kept, and the
+others are taken from the last commit: an entry is a claim that DVC checks by the hashes of what is
+there, so an old one costs a look into DVC's run-cache, or a run, and is never believed. `rwlock`
+says only
 which DVC runs now.
 """
 
@@ -20,12 +21,12 @@ from pathlib import Path
 
 import yaml
 
+from transfer.runtime.dvc_files import LOCKS
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write
 
-LOCK = Path("dvc.lock")
 BUSY = Path(".dvc/tmp/rwlock")
-DAMAGED = Path(".dvc/tmp/dvc.lock.damaged")
+DAMAGED = Path(".dvc/tmp")  # keeps a copy of a damaged lock
 SETTINGS = Path(".dvc/config.local")
 WITHOUT_GIT = Path(".dvc/tmp/without-git")  # core.no_scm was set here, and not by a person
 HEADER = "schema: '2.0'\nstages:\n"
@@ -57,39 +58,40 @@ def repair() -> list[str]:
     was done.
 
     Raises:
-        PipelineError: dvc.lock has the marks of an unfinished merge, which only a person can
+        PipelineError: a lock has the marks of an unfinished merge, which only a person can
             resolve.
     """
-    return [line for line in (repair_lock(), repair_busy(), settle_git()) if line]
+    return [line for line in (*map(repair_lock, LOCKS), repair_busy(), settle_git()) if line]
 
 
-def repair_lock() -> str | None:
-    """Make dvc.lock whole again where it is not; a copy of the damaged one is kept."""
-    if not LOCK.exists() or is_whole(LOCK.read_bytes()):
+def repair_lock(lock: Path) -> str | None:
+    """Make a lock whole again where it is not; a copy of the damaged one is kept."""
+    if not lock.exists() or is_whole(lock.read_bytes()):
         return None
-    if re.search(rb"^<<<<<<< ", LOCK.read_bytes(), flags=re.MULTILINE):
+    if re.search(rb"^<<<<<<< ", lock.read_bytes(), flags=re.MULTILINE):
         raise PipelineError(
-            f"{LOCK}: a merge left its marks (<<<<<<<); resolve it (git checkout --theirs {LOCK}, "
+            f"{lock}: a merge left its marks (<<<<<<<); resolve it (git checkout --theirs {lock}, "
             "say) and run this again"
         )
     time.sleep(SETTLE_SECONDS)
-    found = LOCK.read_bytes()
+    found = lock.read_bytes()
     if is_whole(found):
         return None
-    DAMAGED.parent.mkdir(parents=True, exist_ok=True)
-    DAMAGED.write_bytes(found)
-    kept, committed = whole_entries(found), whole_entries(committed_lock())
+    damaged = DAMAGED / f"{lock.as_posix().replace('/', '-')}.damaged"
+    damaged.parent.mkdir(parents=True, exist_ok=True)
+    damaged.write_bytes(found)
+    kept, committed = whole_entries(found), whole_entries(committed_lock(lock))
     entries = kept | {name: entry for name, entry in committed.items() if name not in kept}
     if entries:
-        with atomic_write(LOCK) as part:
+        with atomic_write(lock) as part:
             part.write_text(HEADER + "".join(entries.values()), encoding="utf-8")
     else:
-        LOCK.unlink()
+        lock.unlink()
     taken = ", ".join(name for name in entries if name not in kept) or "none"
     return (
-        f"{LOCK} was cut short, as when DVC is killed while it writes it: {len(kept)} of its "
+        f"{lock} was cut short, as when DVC is killed while it writes it: {len(kept)} of its "
         f"stages are kept, from the last commit come: {taken}; what is missing comes from DVC's "
-        f"run-cache or is run again. A copy of the damaged file is {DAMAGED}"
+        f"run-cache or is run again. A copy of the damaged file is {damaged}"
     )
 
 
@@ -170,10 +172,11 @@ def is_complete_file(item: object) -> bool:
     return "hash" not in item and bool({"etag", "checksum"} & item.keys())
 
 
-def committed_lock() -> bytes:
-    """dvc.lock of the last commit, or nothing where there is none."""
+def committed_lock(lock: Path) -> bytes:
+    """The lock of the last commit, or nothing where there is none."""
+    named = f"HEAD:./{lock.as_posix()}"
     try:
-        shown = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], capture_output=True, check=False)  # noqa: S603, S607, git is where git is
+        shown = subprocess.run(["git", "show", named], capture_output=True, check=False)  # noqa: S603, S607, git is where git is
     except OSError:
         return b""
     return shown.stdout if shown.returncode == 0 else b""

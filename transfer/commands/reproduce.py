@@ -3,11 +3,12 @@ give the same bytes.
 
 The clones lie in folders of different names and depths and share nothing but the environment; the
 second is held to a single core where the system can do that (Linux). Prints a table of every output
-in dvc.lock; exits with 1 where hashes differ. What is not committed is not run. KERAS_BACKEND
-chooses the backend: one may differ from another, but not from itself.
+in dvc.lock and deploy/dvc.lock; exits with 1 where hashes differ. What is not committed is not run.
+KERAS_BACKEND chooses the backend: one may differ from another, but not from itself.
 """
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -16,8 +17,8 @@ import time
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
+from transfer.runtime.dvc_files import PIPELINES, locked_stages
 from transfer.runtime.errors import PipelineError
 
 PLACES = ("one", "another/and/deeper/two")
@@ -43,8 +44,8 @@ def main(argv: list[str]) -> None:
                 f"{clone.name}: {cores or 'every'} core, {time.monotonic() - started:.0f} s",
                 flush=True,
             )
-        hashes = [read_hashes(clone / "dvc.lock") for clone in clones]
-    table = compare(*hashes, committed=read_hashes(Path("dvc.lock")))
+        hashes = [read_hashes(clone) for clone in clones]
+    table = compare(*hashes, committed=read_hashes(Path()))
     same, committed = int(table["same"].sum()), int(table["as committed"].sum())
     print(f"\n{table.to_string(index=False)}\n")
     print(
@@ -64,7 +65,8 @@ def run_from_nothing(clone: Path, cores: int | None) -> None:
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     clone.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(["git", "clone", "--quiet", str(Path.cwd()), str(clone)], check=True)  # noqa: S603, S607, no shell
-    command = [sys.executable, "-m", "dvc", "repro", "--force"]
+    pipelines = [str(file) for file in PIPELINES if (clone / file).exists()]
+    command = [sys.executable, "-m", "dvc", "repro", "--force", *pipelines]
     hold = (
         None
         if cores is None
@@ -75,14 +77,15 @@ def run_from_nothing(clone: Path, cores: int | None) -> None:
         raise PipelineError(f"dvc repro failed in {clone} (exit {finished.returncode})")
 
 
-def read_hashes(lock: Path) -> dict[tuple[str, str], str]:
-    """MD5 by stage and output; of a folder it is that of the list of its files' names and MD5."""
-    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
-    return {
-        (name, output["path"]): output["md5"]
-        for name, stage in stages.items()
-        for output in stage.get("outs", [])
-    }
+def read_hashes(project: Path) -> dict[tuple[str, str], str]:
+    """MD5 by stage and output in a project's locks; of a folder it is that of the list of its
+    files' names and MD5."""
+    with contextlib.chdir(project):
+        return {
+            (name, output["path"]): output["md5"]
+            for name, stage in locked_stages().items()
+            for output in stage.get("outs", [])
+        }
 
 
 def compare(one: dict, other: dict, committed: dict) -> pd.DataFrame:

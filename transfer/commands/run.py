@@ -10,12 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
-from transfer.classifiers.names import MODEL_NAMES
+from transfer.classifiers.names import MODELS
 from transfer.commands.committed import NoCommitError, read_committed, say
 from transfer.commands.repair import print_repairs
-from transfer.runtime.dvc_files import LOCK, read_pins
+from transfer.runtime.dvc_files import (
+    described_stages,
+    locked_stages,
+    read_pins,
+    read_stage,
+    stage_names,
+)
 from transfer.runtime.environment import describe_environment
 from transfer.runtime.pins import in_use, unlike_pins
 from transfer.runtime.stage import LOGS
@@ -38,7 +43,8 @@ def main(argv: list[str]) -> None:
     finished = subprocess.run([sys.executable, "-m", "dvc", "repro", *words], check=False)  # noqa: S603, no shell
     if finished.returncode:
         sys.exit(finished.returncode)
-    pipeline = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    described = described_stages()
+    pipeline = {name: read_stage(name) for name in stage_names(described)}
     print()
     print(summarise(pipeline, seconds_since(started)).to_string(index=False))
     print(
@@ -59,7 +65,7 @@ def summarise(pipeline: dict, seconds: dict[str, float]) -> pd.DataFrame:
     which ones ran, which were reused."""
     rows = []
     for name, scores in read_metrics().items():
-        needed = stages_behind(pipeline, f"models/{name}.json")
+        needed = stages_behind(pipeline, f"{MODELS}/{name}")
         ran = [stage for stage in needed if stage in seconds]
         rows.append(
             {
@@ -86,9 +92,8 @@ def say_of_commit() -> str:
         committed = read_committed()
     except NoCommitError as reason:
         return f"Whether the outputs are the bytes of a commit is not known: {reason}."
-    stages = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"]
     return say(
-        stages,
+        locked_stages(),
         committed,
         describe_machine(describe_environment(), unlike_pins(in_use(), read_pins())),
     )
@@ -117,17 +122,17 @@ def describe_machine(environment: dict, other_versions: Sequence[str]) -> str:
 
 
 def read_metrics() -> dict[str, dict]:
-    """Metrics by model, in the order in which the pipeline builds the models."""
-    found = {
-        name: json.loads((METRICS / f"{name}.json").read_text(encoding="utf-8"))
-        for name in MODEL_NAMES
-    }
-    # a model that was skipped has none
-    return {name: scores for name, scores in found.items() if scores}
+    """Scores by model, in the order in which the pipeline builds the models; a model that was
+    skipped has none."""
+    return json.loads((METRICS / "evaluation.json").read_text(encoding="utf-8"))
 
 
 def stages_behind(pipeline: dict, output: str) -> list[str]:
-    """The stages that `output` needs, directly or through others, in the order of dvc.yaml."""
+    """The stages that `output` needs, directly or through others, in the order of `pipeline`.
+
+    Args:
+        pipeline: from `read_stage`, by the stage's name.
+    """
     makers = {
         path: name
         for name, stage in pipeline.items()

@@ -15,8 +15,10 @@ from pathlib import Path
 from dvc.repo import Repo
 
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.params import load_params
+from transfer.runtime.resource_params import ResourceParams
 from transfer.storage.object_store import ObjectStore
-from transfer.storage.params import open_shard_store
+from transfer.storage.params import Shards
 from transfer.storage.shard_check import check
 from transfer.storage.sharded_array import SUFFIX, Index, read_index
 
@@ -36,7 +38,7 @@ def main(argv: list[str]) -> int:
     unused.add_argument("--delete", action="store_true", help="and delete them")
     commands.add_parser("delete", help="delete shards by name").add_argument("names", nargs="+")
     asked = parser.parse_args(argv)
-    store = open_shard_store()
+    store = Shards(load_params(ResourceParams, "resources").shards_url).store
     if asked.command == "check":
         return print_check(sorted(Path("data").rglob(f"*{SUFFIX}")), store)
     if asked.command == "unused":

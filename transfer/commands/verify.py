@@ -1,5 +1,5 @@
-"""`make verify`: re-hash all that dvc.lock names, in the workspace and in DVC's cache, and print
-the commands that repair it.
+"""`make verify`: re-hash all that dvc.lock and deploy/dvc.lock name, in the workspace and in
+DVC's cache, and print the commands that repair it.
 
 DVC believes a file whose time, size and inode it knows, and a cache object for its name; here every
 byte is read. The run-cache (.dvc/cache/runs) is left out: it holds names of objects only, and a
@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,9 +21,13 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from transfer.runtime.checksums import file_checksum
+from transfer.runtime.dvc_files import PIPELINE, folder_listing
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.params import load_params
 from transfer.runtime.program import FAILED
-from transfer.storage.params import open_shard_store
+from transfer.runtime.resource_params import ResourceParams
+from transfer.storage.object_store import ObjectStore
+from transfer.storage.params import Shards
 from transfer.storage.shard_check import check
 from transfer.storage.sharded_array import SUFFIX, Shard, read_index
 
@@ -75,7 +79,10 @@ def main(argv: list[str]) -> int:
     problems = [
         finding for finding in findings if (finding.workspace, finding.cache) != ("right", "right")
     ]
-    bad_shards = check_shards(findings, read)
+    bad_shards = []
+    if indexes := right_indexes(findings):
+        url = load_params(ResourceParams, "resources").shards_url
+        bad_shards = check_shards(indexes, Shards(url).store, read)
     described = [describe(finding) for finding in problems] + [
         describe_shard(bad) for bad in bad_shards
     ]
@@ -93,6 +100,8 @@ def read_lock(repo: Repo) -> list[Named]:
     """The outputs and inputs of all stages, as dvc.lock has them."""
     outputs = {}
     for out in repo.index.outs:
+        if not out.hash_info and _was_never_run(out.stage):
+            continue
         if not out.hash_info:
             stage = out.stage.addressing
             raise PipelineError(
@@ -103,10 +112,26 @@ def read_lock(repo: Repo) -> list[Named]:
             Path(out.def_path), out.hash_info.value, out.stage.addressing, out.use_cache
         )
     here = (
-        dep for dep in repo.index.deps if dep.hash_info.name == "md5" and dep.fs.protocol == "local"
+        dep
+        for dep in repo.index.deps
+        if dep.hash_info and dep.hash_info.name == "md5" and dep.fs.protocol == "local"
     )  # and not a bucket of images
     inputs = {dep.def_path: Named(Path(dep.def_path), dep.hash_info.value) for dep in here}
-    return [*outputs.values(), *(named for path, named in inputs.items() if path not in outputs)]
+    return [
+        *outputs.values(),
+        *(named for path, named in inputs.items() if not made(path, outputs)),
+    ]
+
+
+def _was_never_run(stage) -> bool:
+    """Whether the stage is of a pipeline that is run on request, and has not been."""
+    pipeline = Path(stage.path_in_repo)
+    return pipeline != PIPELINE and not pipeline.with_suffix(".lock").exists()
+
+
+def made(path: str, outputs: Iterable[str]) -> bool:
+    """Whether a dependency is an output, or the folder above some."""
+    return any(Path(output).is_relative_to(path) for output in outputs)
 
 
 class Reader:
@@ -152,7 +177,7 @@ def check_folder(named: Named, objects: Path, read: Reader, files_below: Callabl
     }
     where, md5 = object_path(objects, named.md5), named.md5.removesuffix(".dir")
     listing = look(named, where, md5, read)
-    unchanged = hashlib.md5(as_listing(here), usedforsecurity=False).hexdigest() == md5
+    unchanged = hashlib.md5(folder_listing(here), usedforsecurity=False).hexdigest() == md5
     if unchanged:
         expected = here
     elif compare(read.md5(where), md5) == "right":
@@ -172,46 +197,44 @@ def check_folder(named: Named, objects: Path, read: Reader, files_below: Callabl
     ]
 
 
-def as_listing(files: dict[str, str]) -> bytes:
-    """The bytes that DVC hashes for a folder."""
-    return json.dumps(
-        [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
-    ).encode()
-
-
 def object_path(objects: Path, md5: str) -> Path:
     return objects / md5[:2] / md5[2:]
 
 
 class BadShard(NamedTuple):
-    """state: "missing" or "damaged"."""
+    """index: the file that names the shard. state: "missing" or "damaged"."""
 
-    named: Named
+    index: Path
+    stage: str
     shard: Shard
     state: str
 
 
-def check_shards(findings: list[Finding], read: Reader) -> list[BadShard]:
-    """The shards that are not what their index says, of those indexes that are right themselves."""
-    right = [
-        finding.named
+def right_indexes(findings: list[Finding]) -> dict[Path, str]:
+    """The indexes of arrays in shards that are right themselves, with the stages that make them."""
+    return {
+        finding.path: finding.named.stage
         for finding in findings
         if finding.path.suffix == SUFFIX and finding.workspace == "right"
-    ]
-    if not right:
-        return []
-    indexes = {named.path: read_index(named.path) for named in right}
+    }
+
+
+def check_shards(makers: dict[Path, str], store: ObjectStore, read: Reader) -> list[BadShard]:
+    """The shards that are not what their index says.
+
+    Args:
+        makers: from `right_indexes`.
+    """
+    indexes = {path: read_index(path) for path in makers}
     sizes = {shard.name: shard.bytes for index in indexes.values() for shard in index.shards}
     read.files, read.size = read.files + len(sizes), read.size + sum(sizes.values())
-    makers = {named.path: named for named in right}
     return [
-        BadShard(makers[path], shard, state)
-        for path, shard, state in check(indexes, open_shard_store())
+        BadShard(path, makers[path], shard, state) for path, shard, state in check(indexes, store)
     ]
 
 
 def describe_shard(bad: BadShard) -> str:
-    return f"{bad.named.path}: shard {bad.shard.name} {bad.state} at resources.shards_url"
+    return f"{bad.index}: shard {bad.shard.name} {bad.state} at resources.shards_url"
 
 
 def advise_shards(bad: list[BadShard]) -> list[str]:
@@ -222,7 +245,7 @@ def advise_shards(bad: list[BadShard]) -> list[str]:
     commands = [f"python -m transfer shards delete {' '.join(damaged)}"] if damaged else []
     commands += [
         f"dvc repro --force --single-item {stage}"
-        for stage in dict.fromkeys(each.named.stage for each in bad)
+        for stage in dict.fromkeys(each.stage for each in bad)
     ]
     return [
         "",

@@ -8,6 +8,7 @@ import pandas as pd
 from transfer.dataset.manifest import labels_of
 from transfer.storage.array_paths import inputs_path, views_path
 from transfer.storage.arrays import read_array
+from transfer.storage.params import Shards
 from transfer.storage.sharded_array import ShardedArray
 
 
@@ -19,14 +20,16 @@ class Examples:
     labels: np.ndarray
 
 
-def read_examples(manifest: pd.DataFrame, split: str, input_kind: str) -> Examples:
+def read_examples(manifest: pd.DataFrame, split: str, input_kind: str, shards: Shards) -> Examples:
     """A split's `images`, `features` or activations at the `cut`, and the manifest's labels;
     PipelineError when they disagree in number."""
     labels = labels_of(manifest, split)
-    return Examples(read_array(inputs_path(split, input_kind), rows=len(labels), ndim=4), labels)
+    inputs = read_array(inputs_path(split, input_kind), shards, rows=len(labels), ndim=4)
+    return Examples(inputs, labels)
 
 
-def load_views(manifest: pd.DataFrame, input_kind: str) -> Examples:
+def load_views(manifest: pd.DataFrame, input_kind: str, shards: Shards) -> Examples:
     """The augmented views (V, N, ...) of the training images with their labels (N,)."""
     labels = labels_of(manifest, "train")
-    return Examples(read_array(views_path(input_kind), rows=len(labels), axis=1, ndim=5), labels)
+    views = read_array(views_path(input_kind), shards, rows=len(labels), axis=1, ndim=5)
+    return Examples(views, labels)

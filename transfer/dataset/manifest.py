@@ -10,22 +10,37 @@ import pandas as pd
 
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write
-from transfer.runtime.params import load_param
 
-FOLDER = Path("data/split")
+FOLDER = Path("data/manifest")
+FORMATS = ("csv", "parquet")  # values of `split.manifest`
 SPLITS = ("train", "validation", "test")
 UNUSED = "unused"  # beyond the counts asked for: listed, so that every image is accounted for
 COLUMNS = ["split", "path", "class_name", "label", "group", "sha256"]
 _TEXT, _NUMBERS = ("split", "path", "class_name", "sha256"), ("label", "group")
 
 
-def manifest_file() -> Path:
-    """Where the manifest lies: its name ends in what `split.manifest` says."""
-    return FOLDER / f"manifest.{load_param(Literal['csv', 'parquet'], 'split.manifest')}"
+def manifest_file(form: Literal["csv", "parquet"]) -> Path:
+    """Where `split` writes the manifest."""
+    return FOLDER / f"manifest.{form}"
+
+
+def find_manifest() -> Path:
+    """The manifest that is there; where there is none, the name that it has as CSV.
+
+    Raises:
+        PipelineError: there is one in each format.
+    """
+    found = [file for file in map(manifest_file, FORMATS) if file.exists()]
+    if len(found) > 1:
+        raise PipelineError(
+            f"{found[0]} and {found[1].name} are both there, and which one is meant cannot be "
+            f"known; delete {FOLDER} and run `dvc repro split`"
+        )
+    return found[0] if found else manifest_file("csv")
 
 
 def write_manifest(
-    manifest: pd.DataFrame, path: Path | None = None, order: Literal["path", "checksum"] = "path"
+    manifest: pd.DataFrame, path: Path, order: Literal["path", "checksum"] = "path"
 ) -> None:
     """Write the manifest as Parquet where the name ends in that, else as CSV, ordered by split,
     then path or checksum.
@@ -34,9 +49,8 @@ def write_manifest(
         manifest: the columns of COLUMNS: split (train, validation, test or unused), path inside the
             source, class_name, label (its number in the sorted class names, from 0), group (images
             that must stay on one side share it), sha256 of the file.
-        path: by default `manifest_file()`.
+        path: from `manifest_file`.
     """
-    path = path or manifest_file()
     place = manifest["split"].map([*SPLITS, UNUSED].index)
     within = ["path"] if order == "path" else ["sha256", "path"]
     ordered = manifest.assign(place=place).sort_values(["place", *within])[COLUMNS]
@@ -64,13 +78,13 @@ def _schema():
 
 
 def read_manifest(path: Path | None = None) -> pd.DataFrame:
-    """Read the manifest back, by default that of `manifest_file()`.
+    """Read the manifest back, by default that of `find_manifest`.
 
     Raises:
-        PipelineError: missing, not a table, columns or values that `write_manifest` would not have
-            written.
+        PipelineError: missing, in two formats at once, not a table, columns or values that
+            `write_manifest` would not have written.
     """
-    path = path or manifest_file()
+    path = path or find_manifest()
     try:
         manifest = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
     except FileNotFoundError:

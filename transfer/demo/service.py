@@ -16,9 +16,12 @@ from transfer.inference.columns import UNLIKE
 from transfer.inference.predictions import Prediction, ranking
 from transfer.inference.predictor import NOT_FINITE, Predictor, load_predictor
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.params import load_params
+from transfer.runtime.resource_params import ResourceParams
 from transfer.sources.decoding import read_rgb
 from transfer.storage.array_paths import inputs_path
 from transfer.storage.arrays import read_array
+from transfer.storage.params import Shards
 
 MOST_CLASSES = 5
 MOST_NEAREST = 5
@@ -145,7 +148,12 @@ def load_service(name: str, interpolation: str) -> Service:
         predictor,
         Explainer(name),
         train,
-        read_array(inputs_path("train", "images"), rows=len(train), ndim=4),
+        read_array(
+            inputs_path("train", "images"),
+            Shards(load_params(ResourceParams, "resources").shards_url),
+            rows=len(train),
+            ndim=4,
+        ),
     )
     # so that the first person does not wait for what is built at first use
     service.answer(_file(Image.new("RGB", (1, 1)), "PNG"))

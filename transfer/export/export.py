@@ -14,7 +14,8 @@ from PIL import Image
 
 from transfer.backbones.network import load_backbone
 from transfer.backbones.registry import BackboneParams
-from transfer.classifiers.saved import MODELS, load_classifier
+from transfer.classifiers.names import description_file, weights_file
+from transfer.classifiers.saved import load_classifier
 from transfer.classifiers.temperatures import read_temperature
 from transfer.dataset.manifest import read_manifest, split_rows
 from transfer.export.checks import TOLERANCE, Answers, Checked, check
@@ -26,6 +27,7 @@ from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_json
 from transfer.storage.array_paths import inputs_path
 from transfer.storage.arrays import read_array
+from transfer.storage.params import Shards
 
 # Height and width in shares of an image's own: every fourth is as `decode` made it.
 STRETCHES = ((1, 1), (1.5, 2), (3, 1), (0.6, 1.1))
@@ -38,6 +40,7 @@ def export(
     max_accuracy_drop: float,
     architecture: BackboneParams,
     interpolation: str,
+    shards: Shards,
 ) -> pd.DataFrame:
     """Write a model in each format to `output`, which is replaced as a whole once all have passed.
 
@@ -59,7 +62,7 @@ def export(
         classifier, load_backbone(architecture), architecture, interpolation, read_temperature(name)
     )
     test = split_rows(read_manifest(), "test")
-    images = stretched(read_array(inputs_path("test", "images"), rows=len(test), ndim=4))
+    images = stretched(read_array(inputs_path("test", "images"), shards, rows=len(test), ndim=4))
     expected = Answers(
         images,
         np.concatenate([whole.predict_on_batch(image[None]) for image in images]),
@@ -91,7 +94,7 @@ def export(
 def version_of(name: str) -> str:
     """Twelve hexadecimal digits that are others whenever the classifier or its temperature is."""
     digest = hashlib.sha256()
-    for file in (MODELS / f"{name}.json", MODELS / f"{name}.weights.h5"):
+    for file in (description_file(name), weights_file(name)):
         digest.update(file.read_bytes())
     digest.update(str(read_temperature(name)).encode())
     return digest.hexdigest()[:12]

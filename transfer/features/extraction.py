@@ -15,6 +15,7 @@ from transfer.runtime.checksums import content_key
 from transfer.runtime.errors import PipelineError
 from transfer.storage.array_writer import create_array
 from transfer.storage.arrays import take
+from transfer.storage.params import ArrayFormat
 
 
 class ImageSource(Protocol):
@@ -55,6 +56,7 @@ def extract_features(
     cache_gigabytes: float,
     checkpoint: Path,
     size_parameter: str,
+    kept: ArrayFormat,
 ) -> None:
     """Send images through the frozen network and write what comes out, taking the rows that are
     known from the store.
@@ -63,12 +65,13 @@ def extract_features(
         workers: of a FrozenWork that draws these pictures.
         pictures: as many as the product of `leading`, the last index fastest.
         leading: leading shape of both arrays, (N,) or (V, N).
-        files: get the features (*leading, h, w, C) and the activations at the cut (*leading, h',
-            w', C').
+        files: paths without suffix; get the features (*leading, h, w, C) and the activations at
+            the cut (*leading, h', w', C').
         cache_gigabytes: what the store may keep; 0 keeps none.
         checkpoint: folder that keeps the rows until the stage ends, where the store keeps none.
-        lower_with: the parameter that makes the arrays smaller, for the message when the disk
+        size_parameter: the parameter that makes the arrays smaller, for the message when the disk
             cannot hold them.
+        kept: the format of both arrays.
 
     Raises:
         PipelineError: no room on the disk, an activation that `extract.dtype` cannot hold, an
@@ -84,9 +87,11 @@ def extract_features(
     )
     with (
         create_array(
-            features_file, leading, layout["features"].shape, storage.name, size_parameter
+            features_file, leading, layout["features"].shape, storage.name, size_parameter, kept
         ) as features,
-        create_array(cut_file, leading, layout["cut"].shape, storage.name, size_parameter) as cut,
+        create_array(
+            cut_file, leading, layout["cut"].shape, storage.name, size_parameter, kept
+        ) as cut,
         ActivationCache(folder, identity, layout, limit) as store,
         tqdm(total=len(pictures), desc=str(features_file), unit=" images") as progress,
     ):

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from transfer.runtime.errors import PipelineError
-from transfer.storage.array_paths import inputs_path
+from transfer.storage.array_paths import find_array, inputs_path
 from transfer.storage.arrays import take
+from transfer.storage.params import Shards
 
 if TYPE_CHECKING:  # Pandas takes a third of a second, and `pool` needs none
     import pandas as pd
@@ -14,7 +15,7 @@ if TYPE_CHECKING:  # Pandas takes a third of a second, and `pool` needs none
 _ROWS = 256  # read at once
 
 
-def read_pooled(manifest: "pd.DataFrame", splits: tuple[str, ...]) -> np.ndarray:
+def read_pooled(manifest: "pd.DataFrame", splits: tuple[str, ...], shards: Shards) -> np.ndarray:
     """The images of these splits, one split after the other: float32 (N, C + C').
 
     A row is the mean over the picture of the activations at the cut and that of the bottleneck
@@ -27,18 +28,18 @@ def read_pooled(manifest: "pd.DataFrame", splits: tuple[str, ...]) -> np.ndarray
     return np.concatenate(
         [
             np.concatenate(
-                [_pooled(manifest, split, input_kind) for input_kind in ("cut", "features")], axis=1
+                [_pooled(manifest, split, kind, shards) for kind in ("cut", "features")], axis=1
             )
             for split in splits
         ]
     )
 
 
-def _pooled(manifest: "pd.DataFrame", split: str, input_kind: str) -> np.ndarray:
+def _pooled(manifest: "pd.DataFrame", split: str, input_kind: str, shards: Shards) -> np.ndarray:
     from transfer.dataset.examples import read_examples
     from transfer.dataset.manifest import split_rows
 
-    activations = read_examples(manifest, split, input_kind).inputs
+    activations = read_examples(manifest, split, input_kind, shards).inputs
     means = np.empty((len(activations), activations.shape[-1]), np.float32)
     for start in range(0, len(activations), _ROWS):
         rows = slice(start, start + _ROWS)
@@ -46,7 +47,7 @@ def _pooled(manifest: "pd.DataFrame", split: str, input_kind: str) -> np.ndarray
     if (broken := ~np.isfinite(means).all(axis=1)).any():
         row = int(broken.argmax())
         raise PipelineError(
-            f"{inputs_path(split, input_kind)}: row {row} "
+            f"{find_array(inputs_path(split, input_kind))}: row {row} "
             f"({split_rows(manifest, split)['path'][row]!r}) holds NaN or infinity; "
             "delete the file and run `dvc repro extract`"
         )

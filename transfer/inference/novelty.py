@@ -11,8 +11,9 @@ import numpy as np
 
 from transfer.features.pooling import pool
 from transfer.runtime.errors import PipelineError
-from transfer.storage.array_paths import inputs_path
+from transfer.storage.array_paths import find_array, inputs_path
 from transfer.storage.arrays import read_array, take
+from transfer.storage.params import Shards
 
 # as many as the audit compares; a product with more would take its time beside the network
 MOST_NEIGHBOURS = 10_000
@@ -56,7 +57,7 @@ class Novelty:
         return 100 * np.searchsorted(self.usual, distances) / len(self.usual)
 
 
-def load_novelty(neighbours: int, seed: int) -> Novelty:
+def load_novelty(neighbours: int, seed: int, shards: Shards) -> Novelty:
     """Read the cached activations of training and validation images; of more than MOST_NEIGHBOURS
     each, that many drawn ones.
 
@@ -64,9 +65,9 @@ def load_novelty(neighbours: int, seed: int) -> Novelty:
         PipelineError: an array is missing, damaged, or holds NaN or infinity.
     """
     rng = np.random.default_rng(seed)
-    rows, vectors = read_pooled("train", rng)
+    rows, vectors = read_pooled("train", rng, shards)
     neighbours = min(neighbours, len(vectors))
-    validation = read_pooled("validation", rng)[1]
+    validation = read_pooled("validation", rng, shards)[1]
     blocks = (validation[start : start + _ROWS] for start in range(0, len(validation), _ROWS))
     usual = np.concatenate(
         [nearest(vectors, block, neighbours, rows)[0].mean(axis=1) for block in blocks]
@@ -74,15 +75,18 @@ def load_novelty(neighbours: int, seed: int) -> Novelty:
     return Novelty(vectors, rows, neighbours, np.sort(usual))
 
 
-def read_pooled(split: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def read_pooled(
+    split: str, rng: np.random.Generator, shards: Shards
+) -> tuple[np.ndarray, np.ndarray]:
     """The rows of a split that serve, int (N,), and their vectors, float32 (N, C)."""
-    file = inputs_path(split, "cut")
-    if not file.exists():
+    folder = inputs_path(split, "cut").parent
+    if not folder.exists():
         raise PipelineError(
-            f"{file} is missing; run `dvc pull extract` or `dvc repro extract`; `predict` can do "
+            f"{folder} is missing; run `dvc pull extract` or `dvc repro extract`; `predict` can do "
             "without: --no-novelty"
         )
-    activations = read_array(file, ndim=4)
+    file = find_array(inputs_path(split, "cut"))
+    activations = read_array(file, shards, ndim=4)
     rows = np.sort(
         rng.choice(len(activations), min(len(activations), MOST_NEIGHBOURS), replace=False)
     )

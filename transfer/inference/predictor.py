@@ -44,8 +44,10 @@ from transfer.runtime.cores import map_in_order
 from transfer.runtime.dvc_files import LOCK, PARAMS
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_param, load_params
+from transfer.runtime.resource_params import ResourceParams
 from transfer.sources.decoding import BadImageError, read_rgb, resize
 from transfer.sources.source_file import SourceFile
+from transfer.storage.params import Shards
 
 NOT_FINITE = "the network gives it no finite number; see extract.dtype and compute.precision"
 # What decides how images become activations: stage, key in params.yaml.
@@ -222,7 +224,9 @@ def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Pred
         )
     novelty = (
         load_novelty(
-            load_param(PositiveInt, "audit.neighbours"), load_param(NonNegativeInt, "audit.seed")
+            load_param(PositiveInt, "audit.neighbours"),
+            load_param(NonNegativeInt, "audit.seed"),
+            Shards(load_params(ResourceParams, "resources").shards_url),
         )
         if with_novelty
         else None

@@ -136,7 +136,7 @@ def _learning(
         for model in models
     }
     table = point_table(
-        title, ("Model", "Epoch", "Training", "Validation"), parts, "models/NAME_history.csv"
+        title, ("Model", "Epoch", "Training", "Validation"), parts, "plots/history.csv"
     )
     return Chart(title, svg, "; ".join(says), how, table)
 
@@ -204,9 +204,7 @@ def _curves(
     ]
     svg = lines(key, f"{title}. {says}.", series, x, y, labels, reference=reference)
     columns = ("Model", x.label.capitalize(), y.label.capitalize())
-    return Chart(
-        title, svg, says, how, point_table(title, columns, tables, f"plots/{key}/NAME.csv")
-    )
+    return Chart(title, svg, says, how, point_table(title, columns, tables, f"plots/{key}.csv"))
 
 
 def reliability_chart(models: list[ModelResults]) -> Chart:
@@ -253,7 +251,7 @@ def reliability_chart(models: list[ModelResults]) -> Chart:
         title,
         ("Model", "Calibration", "Probability", "Right", "Images"),
         parts,
-        "plots/reliability/NAME.csv",
+        "plots/reliability.csv",
     )
     return Chart(title, svg, says, how, table)
 

@@ -225,7 +225,7 @@ def _read_picture(folder: Path, name: str) -> bytes:
         ) from None
     if not content.startswith(PNG):
         raise PipelineError(
-            f"{file} is damaged: it is no PNG; delete data/mistakes and run `dvc repro evaluate`"
+            f"{file} is damaged: it is no PNG; delete its folder and run `dvc repro evaluate`"
         )
     return content
 

@@ -23,7 +23,7 @@ from transfer.runtime.files import atomic_write
 
 CARD = "MODEL_CARD.md.j2"
 PROCEDURE = ("backbone", "augment", "train_scratch", "train_head", "train_augmented", "finetune")
-HUB_NAMES = {  # the hub's names of metrics/NAME.json's entries, and what they are called
+HUB_NAMES = {  # the hub's names of scores, and what they are called
     "accuracy": ("accuracy", "Accuracy"),
     "balanced_accuracy": ("balanced_accuracy", "Balanced accuracy"),
     "macro_f1": ("f1", "Macro F1"),

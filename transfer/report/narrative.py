@@ -110,7 +110,8 @@ def mistakes_summary(models: Sequence[ModelResults], shown: int) -> str:
             f" {shown:,} of the {plural(total, 'mistake')} are shown, the surest of every model;"
         )
         text += (
-            " data/mistakes/ has the pictures that evaluate made, plots/predictions/ every image."
+            " data/evaluation/ has the pictures that evaluate made, plots/predictions.csv every "
+            "image."
         )
     return text
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from transfer.classifiers.names import MODEL_NAMES
+from transfer.classifiers.names import EVALUATION, MODEL_NAMES, description_file, history_file
 from transfer.dataset.manifest import read_manifest
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import PARAMS_FILE
@@ -122,46 +122,43 @@ def read_results() -> Results:
 
 def read_model(name: str) -> ModelResults:
     """Read what is known of one model; raises PipelineError as `read_results`."""
-    description_file, metrics_file, plots = (
-        Path(f"models/{name}.json"),
-        Path(f"metrics/{name}.json"),
-        Path("plots"),
-    )
-    description, metrics = read_json(description_file), _flat(read_json(metrics_file))
+    found = EVALUATION / name
+    described, scores = description_file(name), found / "scores.json"
+    description, metrics = read_json(described), _flat(read_json(scores))
     class_names, epoch = description.get("class_names"), description.get("epoch")
     if (
         not isinstance(class_names, list)
         or not all(isinstance(each, str) for each in class_names)
         or type(epoch) is not int
     ):
-        raise damaged(description_file, f"class_names = {class_names!r}, epoch = {epoch!r}")
+        raise damaged(described, f"class_names = {class_names!r}, epoch = {epoch!r}")
     if missing := [key for key in REQUIRED_METRICS if key not in metrics]:
-        raise damaged(metrics_file, f"{missing[0]} is missing")
+        raise damaged(scores, f"{missing[0]} is missing")
     return ModelResults(
         name=name,
         metrics=metrics,
         class_names=class_names,
         epoch=epoch,
-        history=read_table(Path(f"models/{name}_history.csv"), HISTORY),
-        classes=read_table(plots / "classes" / f"{name}.csv", CLASSES),
+        history=read_table(history_file(name), HISTORY),
+        classes=read_table(found / "classes.csv", CLASSES),
         predictions=read_table(
-            plots / "predictions" / f"{name}.csv",
+            found / "predictions.csv",
             dict.fromkeys(("path", "actual", "predicted"), "text"),
         ),
         roc=read_table(
-            plots / "roc" / f"{name}.csv",
+            found / "roc.csv",
             dict.fromkeys(("false_positive_rate", "true_positive_rate"), "number"),
         ),
         precision_recall=read_table(
-            plots / "precision_recall" / f"{name}.csv",
+            found / "precision_recall.csv",
             dict.fromkeys(("recall", "precision"), "number"),
         ),
         reliability=read_table(
-            plots / "reliability" / f"{name}.csv",
+            found / "reliability.csv",
             {"calibration": "text"} | dict.fromkeys(("confidence", "accuracy", "n"), "number"),
         ),
-        mistakes=read_table(Path(f"data/mistakes/{name}.csv"), MISTAKES),
-        pictures=Path(f"data/mistakes/{name}"),
+        mistakes=read_table(found / "mistakes.csv", MISTAKES),
+        pictures=found / "mistakes",
     )
 
 

@@ -24,7 +24,7 @@ from transfer.report.results import ModelResults, Results, Value
 MOST_ROWS = 40
 MOST_CLASSES_IN_MATRIX = 12
 MOST_NAMED_COLUMNS = 3
-METRICS = {  # what is shown of metrics/NAME.json, in this order
+METRICS = {  # what is shown of metrics/evaluation.json, in this order
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy (mean recall of the classes)",
     "macro_f1": "Macro F1",
@@ -179,7 +179,7 @@ def class_counts(manifest: pd.DataFrame) -> Table:
     left = len(counts) - len(shown)
     left_out = (
         f"{plural(left, 'class')} between the largest and the smallest are left out; "
-        "data/split/manifest.csv has all."
+        "data/manifest has all."
         if left
         else ""
     )
@@ -200,8 +200,7 @@ def class_scores(model: ModelResults) -> Table:
     ]
     left = len(order) - len(rows)
     left_out = (
-        f"The {len(rows)} classes with the lowest F1; plots/classes/{model.name}.csv has all "
-        f"{len(order):,}."
+        f"The {len(rows)} classes with the lowest F1; plots/classes.csv has all {len(order):,}."
         if left
         else ""
     )
@@ -244,10 +243,7 @@ def confusion(model: ModelResults) -> Confusion | Table:
         f"{plural(len(model.class_names), 'class')} make too large a matrix to read: these are the "
         "most frequent of "
     )
-    left_out += (
-        f"{plural(len(pairs), 'confused pair')}; plots/predictions/{model.name}.csv has every "
-        "image."
-    )
+    left_out += f"{plural(len(pairs), 'confused pair')}; plots/predictions.csv has every image."
     return Table(
         "The classes most often confused",
         ("Actual", "Taken for", "Images"),

@@ -5,10 +5,11 @@ cache or in a remote goes unnoticed. A stage reads its inputs anyway; it hashes 
 """
 
 import hashlib
+import itertools
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,18 @@ from transfer.runtime.instructions import VARIABLES
 from transfer.runtime.pins import PINS, in_use, installed, unlike_pins
 
 PIPELINE = Path("dvc.yaml")
+# The second has what `dvc repro` leaves out unless it is named: the release of a model. Paths in it
+# are those of the project's root too (wdir).
+PIPELINES = (PIPELINE, Path("deploy/dvc.yaml"))
 LOCK = Path("dvc.lock")
+LOCKS = (LOCK, Path("deploy/dvc.lock"))
 PARAMS = Path("params.yaml")
 # left behind by Python, editors and desktops: .dvcignore has these too
 _LEFT_BEHIND = re.compile(r"\..*|#.*#|.*~|__pycache__|.*\.py[co]")
 
 
 def verify_inputs(stage: str) -> None:
-    """Hold the files that a stage reads against what dvc.lock says the stages before it wrote.
+    """Compare the files that a stage reads with what dvc.lock says the stages before it wrote.
 
     Only where DVC runs the stage: by hand, stages may be run in any state.
 
@@ -37,15 +42,16 @@ def verify_inputs(stage: str) -> None:
     """
     if "DVC_STAGE" not in os.environ or not LOCK.exists():
         return
-    written = dict(_outputs_in_lock())
+    written = {Path(path): md5 for path, md5 in _outputs_in_lock()}
     for dependency in map(Path, read_stage(stage).get("deps", [])):
-        expected = written.get(dependency.as_posix())
-        if expected is not None and dependency.is_file() and checksum(dependency) != expected:
-            raise PipelineError(
-                f"{dependency} is not what dvc.lock says (md5 {checksum(dependency)} instead of "
-                f"{expected}): it was damaged, or changed by hand. `make verify` says how to get "
-                "it back; `dvc commit` keeps it where you meant the change"
-            )
+        # a stage may read the folder above several stages' outputs
+        for path in [path for path in written if path.is_relative_to(dependency)]:
+            if path.exists() and (found := output_checksum(path)) != written[path]:
+                raise PipelineError(
+                    f"{path} is not what dvc.lock says (md5 {found} instead of {written[path]}): "
+                    "it was damaged, or changed by hand. `make verify` says how to get it back; "
+                    "`dvc commit` keeps it where you meant the change"
+                )
 
 
 def input_fingerprint(stage: str) -> str:
@@ -69,8 +75,29 @@ def checksum(path: Path) -> str:
     return file_checksum(path, "md5")
 
 
+def output_checksum(path: Path) -> str:
+    """The MD5 of an output as dvc.lock has it: of a file, or, with `.dir` at its end, of a folder's
+    listing."""
+    if not path.is_dir():
+        return checksum(path)
+    files = {
+        file.relative_to(path).as_posix(): checksum(file)
+        for file in path.rglob("*")
+        if file.is_file()
+    }
+    listing = folder_listing(files)
+    return f"{hashlib.md5(listing, usedforsecurity=False).hexdigest()}.dir"
+
+
+def folder_listing(files: Mapping[str, str]) -> bytes:
+    """The bytes that DVC hashes for a folder: MD5 by the files' paths in it."""
+    return json.dumps(
+        [{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())]
+    ).encode()
+
+
 def _contents(path: Path) -> str | dict[str, str]:
-    """The checksum of a file, or those of all files in a folder of code, by their paths in it."""
+    """The checksum of a file, or those of all files in a folder, by their paths in it."""
     if not path.is_dir():
         return checksum(path)
     files = (file.relative_to(path) for file in sorted(path.rglob("*")) if file.is_file())
@@ -82,17 +109,50 @@ def _contents(path: Path) -> str | dict[str, str]:
 
 
 def read_stage(stage: str) -> dict:
-    """What dvc.yaml says of a stage, with the values of params.yaml where it names
-    parameters, `${section.name}`.
+    """What dvc.yaml (or deploy/dvc.yaml) says of a stage, with the values of params.yaml where it
+    names parameters, `${section.name}`, and of the matrix for a stage `NAME@ITEM`.
 
-    What params.yaml lacks stays as it is: the stage says better what is wrong there.
+    What params.yaml lacks stays as it is: the stage says better what is wrong there. So does
+    `${item.key}` where the stage is named without its item.
     """
-    described = yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["stages"][stage]
+    name, _, item = stage.partition("@")
+    described = described_stages()[name]
     try:
         params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     except Exception:  # PyYAML lets through what a value such as 2020-99-99 makes Python raise
         params = {}
+    if item:
+        params = {**params, "item": matrix_items(described)[item]}
     return _filled_in(described, params)
+
+
+def described_stages() -> dict[str, dict]:
+    """All stages of dvc.yaml and deploy/dvc.yaml by name, as they are written there; one with a
+    matrix is there once."""
+    found = (
+        yaml.safe_load(file.read_text(encoding="utf-8")) for file in PIPELINES if file.exists()
+    )
+    return {name: stage for content in found for name, stage in content["stages"].items()}
+
+
+def stage_names(described: Mapping[str, dict]) -> list[str]:
+    """The names that DVC gives to stages: `NAME`, or `NAME@ITEM` for each item of a matrix."""
+    return [
+        f"{name}@{item}" if item else name
+        for name, stage in described.items()
+        for item in matrix_items(stage)
+    ]
+
+
+def matrix_items(stage: Mapping) -> dict[str, dict]:
+    """The items of a stage's matrix by the names that DVC gives them; a stage without one has a
+    single item without a name."""
+    matrix = stage.get("matrix", {})
+    combinations = itertools.product(*matrix.values())
+    return {
+        "-".join(map(str, values)): dict(zip(matrix, values, strict=True))
+        for values in combinations
+    }
 
 
 def params_of(description: dict) -> list[str]:
@@ -161,10 +221,15 @@ def _shown(params: Any, found: re.Match) -> str:
         return found[0]
 
 
+def locked_stages() -> dict[str, dict]:
+    """The stages of dvc.lock and deploy/dvc.lock by name, as DVC last wrote them."""
+    found = (yaml.safe_load(file.read_text(encoding="utf-8")) for file in LOCKS if file.exists())
+    return {name: stage for content in found for name, stage in content["stages"].items()}
+
+
 def _outputs_in_lock() -> Iterator[tuple[str, str]]:
-    """Path and MD5 of each file that dvc.lock has as an output; a folder has the MD5 of its list,
-    which no file can have."""
-    for stage in yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"].values():
+    """Path and MD5 of each file or folder that a lock has as an output."""
+    for stage in locked_stages().values():
         for output in stage.get("outs", []):
             yield output["path"], output["md5"]
 

@@ -60,6 +60,11 @@ def write_json(path: Path, content: dict) -> None:
         )
 
 
+def write_table(path: Path, table) -> None:
+    """Write a pandas table as `write_csv` does, without its index."""
+    write_csv(path, list(table.columns), table.itertuples(index=False))
+
+
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
     """Write rows under a header as UTF-8 CSV with `\\n` line ends."""
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:

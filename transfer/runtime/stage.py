@@ -6,7 +6,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from transfer.runtime.dvc_files import (
     PINS,
+    PIPELINE,
     other_versions,
     packages_of,
     params_of,
@@ -31,27 +32,35 @@ LOGS = Path("logs")
 LOCK_TIMEOUT = 10
 
 
-def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage's `main` as a program: `python -m stages.NAME [--help]`.
+def run_stage(main: Callable[..., None], items: Sequence[str] = ()) -> None:
+    """Run a stage's `main` as a program: `python -m stages.NAME [--help] [ITEM]`.
 
     A user's mistake (PipelineError), an extra that is not installed, or the machine's refusal
     (OSError, a full disk say) is printed without a traceback and exits with 1; anything else is a
     bug and keeps its traceback. The
     duration, the peak of memory and the environment go to logs/, which is not tracked: a tracked
     file with them in it would differ from run to run.
+
+    Args:
+        items: the values of a stage that DVC runs once per value (`matrix` in dvc.yaml); one of
+            them is the program's argument then, and that of `main`.
     """
     name = Path(sys.argv[0]).stem
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog=f"python -m stages.{name}",
         description=_describe(name),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args()
+    )
+    if items:
+        parser.add_argument("item", choices=items)
+    arguments = list(vars(parser.parse_args()).values())
+    name = "@".join([name, *arguments])
     started = time.time()
     try:
         with only_one(name):
             verify_inputs(name)
             _warn_of_versions(name)
-            main()
+            main(*arguments)
             _log(name, started)
     except Exception as error:
         if (sentence := explain(error)) is None:
@@ -117,10 +126,10 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS, in bytes
 
 
-def _describe(name: str, pipeline: Path = Path("dvc.yaml")) -> str:
+def _describe(name: str) -> str:
     """What stage `name` is for, reads and writes, as dvc.yaml says it."""
-    if not pipeline.exists():
-        return f"{pipeline} is not in {Path.cwd()}; run from the project's folder."
+    if not PIPELINE.exists():
+        return f"{PIPELINE} is not in {Path.cwd()}; run from the project's folder."
     stage = read_stage(name)
     outputs = [
         item if isinstance(item, str) else next(iter(item))

@@ -11,10 +11,10 @@ import numpy as np
 
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import allocate, atomic_write
+from transfer.storage.array_paths import FORMATS, array_file
 from transfer.storage.arrays import release_pages
-from transfer.storage.params import load_array_params, open_shard_store
+from transfer.storage.params import ArrayFormat
 from transfer.storage.shard_writer import ShardWriter, create_shards
-from transfer.storage.sharded_array import SUFFIX
 
 
 class MemmapWriter:
@@ -31,32 +31,46 @@ class MemmapWriter:
 
 @contextmanager
 def create_array(
-    path: Path,
+    array: Path,
     leading: tuple[int, ...],
     row_shape: tuple[int, ...],
     dtype: str,
     size_parameter: str,
+    kept: ArrayFormat,
 ) -> Iterator[MemmapWriter | ShardWriter]:
     """Yield the rows of a new array of shape (*leading, *row_shape) to write to; the file gets its
-    name when the block ends well.
-
-    A name that ends in `.shards` is that of an index; `arrays.shard_rows` says how long its shards
-    are, `resources.shards_url` where they go.
+    name when the block ends well, and the same array in the other format is deleted then.
 
     Args:
-        lower_with: the parameter that makes the array smaller, for the message.
+        array: its path without suffix, which `kept` decides.
+        size_parameter: the parameter that makes the array smaller, for the message.
 
     Raises:
         PipelineError: the disk has no room for it, or the shards' place cannot be written; said
             before hours are spent.
     """
-    if path.suffix == SUFFIX:
-        shard_rows = load_array_params().shard_rows
+    path = array_file(array, kept.form)
+    if kept.form == "shards":
         with create_shards(
-            path, leading, row_shape, dtype, shard_rows, open_shard_store(), size_parameter
+            path, leading, row_shape, dtype, kept.shard_rows, kept.shards.store, size_parameter
         ) as rows:
             yield rows
-        return
+    else:
+        with _create_map(path, leading, row_shape, dtype, size_parameter) as rows:
+            yield rows
+    for other in FORMATS:
+        if other != kept.form:
+            array_file(array, other).unlink(missing_ok=True)
+
+
+@contextmanager
+def _create_map(
+    path: Path,
+    leading: tuple[int, ...],
+    row_shape: tuple[int, ...],
+    dtype: str,
+    size_parameter: str,
+) -> Iterator[MemmapWriter]:
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = (*leading, *row_shape)
     needed, free = math.prod(shape) * np.dtype(dtype).itemsize, shutil.disk_usage(path.parent).free
@@ -66,8 +80,8 @@ def create_array(
             f"{size_parameter}"
         )
     with atomic_write(path) as temporary:
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
+        rows = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
         # a map's write to a disk that is full meanwhile would kill the process
         allocate(temporary, temporary.stat().st_size)
-        yield MemmapWriter(array, len(row_shape))
-        array.flush()
+        yield MemmapWriter(rows, len(row_shape))
+        rows.flush()

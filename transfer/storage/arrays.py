@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from transfer.runtime.errors import PipelineError
-from transfer.storage.params import load_array_params, open_shard_store
+from transfer.storage.array_paths import find_array
+from transfer.storage.params import Shards
 from transfer.storage.sharded_array import SUFFIX, ShardedArray, read_index
 
 # What numpy raises on a damaged header. No file of ours makes it warn (of a size that overflows, of
@@ -62,36 +63,44 @@ def release_pages(array: np.ndarray) -> None:
 
 
 def read_array(
-    path: Path, *, rows: int | None = None, axis: int = 0, ndim: int | None = None
+    array: Path,
+    shards: Shards | None = None,
+    *,
+    rows: int | None = None,
+    axis: int = 0,
+    ndim: int | None = None,
 ) -> np.ndarray | ShardedArray:
     """Open an array read-only: a memory map, or one whose shards are fetched as its rows are read.
 
     Args:
+        array: its path without suffix, or with one where only that format is meant.
+        shards: where shards lie; an array in shards cannot be read without.
         rows: how many rows the manifest (or the array beside it) says there are, along `axis`.
         ndim: how many dimensions there must be.
 
     Raises:
-        PipelineError: missing, damaged, not of plain numbers, or in disagreement with `rows` or
-            `ndim`.
+        PipelineError: missing, in two formats at once, damaged, not of plain numbers, or in
+            disagreement with `rows` or `ndim`.
     """
-    array = _open_shards(path) if path.suffix == SUFFIX else _open_map(path)
-    if array.dtype.kind not in "biuf":
+    path = find_array(array)
+    found = _open_shards(path, shards or Shards()) if path.suffix == SUFFIX else _open_map(path)
+    if found.dtype.kind not in "biuf":
         raise PipelineError(
-            f"{path} holds {array.dtype}, numbers were expected; delete it and run `dvc repro`"
+            f"{path} holds {found.dtype}, numbers were expected; delete it and run `dvc repro`"
         )
     if ndim is None:
-        ndim = max(array.ndim, axis + 1)
-    if array.ndim != ndim:
+        ndim = max(found.ndim, axis + 1)
+    if found.ndim != ndim:
         raise PipelineError(
-            f"{path} has shape {array.shape}, {ndim} dimensions were expected; delete it and run "
+            f"{path} has shape {found.shape}, {ndim} dimensions were expected; delete it and run "
             "`dvc repro`"
         )
-    if rows is not None and array.shape[axis] != rows:
+    if rows is not None and found.shape[axis] != rows:
         raise PipelineError(
-            f"{path} has {array.shape[axis]} rows, the manifest has {rows}; delete it and run `dvc "
+            f"{path} has {found.shape[axis]} rows, the manifest has {rows}; delete it and run `dvc "
             "repro`"
         )
-    return array
+    return found
 
 
 def _open_map(path: Path) -> np.ndarray:
@@ -107,5 +116,5 @@ def _open_map(path: Path) -> np.ndarray:
         ) from None
 
 
-def _open_shards(path: Path) -> ShardedArray:
-    return ShardedArray(path, read_index(path), open_shard_store(), load_array_params().window)
+def _open_shards(path: Path, shards: Shards) -> ShardedArray:
+    return ShardedArray(path, read_index(path), shards.store, shards.window)

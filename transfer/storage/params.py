@@ -1,39 +1,56 @@
 """How arrays are kept: one `.npy` each under data/, or shards at a URL."""
 
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from pydantic import PositiveInt
 
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.params import Params, load_params
-from transfer.runtime.resource_params import ResourceParams
+from transfer.runtime.params import Params
 from transfer.storage.object_store import ObjectStore
 
 
 class ArrayParams(Params):
-    """shard_rows: of a shard. window: shards that a training holds and shuffles at a time."""
+    """The section `arrays`. shard_rows: rows of a shard. window: shards that a training holds and
+    shuffles at a time."""
 
     format: Literal["npy", "shards"]
     shard_rows: PositiveInt
     window: PositiveInt
 
 
-def load_array_params() -> ArrayParams:
-    """The section `arrays`; raises PipelineError as `load_params`."""
-    return load_params(ArrayParams, "arrays")
+@dataclass(frozen=True)
+class Shards:
+    """The place of all shards; it is opened when the first array in shards is.
 
-
-def open_shard_store() -> ObjectStore:
-    """The place of all shards, `resources.shards_url`.
-
-    Raises:
-        PipelineError: no URL is given, or it is not one that a store can be opened at.
+    url: `resources.shards_url`. window: shards that a training holds and shuffles at a time; other
+        readers do without.
     """
-    url = load_params(ResourceParams, "resources").shards_url
-    if not url:
-        raise PipelineError(
-            "params.yaml: resources.shards_url is not set, and shards (arrays.format = 'shards') "
-            "need it: s3://bucket/prefix, say, or the absolute path of a folder that all machines "
-            "see"
-        )
-    return ObjectStore(url, "resources.shards_url")
+
+    url: str | None = None
+    window: int = 1
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        """The objects at the URL.
+
+        Raises:
+            PipelineError: no URL is given, or it is not one that a store can be opened at.
+        """
+        if not self.url:
+            raise PipelineError(
+                "params.yaml: resources.shards_url is not set, and shards (arrays.format = "
+                "'shards') need it: s3://bucket/prefix, say, or the absolute path of a folder that "
+                "all machines see"
+            )
+        return ObjectStore(self.url, "resources.shards_url")
+
+
+@dataclass(frozen=True)
+class ArrayFormat:
+    """How new arrays are written: `arrays.format`, `arrays.shard_rows`, and the place of shards."""
+
+    form: Literal["npy", "shards"] = "npy"
+    shard_rows: int = 1024
+    shards: Shards = field(default_factory=Shards)

@@ -24,7 +24,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,10 +34,11 @@ from optuna.distributions import CategoricalDistribution
 
 from transfer.commands.sweep.picture import draw
 from transfer.commands.sweep.space import Space, Value, read_spaces, written
-from transfer.commands.sweep.trainings import Scores, measure, paired
+from transfer.commands.sweep.trainings import TRAININGS, Scores, measure, paired
 from transfer.dataset.manifest import labels_of, read_manifest
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_csv
+from transfer.runtime.params import Params, load_params
 
 # before TPE has something to go by; Optuna's ten would be half of a sweep of twenty
 RANDOM_TRIALS = 5
@@ -88,10 +89,14 @@ def main(argv: list[str]) -> None:
     # where a training that is stopped leaves its checkpoint, and finds it again
     os.environ["DVC_ROOT"] = str(Path.cwd())
     try:
-        spaces = read_spaces(arguments.space)
+        params = {
+            section: load_params(training.params, section)
+            for section, training in TRAININGS.items()
+        }
+        spaces = read_spaces(arguments.space, params)
         check_caches()
         for space in spaces:
-            sweep(space, arguments)
+            sweep(space, params, arguments)
     except KeyboardInterrupt:
         sys.exit("sweep: stopped; the same command goes on from here")
 
@@ -110,11 +115,15 @@ def check_caches() -> None:
         )
 
 
-def sweep(space: Space, arguments: argparse.Namespace) -> None:
-    """One study: its table, its picture, and what it found."""
+def sweep(space: Space, params: Mapping[str, Params], arguments: argparse.Namespace) -> None:
+    """One study: its table, its picture, and what it found.
+
+    Args:
+        params: params.yaml's section of each training.
+    """
 
     def train(values: dict[str, Value], shift: int) -> Scores:
-        return measure(arguments.output / "trainings", space.section, values, shift)
+        return measure(arguments.output / "trainings", params, space.section, values, shift)
 
     table, picture = (arguments.output / f"{space.section}.{kind}" for kind in ("csv", "png"))
     trials: list[Trial] = []

@@ -3,6 +3,7 @@ class of params.yaml."""
 
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -19,7 +20,7 @@ from pydantic.fields import FieldInfo
 
 from transfer.commands.sweep.trainings import TRAININGS
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.params import Params, load_params
+from transfer.runtime.params import Params
 
 Value = None | bool | int | float | str
 DIGITS = 3  # significant digits of tried numbers; more make no measurable difference
@@ -74,8 +75,11 @@ def written(value: Value) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def read_spaces(path: Path) -> list[Space]:
+def read_spaces(path: Path, params: Mapping[str, Params]) -> list[Space]:
     """Read the file: one space per section.
+
+    Args:
+        params: params.yaml's section of each training.
 
     Raises:
         PipelineError: the file is missing or no YAML; a section, name, range or value is not one
@@ -92,16 +96,18 @@ def read_spaces(path: Path) -> list[Space]:
             f"{path}: give at least one section of {', '.join(TRAININGS)}, with what is to be "
             "varied in it"
         )
-    return [_space(f"{path}: {section}", section, entries) for section, entries in content.items()]
+    return [
+        _space(f"{path}: {section}", section, entries, params)
+        for section, entries in content.items()
+    ]
 
 
-def _space(where: str, section: str, entries: Any) -> Space:
+def _space(where: str, section: str, entries: Any, params: Mapping[str, Params]) -> Space:
     if section not in TRAININGS:
         raise PipelineError(f"{where} is no training; choose from {', '.join(TRAININGS)}")
     if not isinstance(entries, dict) or not entries:
         raise PipelineError(f"{where}: name at least one parameter to vary")
     kind = TRAININGS[section].params
-    params = load_params(kind, section)
     distributions = {}
     for name, entry in entries.items():
         if name == "seed":
@@ -115,7 +121,7 @@ def _space(where: str, section: str, entries: Any) -> Space:
                 f"{', '.join(sorted({*kind.model_fields} - {'seed'}))}"
             )
         distributions[name] = _distribution(f"{where}.{name}", kind.model_fields[name], entry)
-    defaults = {name: getattr(params, name) for name in distributions}
+    defaults = {name: getattr(params[section], name) for name in distributions}
     for name, default in defaults.items():
         if not _contains(distributions[name], default):
             raise PipelineError(

@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,19 +16,20 @@ import yaml
 from scipy.stats import ttest_rel
 
 from stages import finetune, train_augmented, train_head
+from transfer.classifiers.names import MODELS, description_file, history_file, weights_file
 from transfer.compute.keras import keras
-from transfer.runtime.dvc_files import checksum, input_fingerprint, read_stage
+from transfer.runtime.dvc_files import PARAMS, checksum, input_fingerprint, read_stage
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write
-from transfer.runtime.params import Params, load_params
+from transfer.training.loop import TrainingParams
 
 
 class Training(NamedTuple):
     """main: the stage's. params: the class of its section of params.yaml.
-    model: what it writes, `models/MODEL*`."""
+    model: what it writes, `models/MODEL`."""
 
     main: Callable[[], None]
-    params: type[Params]
+    params: type[TrainingParams]
     model: str
 
 
@@ -49,8 +50,8 @@ TRAININGS = {  # by section of params.yaml, in the order of the pipeline
 
 
 def prepare(folder: Path, links: Iterable[str], changes: dict[str, dict]) -> None:
-    """Make a folder in which stages find these files and folders of the project, by links, and its
-    params.yaml with changes by section.
+    """Make a folder in which stages find these files and folders of the project, by links, and a
+    copy of its params.yaml with changes by section.
 
     Raises:
         PipelineError: one of them is not there.
@@ -61,7 +62,7 @@ def prepare(folder: Path, links: Iterable[str], changes: dict[str, dict]) -> Non
             raise PipelineError(f"{name} is missing; run `dvc repro augment` or `dvc pull`")
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(Path(name).resolve())
-    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
     changed = {section: values | changes.get(section, {}) for section, values in params.items()}
     (folder / "params.yaml").write_text(yaml.safe_dump(changed), encoding="utf-8")
 
@@ -73,28 +74,41 @@ def train(section: str) -> None:
         TRAININGS[section].main()
 
 
-def measure(store: Path, section: str, changes: dict, shift: int) -> Scores:
+def measure(
+    store: Path, params: Mapping[str, TrainingParams], section: str, changes: dict, shift: int
+) -> Scores:
     """The validation scores of a training with params.yaml's seed plus `shift`; from the store,
     where it was trained before.
+
+    Args:
+        params: params.yaml's section of each training.
+        changes: of the section `section`.
 
     Raises:
         PipelineError: the training refuses its parameters or its loss is not finite; an array is
             missing.
     """
     model = TRAININGS[section].model
-    entry = _trained(store, section, changes, shift, [f"{model}.json", f"{model}_history.csv"])
-    epoch = json.loads((entry / f"{model}.json").read_text(encoding="utf-8"))["epoch"]
-    history = pd.read_csv(entry / f"{model}_history.csv", index_col="epoch")
+    entry = _trained(store, params, section, changes, shift, [description_file, history_file])
+    epoch = json.loads(description_file(model, entry).read_text(encoding="utf-8"))["epoch"]
+    history = pd.read_csv(history_file(model, entry), index_col="epoch")
     return Scores(float(history["val_loss"][epoch]), float(history["val_accuracy"][epoch]))
 
 
-def _trained(store: Path, section: str, changes: dict, shift: int, files: list[str]) -> Path:
+def _trained(
+    store: Path,
+    params: Mapping[str, TrainingParams],
+    section: str,
+    changes: dict,
+    shift: int,
+    files: Sequence[Callable[[str, Path], Path]],
+) -> Path:
     """The folder of the store that has these files of a training,
     which is done where one is missing.
 
     Fine-tuning starts from params.yaml's augmented model with its own seed plus `shift`.
     """
-    own = load_params(TRAININGS[section].params, section).seed
+    model, own = TRAININGS[section].model, params[section].seed
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "project"
         read = read_stage(section)["deps"]
@@ -104,21 +118,20 @@ def _trained(store: Path, section: str, changes: dict, shift: int, files: list[s
             ["dvc.yaml", *(name for name in read if name not in started)],
             {section: {**changes, "seed": own + shift}},
         )
-        if started:
-            names = [Path(name).name for name in started]
-            start = _trained(store, "train_augmented", {}, shift, names)
-            for name in names:
-                (folder / "models" / name).symlink_to((start / name).resolve())
+        for name in started:
+            whole = (description_file, weights_file, history_file)
+            start = _trained(store, params, "train_augmented", {}, shift, whole)
+            (folder / name).symlink_to((start / Path(name).name).resolve())
         with contextlib.chdir(folder):
             # it goes by names, and other folders have other models under these
             checksum.cache_clear()
             entry = input_fingerprint(section)
-        if not all((store / entry / name).exists() for name in files):
+        if not all(file(model, store / entry).exists() for file in files):
             with contextlib.chdir(folder):
                 train(section)
-            for name in files:
-                with atomic_write(store / entry / name) as whole:
-                    shutil.copyfile(folder / "models" / name, whole)
+            for file in files:
+                with atomic_write(file(model, store / entry)) as whole:
+                    shutil.copyfile(file(model, folder / MODELS), whole)
     return store / entry
 
 
