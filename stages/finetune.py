@@ -7,18 +7,18 @@ from pydantic import model_validator
 
 from transfer.backbones.network import freeze_below, load_backbone, stitch, trainable_tail
 from transfer.backbones.registry import BackboneParams
-from transfer.classifiers.saved import Classifier, growing_history, load_classifier, save_classifier
+from transfer.classifiers.saved import load_classifier
 from transfer.compute.device import ComputeParams, configure_backend
 from transfer.compute.keras import keras
 from transfer.dataset.examples import load_views, read_examples
 from transfer.dataset.manifest import read_manifest
-from transfer.runtime.checkpoints import resumable
 from transfer.runtime.instructions import allow_all_instructions
 from transfer.runtime.params import load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.storage.params import ArrayParams, Shards
-from transfer.training.loop import ConvolutionTrainingParams, compile_classifier, fit
+from transfer.training.loop import ConvolutionTrainingParams, compile_classifier
+from transfer.training.train_and_save import train_and_save
 from transfer.training.unfreezing import UnfreezingParams, rates_by_epoch
 
 
@@ -58,22 +58,18 @@ def main() -> None:
     model = keras.Model(tail.input, augmented.model(tail.output), name="finetuned")
     rates = rates_by_epoch(model, tail, params)
     compile_classifier(model, params, by_layer=rates is not None)
-    with resumable("finetune") as checkpoint, growing_history("finetuned") as show:
-        fitted = fit(
-            model,
-            lambda epoch: views.inputs[epoch % len(views.inputs)],
-            views.labels,
-            validation,
-            params,
-            checkpoint,
-            show,
-            rates,
-        )
-        save_classifier(
-            "finetuned",
-            Classifier(model, "cut", augmented.class_names, fitted.epoch),
-            fitted.history,
-        )
+    train_and_save(
+        "finetune",
+        "finetuned",
+        model,
+        "cut",
+        augmented.class_names,
+        lambda epoch: views.inputs[epoch % len(views.inputs)],
+        views.labels,
+        validation,
+        params,
+        rates,
+    )
 
 
 if __name__ == "__main__":

@@ -5,18 +5,18 @@ from pydantic import Field, PositiveInt
 
 from transfer.augmentation.views import AugmentedViews
 from transfer.augmentation.warp import AugmentParams
-from transfer.classifiers.saved import Classifier, growing_history, save_classifier, save_skipped
+from transfer.classifiers.saved import save_skipped
 from transfer.classifiers.scratch import build_small_network
 from transfer.compute.device import ComputeParams, configure_backend
 from transfer.dataset.examples import read_examples
 from transfer.dataset.manifest import class_names, read_manifest
-from transfer.runtime.checkpoints import resumable
 from transfer.runtime.instructions import allow_all_instructions
 from transfer.runtime.params import load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.storage.params import ArrayParams, Shards
-from transfer.training.loop import ConvolutionTrainingParams, compile_classifier, fit
+from transfer.training.loop import ConvolutionTrainingParams, compile_classifier
+from transfer.training.train_and_save import train_and_save
 
 
 class TrainScratchParams(ConvolutionTrainingParams):
@@ -51,21 +51,17 @@ def main() -> None:
     )
     network.summary()
     compile_classifier(network, params)
-    with resumable("train_scratch") as checkpoint, growing_history("scratch") as show:
-        fitted = fit(
-            network,
-            lambda epoch: views[epoch % augment.views],
-            train.labels,
-            validation,
-            params,
-            checkpoint,
-            show,
-        )
-        save_classifier(
-            "scratch",
-            Classifier(network, "images", class_names(manifest), fitted.epoch),
-            fitted.history,
-        )
+    train_and_save(
+        "train_scratch",
+        "scratch",
+        network,
+        "images",
+        class_names(manifest),
+        lambda epoch: views[epoch % augment.views],
+        train.labels,
+        validation,
+        params,
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import NonNegativeInt, model_validator
 
 from transfer.backbones.keras_file import read_own_model
+from transfer.backbones.layer_table import record_layers
 from transfer.backbones.network import build_backbone
 from transfer.backbones.registry import LAYERS, WEIGHTS, find_architecture, is_own_model
 from transfer.backbones.weight_sources import (
@@ -51,9 +52,8 @@ def main() -> None:
     backbone = (
         own_backbone(Path(name), params) if is_own_model(name) else published_backbone(name, params)
     )
-    write_json(
-        LAYERS, {"name": name, "model": backbone.get_config() if is_own_model(name) else None}
-    )
+    model = backbone.get_config() if is_own_model(name) else None
+    write_json(LAYERS, {"name": name, "model": model, "layers": record_layers(backbone)})
     write_weights(WEIGHTS, backbone)
 
 

@@ -118,10 +118,12 @@ def test_random_weights_of_an_own_model_are_others(own):
     )
 
 
-def test_networks_of_the_table_leave_no_layers(set_params):
+def test_networks_of_the_table_leave_no_model_and_a_table_of_layers(set_params):
     set_params("VGG16", source="random")
     main()
-    assert json.loads(LAYERS.read_text()) == {"name": "VGG16", "model": None}
+    recorded = json.loads(LAYERS.read_text())
+    assert (recorded["name"], recorded["model"]) == ("VGG16", None)
+    assert recorded["layers"][1] == {"name": "block1_conv1", "type": "Conv2D", "parameters": 1792}
 
 
 def test_layers_that_are_not_there_or_do_not_fit_say_so(own):

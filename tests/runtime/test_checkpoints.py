@@ -2,6 +2,7 @@
 that it was."""
 
 import os
+import shutil
 import time
 
 import keras
@@ -14,6 +15,7 @@ from transfer.classifiers.head import build_head
 from transfer.dataset.examples import Examples
 from transfer.runtime.checkpoints import Checkpoint, State, resumable
 from transfer.training.loop import Fitted, compile_classifier, fit
+from transfer.training.train_and_save import train_and_save
 
 EPOCHS = 6
 OPTIONS = {  # every option at once, but that one optimizer and one schedule shut out the others
@@ -239,3 +241,36 @@ def test_an_experiment_in_another_folder_keeps_its_checkpoints_in_the_main_works
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "main"))
     with resumable("train") as checkpoint:
         assert checkpoint.folder.parent == tmp_path / "main/.checkpoints/train"
+
+
+def test_a_stage_that_was_stopped_ends_with_the_files_of_one_that_was_not(stage):
+    """Through `train_and_save`, with which all training stages end."""
+    data = examples(24)
+
+    def run(stops_before: int | None = None) -> None:
+        keras.utils.set_random_seed(1)
+        head = build_head((1, 1, 6), units=8, dropout=0.5, normalize=False, n_classes=2)
+        chosen = params(epochs=EPOCHS)
+        compile_classifier(head, chosen)
+
+        def inputs_of(epoch: int) -> np.ndarray:
+            if epoch == stops_before:
+                raise StoppedError
+            return data.inputs
+
+        train_and_save(
+            "train", "head", head, "features", ["a", "b"], inputs_of, data.labels, data, chosen
+        )
+
+    def files() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (stage / "models/head").iterdir()}
+
+    run()
+    whole = files()
+    shutil.rmtree(stage / "models")
+    with pytest.raises(StoppedError):
+        run(stops_before=4)
+    assert not (stage / "models/head/model.weights.h5").exists()
+    run()
+    assert files() == whole and len(whole) == 3
+    assert not list((stage / ".checkpoints/train").iterdir())

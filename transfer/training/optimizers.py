@@ -8,15 +8,8 @@ from typing import Literal, Self
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from transfer.compute.keras import keras
+from transfer.compute.rmsprop import choose_rmsprop
 from transfer.runtime.params import Params
-
-KINDS = {
-    "rmsprop": (keras.optimizers.RMSprop, {}),
-    "adam": (keras.optimizers.Adam, {}),
-    # Keras's AdamW takes one rate for all variables: it would shrink layers that are still frozen.
-    "adamw": (keras.optimizers.Adam, {}),
-    "sgd": (keras.optimizers.SGD, {"momentum": 0.9, "nesterov": True}),
-}
 
 
 class OptimizerParams(Params):
@@ -99,7 +92,7 @@ def build_optimizer(params: OptimizerParams, by_layer: bool) -> keras.optimizers
     Args:
         by_layer: whether each variable has a learning rate of its own, set in `factors`.
     """
-    kind, settings = KINDS[params.optimizer]
+    kind, settings = _keras_optimizer(params.optimizer)
     if not (by_layer or params.l2 or params.weight_decay or params.ema_momentum):
         return kind(params.learning_rate, **settings)
     extended = type(kind.__name__, (_ByVariable, kind), {})
@@ -110,6 +103,16 @@ def build_optimizer(params: OptimizerParams, by_layer: bool) -> keras.optimizers
         ema_momentum=params.ema_momentum,
         **settings,
     )
+
+
+def _keras_optimizer(name: str) -> tuple[type[keras.optimizers.Optimizer], dict]:
+    """The class of an optimizer and its settings besides the learning rate."""
+    if name == "rmsprop":
+        return choose_rmsprop(), {}
+    if name == "sgd":
+        return keras.optimizers.SGD, {"momentum": 0.9, "nesterov": True}
+    # Keras's AdamW takes one rate for all variables: it would shrink layers that are still frozen.
+    return keras.optimizers.Adam, {}
 
 
 def unwrap_optimizer(model: keras.Model) -> keras.optimizers.Optimizer:
