@@ -10,8 +10,8 @@ from transfer.report.contact_sheet import draw_sheet
 from transfer.report.html_page import fingerprint, write_page
 from transfer.report.model_card import write_card
 from transfer.report.narrative import ReportParams, describe
-from transfer.report.results import read_params, read_results
-from transfer.runtime.params import load_params
+from transfer.report.results import read_results
+from transfer.runtime.params import load_params, read_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.storage.array_paths import inputs_path
@@ -26,6 +26,7 @@ CARD = Path("MODEL_CARD.md")
 def main() -> None:
     told, augment = load_params(ReportParams, "report"), load_params(AugmentParams, "augment")
     params = read_params() | {"backbone": load_params(BackboneParams, "backbone").model_dump()}
+    params.pop("resources", None)  # decides no byte
     results = read_results()
     train = split_rows(results.manifest, "train")
     shards = Shards(load_params(ResourceParams, "resources").shards_url)

@@ -11,7 +11,7 @@ from tests.fuzz.mutations import mutated
 from tests.helpers.report_world import write_world
 from transfer.report.html_page import read_mistakes
 from transfer.report.narrative import ReportParams, describe
-from transfer.report.results import read_params, read_results
+from transfer.report.results import read_results
 from transfer.report.tables import (
     class_counts,
     class_scores,
@@ -21,6 +21,7 @@ from transfer.report.tables import (
     metric_table,
     model_table,
 )
+from transfer.runtime.params import read_params
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,9 @@ from tests.helpers.report_world import ROOT, WORDS, table, write_comparison, wri
 from transfer.report.formatting import listed, number, plural, points, shorten, visible
 from transfer.report.html_page import PICTURE_BYTES
 from transfer.report.narrative import Prose, ReportParams, describe, value
-from transfer.report.results import read_params, read_results, read_table
+from transfer.report.results import read_results, read_table
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.params import read_params
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -461,7 +462,7 @@ def test_damaged_results_end_in_a_sentence(project, file, content, said):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("[", "cannot be read"),
+        ("[", "is not valid YAML"),
         ("a: 1\n", "sections of parameters were expected"),
         (None, "weights.source is missing"),
     ],

@@ -10,12 +10,10 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from transfer.classifiers.names import EVALUATION, MODEL_NAMES, description_file, history_file
 from transfer.dataset.manifest import read_manifest
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.params import PARAMS_FILE
 
 Kind = Literal["text", "number", "number or words"]
 Value = float | str
@@ -160,29 +158,6 @@ def read_model(name: str) -> ModelResults:
         mistakes=read_table(found / "mistakes.csv", MISTAKES),
         pictures=found / "mistakes",
     )
-
-
-def read_params(path: Path = PARAMS_FILE) -> dict[str, dict]:
-    """All sections of params.yaml but `resources`, which decides nothing: to be shown. Unlike
-    `load_params`, whatever stands in them.
-
-    Raises:
-        PipelineError: missing, no YAML, or a section is none.
-    """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise PipelineError(
-            f"{path} is not in {Path.cwd()}; run from the project's folder"
-        ) from None
-    # besides its own errors, PyYAML lets through what a value such as 2020-99-99 makes Python raise
-    except Exception as error:
-        raise PipelineError(f"{path} cannot be read: {error}; restore it from git") from None
-    if not isinstance(document, dict) or not all(
-        isinstance(section, dict) for section in document.values()
-    ):
-        raise PipelineError(f"{path}: sections of parameters were expected; restore it from git")
-    return {name: values for name, values in document.items() if name != "resources"}
 
 
 def read_table(path: Path, columns: Mapping[str, Kind]) -> pd.DataFrame:

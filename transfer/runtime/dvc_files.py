@@ -19,6 +19,7 @@ import yaml
 from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.instructions import VARIABLES
+from transfer.runtime.params import read_params
 from transfer.runtime.pins import PINS, in_use, installed, unlike_pins
 
 PIPELINE = Path("dvc.yaml")
@@ -58,7 +59,7 @@ def input_fingerprint(stage: str) -> str:
     """A name that is other whenever the stage would compute other bytes: of its files, parameters,
     backend, libraries and their kernels."""
     description = read_stage(stage)
-    params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    params = read_params(PARAMS)
     content = {
         "files": {name: _contents(Path(name)) for name in description.get("deps", [])},
         "params": {name: _value(params, name) for name in params_of(description)},
@@ -118,8 +119,8 @@ def read_stage(stage: str) -> dict:
     name, _, item = stage.partition("@")
     described = described_stages()[name]
     try:
-        params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
-    except Exception:  # PyYAML lets through what a value such as 2020-99-99 makes Python raise
+        params = read_params(PARAMS)
+    except PipelineError:
         params = {}
     if item:
         params = {**params, "item": matrix_items(described)[item]}

@@ -1,7 +1,6 @@
 """Typed parameters: one pydantic class per section of params.yaml, checked when a stage starts."""
 
 import reprlib
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,9 +64,32 @@ def load_param(kind: Any, key: str, path: Path = PARAMS_FILE) -> Any:
         ) from None
 
 
+def read_params(path: Path = PARAMS_FILE) -> dict[str, dict]:
+    """All sections of params.yaml as they are, unchecked: to be shown or copied.
+
+    Raises:
+        PipelineError: the file is missing, is no YAML, or a section is none.
+    """
+    document = _read_document(path)
+    if not isinstance(document, dict) or not all(
+        isinstance(section, dict) for section in document.values()
+    ):
+        raise PipelineError(f"{path}: sections of parameters were expected; restore it from git")
+    return document
+
+
 def _read_section(section: str, path: Path) -> dict:
+    document = _read_document(path)
+    if not isinstance(document, dict) or not isinstance(document.get(section), dict):
+        raise PipelineError(
+            f"{path}: section '{section}' is missing; restore it from params.yaml in git"
+        )
+    return document[section]
+
+
+def _read_document(path: Path) -> Any:
     try:
-        document = _parse(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PipelineError(
             f"{path} is not in {Path.cwd()}; run from the project's folder"
@@ -79,18 +101,6 @@ def _read_section(section: str, path: Path) -> dict:
     # besides its own errors, PyYAML lets through what a value such as 2020-99-99 makes Python raise
     except Exception as error:
         raise PipelineError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(document, dict) or not isinstance(document.get(section), dict):
-        raise PipelineError(
-            f"{path}: section '{section}' is missing; restore it from params.yaml in git"
-        )
-    return document[section]
-
-
-@lru_cache(maxsize=1)
-def _parse(text: str) -> Any:
-    """A YAML document, which nobody may change: commands read eight sections of the same file, and
-    PyYAML takes 30 ms each time."""
-    return yaml.safe_load(text)
 
 
 def _explain(problem: dict, section: str, path: Path) -> str:

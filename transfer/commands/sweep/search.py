@@ -15,7 +15,7 @@ further seeds, which have chosen nothing, and the difference is printed with its
 Each training that is done is kept in OUTPUT/trainings/, by all that decides it. A sweep that was
 stopped, or is to have more trials, is simply called again: it draws the same trials, reads what is
 there, and ends as if it had never been stopped. OUTPUT/SECTION.csv has the trials,
-OUTPUT/SECTION.png the picture.
+OUTPUT/SECTION.png and OUTPUT/SECTION_parameters.png the pictures, which Optuna draws.
 """
 
 import argparse
@@ -24,20 +24,24 @@ import os
 import statistics
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib
+import numpy as np
 import optuna
 import pandas as pd
-from optuna.distributions import CategoricalDistribution
+from matplotlib import pyplot
+from optuna.trial import create_trial
+from optuna.visualization.matplotlib import plot_optimization_history, plot_slice
 
-from transfer.commands.sweep.picture import draw
 from transfer.commands.sweep.space import Space, Value, read_spaces, written
 from transfer.commands.sweep.trainings import TRAININGS, Scores, measure, paired
 from transfer.dataset.manifest import labels_of, read_manifest
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.files import write_csv
+from transfer.runtime.files import atomic_write, write_csv
 from transfer.runtime.params import Params, load_params
 
 # before TPE has something to go by; Optuna's ten would be half of a sweep of twenty
@@ -116,7 +120,7 @@ def check_caches() -> None:
 
 
 def sweep(space: Space, params: Mapping[str, Params], arguments: argparse.Namespace) -> None:
-    """One study: its table, its picture, and what it found.
+    """One study: its table, its pictures, and what it found.
 
     Args:
         params: params.yaml's section of each training.
@@ -125,13 +129,13 @@ def sweep(space: Space, params: Mapping[str, Params], arguments: argparse.Namesp
     def train(values: dict[str, Value], shift: int) -> Scores:
         return measure(arguments.output / "trainings", params, space.section, values, shift)
 
-    table, picture = (arguments.output / f"{space.section}.{kind}" for kind in ("csv", "png"))
+    table = arguments.output / f"{space.section}.csv"
     trials: list[Trial] = []
     for trial in search(space, arguments.trials, arguments.seeds, arguments.seed, train):
         trials.append(trial)
         write_table(table, trials, arguments.seeds)
         print(progress(space, trials, arguments.trials), flush=True)
-    draw(picture, space, read_table(table, space))
+    draw(arguments.output, space, trials)
     best, further = best_of(trials), range(arguments.seeds, arguments.seeds + arguments.further)
     try:
         again = (
@@ -194,14 +198,26 @@ def write_table(path: Path, trials: list[Trial], seeds: int) -> None:
     write_csv(path, header, [_row(trial, seeds) for trial in trials])
 
 
-def read_table(path: Path, space: Space) -> pd.DataFrame:
-    """The table back: numbers as numbers, and a parameter of a few choices as they are written."""
-    words = {
-        name: str
-        for name, distribution in space.distributions.items()
-        if isinstance(distribution, CategoricalDistribution)
-    }
-    return pd.read_csv(path, dtype=words, keep_default_na=False, na_values=[""])
+def draw(folder: Path, space: Space, trials: list[Trial]) -> None:
+    """Draw the trials as Optuna does: SECTION.png has the validation loss by trial with the best so
+    far, SECTION_parameters.png the loss by each varied parameter. Failed trials are left out."""
+    study = optuna.create_study()
+    study.add_trials(
+        [
+            create_trial(params=trial.tried, distributions=space.distributions, value=trial.loss)
+            for trial in trials
+            if trial.scores
+        ]
+    )
+    matplotlib.use("agg")
+    plots = {"": plot_optimization_history, "_parameters": plot_slice}
+    for suffix, plot in plots.items():
+        # Optuna warns that these may change, and Matplotlib of an axis with a single value.
+        with warnings.catch_warnings(action="ignore"):
+            figure = np.ravel(plot(study))[0].figure
+        with atomic_write(folder / f"{space.section}{suffix}.png") as temporary:
+            figure.savefig(temporary, bbox_inches="tight", metadata={"Software": None})
+        pyplot.close(figure)
 
 
 def _row(trial: Trial, seeds: int) -> list:

@@ -18,9 +18,10 @@ from scipy.stats import ttest_rel
 from stages import finetune, train_augmented, train_head
 from transfer.classifiers.names import MODELS, description_file, history_file, weights_file
 from transfer.compute.keras import keras
-from transfer.runtime.dvc_files import PARAMS, checksum, input_fingerprint, read_stage
+from transfer.runtime.dvc_files import checksum, input_fingerprint, read_stage
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write
+from transfer.runtime.params import read_params
 from transfer.training.loop import TrainingParams
 
 
@@ -62,8 +63,9 @@ def prepare(folder: Path, links: Iterable[str], changes: dict[str, dict]) -> Non
             raise PipelineError(f"{name} is missing; run `dvc repro augment` or `dvc pull`")
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).symlink_to(Path(name).resolve())
-    params = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
-    changed = {section: values | changes.get(section, {}) for section, values in params.items()}
+    changed = {
+        section: values | changes.get(section, {}) for section, values in read_params().items()
+    }
     (folder / "params.yaml").write_text(yaml.safe_dump(changed), encoding="utf-8")
 
 
