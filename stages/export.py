@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from transfer.backbones.registry import BackboneParams
+from transfer.backbones.registry import BackboneParams, describe_weights_license
 from transfer.classifiers.names import MODEL_NAMES
 from transfer.export.formats import FORMATS
 from transfer.runtime.files import write_json
@@ -61,6 +61,11 @@ def main() -> None:
         load_param(str, "decode.interpolation"),
     )
     shards = Shards(load_params(ResourceParams, "resources").shards_url)
+    weights_license = describe_weights_license(
+        architecture.name,
+        load_param(str, "weights.source"),
+        load_param(str | None, "weights.path"),
+    )
     table = export(
         params.model,
         params.formats,
@@ -69,6 +74,7 @@ def main() -> None:
         architecture,
         interpolation,
         shards,
+        weights_license,
     )
     print(table.to_string(index=False))
 

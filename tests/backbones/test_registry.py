@@ -20,7 +20,12 @@ from transfer.backbones.network import (
     trainable_tail,
     with_preprocessing,
 )
-from transfer.backbones.registry import ARCHITECTURES, BackboneParams, image_side
+from transfer.backbones.registry import (
+    ARCHITECTURES,
+    BackboneParams,
+    describe_weights_license,
+    image_side,
+)
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_weights
 from transfer.runtime.params import load_params
@@ -237,3 +242,13 @@ def test_every_network_has_a_source_of_its_weights_and_their_license():
         assert known.license.spdx in {"CC-BY-4.0", "MIT", "Apache-2.0"}, name
         assert "arXiv:" in known.license.attribution, name
         assert (known.module is None) == (known.whole is None), name
+
+
+def test_the_licence_of_the_weights_is_told_as_far_as_it_is_known():
+    for name, known in ARCHITECTURES.items():
+        told = describe_weights_license(name, "imagenet", None)
+        assert known.license.spdx in told and known.license.attribution in told
+    assert "nothing pretrained" in describe_weights_license("VGG16", "random", None)
+    for name, path in (("VGG16", "own.h5"), ("own.keras", None)):
+        told = describe_weights_license(name, "imagenet", path)
+        assert f"are from {path or name}; the pipeline does not know their licence" in told

@@ -37,7 +37,7 @@ from transfer.sources.decoding import resize
 BACKBONE = BackboneParams(
     name="VGG16", image_size=32, preprocessing="imagenet", unfreeze_from="second"
 )
-ABOUT_IT = About(["cat", "Hund & Käse"], "0123456789ab", 32)
+ABOUT_IT = About(["cat", "Hund & Käse"], "0123456789ab", 32, "CC-BY-4.0, by …")
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -141,6 +141,7 @@ def test_class_names_and_version_are_inside_each(written):
     assert (
         json.loads(metadata["class_names"]) == expected["class_names"]
         and metadata["version"] == expected["version"]
+        and metadata["weights_license"] == expected["weights_license"]
     )
     for kind in ("litert", "litert_float16", "litert_int8"):
         with zipfile.ZipFile(written / FORMATS[kind].file) as archive:

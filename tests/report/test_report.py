@@ -380,7 +380,7 @@ def test_what_a_person_told_is_on_page_and_card(project):
 @pytest.mark.parametrize(
     ("weights", "words"),
     [
-        ({}, "CC BY 4.0"),
+        ({}, "CC-BY-4.0. They are by: Visual Geometry Group, University of Oxford"),
         ({"path": "mine.h5"}, "does not know their licence"),
         ({"source": "random"}, "nothing pretrained"),
     ],

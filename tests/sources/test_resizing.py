@@ -71,7 +71,7 @@ def runtimes(tmp_path_factory):
 
     def opened(kind: str):
         path = folder / FORMATS[kind].file
-        write(kind, path, model, About(["a", "b"], "0", SIDE))
+        write(kind, path, model, About(["a", "b"], "0", SIDE, ""))
         run = open_runtime(path)
         return lambda pixels: dict(
             zip(FILTERS, np.split(run(pixels), len(FILTERS), axis=-1), strict=True)

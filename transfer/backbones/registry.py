@@ -278,6 +278,31 @@ def find_architecture(name: str) -> Architecture:
     )
 
 
+def describe_weights_license(name: str, source: str, path: str | None) -> str:
+    """Sentences for people: under which licence the backbone's weights are, and whom to name.
+
+    Args:
+        name: `backbone.name`.
+        source, path: `weights.source` and `weights.path`.
+
+    Raises:
+        PipelineError: no such backbone.
+    """
+    if source == "random":
+        return "The backbone's weights are random: nothing pretrained is in these models."
+    if path is not None or is_own_model(name):
+        origin = name if path is None else path
+        return (
+            f"The backbone's weights are from {origin}; the pipeline does not know their licence."
+        )
+    known = find_architecture(name).license
+    return (
+        f"The backbone's ImageNet weights are under the licence {known.spdx}. They are by: "
+        f"{known.attribution}. Say so when you pass on these weights, or a model that was "
+        "fine-tuned from them. docs/weights.md says where they came from and how they were checked."
+    )
+
+
 def image_side(name: str, image_size: int | None) -> int:
     """Side in pixels of the backbone's input: the user's value, or the table's default.
 

@@ -41,6 +41,7 @@ def export(
     architecture: BackboneParams,
     interpolation: str,
     shards: Shards,
+    weights_license: str,
 ) -> pd.DataFrame:
     """Write a model in each format to `output`, which is replaced as a whole once all have passed.
 
@@ -48,6 +49,7 @@ def export(
         name: of the model, or `best`: the lowest validation loss.
         max_accuracy_drop: share of the test images by which the accuracy of smaller weights may be
             lower.
+        weights_license: of the pretrained weights, as each file states it.
 
     Returns:
         A row a format: file, megabytes, milliseconds an image, accuracy, labels that are the Keras
@@ -68,7 +70,9 @@ def export(
         np.concatenate([whole.predict_on_batch(image[None]) for image in images]),
         test["label"].to_numpy(),
     )
-    about = About(classifier.class_names, version_of(name), architecture.image_size)
+    about = About(
+        classifier.class_names, version_of(name), architecture.image_size, weights_license
+    )
     with tempfile.TemporaryDirectory(dir=_parent(output), prefix=".tmp-") as temporary:
         folder = Path(temporary) / output.name
         folder.mkdir()

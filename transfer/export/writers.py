@@ -22,17 +22,23 @@ LABELS, ABOUT = "labels.txt", "about.json"  # inside a LiteRT file, as its metad
 
 @dataclass(frozen=True)
 class About:
-    """What a file says of itself. version: other whenever the classifier is."""
+    """What a file says of itself.
+
+    version: other whenever the classifier is. weights_license: under which licence the pretrained
+    weights in it are, and whom to name.
+    """
 
     class_names: Sequence[str]
     version: str
     image_size: int
+    weights_license: str
 
     def to_dict(self) -> dict:
         return {
             "class_names": list(self.class_names),
             "version": self.version,
             "image_size": self.image_size,
+            "weights_license": self.weights_license,
         }
 
     def to_json(self) -> str:

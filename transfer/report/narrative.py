@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from transfer.backbones.registry import describe_weights_license
 from transfer.report.contact_sheet import VIEWS
 from transfer.report.formatting import claims, count, listed, plural, shorten
 from transfer.report.results import ModelResults, Results
@@ -16,13 +17,6 @@ from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import Params
 
 MOST_NAMES = 20
-VGG_LICENSE = (
-    "The backbone's ImageNet weights are by the Visual Geometry Group, University of Oxford (K. "
-    "Simonyan, A. Zisserman, “Very Deep Convolutional Networks for Large-Scale Image "
-    "Recognition”), under CC BY 4.0; Keras converted them. Whoever passes them on, or a model "
-    "tuned from them, gives that credit. docs/weights.md says where they came from and how they "
-    "were checked."
-)
 
 
 class ReportParams(Params):
@@ -78,7 +72,11 @@ def describe(results: Results, told: ReportParams, params: dict[str, dict]) -> P
         license=f"The models: {told.license}."
         if told.license
         else "No licence was chosen for the models (report.license in params.yaml).",
-        weights_license=_weights_license(params),
+        weights_license=describe_weights_license(
+            value(params, "backbone.name"),
+            value(params, "weights.source"),
+            value(params, "weights.path"),
+        ),
     )
 
 
@@ -263,11 +261,3 @@ def _audit(results: Results) -> str:
         f"The audit has {found}: {', '.join(each)}. They are hints for a person to look at, not "
         "proofs."
     )
-
-
-def _weights_license(params: dict[str, dict]) -> str:
-    if path := value(params, "weights.path"):
-        return f"The backbone's weights are from {path}; the pipeline does not know their licence."
-    if value(params, "weights.source") == "random":
-        return "The backbone's weights are random: nothing pretrained is in these models."
-    return VGG_LICENSE
