@@ -35,8 +35,8 @@ $(VENV)/extra-%: requirements/%.txt $(VENV)/installed
 	$(VENV)/bin/python tools/install.py --no-deps $<
 	touch $@
 
-# The pipeline's stage `export` needs one.
-PIPELINE := $(VENV)/extra-export
+# The stage `export` (deploy/dvc.yaml) needs one.
+EXPORT := $(VENV)/extra-export
 
 # The tests need these too; one call installs them all.
 TESTED := tests demo export lint parquet ray s3 scale ssh sweep
@@ -49,10 +49,10 @@ $(AUDIT)/installed: requirements/vulnerabilities.txt $(call moved,$(AUDIT))
 	$(AUDIT)/bin/python tools/install.py requirements/vulnerabilities.txt
 	@echo "$(CURDIR)" > $@
 
-run: $(PIPELINE)  ## set up, run what changed, print the models' table
+run: $(VENV)/installed  ## set up, run what changed, print the models' table
 	python -m transfer run
 
-export: $(PIPELINE)  ## write the best model for other programs to deploy/export (README.md, Export); runs what it needs first
+export: $(EXPORT)  ## write the best model for other programs to deploy/export (README.md, Export); runs what it needs first
 	python -m transfer run deploy/dvc.yaml
 
 demo: $(VENV)/extra-demo  ## a page on this machine where the trained models can be tried (python -m transfer demo --help)
@@ -75,7 +75,7 @@ fuzz: $(VENV)/extra-tests  ## some 20,000 damaged images, archives, tables, arra
 test-backends: $(BACKENDS)/installed  ## all stages under JAX and PyTorch, in an environment of their own (gigabytes)
 	$(BACKENDS)/bin/python -m pytest -m slow tests/compute/test_backends.py
 
-reproduce: $(PIPELINE)  ## two fresh clones, one on a single core: are all outputs the same bytes? (ten minutes)
+reproduce: $(EXPORT)  ## two fresh clones, one on a single core: are all outputs the same bytes? (ten minutes)
 	python -m transfer reproduce
 
 reproduce-jax: $(BACKENDS)/installed  ## the same under JAX
@@ -90,14 +90,14 @@ vulnerabilities: $(AUDIT)/installed  ## known vulnerabilities of all that is pin
 engines: $(BACKENDS)/installed  ## the frozen pass on this CPU beside ONNX Runtime, OpenVINO and PyTorch
 	$(BACKENDS)/bin/python -m benchmarks.scale_study.other_engines
 
-bench: $(PIPELINE)  ## the pipeline beside the lesson's notebook: seconds, memory, accuracy (half an hour)
+bench: $(VENV)/installed  ## the pipeline beside the lesson's notebook: seconds, memory, accuracy (half an hour)
 	python -m benchmarks.lesson_vs_pipeline
 
-lesson: $(PIPELINE)  ## the lesson's values (docs/lesson.yaml) as an experiment beside the workspace
+lesson: $(VENV)/installed  ## the lesson's values (docs/lesson.yaml) as an experiment beside the workspace
 	python -m benchmarks.seeds --vary training --preset docs/lesson.yaml --seeds 0
 
 SEEDS ?= 0 1 2 3 4
-seeds: $(PIPELINE)  ## mean and standard deviation of test accuracy over other splits and trainings; SEEDS="5 6" chooses
+seeds: $(VENV)/installed  ## mean and standard deviation of test accuracy over other splits and trainings; SEEDS="5 6" chooses
 	python -m benchmarks.seeds --seeds $(SEEDS)
 
 TRIALS ?= 20

@@ -59,12 +59,12 @@ def write_features(looks: dict[str, str] | None = None, spread: float = 0.3) -> 
             names.index((looks or {}).get(path, label))
             for path, label in zip(paths, labels, strict=True)
         ]
-        for suffix, side in (("", 2), ("_cut", 4)):
+        for kind, side in (("features", 2), ("cut", 4)):
             rng = np.random.default_rng(1)
             vectors = centres[shown] + spread * rng.normal(size=(len(shown), 16))
-            Path("data/features").mkdir(parents=True, exist_ok=True)
+            Path("data/features", split).mkdir(parents=True, exist_ok=True)
             tiled = np.broadcast_to(vectors[:, None, None], (len(shown), side, side, 16))
-            np.save(f"data/features/{split}{suffix}.npy", tiled.astype("float32"))
+            np.save(f"data/features/{split}/{kind}.npy", tiled.astype("float32"))
 
 
 def run_audit(
@@ -211,10 +211,10 @@ def test_an_image_like_no_other_is_an_outlier(project):
     run_split(build(project / "set", CLEAN))
     write_features()
     row = split_rows(read_manifest(), "train").query("path == 'train/dog/4.png'").index[0]
-    for suffix in ("", "_cut"):
-        features = np.load(f"data/features/train{suffix}.npy")
+    for kind in ("features", "cut"):
+        features = np.load(f"data/features/train/{kind}.npy")
         features[row] = -features.mean(axis=0)
-        np.save(f"data/features/train{suffix}.npy", features)
+        np.save(f"data/features/train/{kind}.npy", features)
     table = audit_again()
     assert found(table)["outlier"] == {"train/dog/4.png"}
     assert (
@@ -233,7 +233,7 @@ def test_nothing_of_the_test_split_but_its_hashes_is_read(project):
     run_audit(project, CLEAN | {"test/dog/0.png": CLEAN["train/dog/0.png"]}, flipped)
     before = outputs()
     assert b"near_duplicate_in_other_split" in before[0]
-    for path in [*Path("data/features").glob("test*"), *(project / "set/test").rglob("*.png")]:
+    for path in [*Path("data/features/test").iterdir(), *(project / "set/test").rglob("*.png")]:
         path.unlink()
     manifest = pd.read_csv("data/manifest/manifest.csv")
     is_test = manifest["split"] == "test"
@@ -305,14 +305,14 @@ def test_the_feature_map_has_a_row_an_image_with_its_issues(project):
 # Bad input
 
 
-@pytest.mark.parametrize(("split", "input_kind"), [("train", ""), ("validation", "_cut")])
+@pytest.mark.parametrize(("split", "input_kind"), [("train", "features"), ("validation", "cut")])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_features_that_are_no_numbers_are_refused_by_row_and_name(
     project, split, input_kind, value
 ):
     run_split(build(project / "set", CLEAN))
     write_features()
-    file = Path(f"data/features/{split}{input_kind}.npy")
+    file = Path(f"data/features/{split}/{input_kind}.npy")
     features = np.load(file)
     features[3, 0, 1, 2] = value
     np.save(file, features)
@@ -394,7 +394,7 @@ def test_a_large_image_is_measured_as_a_small_one_is():
 def test_that_labels_were_not_judged_is_said(project, capsys):
     run_split(build(project / "set", CLEAN))
     write_features(spread=0)
-    for file in Path("data/features").glob("*.npy"):
+    for file in Path("data/features").rglob("*.npy"):
         np.save(file, np.ones_like(np.load(file)))
     assert audit_again().empty
     assert metrics()["labels_judged"] == 0

@@ -80,7 +80,7 @@ def stages_of(content: bytes) -> dict:
 @pytest.mark.parametrize("content", [FULL, SMALL], ids=["the project's", "small"])
 def test_a_whole_lock_is_left_alone(folder, content):
     (folder / "dvc.lock").write_bytes(content)
-    assert repair.repair_lock() is None
+    assert repair.repair_lock(repair.LOCKS[0]) is None
     assert (folder / "dvc.lock").read_bytes() == content
 
 
@@ -95,7 +95,7 @@ def test_cut_at_any_byte_it_becomes_a_lock_that_dvc_reads_with_nothing_made_up(
     seen, second = 0, SMALL.index(b"  report:") + len("  r")
     for size in range(len(SMALL)):
         (folder / "dvc.lock").write_bytes(SMALL[:size])
-        said = repair.repair_lock()
+        said = repair.repair_lock(repair.LOCKS[0])
         seen += said is not None
         if not (folder / "dvc.lock").exists():
             assert not committed and size < second
@@ -123,7 +123,7 @@ def test_what_is_whole_is_kept_and_the_rest_comes_from_the_last_commit(folder, s
     cut, of_sample = FULL[: int(len(FULL) * share)], "f2d2a37368f5b575c53bdfe088808496"
     # what has run since the commit
     (folder / "dvc.lock").write_bytes(cut.replace(of_sample.encode(), b"b" * 32))
-    said = repair.repair_lock()
+    said = repair.repair_lock(repair.LOCKS[0])
     found = stages_of((folder / "dvc.lock").read_bytes())
     assert list(found) == list(STAGES)
     kept = [name for name in STAGES if found[name] != STAGES[name]]
@@ -136,7 +136,7 @@ def test_what_is_whole_is_kept_and_the_rest_comes_from_the_last_commit(folder, s
         said.startswith("dvc.lock was cut short")
         and f"{len(repair.whole_entries(cut))} of its stages are kept" in said
     )
-    assert (folder / repair.DAMAGED).read_bytes().startswith(cut[:20])
+    assert (folder / ".dvc/tmp/dvc.lock.damaged").read_bytes().startswith(cut[:20])
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_what_is_whole_is_kept_and_the_rest_comes_from_the_last_commit(folder, s
 def test_what_is_no_lock_at_all_is_the_last_commits_again(folder, content):
     commit(folder, SMALL)
     (folder / "dvc.lock").write_bytes(content)
-    assert "from the last commit come: decode, report;" in repair.repair_lock()
+    assert "from the last commit come: decode, report;" in repair.repair_lock(repair.LOCKS[0])
     assert (folder / "dvc.lock").read_bytes() == SMALL
 
 
@@ -162,7 +162,7 @@ def test_where_git_does_not_have_it_it_is_removed_and_that_is_said(folder):
     (folder / "dvc.lock").write_bytes(SMALL[:90])
     assert (
         "0 of its stages are kept, from the last commit come: none; what is missing comes from "
-        "DVC's run-cache" in repair.repair_lock()
+        "DVC's run-cache" in repair.repair_lock(repair.LOCKS[0])
     )
     assert not (folder / "dvc.lock").exists()
 
@@ -170,7 +170,7 @@ def test_where_git_does_not_have_it_it_is_removed_and_that_is_said(folder):
 def test_a_lock_that_another_dvc_is_writing_is_waited_for(folder, monkeypatch):
     (folder / "dvc.lock").write_bytes(SMALL[:90])
     monkeypatch.setattr(repair.time, "sleep", lambda _: (folder / "dvc.lock").write_bytes(SMALL))
-    assert repair.repair_lock() is None
+    assert repair.repair_lock(repair.LOCKS[0]) is None
     assert (folder / "dvc.lock").read_bytes() == SMALL
 
 
