@@ -15,8 +15,8 @@ COPY Makefile requirements.txt ./
 COPY tools/install.py tools/uv.txt tools/
 COPY .dvc/config .dvc/
 RUN make .venv/installed
-COPY requirements/export.txt requirements/gpu.txt requirements/s3.txt requirements/
-RUN make .venv/extra-export .venv/extra-gpu .venv/extra-s3
+COPY requirements/gpu.txt requirements/s3.txt requirements/
+RUN make .venv/extra-gpu .venv/extra-s3
 
 # The person's own number, so that what is written to a mounted checkout is theirs.
 ARG UID=1000

@@ -35,9 +35,6 @@ $(VENV)/extra-%: requirements/%.txt $(VENV)/installed
 	$(VENV)/bin/python tools/install.py --no-deps $<
 	touch $@
 
-# The stage `export` (deploy/dvc.yaml) needs one.
-EXPORT := $(VENV)/extra-export
-
 # The tests need these too; one call installs them all.
 TESTED := tests demo export lint parquet ray s3 scale ssh sweep
 $(VENV)/extra-tests: $(TESTED:%=requirements/%.txt) $(VENV)/installed
@@ -52,7 +49,7 @@ $(AUDIT)/installed: requirements/vulnerabilities.txt $(call moved,$(AUDIT))
 run: $(VENV)/installed  ## set up, run what changed, print the models' table
 	python -m transfer run
 
-export: $(EXPORT)  ## write the best model for other programs to deploy/export (README.md, Export); runs what it needs first
+export: $(VENV)/extra-export  ## write the best model for other programs to deploy/export (README.md, Export); runs what it needs first
 	python -m transfer run deploy/dvc.yaml
 
 demo: $(VENV)/extra-demo  ## a page on this machine where the trained models can be tried (python -m transfer demo --help)
@@ -75,7 +72,7 @@ fuzz: $(VENV)/extra-tests  ## some 20,000 damaged images, archives, tables, arra
 test-backends: $(BACKENDS)/installed  ## all stages under JAX and PyTorch, in an environment of their own (gigabytes)
 	$(BACKENDS)/bin/python -m pytest -m slow tests/compute/test_backends.py
 
-reproduce: $(EXPORT)  ## two fresh clones, one on a single core: are all outputs the same bytes? (ten minutes)
+reproduce: $(VENV)/extra-export  ## two fresh clones, one on a single core: are all outputs the same bytes? (ten minutes)
 	python -m transfer reproduce
 
 reproduce-jax: $(BACKENDS)/installed  ## the same under JAX
@@ -105,7 +102,7 @@ sweep: $(VENV)/extra-sweep  ## better values for the trainings? what transfer/co
 	python -m transfer sweep --trials $(TRIALS)
 
 scale: $(VENV)/extra-ray $(VENV)/extra-scale  ## a cluster of one node and of two on this machine: images a second, their ratio, and what the simulation predicts
-	python -m benchmarks.cluster.two_nodes
+	python -m benchmarks.scale_study.two_nodes
 
 lint: $(VENV)/extra-lint  ## ruff, and whether packages import from floors below only (pyproject.toml)
 	ruff check .

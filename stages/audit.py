@@ -27,6 +27,8 @@ from transfer.runtime.files import write_csv, write_json
 from transfer.runtime.params import Params, load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
+from transfer.sources.decoding import load_pixel_rules
+from transfer.sources.value_ranges import PixelRules
 from transfer.sources.verified_images import map_verified_images
 from transfer.storage.params import Shards
 
@@ -58,6 +60,8 @@ class AuditParams(Params):
 def main() -> None:
     params = load_params(AuditParams, "audit")
     source = load_param(str, "split.source")
+    follow_links = load_param(bool, "split.follow_links")
+    rules = load_pixel_rules(load_param(str, "decode.background"))
     shards = Shards(load_params(ResourceParams, "resources").shards_url)
     manifest = read_manifest()
     images = pd.concat([split_rows(manifest, split) for split in AUDITED], ignore_index=True)
@@ -73,7 +77,10 @@ def main() -> None:
             *find_outliers(
                 features, images["path"], params.neighbours, params.outlier_fence, params.seed
             ),
-            *find_image_problems(measure_images(source, images), params.thresholds.model_dump()),
+            *find_image_problems(
+                measure_images(source, images, rules, follow_links=follow_links),
+                params.thresholds.model_dump(),
+            ),
         ]
         write_issues(issues, images)
         write_feature_map(features, images, issues, params)
@@ -81,12 +88,21 @@ def main() -> None:
     report(issues, len(images), len(predicted))
 
 
-def measure_images(source: Path | str, images: pd.DataFrame) -> pd.DataFrame:
+def measure_images(
+    source: Path | str, images: pd.DataFrame, rules: PixelRules, *, follow_links: bool
+) -> pd.DataFrame:
     """The result of `measure` for each image, in the order of the images. Raises PipelineError if
     the source has changed since `split`."""
     measured = dict(
         tqdm(
-            map_verified_images(measure, source, images, LocalEngine()),
+            map_verified_images(
+                measure,
+                source,
+                images,
+                LocalEngine(),
+                rules,
+                follow_links=follow_links,
+            ),
             desc="audit: images",
             total=len(images),
             unit=" images",

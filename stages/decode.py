@@ -14,7 +14,8 @@ from transfer.engines.base import Engine
 from transfer.runtime.params import load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
-from transfer.sources.decoding import DecodeParams, Resize
+from transfer.sources.decoding import DecodeParams, Resize, load_pixel_rules
+from transfer.sources.value_ranges import PixelRules
 from transfer.sources.verified_images import map_verified_images
 from transfer.storage.array_paths import inputs_path
 from transfer.storage.array_writer import create_array
@@ -24,6 +25,7 @@ from transfer.storage.params import ArrayFormat, ArrayParams, Shards
 def main() -> None:
     params = load_params(DecodeParams, "decode")
     source = load_param(str, "split.source")
+    follow_links = load_param(bool, "split.follow_links")
     size = image_side(
         load_param(str, "backbone.name"), load_param(PositiveInt | None, "backbone.image_size")
     )
@@ -38,11 +40,20 @@ def main() -> None:
         Resize(size, params.interpolation),
         load_engine(resources, "decode"),
         kept,
+        load_pixel_rules(params.background),
+        follow_links=follow_links,
     )
 
 
 def write_images(
-    source: Path | str, manifest: pd.DataFrame, resize: Resize, engine: Engine, kept: ArrayFormat
+    source: Path | str,
+    manifest: pd.DataFrame,
+    resize: Resize,
+    engine: Engine,
+    kept: ArrayFormat,
+    rules: PixelRules,
+    *,
+    follow_links: bool,
 ) -> None:
     """Write each split's images, uint8 (N, size, size, 3), rows in the manifest's order, in one
     pass over the source, in the format `kept`.
@@ -70,7 +81,9 @@ def write_images(
             )
             for split in SPLITS
         }
-        decoded = map_verified_images(resize, source, listed, engine)
+        decoded = map_verified_images(
+            resize, source, listed, engine, rules, follow_links=follow_links
+        )
         for path, pixels in tqdm(decoded, desc="decode", total=len(places), unit=" images"):
             split, row = places[path]
             arrays[split][row] = pixels

@@ -13,9 +13,10 @@ from pydantic import PositiveInt
 
 from transfer.backbones.network import load_backbone
 from transfer.backbones.registry import BackboneParams
+from transfer.classifiers.logits import classifier_logits
 from transfer.classifiers.names import EVALUATION, MODEL_NAMES, is_skipped
 from transfer.classifiers.probabilities import probabilities
-from transfer.classifiers.saved import Classifier, load_classifier, predict_logits
+from transfer.classifiers.saved import Classifier, load_classifier
 from transfer.classifiers.temperatures import calibration_file
 from transfer.compute.device import ComputeParams, configure_backend
 from transfer.compute.keras import keras
@@ -141,7 +142,7 @@ def calibrate(classifier: Classifier, validation: Examples) -> Calibration:
 
 def logits_of(classifier: Classifier, examples: Examples) -> np.ndarray:
     """Logits float32 (N, L), all of them finite."""
-    logits = predict_logits(classifier.model, examples.inputs)
+    logits = classifier_logits(classifier, examples.inputs)
     if not np.isfinite(logits).all():
         raise PipelineError(
             f"{classifier.model.name}: {(~np.isfinite(logits)).any(axis=1).sum()} of "

@@ -69,6 +69,7 @@ def main() -> None:
         validation,
         params,
         rates,
+        own_weights=views.weights,
     )
 
 

@@ -51,6 +51,7 @@ def main() -> None:
         views.labels,
         validation,
         params,
+        own_weights=views.weights,
     )
 
 

@@ -61,6 +61,7 @@ def main() -> None:
         train.labels,
         validation,
         params,
+        own_weights=train.weights,
     )
 
 

@@ -12,8 +12,10 @@ from importlib import import_module
 from transfer.runtime.program import run_program
 
 COMMANDS = {  # transfer/commands/NAME.py has main(argv)
+    "use": "look at your images and write params.yaml for them",
     "run": "bring the pipeline up to date and print the models' table",
     "predict": "label images with a trained model",
+    "suggest": "choose which images to label next",
     "label": "label images with ImageNet's 1,000 classes",
     "demo": "try a trained model in a browser",
     "verify": "hash all files again that dvc.lock names, and print what repairs them",

@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import ray
 
-from benchmarks.cluster.driver import EXTRACT, VGG16
-from benchmarks.cluster.two_nodes import ROOT, run, write_network
+from benchmarks.scale_study.driver import EXTRACT, VGG16
+from benchmarks.scale_study.two_nodes import ROOT, run, write_network
 from tests.helpers.local_cluster import cluster
 from transfer.cluster import worker
 from transfer.cluster.ray_engine import pack_package

@@ -24,7 +24,7 @@ from transfer.backbones.converted import NETWORK, RECORD, read_converted, read_n
 from transfer.backbones.litert_network import LiteRTNetwork
 from transfer.backbones.network import build_backbone, with_preprocessing
 from transfer.backbones.registry import ARCHITECTURES, WEIGHTS, BackboneParams
-from transfer.compute import accelerators, litert
+from transfer.compute import accelerators, litert, litert_support
 from transfer.compute.accelerators import may_have_accelerator
 from transfer.compute.litert import divide_cores
 from transfer.compute.params import ComputeParams
@@ -346,7 +346,7 @@ def test_a_processor_or_machine_without_what_litert_needs_gets_keras_and_a_sente
     converted, monkeypatch, capsys, change, reason
 ):
     for name, value in change.items():
-        monkeypatch.setattr(frozen_network, name, value)
+        monkeypatch.setattr(litert_support, name, value)
     assert choose_runtime(converted, CPU) == "keras"
     assert f"not by LiteRT: {reason}" in capsys.readouterr().out
 

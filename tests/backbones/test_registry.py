@@ -185,8 +185,8 @@ def test_networks_that_scale_pixels_themselves_are_told_not_to_where_something_e
         ),
         (
             {"name": "own.keras"},
-            "backbone.image_size = null: say how many pixels a side the images for own.keras shall "
-            "have",
+            "backbone.image_size = null: give the number of pixels a side of the images for "
+            "own.keras",
         ),
         (
             {"name": "own.keras", "image_size": 32, "unfreeze_from": None},

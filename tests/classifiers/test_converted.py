@@ -48,7 +48,8 @@ def conversions(project: Path, monkeypatch) -> list[str]:
 
     def convert(name: str) -> bytes:
         names.append(name)
-        return convert_classifier(load_classifier(name))
+        classifier = load_classifier(name)
+        return convert_classifier(classifier.model, classifier.input_kind)
 
     monkeypatch.setattr(converted, "_convert", convert)
     return names
@@ -63,7 +64,7 @@ def test_a_converted_classifier_computes_what_keras_computes():
         if inputs is None:
             inputs = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
         inputs = inputs.reshape(-1, *model.input_shape[1:])
-        content = convert_classifier(Classifier(model, kind, ["a", "b"], epoch=1))
+        content = convert_classifier(model, kind)
         found = LiteRTClassifier(content, kind, ["a", "b"])
         assert found.input_shape == model.input_shape[1:]
         assert found.logits(inputs) == pytest.approx(predict_logits(model, inputs), abs=1e-5)
@@ -161,7 +162,7 @@ def test_the_program_that_converts_tells_by_its_exit_code(
 ):
     save_head()
 
-    def convert(classifier):
+    def convert(model, input_kind):
         if error:
             raise error
         return b"content"
@@ -180,8 +181,7 @@ def test_the_program_that_converts_tells_by_its_exit_code(
         (-9, "the conversion of models/head ended with exit code -9: no such op"),
     ],
 )
-def test_a_conversion_that_fails_says_why(conversions, monkeypatch, code, message):
-    monkeypatch.undo()
+def test_a_conversion_that_fails_says_why(monkeypatch, code, message):
     finished = SimpleNamespace(returncode=code, stderr="warning\nno such op\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: finished)
     with pytest.raises(CannotConvertError, match=message):
@@ -189,7 +189,7 @@ def test_a_conversion_that_fails_says_why(conversions, monkeypatch, code, messag
 
 
 def test_two_processes_that_come_first_together_convert_once(conversions, project):
-    content = convert_classifier(load_classifier("head"))
+    content = convert_classifier(load_classifier("head").model, "features")
     (project / "content").write_bytes(content)
     code = (
         "import sys, time; from pathlib import Path; from transfer.classifiers import converted\n"

@@ -332,7 +332,9 @@ def test_set_up_installs_nothing_past_this_program_and_unhashed_what_only_other_
 
 
 TARGETS = {  # the extras that each target installs
-    "run": ["export"],
+    "run": [],
+    "export": ["export"],
+    "reproduce": ["export"],
     "verify": [],
     "demo": ["demo"],
     "sweep": ["sweep"],

@@ -52,7 +52,7 @@ def test_nothing_and_what_there_is_not_are_refused_with_the_list(capsys):
     assert "predict" in capsys.readouterr().err
     assert main(["predcit"]) == 2
     assert capsys.readouterr().err.startswith(
-        "transfer: there is no command 'predcit'; choose one of run, predict, "
+        "transfer: there is no command 'predcit'; choose one of use, run, predict, "
     )
 
 

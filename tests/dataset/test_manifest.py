@@ -13,6 +13,7 @@ from transfer.dataset.manifest import (
     manifest_file,
     read_manifest,
     split_rows,
+    weights_of,
     write_manifest,
 )
 from transfer.runtime.errors import PipelineError
@@ -204,3 +205,32 @@ def test_a_damaged_manifest_is_refused_with_what_is_wrong(path, damage, words):
     assert words in message
     assert message.startswith(f"{path} is damaged")
     assert message.endswith("delete it and run `dvc repro split`")
+
+
+WEIGHTED = GOOD.assign(weight=[1.0, 0.5, 3.0, 0.1, 2.0])
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "manifest.parquet"])
+def test_weights_are_a_further_column(tmp_path, name):
+    write_manifest(WEIGHTED, tmp_path / name)
+    found = read_manifest(tmp_path / name)
+    assert found.set_index("path")["weight"].to_dict() == dict(
+        zip(WEIGHTED["path"], WEIGHTED["weight"], strict=True)
+    )
+    weights = weights_of(found, "train")  # cat/1.png, then dog/a
+    assert weights == pytest.approx([0.1 / 1.55, 3 / 1.55])
+    assert weights.dtype == np.float32
+    write_manifest(GOOD, tmp_path / name)
+    assert weights_of(read_manifest(tmp_path / name), "train") is None
+
+
+@pytest.mark.parametrize("weight", [-1, float("inf"), float("nan")])
+def test_weights_that_are_none_are_damage(tmp_path, weight):
+    write_manifest(WEIGHTED.assign(weight=weight), tmp_path / "manifest.csv")
+    with pytest.raises(PipelineError, match="is damaged"):
+        read_manifest(tmp_path / "manifest.csv")
+
+
+def test_training_images_that_all_weigh_nothing_are_refused():
+    with pytest.raises(PipelineError, match="all weights of the train images are 0"):
+        weights_of(WEIGHTED.assign(weight=0.0), "train")

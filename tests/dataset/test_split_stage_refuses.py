@@ -23,7 +23,9 @@ from tests.helpers.tiny_sources import (
     write_params,
 )
 from transfer.runtime.errors import PipelineError
+from transfer.sources.decoding import NAMES
 from transfer.sources.layout import Layout
+from transfer.sources.path_labels import NO_TABLE, LabelColumns
 from transfer.sources.scan import ScannedFile
 
 
@@ -40,9 +42,7 @@ def test_a_bad_image_is_rejected_with_its_reason_and_the_rest_is_split(project, 
     assert rejected() == {
         "cat/empty.png": "the file is empty",
         "cat/half.png": "damaged or truncated: image file is truncated",
-        "dog/notes.jpg": (
-            "not a JPEG, PNG, GIF, BMP, WebP or TIFF image, or cut off at its very start"
-        ),
+        "dog/notes.jpg": (f"not a {NAMES} image, or cut off at its very start"),
         "readme.png": "not in a class folder",
     }
     said = capsys.readouterr().out
@@ -152,7 +152,7 @@ def test_two_to_a_thousand_classes_are_divided(n):
         for c in range(n)
         for i in range(5)
     ]
-    check_classes(images, images, [], Layout(0, is_split=False), "set")
+    check_classes(images, images, [], Layout(), "set")
     manifest = divide(images, params_of(), is_split=False)
     assert (
         pd.crosstab(manifest["class_name"], manifest["split"])[["train", "validation", "test"]]
@@ -165,7 +165,7 @@ def test_more_than_a_thousand_classes_are_refused():
     with pytest.raises(
         PipelineError, match="must hold 2 to 1,000 class folders with images, found 1,001"
     ):
-        check_classes(images, images, [], Layout(0, is_split=False), "set")
+        check_classes(images, images, [], Layout(), "set")
 
 
 # Bad parameters
@@ -176,7 +176,15 @@ def params_of(**changes) -> SplitParams:
         **(
             {
                 "source": "set",
+                "labels": NO_TABLE,
+                "columns": dict.fromkeys(LabelColumns.model_fields),
+                "label_pattern": None,
                 "group_by": None,
+                "near_copies": True,
+                "near_copy_bits": 0,
+                "min_images": 0,
+                "merge_case": None,
+                "follow_links": False,
                 "max_rejected": 0,
                 "seed": 0,
                 "order": "path",
@@ -199,12 +207,15 @@ def params_of(**changes) -> SplitParams:
         ({"train": 0.9}, "0.9, 0.2, 0.2 add up to 1.3; fractions must add up to 1"),
         (
             {"train": 10},
-            "train, validation, test = 10, 0.2, 0.2: give three fractions that add up to 1, or "
-            "three whole numbers",
+            "train, validation, test = 10, 0.2, 0.2: give three fractions that add up to 1, three "
+            "percentages that add up to 100, or three whole numbers of images",
         ),
         ({"train": 10.5, "validation": 5, "test": 5}, "10.5, 5, 5: give three fractions"),
-        ({"train": 0.8, "test": 0}, "split.test = 0: Input should be greater than 0"),
-        ({"test": -0.2}, "split.test = -0.2: Input should be greater than 0"),
+        (
+            {"train": 0.8, "test": 0},
+            "split.test = 0: the models are chosen by the validation images and scored on the test",
+        ),
+        ({"test": -0.2}, "split.test = -0.2: Input should be greater than or equal to 0"),
         ({"train": "many"}, "split.train = 'many': Input should be a valid number"),
         (
             {"train": 500, "validation": 200, "test": 100},
@@ -281,8 +292,10 @@ def test_the_program_splits_and_notes_its_time_outside_the_results(project):
         if path.is_file() and "set" not in path.parts
     ) == [
         "data/manifest/manifest.csv",
+        "data/manifest/pixels.json",
         "data/split/duplicates.csv",
         "data/split/hashes.csv",
+        "data/split/notes.json",
         "data/split/rejected.csv",
         "logs/split.json",
         "logs/split.lock",

@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tests.helpers.tiny_pipeline import call
 from tests.helpers.tiny_sources import encode, picture
 from transfer.__main__ import main as run_command
 from transfer.commands import demo
@@ -127,6 +128,23 @@ def test_threads_get_the_answers_of_their_own_images(base, service, manifest):
     alone = [service.answer(content) for content in contents]
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(service.answer, contents)) == alone
+
+
+def test_an_answer_needs_no_tensorflow_and_an_explanation_does(base, service, manifest):
+    code = (
+        "import sys; from pathlib import Path; from transfer.demo.service import load_service\n"
+        "service, content = load_service(sys.argv[1], 'bilinear'), Path(sys.argv[2]).read_bytes()\n"
+        "heavy = lambda: [name for name in ('keras', 'tensorflow') if name in sys.modules]\n"
+        "print(service.answer(content)['probability'], heavy())\n"
+        "print(service.explain(content)['is_seen'], heavy())"
+    )
+    path = f"images/{manifest['path'][0]}"
+    answer = service.answer((base / path).read_bytes())
+    said = call("python", "-c", code, service.name, path, cwd=base).stdout
+    assert said.splitlines() == [
+        f"{answer['probability']} []",
+        f"{service.explain((base / path).read_bytes())['is_seen']} ['keras', 'tensorflow']",
+    ]
 
 
 def test_threads_that_ask_first_load_the_keras_model_once(base, service, manifest, monkeypatch):

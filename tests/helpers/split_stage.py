@@ -15,10 +15,13 @@ KINDS = ["folder", "set.zip", "set.tar", "set.tar.gz"]
 CATS_AND_DOGS = class_folders(cat=10, dog=15)
 
 
-def run_split(source: Path | None = None, **params) -> pd.DataFrame:
-    """Run the stage in the working directory and read its manifest."""
+def run_split(source: Path | None = None, decode: dict | None = None, **params) -> pd.DataFrame:
+    """Run the stage in the working directory and read its manifest; `decode` are parameters of that
+    section."""
     write_params(
-        Path(), split=FRACTIONS | {"source": source and str(source), "max_rejected": 0} | params
+        Path(),
+        split=FRACTIONS | {"source": source and str(source), "max_rejected": 0} | params,
+        decode=decode or {},
     )
     split.main()
     return read_manifest()

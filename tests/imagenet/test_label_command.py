@@ -41,7 +41,7 @@ from transfer.imagenet import weights
 from transfer.imagenet.classes import read_classes
 from transfer.imagenet.columns import LabelColumns
 from transfer.imagenet.labeller import NOT_FINITE, Labeller
-from transfer.imagenet.weights import WHOLE
+from transfer.imagenet.weights import MODEL_INFO
 from transfer.inference.cli import PREDICTED
 from transfer.inference.output_formats import WIDTH, table_writer
 from transfer.inference.predictions import Prediction, PredictionRow
@@ -133,7 +133,7 @@ PICTURES = {
 
 def pixels_of(content: bytes, name: str) -> np.ndarray:
     """What the network takes of an image file, as Keras has it: float32 (1, side, side, 3)."""
-    image = Image.open(io.BytesIO(content)).resize((WHOLE[name].side,) * 2, RESAMPLING)
+    image = Image.open(io.BytesIO(content)).resize((MODEL_INFO[name].side,) * 2, RESAMPLING)
     return getattr(keras.applications, ARCHITECTURES[name].module).preprocess_input(
         np.array(image, np.float32)[None]
     )
@@ -214,7 +214,7 @@ def tiny(include_top: bool, weights: None, input_shape: tuple, classes: int) -> 
 
 @pytest.mark.parametrize("name", IN_KERAS)
 def test_each_network_gets_its_own_size_and_preprocessing(name, tmp_path, monkeypatch):
-    network = tiny(True, None, (WHOLE[name].side,) * 2 + (3,), 1000)
+    network = tiny(True, None, (MODEL_INFO[name].side,) * 2 + (3,), 1000)
     network.set_weights([100 * value for value in network.get_weights()])
     with h5py.File(tmp_path / "tiny.h5", "w") as file:
         save_weights_to_hdf5_group(file, network)
@@ -240,7 +240,7 @@ def test_an_efficientnet_lite_is_labelled_from_its_published_file(name, tmp_path
     load_tensors(network, random_tensors(name))
     expected = network.predict_on_batch(np.array(image, np.float32)[None])[0]
     assert (row.prediction.probabilities == expected).all()
-    assert network.count_params() == WHOLE[name].parameters
+    assert network.count_params() == MODEL_INFO[name].parameters
 
 
 @pytest.mark.slow
@@ -278,15 +278,15 @@ def test_what_is_written_down_of_a_network_is_what_keras_builds_and_keeps(name, 
     assert asked == [
         (Path(whole.path).name, f"{weights.HOST}/{whole.path}", "models", whole.checksum)
     ]
-    assert built[0].count_params() == WHOLE[name].parameters
+    assert built[0].count_params() == MODEL_INFO[name].parameters
     # MobileNetV3 leaves it open; its file's name has 224
-    assert built[0].input_shape[1] in (WHOLE[name].side, None)
+    assert built[0].input_shape[1] in (MODEL_INFO[name].side, None)
 
 
 def test_the_table_has_every_network_and_the_host_is_the_other_files():
-    assert list(WHOLE) == list(ARCHITECTURES)
+    assert list(MODEL_INFO) == list(ARCHITECTURES)
     assert weights.HOST == KERAS_HOST
-    assert min(WHOLE, key=lambda name: WHOLE[name].parameters) == weights.DEFAULT
+    assert min(MODEL_INFO, key=lambda name: MODEL_INFO[name].parameters) == weights.DEFAULT
 
 
 # --- the command ----------------------------------------------------------------------------------

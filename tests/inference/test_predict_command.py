@@ -77,6 +77,16 @@ RUNS = {
 }
 
 
+# a run of the command, then those of the modules that it can do without and has imported
+IMPORTS = """
+import json, sys
+from transfer.commands import predict
+assert predict.main(sys.argv[1:]) == 0
+slow = ("tensorflow", "keras", "pandas", "scipy", "sklearn", "matplotlib", "h5py", "pyarrow")
+print(json.dumps([name for name in slow if name in sys.modules]))
+"""
+
+
 @pytest.fixture(scope="module")
 def told(base: Path, tmp_path_factory) -> dict[str, list[dict]]:
     folder = tmp_path_factory.mktemp("told")
@@ -152,6 +162,47 @@ def test_novelty_is_the_mean_distance_to_the_nearest_training_images_beside_vali
     assert told["head"][0]["distance"] == told["finetuned"][0]["distance"], (
         "the layers in front of the cut are every model's"
     )
+
+
+def test_on_a_warm_cache_neither_keras_nor_what_else_loads_slowly_is_imported(base, told):
+    """`told` has converted the models."""
+    finished = call("python", "-c", IMPORTS, "images/b/7.png", "--format", "jsonl", cwd=base)
+    *rows, imported = finished.stdout.splitlines()
+    assert split_rows("\n".join(rows)) == told["alone"]
+    assert json.loads(imported) == []
+    assert "converting" not in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            "from transfer.inference import predictor\n"
+            "def refuse(name): raise predictor.CannotConvertError('no such operation')\n"
+            "predictor.load_converted = refuse\n",
+            "the model is computed by Keras's backend, not by LiteRT: no such operation",
+        ),
+        (
+            "from transfer.compute import litert_support\n"
+            "litert_support.find_spec = lambda name: None\n"
+            "sys.modules['ai_edge_litert'] = None\n",
+            "the frozen layers are computed by Keras's backend, not by LiteRT: LiteRT is not "
+            "installed",
+        ),
+    ],
+)
+def test_keras_computes_what_litert_cannot(base, told, change, reason):
+    """And standard output holds nothing but the predictions."""
+    code = (
+        f"import sys\n{change}from transfer.commands import predict\n"
+        "sys.exit(predict.main(['--model', 'head', '--format', 'jsonl', 'images']))"
+    )
+    finished = call("python", "-c", code, cwd=base)
+    assert reason in finished.stderr
+    for row, expected in zip(split_rows(finished.stdout), told["head"], strict=True):
+        assert (row["path"], row["predicted"]) == (expected["path"], expected["predicted"])
+        assert row["probability"] == pytest.approx(expected["probability"], abs=2e-6)
+        assert row["distance"] == pytest.approx(expected["distance"], abs=2e-6)
 
 
 def test_what_is_nothing_like_the_training_images_is_marked(say, world):

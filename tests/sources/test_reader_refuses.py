@@ -266,8 +266,6 @@ def test_a_source_without_folders_is_refused(paths):
 @pytest.mark.parametrize(
     ("folders", "listed"),
     [
-        (["train", "test"], "test, train"),
-        (["test", "val"], "test, val"),
         (["train", "val", "valid", "test"], "test, train, val, valid"),
         (["train", "val", "test", "annotations"], "annotations, test, train, val"),
     ],

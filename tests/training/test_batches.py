@@ -81,6 +81,14 @@ def test_shares_are_beta_distributed():
     assert shares.var() == pytest.approx(1 / (4 * (2 * 0.4 + 1)), abs=0.01)
 
 
+def test_own_weights_multiply_those_of_the_classes():
+    labels, own = np.array([0, 0, 0, 1]), np.array([2, 0, 1, 1], np.float32)
+    assert sample_weights(labels, None, own).tolist() == [2, 0, 1, 1]
+    balanced = sample_weights(labels, "balanced", own)
+    assert balanced == pytest.approx([4 / 3, 0, 2 / 3, 2])
+    assert balanced.dtype == np.float32
+
+
 ALL = {"label_smoothing": 0.2, "mixup": 0.4, "class_weight": "balanced"}
 
 

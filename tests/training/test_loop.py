@@ -47,7 +47,14 @@ def train(
     head = build_head((1, 1, 6), units=8, dropout=dropout, normalize=False, n_classes=n_classes)
     chosen = params(**changes)
     compile_classifier(head, chosen)
-    return head, fit(head, lambda epoch: train_on.inputs, train_on.labels, validation, chosen)
+    return head, fit(
+        head,
+        lambda epoch: train_on.inputs,
+        train_on.labels,
+        validation,
+        chosen,
+        own_weights=train_on.weights,
+    )
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -138,6 +145,22 @@ def test_balanced_class_weights_lift_the_rare_class():
         head, _ = train(data, data, class_weight=class_weight, epochs=10)
         mean_rare[class_weight] = probabilities(predict_logits(head, data.inputs))[:, 1].mean()
     assert mean_rare["balanced"] > mean_rare[None] + 0.1
+
+
+def test_an_image_of_weight_0_teaches_nothing():
+    """Whatever its label is: the other images' gradients alone make the weights."""
+    data = examples(24)
+    ignored = np.arange(24) % 3 == 0
+    weights = np.where(ignored, 0, 1.5).astype(np.float32)
+    learned = []
+    for labels in (data.labels, np.where(ignored, 1 - data.labels, data.labels)):
+        head, _ = train(Examples(data.inputs, labels, weights), data)
+        learned.append(head.get_weights())
+    unweighted, _ = train(data, data)
+    assert all(np.array_equal(a, b) for a, b in zip(*learned, strict=True))
+    assert not all(
+        np.array_equal(a, b) for a, b in zip(learned[0], unweighted.get_weights(), strict=True)
+    )
 
 
 def test_an_epochs_view_is_the_one_that_was_asked_for():

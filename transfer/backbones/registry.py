@@ -312,8 +312,8 @@ def image_side(name: str, image_size: int | None) -> int:
     if is_own_model(name):
         if image_size is None:
             raise PipelineError(
-                f"backbone.image_size = null: say how many pixels a side the images for {name} "
-                "shall have"
+                f"backbone.image_size = null: give the number of pixels a side of the images for "
+                f"{name}"
             )
         return image_size
     architecture = find_architecture(name)

@@ -239,15 +239,15 @@ def load_first(backbone: keras.Model, sources: Sequence[Source]) -> tuple[Source
         PipelineError: none can, saying what each answered; or a file that the user named is at
             fault.
     """
-    answers = []
+    reasons = []
     for source in sources:
         try:
             source.load_into(backbone)
         except SourceUnavailableError as reason:
-            answers.append(f"{source}: {textwrap.indent(str(reason), '    ').lstrip()}")
+            reasons.append(f"{source}: {textwrap.indent(str(reason), '    ').lstrip()}")
         else:
-            return source, answers
-    tried = textwrap.indent("\n".join(answers), "  ")
+            return source, reasons
+    tried = textwrap.indent("\n".join(reasons), "  ")
     raise PipelineError(
         f"no source of ImageNet weights for {backbone.name} could serve; tried in turn:\n{tried}\n"
         "Connect to one of them and run this again; or `dvc pull weights`, where a remote has "
@@ -267,7 +267,7 @@ def check_digest(backbone: keras.Model, source: Source, expected: str) -> None:
     if isinstance(source, UserFile):
         remedy = f"if they are the ones you mean, set weights.sha256: {file_checksum(source.path)}"
     else:
-        remedy = "weights.compare: true holds this source against the others, tensor by tensor"
+        remedy = "weights.compare: true compares this source with the others, tensor by tensor"
     raise PipelineError(
         f"{source}: the tensors are not the known weights of {backbone.name} (digest {found}, "
         f"expected {expected}); {remedy}"

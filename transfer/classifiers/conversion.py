@@ -12,23 +12,77 @@ import numpy as np
 from transfer.backbones.conversion import ConversionError, check_equivalence, to_litert
 from transfer.classifiers.converted import CANNOT_CONVERT, REFUSED
 from transfer.classifiers.litert_classifier import OUTPUTS
-from transfer.classifiers.saved import Classifier, load_classifier
+from transfer.classifiers.saved import load_classifier
+from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_bytes
 
+# isort: split
 
-def convert_classifier(classifier: Classifier) -> bytes:
-    """Convert to a LiteRT file that maps one row, float32 (1, ...), to logits (1, L).
+from keras.src.ops.numpy import Sqrt, Sum  # behind transfer.compute.keras
+from keras.src.ops.operation import Operation
+
+# each halves a far start or doubles the correct digits of a near one
+ROOT_STEPS = 32
+
+
+def convert_classifier(model: keras.Model, input_kind: str) -> bytes:
+    """Convert a trained classifier to a LiteRT file that maps one row, float32 (1, ...), to logits
+    (1, L).
+
+    Args:
+        input_kind: `images`, `features` or `cut`, the array that the model reads.
 
     Raises:
         ConversionError: LiteRT lacks one of the model's operations, or computes something else than
             Keras.
     """
-    content = to_litert(classifier.model, OUTPUTS)
-    noise = np.random.default_rng(0).random((1, *classifier.model.input_shape[1:]), np.float32)
-    largest = 255 if classifier.input_kind == "images" else 1
-    check_equivalence(classifier.model, content, OUTPUTS, largest * noise)
+    content = to_litert(portable(model), OUTPUTS)
+    noise = np.random.default_rng(0).random((1, *model.input_shape[1:]), np.float32)
+    largest = 255 if input_kind == "images" else 1
+    check_equivalence(model, content, OUTPUTS, largest * noise)
     return content
+
+
+def portable(model: keras.Model) -> keras.Model:
+    """The same model, which shares its weights, with operations that LiteRT computes to the same
+    bits on every processor.
+
+    XNNPACK adds up a row in as many partial sums as the processor's registers have lanes, and takes
+    square roots by instructions that processors approximate differently. So the two halves of a row
+    are added to each other until one element is left, and Heron's method takes the roots.
+    """
+
+    def replace(operation: Operation) -> Operation:
+        if isinstance(operation, Sum):
+            return PairwiseSum(name=operation.name)
+        return HeronRoot(name=operation.name) if isinstance(operation, Sqrt) else operation
+
+    return keras.models.clone_model(model, clone_function=replace, recursive=True)
+
+
+class PairwiseSum(keras.layers.Layer):
+    """Sums of rows (B, D) -> (B, 1), in an order that is part of the model."""
+
+    def call(self, rows: keras.KerasTensor) -> keras.KerasTensor:
+        """The sums (B, 1) of rows (B, D)."""
+        while (width := rows.shape[-1]) > 1:
+            half = width // 2
+            parts = [rows[:, :half] + rows[:, half : 2 * half], rows[:, 2 * half :]]
+            rows = keras.ops.concatenate(parts, axis=-1) if width % 2 else parts[0]
+        return rows
+
+
+class HeronRoot(keras.layers.Layer):
+    """Square roots by additions, multiplications and divisions, which all processors round
+    alike."""
+
+    def call(self, values: keras.KerasTensor) -> keras.KerasTensor:
+        """The roots of values of any shape, to the last bit or the one before for 1e-12 to 1e15."""
+        roots = 0.5 * (values + 1)
+        for _ in range(ROOT_STEPS):
+            roots = 0.5 * (roots + values / roots)
+        return roots
 
 
 def main(name: str, file: Path) -> int:
@@ -36,7 +90,8 @@ def main(name: str, file: Path) -> int:
     missing or damaged, CANNOT_CONVERT if LiteRT cannot run it. A problem is the last line on
     standard error."""
     try:
-        write_bytes(file, convert_classifier(load_classifier(name)))
+        classifier = load_classifier(name)
+        write_bytes(file, convert_classifier(classifier.model, classifier.input_kind))
     except (PipelineError, ConversionError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return REFUSED if isinstance(error, PipelineError) else CANNOT_CONVERT

@@ -15,13 +15,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transfer.classifiers.description import Description, read_description
-from transfer.classifiers.litert_classifier import LiteRTClassifier
 from transfer.runtime.checksums import content_key, file_checksum
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_bytes
 from transfer.runtime.pins import installed
+
+if TYPE_CHECKING:  # LiteRT need not be installed
+    from transfer.classifiers.litert_classifier import LiteRTClassifier
 
 FOLDER = Path(".cache/classifiers")
 CONVERTERS = ("tensorflow", "keras")  # packages whose version may change the file
@@ -35,7 +38,7 @@ class CannotConvertError(Exception):
     """The classifier cannot run on LiteRT here; the message says why."""
 
 
-def load_converted(name: str) -> LiteRTClassifier:
+def load_converted(name: str) -> "LiteRTClassifier":
     """The classifier `models/NAME`, ready to be called. Its LiteRT file is taken from FOLDER, or
     made and kept there.
 
@@ -51,6 +54,8 @@ def load_converted(name: str) -> LiteRTClassifier:
             content = read_kept(file, key)  # another process may have made it meanwhile
             if content is None:
                 content = _make(name, file, key)
+    from transfer.classifiers.litert_classifier import LiteRTClassifier
+
     return LiteRTClassifier(content, description.input_kind, description.class_names)
 
 

@@ -30,14 +30,14 @@ from transfer.inference.input_paths import check_given, read_given
 
 
 def main(argv: list[str]) -> int:
-    """Label what the words name and write the rows; the exit code."""
+    """Label the images that the arguments name and write the rows; returns the exit code."""
     options = parse(argv)
     check_given(options.paths)
     labeller = load(options)
-    sheet = LabelColumns(read_classes(), options.top_k)
+    columns = LabelColumns(read_classes(), options.top_k)
     with threadpool_limits(1):  # the images are spread over the cores already
         return cli.write_all(
-            "label", labeller.stream(read_given(options.paths, end=options.end)), sheet, options
+            "label", labeller.stream(read_given(options.paths, end=options.end)), columns, options
         )
 
 
@@ -59,7 +59,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def load(options: argparse.Namespace):
-    """The network that was asked for."""
+    """Load the network that `--backbone` names.
+
+    Raises:
+        PipelineError: no such network, or its weights cannot be fetched.
+    """
     check_name(options.backbone)
     weights = find_weights(options.backbone, options.weights)
     # TensorFlow takes seconds, and nothing above should wait for it.

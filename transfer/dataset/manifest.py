@@ -1,6 +1,7 @@
 """The manifest: which image is where.
 Row i of every array of a split is row i of that split here."""
 
+import sys
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ FORMATS = ("csv", "parquet")  # values of `split.manifest`
 SPLITS = ("train", "validation", "test")
 UNUSED = "unused"  # beyond the counts asked for: listed, so that every image is accounted for
 COLUMNS = ["split", "path", "class_name", "label", "group", "sha256"]
+WEIGHT = "weight"  # a further column where a table of labels has weights
 _TEXT, _NUMBERS = ("split", "path", "class_name", "sha256"), ("label", "group")
 
 
@@ -48,12 +50,15 @@ def write_manifest(
     Args:
         manifest: the columns of COLUMNS: split (train, validation, test or unused), path inside the
             source, class_name, label (its number in the sorted class names, from 0), group (images
-            that must stay on one side share it), sha256 of the file.
+            that must stay on one side share it), sha256 of the file; and maybe weight, how much the
+            image counts in training.
         path: from `manifest_file`.
     """
     place = manifest["split"].map([*SPLITS, UNUSED].index)
     within = ["path"] if order == "path" else ["sha256", "path"]
-    ordered = manifest.assign(place=place).sort_values(["place", *within])[COLUMNS]
+    ordered = manifest.assign(place=place).sort_values(["place", *within])[
+        [*COLUMNS, *([WEIGHT] if WEIGHT in manifest else [])]
+    ]
     with atomic_write(path) as temporary:
         if path.suffix == ".parquet":
             _write_parquet(ordered, temporary)
@@ -67,14 +72,16 @@ def _write_parquet(manifest: pd.DataFrame, path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pandas(manifest, schema=_schema(), preserve_index=False)
+    schema = _schema(weighted=WEIGHT in manifest)
+    table = pa.Table.from_pandas(manifest, schema=schema, preserve_index=False)
     pq.write_table(table.replace_schema_metadata(), path, compression="zstd")
 
 
-def _schema():
+def _schema(*, weighted: bool):
     import pyarrow as pa
 
-    return pa.schema([(name, pa.string() if name in _TEXT else pa.int64()) for name in COLUMNS])
+    columns = [(name, pa.string() if name in _TEXT else pa.int64()) for name in COLUMNS]
+    return pa.schema(columns + ([(WEIGHT, pa.float64())] if weighted else []))
 
 
 def read_manifest(path: Path | None = None) -> pd.DataFrame:
@@ -111,7 +118,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     with warnings.catch_warnings(action="error"):
         return pd.read_csv(
             path,
-            dtype=dict.fromkeys(_TEXT, str) | dict.fromkeys(_NUMBERS, int),
+            dtype=dict.fromkeys(_TEXT, str) | dict.fromkeys(_NUMBERS, int) | {WEIGHT: float},
             keep_default_na=False,
         )
 
@@ -121,7 +128,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
     with path.open("rb") as file:
         table = pq.read_table(file)
-    if not table.schema.equals(_schema()):
+    if not table.schema.equals(_schema(weighted=WEIGHT in table.schema.names)):
         raise ValueError(f"its columns are {', '.join(map(str, table.schema))}")
     table.validate(full=True)  # of text that is none the rest of a program finds out
     if any(column.null_count for column in table.columns):
@@ -131,7 +138,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 def _problem(manifest: pd.DataFrame) -> str | None:
     """What `write_manifest` after `split` would not have written."""
-    if list(manifest.columns) != COLUMNS:
+    if list(manifest.columns) not in (COLUMNS, [*COLUMNS, WEIGHT]):
         return (
             f"its columns are {', '.join(map(str, manifest.columns))} instead of "
             f"{', '.join(COLUMNS)}"
@@ -152,6 +159,8 @@ def _problem(manifest: pd.DataFrame) -> str | None:
         return f"{manifest.loc[twice, 'path'].iloc[0]!r} is listed twice"
     if not (whole := manifest["sha256"].str.fullmatch("[0-9a-f]{64}").fillna(False)).all():
         return f"no sha256 for {manifest.loc[~whole, 'path'].iloc[0]!r}"
+    if WEIGHT in manifest and not (right := manifest[WEIGHT].between(0, sys.float_info.max)).all():
+        return f"no weight for {manifest.loc[~right, 'path'].iloc[0]!r}"
     return None
 
 
@@ -163,6 +172,23 @@ def split_rows(manifest: pd.DataFrame, split: str) -> pd.DataFrame:
 def class_names(manifest: pd.DataFrame) -> list[str]:
     """Class names by label: `class_names(m)[label]`."""
     return sorted(manifest["class_name"].unique())
+
+
+def weights_of(manifest: pd.DataFrame, split: str) -> np.ndarray | None:
+    """How much each of one split's rows counts in training: float32 (N,) with a mean of 1, or None
+    where all count the same.
+
+    Raises:
+        PipelineError: all of them are 0.
+    """
+    if WEIGHT not in manifest:
+        return None
+    weights = split_rows(manifest, split)[WEIGHT].to_numpy(np.float64)
+    if not weights.any():
+        raise PipelineError(
+            f"all weights of the {split} images are 0; correct the column split.columns.weight"
+        )
+    return (weights / weights.mean()).astype(np.float32)
 
 
 def labels_of(manifest: pd.DataFrame, split: str) -> np.ndarray:

@@ -18,7 +18,6 @@ from transfer.inference.predictor import NOT_FINITE, Predictor, load_predictor
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_params
 from transfer.runtime.resource_params import ResourceParams
-from transfer.sources.decoding import read_rgb
 from transfer.storage.array_paths import inputs_path
 from transfer.storage.arrays import read_array
 from transfer.storage.params import Shards
@@ -61,7 +60,7 @@ class Service:
             PipelineError: the network gives it no finite number.
         """
         with self._lock:
-            image = read_rgb(content)
+            image = self._predictor.open(content)
             activations, prediction = self._predict(image)
             image.thumbnail((SHOWN, SHOWN))
             chances = [
@@ -95,7 +94,7 @@ class Service:
             PipelineError: the network gives it no finite number, or a file is missing or damaged.
         """
         with self._lock:
-            image = read_rgb(content)
+            image = self._predictor.open(content)
             activations, prediction = self._predict(image)
             image.thumbnail((SHOWN, SHOWN))
         label = ranking(prediction.probabilities)[0]

@@ -3,7 +3,6 @@ on a cluster."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -13,10 +12,10 @@ from pydantic import PositiveInt
 from transfer.backbones.converted import NETWORK, RECORD, read_converted, read_network
 from transfer.backbones.registry import LAYERS, WEIGHTS, BackboneParams
 from transfer.compute.accelerators import may_have_accelerator
+from transfer.compute.litert_support import why_no_litert
 from transfer.compute.params import ComputeParams
 from transfer.runtime.checksums import content_key
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.instructions import missing_instructions
 from transfer.runtime.params import Params
 from transfer.runtime.pins import in_use
 
@@ -128,15 +127,8 @@ def choose_runtime(architecture: BackboneParams, compute: ComputeParams) -> Runt
     ):
         return "keras"
     converted = read_converted(architecture)
-    if not find_spec("ai_edge_litert"):
-        reason = "LiteRT is not installed"
-    elif compute.precision != "float32":
-        reason = f"compute.precision = {compute.precision}, and LiteRT computes in float32"
-    elif converted.problem is not None:
-        reason = converted.problem
-    elif (missing := missing_instructions()) is not None:
-        reason = f"this processor has no {missing.upper()}"
-    else:
+    reason = why_no_litert(compute.precision) or converted.problem
+    if reason is None:
         return "litert"
     print(f"the frozen layers are computed by Keras's backend, not by LiteRT: {reason}", flush=True)
     return "keras"

@@ -1,4 +1,4 @@
-"""What `label` says of an image, in columns; in the table a line a class."""
+"""Output columns of `label`. The table has one line per class."""
 
 from transfer.imagenet.classes import ImageNetClass
 from transfer.inference.output_formats import fit

@@ -1,5 +1,5 @@
-"""A large file over HTTP: taken up where it broke off, checked,
-and under its name only when it is whole."""
+"""Downloads a large file over HTTP: resumed where it broke off, checked, and under its name only
+when it is complete."""
 
 import sys
 from http import HTTPStatus
@@ -23,7 +23,7 @@ _PIECE = 2**18
 
 
 class DownloadError(Exception):
-    """Why an address did not serve, in words for a person."""
+    """Why a download failed, in words for a person."""
 
 
 def algorithm_of(checksum: str) -> str:
@@ -37,8 +37,8 @@ def part_of(target: Path) -> Path:
 
 
 def download(url: str, target: Path, checksum: str, most_bytes: int) -> None:
-    """Fetch a file to `target`. What has come stays in `part_of(target)`, however this ends, and
-    the next call goes on from there.
+    """Fetch a file to `target`. The bytes received stay in `part_of(target)`, however this ends,
+    and the next call resumes from there.
 
     Args:
         checksum: MD5 or SHA-256. A file with another one is deleted.
@@ -65,11 +65,11 @@ def download(url: str, target: Path, checksum: str, most_bytes: int) -> None:
 
 def _complete(url: str, file: FileIO, part: Path, checksum: str, most_bytes: int) -> None:
     """Fetch what the file `part` lacks and check it; an empty one is deleted if that fails."""
-    goes_on = file.tell() > 0
+    resumes = file.tell() > 0
     try:
         _fetch(url, file, most_bytes)
         # it began with what another server had sent, say
-        if goes_on and file_checksum(part, algorithm_of(checksum)) != checksum:
+        if resumes and file_checksum(part, algorithm_of(checksum)) != checksum:
             _empty(file)
             _fetch(url, file, most_bytes)
         if (found := file_checksum(part, algorithm_of(checksum))) != checksum:
@@ -106,7 +106,7 @@ def _append(url: str, file: FileIO, most_bytes: int) -> None:
             return
         raise DownloadError(f"HTTP {error.code} {error.reason}") from None
     except (OSError, HTTPException) as error:
-        raise _in_words(error) from None
+        raise _download_error(error) from None
     with response:
         # a server that knows no ranges sends all of it
         if response.status != HTTPStatus.PARTIAL_CONTENT:
@@ -127,7 +127,7 @@ def _read(response: HTTPResponse) -> bytes:
     try:
         return response.read1(_PIECE)
     except (OSError, HTTPException) as error:
-        raise _in_words(error) from None
+        raise _download_error(error) from None
 
 
 def _write(file: FileIO, piece: bytes) -> None:
@@ -145,6 +145,6 @@ def _empty(file: FileIO) -> int:
     return file.seek(0)
 
 
-def _in_words(error: Exception) -> DownloadError:
+def _download_error(error: Exception) -> DownloadError:
     reason = getattr(error, "reason", error)
     return DownloadError(getattr(reason, "strerror", None) or str(reason) or type(reason).__name__)

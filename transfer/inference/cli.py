@@ -44,7 +44,7 @@ def parser_of(name: str, description: str, *, top_k: int) -> argparse.ArgumentPa
     parser.add_argument("paths", nargs="+", metavar="PATHS", help="see above")
     parser.add_argument(
         "--top-k",
-        type=_positive,
+        type=positive,
         default=top_k,
         metavar="K",
         help=f"so many classes of each image, the likeliest first ({top_k})",
@@ -69,7 +69,7 @@ def parser_of(name: str, description: str, *, top_k: int) -> argparse.ArgumentPa
     return parser
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise ValueError

@@ -5,6 +5,7 @@ The only steps between a file and its prediction are those of the stages `decode
 imported.
 """
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
@@ -29,6 +30,7 @@ from transfer.classifiers.names import (
 )
 from transfer.classifiers.probabilities import probabilities
 from transfer.classifiers.temperatures import read_temperature
+from transfer.compute.litert_support import why_no_litert
 from transfer.compute.params import ComputeParams
 from transfer.features.frozen_network import (
     ExtractParams,
@@ -45,8 +47,15 @@ from transfer.runtime.dvc_files import LOCK, PARAMS
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
-from transfer.sources.decoding import BadImageError, read_rgb, resize
+from transfer.sources.decoding import (
+    BadImageError,
+    load_pixel_rules,
+    memory_for,
+    read_rgb,
+    resize,
+)
 from transfer.sources.source_file import SourceFile
+from transfer.sources.value_ranges import PixelRules
 from transfer.storage.params import Shards
 
 NOT_FINITE = "the network gives it no finite number; see extract.dtype and compute.precision"
@@ -91,6 +100,7 @@ class Predictor:
         storage: str,
         interpolation: str,
         novelty: Novelty | None,
+        rules: PixelRules | None = None,
     ):
         """
         Args:
@@ -98,18 +108,25 @@ class Predictor:
             storage: the type in which `extract` keeps activations, float32 or float16.
             interpolation: `decode.interpolation`.
             novelty: None leaves distances and percentiles out.
+            rules: how samples become 8-bit RGB; None is the rules of 8-bit images.
         """
         self.class_names = classifier.class_names
         self.image_size = network.image_shape[0]
         self.batch_size = classifier.batch_size or network.batch_size
         self.classifier, self.novelty = classifier, novelty
         self._temperature, self._storage, self._interpolation = temperature, storage, interpolation
+        self._rules = rules
         self._network = None if classifier.input_kind == "images" and novelty is None else network
 
     def decode(self, content: bytes) -> np.ndarray:
         """An image file's bytes as `decode` has them, uint8 (image_size, image_size, 3);
         BadImageError where they are no image."""
-        return self.shrink(read_rgb(content))
+        with memory_for(content):
+            return self.shrink(self.open(content))
+
+    def open(self, content: bytes) -> Image.Image:
+        """An image file's bytes as 8-bit RGB, by the rules of the training images."""
+        return read_rgb(content, self._rules)
 
     def shrink(self, image: Image.Image) -> np.ndarray:
         """An RGB image of any size as the network takes it, uint8 (image_size, image_size, 3)."""
@@ -208,9 +225,9 @@ def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Pred
     check_name(name)
     temperature = read_temperature(name)
     check_params()
-    with redirect_stdout(sys.stderr):  # standard output is for predictions
+    with redirect_stdout(sys.stderr):  # standard output is for the predictions
         runtime = choose_runtime(architecture, compute)
-        classifier = load_classifier(name, runtime, compute, extract.batch_size)
+        classifier = load_model(name, runtime, compute, extract.batch_size)
     network = load_network(runtime, architecture, extract.batch_size)
     computed = {
         "images": network.image_shape,
@@ -236,16 +253,17 @@ def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Pred
             f"data/features are of another backbone than {architecture.name} in params.yaml; run "
             "`dvc repro`"
         )
-    return Predictor(classifier, network, temperature, extract.dtype, interpolation, novelty)
+    rules = load_pixel_rules(load_param(str, "decode.background"))
+    return Predictor(classifier, network, temperature, extract.dtype, interpolation, novelty, rules)
 
 
-def load_classifier(
+def load_model(
     name: str, runtime: Runtime, compute: ComputeParams, batch_size: int
 ) -> LoadedClassifier:
-    """The model `models/NAME` on LiteRT if the frozen network runs there and the model can be
-    converted; otherwise on Keras's backend, which is set up first.
+    """The model `models/NAME`, computed as `evaluate` does it: on a CPU by LiteRT, on an
+    accelerator, and if LiteRT cannot run the model, by Keras's backend.
 
-    Says in a line why a model that could run on LiteRT does not.
+    Says in a line why a CPU is left to Keras. Where Keras computes anything, its backend is set up.
 
     Args:
         runtime: of the frozen network.
@@ -254,19 +272,41 @@ def load_classifier(
     Raises:
         PipelineError: the model is missing, skipped or damaged.
     """
-    if runtime == "litert":
-        try:
+    if runtime == "keras":
+        configure_keras(compute)
+    try:
+        if (reason := _why_keras(runtime, compute)) is None:
             return load_converted(name)
-        except CannotConvertError as reason:
-            print(f"the model is computed by Keras's backend, not by LiteRT: {reason}", flush=True)
+    except CannotConvertError as error:
+        reason = str(error)
+    if runtime == "litert":
+        print(f"the model is computed by Keras's backend, not by LiteRT: {reason}", flush=True)
+        configure_keras(compute)
     # TensorFlow takes seconds, and LiteRT needs none of it.
-    from transfer.classifiers import saved
+    from transfer.classifiers.keras_classifier import KerasClassifier
+    from transfer.classifiers.saved import load_classifier
+
+    return KerasClassifier(load_classifier(name), batch_size)
+
+
+def configure_keras(compute: ComputeParams) -> None:
+    """Load Keras and set up its backend."""
     from transfer.compute.device import configure_backend
 
     configure_backend(compute, seed=0)
-    from transfer.classifiers.keras_classifier import KerasClassifier
 
-    return KerasClassifier(saved.load_classifier(name), batch_size)
+
+def _why_keras(runtime: Runtime, compute: ComputeParams) -> str | None:
+    """Why `evaluate` computes a classifier on Keras's backend; None if it does so on LiteRT."""
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow":
+        return f"KERAS_BACKEND={backend}"
+    if runtime == "keras":
+        from transfer.compute.device import has_accelerator
+
+        if has_accelerator():
+            return "there is an accelerator"
+    return why_no_litert(compute.precision)
 
 
 def check_name(name: str) -> None:

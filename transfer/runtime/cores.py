@@ -1,10 +1,12 @@
 """The machine's cores and memory, and a bounded, order-keeping map over threads."""
 
+import math
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,22 +16,76 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-def available_cores() -> int:
-    """Cores that this process may use (the affinity mask on Linux, all of them elsewhere)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CGROUP = Path("/sys/fs/cgroup")
+# Where the limits lie: in version 2 of control groups, and in version 1.
+_MEMORY_FILES = (
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
 
 
-def available_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+def available_cores(cgroup: Path = CGROUP) -> int:
+    """Cores that this process may use: the affinity mask on Linux (all of them elsewhere), or fewer
+    where its control group has a quota of CPU time, rounded up."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    quota = _cpu_quota(cgroup)
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def _cpu_quota(cgroup: Path) -> float | None:
+    """CPU seconds a second that the control group may use; None without a limit."""
+    with suppress(OSError, ValueError):  # no such file, or no limit: "max"
+        quota, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
+        return int(quota) / int(period)
+    with suppress(OSError, ValueError, ZeroDivisionError):
+        quota, period = (
+            int((cgroup / f"cpu/cpu.cfs_{name}_us").read_text(encoding="ascii"))
+            for name in ("quota", "period")
+        )
+        return quota / period if quota > 0 else None
+    return None
+
+
+def available_memory(cgroup: Path = CGROUP) -> int:
     """Bytes that this process may still take: what the system has free, or less where its control
     group is limited."""
     free = psutil.virtual_memory().available
-    with suppress(OSError, ValueError):  # no such group, or one without a limit: "max"
-        limit, used = (
-            int((cgroup / f"memory.{name}").read_text(encoding="ascii"))
-            for name in ("max", "current")
-        )
-        free = min(free, max(0, limit - used))
+    for names in _MEMORY_FILES:
+        with suppress(OSError, ValueError):  # no such group, or one without a limit: "max"
+            limit, used = (int((cgroup / name).read_text(encoding="ascii")) for name in names)
+            free = min(free, max(0, limit - used))
     return free
+
+
+class MemoryBudget:
+    """Lets threads take memory in turns, so that together they stay within a share of what was
+    available when the first one asked. One that asks for more than that works alone."""
+
+    def __init__(self, share: float = 0.5, available: Callable[[], int] = available_memory):
+        self._share, self._available = share, available
+        self._limit: int | None = None
+        self._taken = 0
+        self._change = threading.Condition()
+
+    @contextmanager
+    def reserve(self, size: int) -> Iterator[None]:
+        """Wait until `size` bytes are within the budget, and hold them during the block."""
+        if size == 0:
+            yield
+            return
+        with self._change:
+            if self._limit is None:
+                self._limit = int(self._available() * self._share)
+            self._change.wait_for(lambda: not self._taken or self._taken + size <= self._limit)
+            self._taken += size
+        try:
+            yield
+        finally:
+            with self._change:
+                self._taken -= size
+                self._change.notify_all()
 
 
 def map_in_order(

@@ -7,13 +7,13 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from transfer.runtime.errors import PipelineError
 from transfer.sources.source_file import (
     SourceFile,
-    is_clutter,
+    clutter_of,
     name_problem,
     printable,
     size_problem,
@@ -55,7 +55,9 @@ def is_zip(source: Path) -> bool:
         return True
 
 
-def read_zip(source: Path, wanted: Collection[str] | None) -> Iterator[SourceFile]:
+def read_zip(
+    source: Path, wanted: Collection[str] | None, on_clutter: Callable[[str], None]
+) -> Iterator[SourceFile]:
     try:
         archive = zipfile.ZipFile(source)
     except _DAMAGE as error:
@@ -67,7 +69,8 @@ def read_zip(source: Path, wanted: Collection[str] | None) -> Iterator[SourceFil
         for member in archive.infolist():
             path, problem = _zip_name(member)
             is_folder = member.filename.endswith(("/", "\\"))
-            if is_clutter(path):
+            if clutter := clutter_of(path):
+                on_clutter(clutter)
                 continue
             problem = problem or name_problem(path)
             if problem:
@@ -154,7 +157,9 @@ def _open_tar(source: Path) -> tarfile.TarFile:
     return tarfile.open(source, encoding="utf-8", errors="surrogateescape", tarinfo=_Member)
 
 
-def read_tar(source: Path, wanted: Collection[str] | None) -> Iterator[SourceFile]:
+def read_tar(
+    source: Path, wanted: Collection[str] | None, on_clutter: Callable[[str], None]
+) -> Iterator[SourceFile]:
     try:
         with _open_tar(source) as archive:
             for member in archive:
@@ -162,7 +167,8 @@ def read_tar(source: Path, wanted: Collection[str] | None) -> Iterator[SourceFil
                 if member.size < 0:  # the next one would be this one again, forever
                     raise tarfile.ReadError(f"a member of {member.size:,} bytes")
                 path = tidy(member.name)
-                if is_clutter(path):
+                if clutter := clutter_of(path):
+                    on_clutter(clutter)
                     continue
                 if problem := name_problem(path):
                     yield SourceFile(printable(path), problem=problem)

@@ -1,13 +1,13 @@
 """Class folders on object storage, `s3://bucket/prefix` say:
 listed here, read by whoever takes an entry."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from transfer.runtime.errors import PipelineError
 from transfer.sources.archives import ENDINGS
 from transfer.sources.source_file import (
     SourceFile,
-    is_clutter,
+    clutter_of,
     name_problem,
     printable,
     size_problem,
@@ -17,7 +17,11 @@ from transfer.storage.object_store import ObjectStore
 NAMED = "split.source"
 
 
-def list_images(url: str, wanted: Collection[str] | None = None) -> Iterator[SourceFile]:
+def list_images(
+    url: str,
+    wanted: Collection[str] | None = None,
+    on_clutter: Callable[[str], None] = lambda path: None,
+) -> Iterator[SourceFile]:
     """List the objects below a URL, folder by folder, by name; or take it that the wanted ones are
     there, in their order.
 
@@ -39,7 +43,8 @@ def list_images(url: str, wanted: Collection[str] | None = None) -> Iterator[Sou
     try:
         for path, size in store.walk():
             found = True
-            if is_clutter(path.rstrip("/")):
+            if clutter := clutter_of(path.rstrip("/")):
+                on_clutter(clutter)
                 continue
             if problem := name_problem(path):
                 yield SourceFile(printable(path), problem=problem)

@@ -5,8 +5,9 @@ What cannot be taken (a path that climbs out, a link, a damaged member) comes as
 problem, in its place.
 """
 
+import errno
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from transfer.runtime.errors import PipelineError
@@ -14,7 +15,7 @@ from transfer.sources.archives import is_tar, is_zip, read_tar, read_zip
 from transfer.sources.bucket import list_images
 from transfer.sources.source_file import (
     SourceFile,
-    is_clutter,
+    clutter_of,
     name_problem,
     printable,
     size_problem,
@@ -24,7 +25,17 @@ from transfer.storage.object_store import is_url
 MAX_ENTRIES = 5_000_000  # an archive of kilobytes can list more than fit in memory
 
 
-def read_source(source: Path | str, wanted: Collection[str] | None = None) -> Iterator[SourceFile]:
+# An experiment in a temporary folder runs there.
+_TEMPORARY = ".dvc/tmp/exps"
+
+
+def read_source(
+    source: Path | str,
+    wanted: Collection[str] | None = None,
+    *,
+    follow_links: bool = False,
+    on_clutter: Callable[[str], None] = lambda path: None,
+) -> Iterator[SourceFile]:
     """Stream the entries of a folder, an archive or a URL, one in memory at a time, in the source's
     own order.
 
@@ -32,21 +43,28 @@ def read_source(source: Path | str, wanted: Collection[str] | None = None) -> It
     With `wanted`, only those paths are yielded, of a folder and a URL in the order of `wanted`. The
     entries of a URL have no content before they are asked to `load`.
 
+    Args:
+        follow_links: whether symbolic links in a folder are read that lead out of it or to folders.
+        on_clutter: called with what is passed over, a folder once for all that lies in it.
+
     Raises:
         PipelineError: the source is missing, is none of these or cannot be opened, or holds too
             much.
     """
     if is_url(str(source)):
-        yield from list_images(str(source), wanted)
+        yield from list_images(str(source), wanted, on_clutter)
         return
     source = Path(source)
     if not source.exists():
         raise PipelineError(
-            f"split.source = {str(source)!r}: no such folder or archive; give a path that exists"
+            f"split.source = {str(source)!r}: no such folder or archive; {_remedy(source)}"
         )
-    read = _reader_of(source)
+    if source.is_dir():
+        entries = _read_folder(source, wanted, follow_links, on_clutter)
+    else:
+        entries = _archive_reader(source)(source, wanted, on_clutter)
     seen = set()
-    for number, entry in enumerate(read(source, wanted)):
+    for number, entry in enumerate(entries):
         if number == MAX_ENTRIES:
             raise PipelineError(
                 f"split.source = {str(source)!r}: more than {MAX_ENTRIES:,} files and folders; "
@@ -58,9 +76,16 @@ def read_source(source: Path | str, wanted: Collection[str] | None = None) -> It
         yield entry
 
 
-def _reader_of(source: Path):
-    if source.is_dir():
-        return _read_folder
+def _remedy(source: Path) -> str:
+    if _TEMPORARY in Path.cwd().as_posix() and not source.is_absolute():
+        return (
+            "this is an experiment in a temporary folder, which has only what git and DVC track: "
+            "give an absolute path, or `dvc add` the source"
+        )
+    return "give a path that exists"
+
+
+def _archive_reader(source: Path):
     if is_tar(source):  # first, since a tar that holds a zip passes for a zip
         return read_tar
     if is_zip(source):
@@ -71,31 +96,44 @@ def _reader_of(source: Path):
     )
 
 
-def _read_folder(root: Path, wanted: Collection[str] | None) -> Iterator[SourceFile]:
+def _read_folder(
+    root: Path,
+    wanted: Collection[str] | None,
+    follow_links: bool,
+    on_clutter: Callable[[str], None],
+) -> Iterator[SourceFile]:
     inside = root.resolve()
     if wanted is not None:
         files = ((root / path, path) for path in wanted)
         yield from (
             _read_file(file, path)
             for file, path in files
-            if file.is_file() and file.resolve().is_relative_to(inside)
+            if file.is_file() and (follow_links or file.resolve().is_relative_to(inside))
         )
         return
     waiting = _children(root)  # a list, since folders may be nested deeper than functions
+    linked = {inside}  # folders that links have led to, lest one leads round in a circle
     while waiting:
         child = waiting.pop()
         path = Path(child.path).relative_to(root).as_posix()
-        if is_clutter(path):
+        if clutter_of(path):
+            on_clutter(path)
             continue
-        if child.is_symlink() and (problem := _link_problem(Path(child.path), inside)):
-            yield SourceFile(printable(path), problem=problem)
-        elif child.is_dir(follow_symlinks=False):
+        try:
+            kind = _kind_of(child, inside, linked, follow_links)
+            inner = _children(Path(child.path)) if kind == "folder" else []
+        except OSError as error:  # a folder that is locked or damaged; the others may be sound
+            yield SourceFile(
+                printable(path), problem=f"a folder that cannot be opened: {_reason(error)}"
+            )
+            continue
+        if kind == "folder":
             yield SourceFile(printable(path) + "/")
-            waiting += _children(Path(child.path))
-        elif not child.is_file():
-            yield SourceFile(printable(path), problem="not a regular file")
-        else:
+            waiting += inner
+        elif kind == "file":
             yield _read_file(Path(child.path), path)
+        else:
+            yield SourceFile(printable(path), problem=kind)
 
 
 def _children(folder: Path) -> list[os.DirEntry]:
@@ -104,17 +142,41 @@ def _children(folder: Path) -> list[os.DirEntry]:
         return sorted(scan, key=lambda child: child.name, reverse=True)
 
 
-def _link_problem(link: Path, inside: Path) -> str | None:
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _kind_of(child: os.DirEntry, inside: Path, linked: set[Path], follow_links: bool) -> str:
+    """`file`, `folder`, or why it is not read. Adds the folder that a link leads to to `linked`."""
+    if child.is_symlink():
+        return _kind_of_link(Path(child.path), inside, linked, follow_links)
+    if child.is_dir(follow_symlinks=False):
+        return "folder"
+    return "file" if child.is_file(follow_symlinks=False) else "not a regular file"
+
+
+def _kind_of_link(link: Path, inside: Path, linked: set[Path], follow_links: bool) -> str:
     try:
         target = link.resolve(strict=True)
-    except (OSError, RuntimeError):  # the target is missing, or the link leads to itself
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return "a broken link"
+        return f"a link that cannot be followed: {_reason(error)}"
+    except RuntimeError:  # a link that leads to itself, in older Pythons
         return "a broken link"
-    if not target.is_relative_to(inside):
-        return "a link that leaves the folder"
+    if follow_links and target.is_dir():
+        if target in linked or link.parent.resolve().is_relative_to(target):
+            return "a link to a folder that is read already"
+        linked.add(target)
+        return "folder"
+    if not follow_links and not target.is_relative_to(inside):
+        return "a link that leaves the folder; split.follow_links: true reads it"
+    if target.is_file():
+        return "file"
     return (
-        None
-        if target.is_file()
-        else "a link to something else than a file; put the folder itself there"
+        "a link to a folder; split.follow_links: true reads it"
+        if target.is_dir()
+        else "a link to something else than a file"
     )
 
 
@@ -126,4 +188,4 @@ def _read_file(file: Path, path: str) -> SourceFile:
             return SourceFile(path, problem=problem)
         return SourceFile(path, content=file.read_bytes())
     except OSError as error:
-        return SourceFile(path, problem=f"cannot be read: {error.strerror}")
+        return SourceFile(path, problem=f"cannot be read: {_reason(error)}")

@@ -1,6 +1,7 @@
 """Each file of the source, looked at once: its hashes, or why it cannot be used."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,20 +9,27 @@ import imagehash
 from tqdm import tqdm
 
 from transfer.engines.base import Crashed, Engine
-from transfer.sources.decoding import BadImageError, read_rgb
+from transfer.sources.decoding import BadImageError, examine, memory_for
 from transfer.sources.reader import read_source
 from transfer.sources.source_file import (
     SourceFile,
     batches_of_entries,
     decoder_fingerprint,
+    is_sidecar,
     load_all,
 )
+from transfer.sources.value_ranges import ValueRange
+
+WHITE = (255, 255, 255)
 
 
 @dataclass(frozen=True)
 class ScannedFile:
-    """One file, looked at: its hashes, or why it cannot be used. `split` is None unless the source
-    is pre-split."""
+    """One file, looked at: its hashes, or why it cannot be used.
+
+    split: None unless the source is pre-split. value_range, tiff_alpha, remarks: as `Examined` of
+    transfer.sources.decoding has them.
+    """
 
     path: str
     problem: str | None = None
@@ -29,42 +37,69 @@ class ScannedFile:
     perceptual: str = ""
     class_name: str = ""
     split: str | None = None
+    value_range: ValueRange | None = None
+    tiff_alpha: bool | None = None
+    remarks: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
 class ScanTask:
+    """background: RGB that transparent pixels are laid over."""
+
+    background: tuple[int, int, int]
     files = ()
     needs_gpu = False
     unused_packages = ()
 
     def start(self) -> "ScanFunction":
-        return ScanFunction()
+        return ScanFunction(self.background)
 
 
 class ScanFunction:
+    """A ScannedFile of each entry."""
+
     uses_all_cores = False
 
-    def __init__(self):
+    def __init__(self, background: tuple[int, int, int]):
+        self._background = background
         self.about = decoder_fingerprint()
 
     def __call__(self, entries: list[SourceFile]) -> list[ScannedFile]:
-        return [_scan_file(entry) for entry in load_all(entries)]
+        return [_scan_file(entry, self._background) for entry in load_all(entries)]
 
 
-def scan_source(source: Path | str, engine: Engine) -> tuple[list[ScannedFile], list[str]]:
-    """Read and decode every file of the source once: the files, in any order,
-    and the paths of the folders."""
+def scan_source(
+    source: Path | str,
+    engine: Engine,
+    *,
+    background: tuple[int, int, int] = WHITE,
+    follow_links: bool = False,
+    on_clutter: Callable[[str], None] = lambda path: None,
+) -> tuple[list[ScannedFile], list[str]]:
+    """Read and decode every file of the source once: the files, in any order, and the paths of the
+    folders.
+
+    Text, tables and the like that lie beside images are not among the files.
+
+    Args:
+        background: RGB that transparent pixels are laid over.
+        follow_links, on_clutter: as in `read_source`; text and tables count as clutter here.
+    """
     files, folders = [], []
+    found = read_source(source, follow_links=follow_links, on_clutter=on_clutter)
     entries = (
         entry
-        for entry in tqdm(read_source(source), desc="split: reading", unit=" entries")
+        for entry in tqdm(found, desc="split: reading", unit=" entries")
         if not _is_folder(entry, folders)
     )
-    with engine.start(ScanTask()) as workers:
+    with engine.start(ScanTask(background)) as workers:
         for batch, results in workers.map((batch, batch) for batch in batches_of_entries(entries)):
-            files += [
-                _crashed(entry, result) if isinstance(result, Crashed) else result
-                for entry, result in zip(batch, results, strict=True)
-            ]
+            for entry, result in zip(batch, results, strict=True):
+                file = _crashed(entry, result) if isinstance(result, Crashed) else result
+                if file.problem and is_sidecar(file.path):
+                    on_clutter(file.path)
+                else:
+                    files.append(file)
     return files, folders
 
 
@@ -75,17 +110,22 @@ def _is_folder(entry: SourceFile, folders: list[str]) -> bool:
     return False
 
 
-def _scan_file(entry: SourceFile) -> ScannedFile:
+def _scan_file(entry: SourceFile, background: tuple[int, int, int]) -> ScannedFile:
     if entry.problem or entry.content is None:
         return ScannedFile(entry.path, problem=entry.problem)
     try:
-        image = read_rgb(entry.content)
+        with memory_for(entry.content):
+            examined = examine(entry.content, background)
+            perceptual = str(imagehash.phash(examined.image))
     except BadImageError as problem:
         return ScannedFile(entry.path, problem=str(problem))
     return ScannedFile(
         entry.path,
         sha256=hashlib.sha256(entry.content).hexdigest(),
-        perceptual=str(imagehash.phash(image)),
+        perceptual=perceptual,
+        value_range=examined.value_range,
+        tiff_alpha=examined.tiff_alpha,
+        remarks=examined.remarks,
     )
 
 

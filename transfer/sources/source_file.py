@@ -17,7 +17,59 @@ from transfer.storage.object_store import ObjectStore
 
 MAX_FILE_BYTES = 256 * 2**20
 READERS = 8  # of a batch: a store takes its time for each object, however small
-_CLUTTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+# What systems and programs leave beside people's files, in lower case.
+_CLUTTER = {
+    *("__macosx", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"),
+    *("@eadir", "#recycle", "#snapshot", "$recycle.bin", "recycler", "lost+found", "found.000"),
+    *("system volume information", "network trash folder", "temporary items", "__pycache__"),
+    *(
+        ".ds_store",
+        ".localized",
+        ".apdisk",
+        ".appledouble",
+        ".appledb",
+        ".appledesktop",
+        ".directory",
+    ),
+    *(".trashes", ".fseventsd", ".spotlight-v100", ".temporaryitems", ".documentrevisions-v100"),
+    *(
+        ".volumeicon.icns",
+        ".thumbnails",
+        ".@__thumb",
+        ".picasa.ini",
+        ".picasaoriginals",
+        ".nomedia",
+    ),
+    *(
+        ".ipynb_checkpoints",
+        ".svn",
+        ".hg",
+        ".cache",
+        ".idea",
+        ".vscode",
+        ".stfolder",
+        ".stversions",
+    ),
+}
+_CLUTTER_STARTS = (
+    "._",
+    ".git",
+    ".dvc",
+    ".trash",
+    ".dropbox",
+    ".syncthing",
+    ".nfs",
+    ".fuse_hidden",
+    "~$",
+)
+# Text, tables and the like beside images: passed over, if they are no images by their bytes.
+_SIDECARS = (
+    *(".json", ".jsonl", ".ndjson", ".xml", ".xmp", ".txt", ".csv", ".tsv", ".parquet", ".yaml"),
+    *(".yml", ".md", ".rst", ".html", ".htm", ".log", ".ini", ".cfg", ".toml", ".db", ".sqlite"),
+    *(".aae", ".url", ".lnk", ".py", ".ipynb", ".xlsx", ".xls", ".ods", ".doc", ".docx", ".rtf"),
+    *(".md5", ".sha256", ".mat", ".pkl", ".names", ".lst", ".dvc", ".sh", ".bat", ".bib"),
+)
+_SIDECAR_NAMES = {"license", "licence", "readme", "copying", "checksums", "md5sums", "sha256sums"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 BATCH_ENTRIES, BATCH_BYTES = 16, 2**20
 # 16 x 16 pixels of colour, chroma at half the resolution: what decoders round differently.
@@ -74,12 +126,34 @@ def tidy(path: str) -> str:
 
 
 def is_clutter(path: str) -> bool:
-    """Hidden, or left by a desktop; or `.`, the source itself, which some archives list."""
-    return (
-        path == "."
-        or not climbs(path)
-        and any(part in _CLUTTER or part.startswith(".") for part in path.split("/"))
-    )
+    """Hidden, or left by a desktop, a NAS or a program; or `.`, the source itself, which some
+    archives list."""
+    return clutter_of(path) is not None
+
+
+def clutter_of(path: str) -> str | None:
+    """The path, or the folder that it lies in, that makes it clutter; None where nothing does."""
+    if path == ".":
+        return path
+    if climbs(path):
+        return None
+    parts = path.split("/")
+    for number, part in enumerate(parts, 1):
+        if part.startswith(".") or is_known_clutter(part):
+            return "/".join(parts[:number])
+    return None
+
+
+def is_known_clutter(name: str) -> bool:
+    """Whether systems or programs leave files or folders of this name."""
+    name = name.lower()
+    return name in _CLUTTER or name.startswith(_CLUTTER_STARTS)
+
+
+def is_sidecar(name: str) -> bool:
+    """Whether a file is text, a table or the like by its name, as they lie beside images."""
+    name = name.lower()
+    return name.endswith(_SIDECARS) or name in _SIDECAR_NAMES
 
 
 def climbs(path: str) -> bool:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from transfer.engines.base import Crashed, Engine
 from transfer.runtime.errors import PipelineError
-from transfer.sources.decoding import BadImageError, read_rgb
+from transfer.sources.decoding import BadImageError, memory_for, read_rgb
 from transfer.sources.reader import read_source
 from transfer.sources.source_file import (
     SourceFile,
@@ -20,20 +20,22 @@ from transfer.sources.source_file import (
     decoder_fingerprint,
     load_all,
 )
+from transfer.sources.value_ranges import PixelRules
 
 
 @dataclass(frozen=True)
 class VerifiedImageTask:
-    """function: of an image, upright 8-bit RGB."""
+    """function: of an image, upright 8-bit RGB. rules: how samples become that."""
 
     source: Path | str
     function: Callable[[Image.Image], Any]
+    rules: PixelRules
     files = ()
     needs_gpu = False
     unused_packages = ()
 
     def start(self) -> "VerifiedImageFunction":
-        return VerifiedImageFunction(self.source, self.function)
+        return VerifiedImageFunction(self.source, self.function, self.rules)
 
 
 class VerifiedImageFunction:
@@ -42,8 +44,10 @@ class VerifiedImageFunction:
 
     uses_all_cores = False
 
-    def __init__(self, source: Path | str, function: Callable[[Image.Image], Any]):
-        self._source, self._function = source, function
+    def __init__(
+        self, source: Path | str, function: Callable[[Image.Image], Any], rules: PixelRules
+    ):
+        self._source, self._function, self._rules = source, function, rules
         self.about = decoder_fingerprint()
 
     def __call__(self, items: list[tuple[SourceFile, str]]) -> list[tuple[str, Any]]:
@@ -64,7 +68,8 @@ class VerifiedImageFunction:
                 "again"
             )
         try:
-            return self._function(read_rgb(entry.content))
+            with memory_for(entry.content):
+                return self._function(read_rgb(entry.content, self._rules))
         except BadImageError as problem:
             raise PipelineError(
                 f"{self._source}: {entry.path!r}: {problem}; it could be read when `split` ran: "
@@ -73,13 +78,21 @@ class VerifiedImageFunction:
 
 
 def map_verified_images(
-    function: Callable[[Image.Image], Any], source: Path | str, listed: pd.DataFrame, engine: Engine
+    function: Callable[[Image.Image], Any],
+    source: Path | str,
+    listed: pd.DataFrame,
+    engine: Engine,
+    rules: PixelRules | None = None,
+    *,
+    follow_links: bool = False,
 ) -> Iterator[tuple[str, Any]]:
     """Yield path and `function(image)` of each listed image, upright 8-bit RGB, in any order;
     nothing else is read.
 
     Args:
         listed: rows of the manifest.
+        rules: of the data set, as `load_pixel_rules` has them; by default those of 8-bit images.
+        follow_links: as in `read_source`.
 
     Raises:
         PipelineError: a listed image is gone, has changed, no longer decodes, or ends the processes
@@ -88,13 +101,15 @@ def map_verified_images(
     checksums = dict(zip(listed["path"], listed["sha256"], strict=True))
     missing = set(checksums)
     files = (
-        entry for entry in read_source(source, checksums) if not (entry.problem or entry.is_folder)
+        entry
+        for entry in read_source(source, checksums, follow_links=follow_links)
+        if not (entry.problem or entry.is_folder)
     )
     batches = (
         (entries, [(entry, checksums[entry.path]) for entry in entries])
         for entries in batches_of_entries(files)
     )
-    with engine.start(VerifiedImageTask(source, function)) as workers:
+    with engine.start(VerifiedImageTask(source, function, rules or PixelRules())) as workers:
         for entries, results in workers.map(batches):
             for entry, result in zip(entries, results, strict=True):
                 if isinstance(result, Crashed):

@@ -165,8 +165,13 @@ def read_rows(array: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
     return take(array, rows).astype(np.float32, copy=False)
 
 
-def sample_weights(labels: np.ndarray, class_weight: str | None) -> np.ndarray:
-    """Sample weights, float32 (N,): all 1, or `balanced` by scikit-learn's definition."""
+def sample_weights(
+    labels: np.ndarray, class_weight: str | None, own: np.ndarray | None = None
+) -> np.ndarray:
+    """Sample weights, float32 (N,): all 1, or `balanced` by scikit-learn's definition; times each
+    image's own weight, float32 (N,), if there are any."""
+    if own is not None:
+        return own * sample_weights(labels, class_weight)
     if class_weight is None:
         return np.ones(len(labels), dtype=np.float32)
     # imported only if needed: it takes a second

@@ -168,6 +168,7 @@ def fit(
     checkpoint: Checkpoint | None = None,
     show: Callable[[pd.DataFrame], None] | None = None,
     rates: Callable[[int], np.ndarray] | None = None,
+    own_weights: np.ndarray | None = None,
 ) -> Fitted:
     """Train a compiled classifier in place and leave it with the weights to keep.
 
@@ -181,6 +182,7 @@ def fit(
         show: called with the history so far, about once a second.
         rates: returns the share of the learning rate that each trainable variable has in an epoch,
             counted from 0: float32 (variables,).
+        own_weights: how much each training image counts, float32 (N,); None: all the same.
 
     The history's training loss is that of the smoothed and mixed targets. Its validation loss is
     always the plain one, of the averaged weights under `ema_momentum`, so that runs can be
@@ -190,7 +192,7 @@ def fit(
         PipelineError: the loss is no longer finite.
     """
     targets = _targets(model, labels)
-    weights = sample_weights(labels, params.class_weight)
+    weights = sample_weights(labels, params.class_weight, own_weights)
     model.optimizer.build(model.trainable_variables)
     train, steps = build_training_steps(model), math.ceil(len(labels) / params.batch_size)
     progress = _resume(model, checkpoint)

@@ -22,6 +22,7 @@ def train_and_save(
     validation: Examples,
     params: TrainingParams,
     rates: Callable[[int], np.ndarray] | None = None,
+    own_weights: np.ndarray | None = None,
 ) -> None:
     """Train a compiled classifier and save it in models/NAME, with its history, which grows there
     during the training.
@@ -32,12 +33,14 @@ def train_and_save(
     Args:
         stage: whose checkpoint it is.
         input_kind: `images`, `features` or `cut`, the array that the model reads.
-        inputs_of, labels, validation, params, rates: as for `fit`.
+        inputs_of, labels, validation, params, rates, own_weights: as for `fit`.
 
     Raises:
         PipelineError: the loss is no longer finite.
     """
     with resumable(stage) as checkpoint, growing_history(name) as show:
-        fitted = fit(model, inputs_of, labels, validation, params, checkpoint, show, rates)
+        fitted = fit(
+            model, inputs_of, labels, validation, params, checkpoint, show, rates, own_weights
+        )
         classifier = Classifier(model, input_kind, class_names, fitted.epoch)
         save_classifier(name, classifier, fitted.history)

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cluster.two_nodes", description=__doc__.splitlines()[0]
+        prog="python -m benchmarks.scale_study.two_nodes", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--images", type=int, default=1500)
     parser.add_argument("--rounds", type=int, default=3, help="of one and of two nodes, in turns")
@@ -81,7 +81,7 @@ def run(folder: Path, nodes: Cluster, images: int, disturb=None, after: float = 
     words = [
         sys.executable,
         "-c",
-        "import sys; from benchmarks.cluster.driver import drive; drive(*sys.argv[1:])",
+        "import sys; from benchmarks.scale_study.driver import drive; drive(*sys.argv[1:])",
         nodes.address,
         str(images),
     ]

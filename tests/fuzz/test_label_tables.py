@@ -1,0 +1,105 @@
+"""Damaged tables of labels end in labels of files that there are, or in the project's own error."""
+
+import io
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fuzz.conftest import Guard
+from tests.fuzz.mutations import mutated
+from transfer.sources.path_labels import LabelColumns, find_path_labels
+
+IMAGES = ["images/1.jpg", "images/2.jpg", "images/ü, 3.jpg", "x/4.png"]
+COLUMNS = LabelColumns(**dict.fromkeys(LabelColumns.model_fields))
+RECORDS = [
+    {"path": path, "label": label, "split": split, "weight": 0.5}
+    for path, label, split in zip(
+        IMAGES, ("cat", "dog", "cat", "dog"), ("train", "val", "test", "train"), strict=True
+    )
+]
+ROWS = "path;label;split\n" + "".join(
+    f'"{each["path"]}";{each["label"]};{each["split"]}\n' for each in RECORDS
+)
+TASKS = [
+    {
+        "data": {"image": f"/data/upload/1/0a1b2c3d-{Path(path).name}"},
+        "annotations": [{"result": [{"value": {"choices": [label]}}]}],
+    }
+    for path, label in zip(IMAGES, ("cat", "dog", "cat", "dog"), strict=True)
+]
+
+
+def parquet() -> bytes:
+    buffer = io.BytesIO()
+    features = {"info": {"features": {"label": {"names": ["cat", "dog"]}}}}
+    table = pa.Table.from_pylist(RECORDS)
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(features)}), buffer)
+    return buffer.getvalue()
+
+
+TABLES = [
+    ROWS.encode(),
+    ROWS.encode("utf-16"),
+    b"id,label\n1,cat\n2,dog\n4,cat\n",
+    b"TRAIN,gs://b/images/1.jpg,cat\nTEST,gs://b/images/2.jpg,dog\n",
+    "\n".join(map(json.dumps, RECORDS)).encode(),
+    json.dumps(RECORDS).encode(),
+    json.dumps(TASKS).encode(),
+    json.dumps({each["path"]: each["label"] for each in RECORDS}).encode(),
+    parquet(),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("tables")
+
+
+def test_the_whole_tables_are_read(guard, folder):
+    for number, content in enumerate(TABLES):
+        assert check(guard, folder, content), number
+
+
+@given(content=mutated(TABLES))
+def test_damaged_tables(guard, folder, content):
+    check(guard, folder, content)
+
+
+@given(
+    record=st.dictionaries(
+        st.sampled_from(["path", "label", "split", "annotations", "data", "image"]) | st.text(),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+            lambda inner: (
+                st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+            ),
+            max_leaves=8,
+        ),
+        max_size=4,
+    )
+)
+def test_json_of_any_kind(guard, folder, record):
+    for content in ([record, RECORDS[0]], record, {"path": record}, [[record]]):
+        check(guard, folder, json.dumps(content).encode())
+
+
+def check(guard: Guard, folder: Path, content: bytes) -> bool:
+    """Whether the table gave labels."""
+    table = folder / "labels.csv"
+    table.write_bytes(content)
+    found = guard(
+        "label tables",
+        content,
+        lambda: find_path_labels(IMAGES, ["notes.txt"], str(folder), str(table), COLUMNS, None),
+        names="labels.csv",
+    )
+    if found is None:
+        return False
+    assert {*found.labels} <= {*IMAGES, "notes.txt"}
+    assert all(label.class_name for label in found.labels.values())
+    return True

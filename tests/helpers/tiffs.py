@@ -1,0 +1,65 @@
+"""TIFFs that Pillow does not write: any number of bits, any bands, any tags."""
+
+import struct
+
+import numpy as np
+
+
+def tiff(
+    values: np.ndarray, bits: int, photometric: int = 1, tags: dict | None = None, order: str = "<"
+) -> bytes:
+    """A TIFF of one strip, uncompressed.
+
+    Args:
+        values: (H, W, bands). bits: of a sample. photometric: 1 for grey, 2 for RGB.
+        tags: more of them, a tuple of numbers each; of strings, ASCII.
+        order: < for little-endian, > for big-endian.
+    """
+    height, width, bands = values.shape
+    data = _pack(values, bits, order)
+    entries = {
+        256: (width,),
+        257: (height,),
+        258: (bits,) * bands,
+        259: (1,),
+        262: (photometric,),
+        273: (0,),
+        277: (bands,),
+        278: (height,),
+        279: (len(data),),
+        284: (1,),
+        339: ({"u": 1, "i": 2, "f": 3}[values.dtype.kind],) * bands,
+    }
+    entries |= tags or {}
+    start = 8 + 2 + 12 * len(entries) + 4
+    more = b""
+    place = {}
+    for tag, value in sorted(entries.items()):
+        if isinstance(value, str):
+            raw, kind, count = value.encode() + b"\0", 2, len(value) + 1
+        elif tag in (273, 279) or any(number > 65535 for number in value):
+            raw, kind, count = struct.pack(f"{order}{len(value)}I", *value), 4, len(value)
+        elif any(number < 0 or number != int(number) for number in value):
+            raw, kind, count = struct.pack(f"{order}{len(value)}f", *value), 11, len(value)
+        else:
+            raw, kind, count = struct.pack(f"{order}{len(value)}H", *value), 3, len(value)
+        if len(raw) > 4:
+            place[tag] = (kind, count, struct.pack(f"{order}I", start + len(more)))
+            more += raw
+        else:
+            place[tag] = (kind, count, raw.ljust(4, b"\0"))
+    place[273] = (4, 1, struct.pack(f"{order}I", start + len(more)))
+    body = b"".join(
+        struct.pack(f"{order}HHI", tag, kind, count) + raw
+        for tag, (kind, count, raw) in sorted(place.items())
+    )
+    magic = b"II" if order == "<" else b"MM"
+    header = magic + struct.pack(f"{order}HIH", 42, 8, len(entries))
+    return header + body + bytes(4) + more + data
+
+
+def _pack(values: np.ndarray, bits: int, order: str) -> bytes:
+    if bits % 8 == 0:
+        return values.astype(values.dtype.newbyteorder(order)).tobytes()
+    places = (values.reshape(len(values), -1)[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+    return np.packbits(places.astype(np.uint8).reshape(len(values), -1), axis=1).tobytes()

@@ -1,0 +1,190 @@
+"""Formats beyond the usual ones, transparency that is none, and JPEGs that break off."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from tests.helpers.tiny_sources import encode, picture
+from transfer.sources.decoding import (
+    ALPHA_ZERO,
+    ANIMATION,
+    FLATTENED,
+    NO_END,
+    BadImageError,
+    examine,
+    parse_colour,
+    read_rgb,
+)
+from transfer.sources.value_ranges import PixelRules
+
+WHITE = (255, 255, 255)
+SMOOTH = picture(0, 3, 3).resize((48, 32), Image.Resampling.BICUBIC)
+
+
+def refusal(content: bytes, background: str = "white") -> str:
+    with pytest.raises(BadImageError) as error:
+        read_rgb(content, PixelRules(background=parse_colour(background)))
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("PPM", {}),
+        ("TGA", {}),
+        ("TGA", {"compression": "tga_rle"}),
+        ("PCX", {}),
+        ("SGI", {}),
+        ("JPEG2000", {"irreversible": False}),
+        ("QOI", {}),
+    ],
+)
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_formats_without_loss_give_the_very_pixels(kind, options, mode):
+    image = picture(0).convert("RGB" if kind == "QOI" else mode)  # which has no grey
+    found = np.asarray(read_rgb(encode(image, kind, **options)))
+    assert (found == np.asarray(image.convert("RGB"))).all()
+
+
+def test_a_tga_without_its_footer_is_known_by_its_length():
+    content = encode(picture(0), "TGA").removesuffix(bytes(8) + b"TRUEVISION-XFILE.\0")
+    assert not content.endswith(b"\0\0TRUEVISION-XFILE.\0")
+    assert (np.asarray(read_rgb(content)) == np.asarray(picture(0))).all()
+
+
+def test_avif_comes_close():
+    found = np.asarray(read_rgb(encode(SMOOTH, "AVIF", quality=90))).astype(int)
+    assert np.abs(found - np.asarray(SMOOTH)).mean() < 12
+
+
+def test_the_largest_picture_of_an_icon_is_read():
+    icon = picture(0, 48, 48)
+    content = encode(icon, "ICO", sizes=[(16, 16), (48, 48)])
+    assert (np.asarray(read_rgb(content)) == np.asarray(icon)).all()
+
+
+@pytest.mark.parametrize("inner", ["PNG", "BMP"])
+def test_an_icon_that_would_unpack_to_gigabytes_is_refused(inner):
+    if inner == "PNG":
+        picture_header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 60_000, 60_000)
+    else:
+        picture_header = struct.pack("<IiiHHIIiiII", 40, 60_000, 60_000, 1, 32, 0, 0, 0, 0, 0, 0)
+    header = struct.pack("<HHH", 0, 1, 1) + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, 99, 22)
+    words = refusal(header + picture_header + bytes(99))
+    assert words == "60000 x 60000 pixels, more than the 100,000,000 that are allowed"
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.png", "x"])
+def test_heic_is_named_whatever_it_is_called(name):
+    content = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
+    assert refusal(content).startswith("a HEIC image, as phones save it; install pillow-heif")
+
+
+@pytest.mark.parametrize("tag", [{50706: b"\1\4\0\0"}, {254: 1, 330: 8}])
+def test_a_preview_in_a_cameras_raw_file_is_not_taken_for_the_picture(tag):
+    assert refusal(encode(picture(0), "TIFF", tiffinfo=tag)).startswith("a camera's RAW file")
+
+
+def test_lab_becomes_rgb():
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    lab = ImageCms.profileToProfile(SMOOTH, *profiles, outputMode="LAB")
+    found = np.asarray(read_rgb(encode(lab, "TIFF"))).astype(int)
+    assert np.abs(found - np.asarray(SMOOTH)).mean() < 4
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_an_animation_is_remarked(kind):
+    frames = [picture(seed).convert("P") if kind == "GIF" else picture(seed) for seed in (0, 1)]
+    content = encode(frames[0], kind, save_all=True, append_images=frames[1:])
+    assert ANIMATION in examine(content, WHITE).remarks
+    assert examine(encode(frames[0], kind), WHITE).remarks == ()
+
+
+def test_the_pictures_of_a_phone_are_no_animation():
+    content = encode(picture(0), "MPO", save_all=True, append_images=[picture(1)])
+    assert examine(content, WHITE).remarks == ()
+
+
+# Transparency
+
+
+def with_alpha(image: Image.Image, alpha: int | Image.Image) -> Image.Image:
+    image = image.convert("RGBA")
+    image.putalpha(alpha)
+    return image
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_alpha_that_is_zero_throughout_is_ignored(kind):
+    content = encode(with_alpha(picture(0), 0), kind)
+    found = examine(content, WHITE)
+    assert (np.asarray(found.image) == np.asarray(picture(0))).all()
+    assert found.remarks == (ALPHA_ZERO,)
+
+
+def test_a_palette_that_is_transparent_throughout_is_kept():
+    image = picture(0).quantize(8)
+    content = encode(image, "PNG", transparency=bytes(8))
+    assert (np.asarray(read_rgb(content)) == np.asarray(image.convert("RGB"))).all()
+
+
+@pytest.mark.parametrize(
+    ("background", "expected"),
+    [("white", 255), ("black", 0), ("#808080", 128), ("rgb(9, 9, 9)", 9)],
+)
+def test_the_background_is_a_parameter(background, expected):
+    mask = Image.new("L", (12, 8), 255)
+    mask.paste(0, (0, 0, 6, 8))
+    content = encode(with_alpha(picture(0), mask), "PNG")
+    found = np.asarray(read_rgb(content, PixelRules(background=parse_colour(background))))
+    assert (found[:, :6] == expected).all()
+    assert (found[:, 6:] == np.asarray(picture(0))[:, 6:]).all()
+    assert examine(content, WHITE).remarks == (FLATTENED,)
+
+
+@pytest.mark.parametrize("ink", ["white", "black"])
+def test_a_picture_that_its_background_hides_is_refused(ink):
+    mask = Image.new("L", (12, 8), 0)
+    mask.paste(200, (2, 2, 6, 6))
+    content = encode(with_alpha(Image.new("RGB", (12, 8), ink), mask), "PNG")
+    words = refusal(content, background=ink)
+    assert words.startswith("blank: its visible pixels have the colour of the background")
+    assert "decode.background = #" in words
+    other = "black" if ink == "white" else "white"
+    found = np.asarray(read_rgb(content, PixelRules(background=parse_colour(other))))
+    assert found.max() - found.min() > 150
+
+
+def test_a_colour_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="'whit' is no colour; give a name such as white"):
+        parse_colour("whit")
+
+
+# JPEGs that break off
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
+@pytest.mark.parametrize("end", [b"", b"\xff", bytes(40)], ids=["none", "half", "zeros"])
+def test_a_jpeg_that_lacks_its_end_marker_alone_is_read(options, end):
+    whole = encode(SMOOTH, "JPEG", **options)
+    found = examine(whole.removesuffix(b"\xff\xd9") + end, WHITE)
+    assert (np.asarray(found.image) == np.asarray(read_rgb(whole))).all()
+    assert found.remarks == (NO_END,)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize("share", [0.6, 0.8, 0.95])
+@pytest.mark.parametrize("padding", [0, 5000])
+def test_a_jpeg_that_lacks_rows_is_refused(options, share, padding):
+    whole = encode(picture(0, 96, 96), "JPEG", quality=90, **options)
+    words = refusal(whole[: int(len(whole) * share)] + bytes(padding))
+    assert words.startswith("damaged or truncated: image file is truncated, rows of it are missing")
+
+
+def test_phones_pictures_without_an_end_are_read():
+    content = encode(SMOOTH, "MPO")
+    assert Image.open(io.BytesIO(content)).size == SMOOTH.size
+    assert examine(content.removesuffix(b"\xff\xd9"), WHITE).remarks == (NO_END,)

@@ -1,0 +1,174 @@
+"""Splits and classes under the names that people give them, and what is refused as ambiguous."""
+
+import pytest
+
+from transfer.runtime.errors import PipelineError
+from transfer.sources.layout import find_layout, name_splits
+
+
+def paths_in(folders: list[str], classes: str = "cat dog") -> list[str]:
+    return [f"{folder}/{name}/1.png" for folder in folders for name in classes.split()]
+
+
+def refusal(paths: list[str]) -> str:
+    with pytest.raises(PipelineError) as error:
+        find_layout(paths, "set")
+    assert str(error.value).startswith("split.source = 'set'")
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [
+        ("Training", "Validation", "Testing"),
+        ("TRAIN", "VAL", "TEST"),
+        ("training_set", "dev_set", "test_set"),
+        ("seg_train", "seg_val", "seg_test"),
+        ("train2017", "val2017", "test2017"),
+        ("trn", "dev", "holdout"),
+        ("TrainImages", "ValidImages", "TestImages"),
+        ("train data", "eval data", "hold-out data"),
+        ("pets-train", "pets-valid", "pets-test"),
+        ("1_train", "2_validation", "3_test"),
+        ("entrenamiento", "validación", "prueba"),
+    ],
+)
+@pytest.mark.parametrize("root", ["", "data/", "a/b/"])
+def test_splits_of_any_name_are_splits(root, train, validation, test):
+    layout = find_layout(paths_in([root + train, root + validation, root + test]), "set")
+    for name, split in ((train, "train"), (validation, "validation"), (test, "test")):
+        assert layout.place(f"{root}{name}/cat/1.png") == (split, "cat")
+    assert layout.missing_splits == []
+
+
+@pytest.mark.parametrize(
+    ("folders", "missing"),
+    [
+        (["Training", "Testing"], ["validation"]),
+        (["train", "val"], ["test"]),
+        (["train", "dev"], ["test"]),
+        (["train", "holdout"], ["validation"]),
+    ],
+)
+def test_a_split_that_is_missing_is_named(folders, missing):
+    layout = find_layout(paths_in(folders), "set")
+    assert layout.is_split
+    assert layout.missing_splits == missing
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ["training_set/training_set", "test_set/test_set"],
+        ["train/images", "test/pictures"],
+        ["data/train/train/train", "data/test"],
+    ],
+)
+def test_doubled_and_wrapping_folders_in_splits_are_looked_through(folders):
+    layout = find_layout(paths_in(folders), "set")
+    assert layout.place(f"{folders[0]}/dog/1.png") == ("train", "dog")
+    assert layout.place(f"{folders[1]}/dog/1.png") == ("test", "dog")
+
+
+def test_class_folders_that_hold_splits_are_read():
+    paths = [f"{name}/{split}/1.png" for name in ("cat", "dog") for split in ("train", "test")]
+    layout = find_layout(paths, "set")
+    assert [layout.place(path) for path in paths] == [
+        ("train", "cat"),
+        ("test", "cat"),
+        ("train", "dog"),
+        ("test", "dog"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "folder", ["test", "test1", "seg_pred/seg_pred", "unlabelled", "unlabeled"]
+)
+def test_pictures_without_labels_beside_train_are_left_out(folder):
+    layout = find_layout([*paths_in(["train"]), f"{folder}/1.png", f"{folder}/2.png"], "set")
+    assert not layout.is_split
+    assert layout.place("train/cat/1.png") == (None, "cat")
+    assert layout.is_unlabelled(f"{folder}/1.png")
+    assert not layout.is_unlabelled("train/cat/1.png")
+
+
+def test_pictures_without_labels_beside_splits_are_left_out():
+    layout = find_layout([*paths_in(["seg_train", "seg_test"]), "seg_pred/1.png"], "set")
+    assert layout.missing_splits == ["validation"]
+    assert layout.is_unlabelled("seg_pred/1.png")
+
+
+@pytest.mark.parametrize("folder", ["annotations", "labels", "train_xml"])
+def test_folders_with_text_only_are_no_classes(folder):
+    layout = find_layout([*paths_in(["train", "val", "test"]), f"{folder}/1.xml"], "set")
+    assert layout.place("train/cat/1.png") == ("train", "cat")
+    layout = find_layout(["cat/1.png", "dog/1.png", f"{folder}/1.json", f"{folder}/"], "set")
+    assert layout.place(f"{folder}/") is None
+    assert layout.place("cat/") == (None, "cat")
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["train/cat.0.jpg", "train/dog.0.jpg", "test1/1.jpg"],
+        ["train/cat.0.jpg", "train/dog.0.jpg"],
+        ["data/Training/cat_1.jpg", "data/Testing/cat_2.jpg"],
+    ],
+)
+def test_labels_in_file_names_are_refused_and_the_parameter_is_named(paths):
+    words = refusal(paths)
+    assert "split.label_pattern, a regular expression with the group `label`" in words
+    assert "split.labels names a table" in words
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [["fold1", "fold2", "fold3"], ["a", "b"], ["train", "extra"], ["Training", "PublicTest"]],
+)
+def test_folders_that_all_hold_the_same_folders_are_ambiguous(folders):
+    words = refusal(paths_in(folders))
+    assert "each hold the folders 'cat', 'dog'" in words
+    assert "split.label_pattern" in words
+
+
+@pytest.mark.parametrize(
+    ("folders", "words"),
+    [
+        (["val", "test"], "into the folders test, val, of which none is train; add it"),
+        (["train", "train2", "test"], "it needs train, validation (or val, valid, dev) and test"),
+        (["train", "val", "dev"], "each once and nothing beside them"),
+    ],
+)
+def test_splits_that_are_not_each_once_are_refused(folders, words):
+    assert words in refusal(paths_in(folders))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["train", "bus"],
+        ["train_station", "test_strip"],
+        ["trains", "buses"],
+        ["training wheels", "bicycle"],
+        ["valve", "pump"],
+        ["dev", "ops"],
+    ],
+)
+def test_classes_that_sound_like_splits_are_classes(names):
+    layout = find_layout([f"{name}/{i}.png" for name in names for i in range(3)], "set")
+    assert [layout.place(f"{name}/1.png") for name in names] == [(None, name) for name in names]
+
+
+def test_views_below_classes_are_no_classes():
+    layout = find_layout(["cat/images/1.png", "dog/images/1.png"], "set")
+    assert layout.place("cat/images/1.png") == (None, "cat")
+
+
+def test_both_unicode_forms_of_a_name_are_one_class():
+    paths = ["k\xe4fer/1.png", "ka\u0308fer/2.png", "dog/1.png"]
+    layout = find_layout(paths, "set")
+    assert {layout.place(path)[1] for path in paths} == {"k\xe4fer", "dog"}
+
+
+def test_names_are_judged_by_whole_words():
+    assert name_splits(["test set", "trainee", "valid-ish"]) == {"test set": "test"}

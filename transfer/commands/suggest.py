@@ -1,0 +1,260 @@
+"""Choose which unlabelled images to label next: a table to fill in, and a page to look at.
+
+    python -m transfer suggest photos/ --count 50
+    python -m transfer suggest 'photos/**/*.jpg' more.zip --output next.csv
+
+PATHS are images, folders, archives, and globs in quotes, as `predict` takes them. Images whose
+bytes the manifest has are left out. The others are ranked by the product of the model's doubt (the
+entropy of its calibrated probabilities) and the distance to the nearest training image, or to the
+nearest that is chosen already, so that copies of one another come last.
+
+The table has an empty column label. Fill it in, and `python -m transfer use FOLDER --labels TABLE`
+reads it; rows that stay empty are left out. docs/suggest.md says how to add the images to those
+that have labels, and how many labels this saves.
+"""
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from transfer.inference import cli
+from transfer.inference.input_paths import STDIN, check_given, read_given
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.files import write_csv
+from transfer.runtime.program import FAILED
+from transfer.sources.source_file import SourceFile
+
+if TYPE_CHECKING:  # it takes most of a second, and neither --help nor a mistyped path should wait
+    from transfer.inference.predictor import Predictor
+    from transfer.inference.suggestion_page import Suggestion
+
+EXIT_CODES = (
+    "exit codes:\n"
+    f"  {cli.PREDICTED}    done\n"
+    f"  {FAILED}    an error, in a path, the model or params.yaml, say; nothing is written\n"
+    "  2    the command line is wrong\n"
+    f"  {cli.UNREADABLE}    done, but some images could not be read; they are named\n"
+)
+COLUMNS = ["path", "label", "predicted", "probability", "doubt", "unlike", "score"]
+
+
+class Unlabelled(NamedTuple):
+    """Images without a label that could be read, row by row: paths; calibrated probabilities
+    float64 (N, C); pooled activations float32 (N, D); percentiles of novelty float64 (N,).
+
+    labelled: how many were left out, since the manifest has them. problems: of those that could
+    not be read, by path.
+    """
+
+    paths: list[str]
+    probabilities: np.ndarray
+    vectors: np.ndarray
+    percentiles: np.ndarray
+    labelled: int
+    problems: dict[str, str]
+
+
+def main(argv: list[str]) -> int:
+    """Write the table and the page of the images to label next; the exit code."""
+    options = parse(argv)
+    check_given(options.paths)
+    check_outputs(options)
+    from transfer.commands import predict
+    from transfer.dataset.manifest import read_manifest
+
+    known = set(read_manifest()["sha256"])
+    predictor = predict.load(options)
+    with threadpool_limits(1):  # the images are spread over the cores already
+        images = look(predictor, read_given(options.paths), known)
+        suggestions = rank(predictor, images, options.count)
+    write_csv(options.output, COLUMNS, [row_of(each) for each in suggestions])
+    page = options.output.with_suffix(".html")
+    write_pictures(page, suggestions, options.paths)
+    report(images, suggestions, options.output, page)
+    return cli.UNREADABLE if images.problems else cli.PREDICTED
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """What was typed; a contradiction is argparse's error."""
+    parser = argparse.ArgumentParser(
+        prog="python -m transfer suggest",
+        description=__doc__,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATHS", help="see above")
+    parser.add_argument(
+        "--count", type=cli.positive, default=50, metavar="N", help="how many images (50)"
+    )
+    parser.add_argument(
+        "--model",
+        default="finetuned",
+        metavar="NAME",
+        help="scratch, head, augmented or finetuned (the default)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("suggestions.csv"),
+        metavar="TABLE",
+        help="a .csv (suggestions.csv); the page lies beside it, as .html",
+    )
+    options = parser.parse_args(argv)
+    options.no_novelty = False
+    if STDIN in options.paths:
+        parser.error("- is not taken: images are read a second time for the page")
+    if options.output.suffix.lower() != ".csv":
+        parser.error(f"--output {options.output}: the table is a .csv")
+    return options
+
+
+def check_outputs(options: argparse.Namespace) -> None:
+    """See that nothing is overwritten: somebody may have filled in labels.
+
+    Raises:
+        PipelineError: the table is there.
+    """
+    if options.output.exists():
+        raise PipelineError(
+            f"{options.output} exists, and may hold labels; give another --output, or remove it"
+        )
+
+
+def look(predictor: "Predictor", files: Iterable[SourceFile], known: set[str]) -> Unlabelled:
+    """Predict the images that the manifest does not have, and keep what they are compared by: a few
+    kilobytes each.
+
+    Args:
+        known: SHA-256 of the files that have labels.
+
+    Raises:
+        PipelineError: no image is left.
+    """
+    from transfer.features.pooling import pool
+    from transfer.inference.predictor import NOT_FINITE
+
+    problems: dict[str, str] = {}
+    paths, predictions, vectors = [], [], []
+    n_known = 0
+
+    def decoded() -> Iterator[tuple[str, np.ndarray]]:
+        nonlocal n_known
+        for file in tqdm(files, desc="suggest", unit=" images", disable=not sys.stderr.isatty()):
+            if file.content is not None and hashlib.sha256(file.content).hexdigest() in known:
+                n_known += 1
+                continue
+            pixels, problem = decode(predictor, file)
+            if pixels is None:
+                problems[file.path] = problem
+            else:
+                yield file.path, pixels
+
+    stream = decoded()
+    while batch := list(islice(stream, predictor.batch_size)):
+        activations = predictor.activations(np.stack([pixels for _, pixels in batch]))
+        predicted = predictor.predict_activations(activations)
+        for (path, _), prediction, vector in zip(
+            batch, predicted, pool(activations["cut"]), strict=True
+        ):
+            if not np.isfinite(prediction.probabilities).all():
+                problems[path] = NOT_FINITE
+                continue
+            paths.append(path)
+            predictions.append(prediction)
+            vectors.append(vector)
+    if not paths:
+        raise PipelineError(
+            f"no image is left to choose from: {n_known:,} are in the manifest already, "
+            f"{len(problems):,} cannot be read"
+            + (f", the first being {next(iter(problems.items()))}" if problems else "")
+        )
+    return Unlabelled(
+        paths,
+        np.stack([each.probabilities for each in predictions]),
+        np.stack(vectors),
+        np.array([each.percentile for each in predictions]),
+        n_known,
+        problems,
+    )
+
+
+def decode(predictor: "Predictor", file: SourceFile) -> tuple[np.ndarray | None, str]:
+    """A file's pixels as the network takes them, or why there are none."""
+    from transfer.sources.decoding import BadImageError
+
+    if file.problem is not None:
+        return None, file.problem
+    try:
+        return predictor.decode(file.content), ""
+    except BadImageError as problem:
+        return None, str(problem)
+
+
+def rank(predictor: "Predictor", images: Unlabelled, count: int) -> list["Suggestion"]:
+    """The images to label next, the first one first."""
+    from transfer.inference.suggestion_page import Suggestion
+    from transfer.inference.suggestions import choose, doubts
+
+    doubt = doubts(images.probabilities)
+    rows, scores = choose(doubt, images.vectors, predictor.novelty.vectors, count)
+    likeliest = images.probabilities.argmax(axis=1)
+    return [
+        Suggestion(
+            images.paths[row],
+            predictor.class_names[likeliest[row]],
+            float(images.probabilities[row].max()),
+            float(doubt[row]),
+            float(images.percentiles[row]),
+            score,
+        )
+        for row, score in zip(rows, scores, strict=True)
+    ]
+
+
+def row_of(suggestion: "Suggestion") -> list[str | float]:
+    """A row of the table in the order of COLUMNS; the label is for a person to write."""
+    numbers = (
+        suggestion.probability,
+        suggestion.doubt,
+        suggestion.unlike,
+        suggestion.score,
+    )
+    return [suggestion.path, "", suggestion.predicted, *(round(number, 6) for number in numbers)]
+
+
+def write_pictures(page: Path, suggestions: list["Suggestion"], given: list[str]) -> None:
+    """Read the chosen images once more and write the page with them."""
+    from transfer.inference.suggestion_page import thumbnail, write_page
+    from transfer.sources.decoding import read_rgb
+
+    wanted = {each.path for each in suggestions}
+    pictures = {}
+    for file in read_given(given):
+        if file.path in wanted and file.content is not None:
+            pictures[file.path] = thumbnail(read_rgb(file.content))
+            if len(pictures) == len(wanted):
+                break
+    write_page(page, suggestions, pictures, f"{len(suggestions)} images to label next")
+
+
+def report(images: Unlabelled, suggestions: list["Suggestion"], table: Path, page: Path) -> None:
+    """Print what was chosen from what, and what to do with it."""
+    print(
+        f"suggest: {len(suggestions):,} of {len(images.paths):,} images without a label, in "
+        f"{table} and {page}"
+    )
+    if images.labelled:
+        print(f"suggest: left out, since the manifest has them: {images.labelled:,} images")
+    for path, problem in islice(images.problems.items(), 5):
+        print(f"suggest: cannot be read: {path}: {problem}", file=sys.stderr)
+    if (more := len(images.problems) - 5) > 0:
+        print(f"suggest: ... and {more:,} more cannot be read", file=sys.stderr)
+    print(f"suggest: fill in the column label of {table}; docs/suggest.md says how to go on")

@@ -1,0 +1,302 @@
+"""Look at a source of images, print what it is, and write params.yaml for it; `dvc repro` then
+does the rest.
+
+    python -m transfer use photos                        # class folders, or splits of them
+    python -m transfer use photos --labels labels.csv    # labels from a table
+    python -m transfer use photos --label-pattern '(?P<label>[a-z]+)[.]'    # from the paths
+    python -m transfer use photos.zip --split 70/15/15 --dry-run            # only look
+
+PATH is a folder, a .zip or .tar(.gz), or the URL of a bucket (s3://bucket/prefix). Any name will
+do; the shell wants quotes around spaces and brackets. A path inside the project is written relative
+to it, any other absolute. Comments and order of params.yaml stay.
+
+For another source than that of params.yaml, what is not given is reset: labels from folders, or
+from a table that lies in the folder if it has no class folders; no group_by; 60/20/20 if the sizes
+were counts of images.
+"""
+
+import argparse
+import re
+import typing
+from collections import Counter
+
+from transfer.commands.use.labelling import Labelled, label_by_words, label_without_words
+from transfer.commands.use.params_file import Value, edit_params, rendered
+from transfer.commands.use.source_path import as_source, untracked
+from transfer.commands.use.survey import Survey, survey
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.params import load_params
+from transfer.sources.path_labels import NO_TABLE, LabelColumns
+from transfer.sources.reader import read_source
+
+if typing.TYPE_CHECKING:  # pandas takes its time, which --help should not
+    from stages.split import SplitParams
+
+DEFAULT_SIZES = (0.6, 0.2, 0.2)
+KINDS = tuple(LabelColumns.model_fields)
+SIZES = ("train", "validation", "test")
+_SHOWN_CLASSES, _SHOWN_FILES = 20, 5
+
+
+def main(argv: list[str]) -> int:
+    """Look at the source that the words name and write params.yaml; the exit code."""
+    options = parse(argv)
+    source = as_source(options.path)
+    current = load_current()
+    follow_links = options.follow_links or (current.source == source and current.follow_links)
+    passed_over: list[str] = []
+    entries = read_source(source, follow_links=follow_links, on_clutter=passed_over.append)
+    found = survey(entries, source)
+    values, labelled = choose(source, current, options, found)
+    values["follow_links"] = follow_links
+    changes = changed(values, current)
+    print(
+        "\n".join(
+            f"{title:10} {text}" for title, text in describe(found, labelled, values, current)
+        )
+    )
+    if passed_over:
+        print(f"{'clutter':10} passed over: {len(passed_over):,}, such as {passed_over[0]}")
+    for place in dict.fromkeys((source, values["labels"])):
+        if advice := untracked(place):
+            print(f"use: {advice}")
+    written = ", ".join(f"{key} = {rendered(value)}" for key, value in changes.items())
+    if options.dry_run:
+        print(f"use: would write to params.yaml: {written or 'nothing, since it says all this'}")
+        return 0
+    if changes:
+        edit_params(changes)
+    print(f"use: wrote to params.yaml: {written or 'nothing, since it says all this'}")
+    print("use: next: dvc repro")
+    return 0
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """What was typed; a contradiction is argparse's error."""
+    parser = argparse.ArgumentParser(
+        prog="python -m transfer use",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("path", metavar="PATH", help="see above")
+    parser.add_argument(
+        "--labels",
+        metavar="TABLE",
+        help="a CSV, TSV, JSON, JSON lines or Parquet file of paths and labels",
+    )
+    parser.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="KIND=NAME",
+        help=f"a column of that table, where the guess is wrong; KIND is {', '.join(KINDS)}",
+    )
+    parser.add_argument(
+        "--label-pattern",
+        metavar="REGEX",
+        help="a regular expression on the path whose group (?P<label>...) is the class",
+    )
+    parser.add_argument(
+        "--group-by",
+        metavar="REGEX",
+        help="a regular expression on the path; images with the same match stay on one side",
+    )
+    parser.add_argument(
+        "--split",
+        type=parse_sizes,
+        metavar="A/B/C",
+        help="train, validation, test: percentages, fractions or counts of images, as 70/15/15",
+    )
+    parser.add_argument(
+        "--follow-links",
+        action="store_true",
+        help="read symbolic links that lead out of the folder, or to folders, as caches have them",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only look, write nothing")
+    options = parser.parse_args(argv)
+    if options.labels is not None and options.label_pattern is not None:
+        parser.error("--labels and --label-pattern both give labels; choose one")
+    columns = dict.fromkeys(KINDS)
+    for word in options.column:
+        kind, separator, name = word.partition("=")
+        if kind not in KINDS or not (separator and name):
+            parser.error(f"--column {word}: write KIND=NAME, KIND being one of {', '.join(KINDS)}")
+        columns[kind] = name
+    options.columns = columns if options.column else None
+    return options
+
+
+def parse_sizes(text: str) -> tuple[float, float, float]:
+    """`70/15/15`, `0.7/0.15/0.15` or `700/150/150` as fractions or counts, for `split`.
+
+    Raises:
+        argparse.ArgumentTypeError: not three numbers, or percentages or fractions of another sum.
+    """
+    words = [word.strip().rstrip("%") for word in re.split(r"[/:,]", text)]
+    try:
+        sizes = [float(word) for word in words]
+    except ValueError:
+        sizes = []
+    if len(sizes) != len(SIZES) or not all(0 <= size < float("inf") for size in sizes):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: write three numbers, train, validation and test, such as 70/15/15"
+        )
+    total = sum(sizes)
+    if abs(total - 100) < 1e-6:
+        return tuple(round(size / 100, 9) for size in sizes)
+    if abs(total - 1) < 1e-6:
+        return tuple(sizes)
+    if "%" in text or any(size % 1 for size in sizes):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} adds up to {total:g}; percentages add up to 100, fractions to 1"
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def load_current() -> "SplitParams":
+    """The section `split` of params.yaml as it is.
+
+    Raises:
+        PipelineError: as `load_params`.
+    """
+    from stages.split import SplitParams
+
+    return load_params(SplitParams, "split")
+
+
+def choose(
+    source: str, current: "SplitParams", options: argparse.Namespace, found: Survey
+) -> tuple[dict[str, Value], Labelled]:
+    """The values of the section `split` that suit the source, by key, and how they label it.
+
+    Raises:
+        PipelineError: there are no labels, or the values do not fit each other.
+    """
+    is_same = current.source == source
+    no_columns = LabelColumns(**dict.fromkeys(KINDS))
+    labels, columns, pattern, group_by = NO_TABLE, no_columns, None, None
+    if is_same:
+        labels, columns = current.labels, current.columns
+        pattern, group_by = current.label_pattern, current.group_by
+    if options.labels is not None:
+        table = as_source(options.labels)
+        columns = columns if table == labels else no_columns
+        labels, pattern = table, None
+    if options.label_pattern is not None:
+        labels, columns, pattern = NO_TABLE, no_columns, options.label_pattern
+    if options.columns is not None:
+        columns = LabelColumns(**options.columns)
+    if labels == NO_TABLE and pattern is None:
+        labels, labelled = label_without_words(source, found, columns)
+    else:
+        labelled = label_by_words(source, found, labels, columns, pattern)
+    sizes = (current.train, current.validation, current.test)
+    if not is_same and not current.is_fractions:
+        sizes = DEFAULT_SIZES
+    values = {
+        "source": source,
+        "labels": labels,
+        **{f"columns.{kind}": name for kind, name in columns},
+        "label_pattern": pattern,
+        **dict(zip(SIZES, options.split or sizes, strict=True)),
+        "group_by": group_by if options.group_by is None else options.group_by,
+    }
+    check(current, values)
+    return values, labelled
+
+
+def check(current: "SplitParams", values: dict[str, Value]) -> None:
+    """See that `split` will take the values.
+
+    Raises:
+        PipelineError: it will not; each problem is named.
+    """
+    from pydantic import ValidationError
+
+    plain = {key: value for key, value in values.items() if "." not in key}
+    try:
+        type(current).model_validate(current.model_dump() | plain)
+    except ValidationError as error:
+        raise PipelineError(
+            "; ".join(
+                ".".join(["split", *map(str, problem["loc"])])
+                + ": "
+                + problem["msg"].removeprefix("Value error, ")
+                for problem in error.errors()
+            )
+        ) from None
+
+
+def changed(values: dict[str, Value], current: "SplitParams") -> dict[str, Value]:
+    """The values that are not those of params.yaml, by `split.key`."""
+    before = current.model_dump() | {f"columns.{kind}": name for kind, name in current.columns}
+    return {f"split.{key}": value for key, value in values.items() if before[key] != value}
+
+
+def describe(
+    found: Survey, labelled: Labelled, values: dict[str, Value], current: "SplitParams"
+) -> list[tuple[str, str]]:
+    """What the source is and what `split` will do with it: titles, empty for a further line, and
+    texts."""
+    size = f", {in_bytes(found.bytes)}" if found.bytes else ""
+    names = sorted(labelled.classes)
+    classes = [f"{name} {labelled.classes[name]:,}" for name in names[:_SHOWN_CLASSES]]
+    if len(names) > _SHOWN_CLASSES:
+        classes.append(f"... and {len(names) - _SHOWN_CLASSES:,} more")
+    rows = [
+        ("source", f"{values['source']}: {len(found.images):,} images{size}"),
+        ("formats", ", ".join(f"{form} {n:,}" for form, n in found.formats.most_common())),
+        ("labels", labelled.layout),
+        *(("", remark) for remark in labelled.remarks),
+        ("classes", f"{len(names):,}: {', '.join(classes)}"),
+        *(("", remark) for remark in doubtful_classes(labelled.classes, current)),
+    ]
+    if found.beside:
+        count = (
+            "1 file that is" if len(found.beside) == 1 else f"{len(found.beside):,} files that are"
+        )
+        rows.append(("beside", f"{count} no image, such as {found.beside[0]}"))
+    others = [file for file in found.files if file.problem]
+    if others:
+        rest = len(others) - _SHOWN_FILES
+        rows.append(("unusable", "1 file" if len(others) == 1 else f"{len(others):,} files"))
+        rows += [("", f"{file.path}: {file.problem}") for file in others[:_SHOWN_FILES]]
+        rows += [("", f"... and {rest:,} more")] if rest > 0 else []
+    return [*rows, ("split", division(labelled, values))]
+
+
+def doubtful_classes(classes: dict[str, int], current: "SplitParams") -> list[str]:
+    """Sentences on classes at which `split` will stop."""
+    scarce = [f"{name} ({n})" for name, n in sorted(classes.items()) if n < len(SIZES)]
+    remarks = []
+    if scarce and not current.min_images:
+        remarks.append(
+            f"fewer images than splits in {', '.join(scarce[:_SHOWN_FILES])}: `split` will stop, "
+            "or leave such classes out with split.min_images: 3"
+        )
+    alike = Counter(name.strip().casefold() for name in classes)
+    twice = [name for name in sorted(classes) if alike[name.strip().casefold()] > 1]
+    if twice and current.merge_case is None:
+        remarks.append(
+            f"{', '.join(map(repr, twice[:_SHOWN_FILES]))} differ by case or spaces alone: `split` "
+            "will stop until split.merge_case is true (one class) or false"
+        )
+    return remarks
+
+
+def division(labelled: Labelled, values: dict[str, Value]) -> str:
+    """How `split` will divide the images, in words."""
+    if labelled.is_split:
+        return "as the source has it"
+    sizes = [(name, values[name]) for name in SIZES]
+    if sum(size for _, size in sizes) <= 1 + 1e-6:
+        return ", ".join(f"{name} {100 * size:g} %" for name, size in sizes)
+    return ", ".join(f"{name} {size:,g} images" for name, size in sizes)
+
+
+def in_bytes(size: int) -> str:
+    """A size in the unit that suits it."""
+    for unit, each in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= each:
+            return f"{size / each:,.1f} {unit}"
+    return f"{size} bytes"

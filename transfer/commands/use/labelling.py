@@ -1,0 +1,153 @@
+"""How a source labels its images: by folders, by a table in it or beside it, or as it was told."""
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from transfer.commands.use.source_path import as_source
+from transfer.commands.use.survey import Survey
+from transfer.runtime.errors import PipelineError
+from transfer.sources.layout import find_layout
+from transfer.sources.path_labels import NO_TABLE, LabelColumns, PathLabels, find_path_labels
+from transfer.sources.tables import METADATA, SUFFIXES
+from transfer.storage.object_store import is_url
+
+_SHOWN, _TRIED_TABLES = 5, 10
+_LABEL_IN_NAME = r"(?:^|/)(?P<label>[^/\d]*[^/\d\W_])[ ._-]*\d+[^/]*$"
+
+
+class Labelled(NamedTuple):
+    """How the source labels its images: the words, the images of each class by split, and the
+    remarks on a table or pattern."""
+
+    layout: str
+    classes: dict[str, int]
+    is_split: bool
+    remarks: list[str]
+
+
+def label_by_words(
+    source: str, found: Survey, labels: str, columns: LabelColumns, pattern: str | None
+) -> Labelled:
+    """The labels by a table or a pattern.
+
+    Raises:
+        PipelineError: as `find_path_labels`; an expression that is none.
+    """
+    try:
+        path_labels = find_path_labels(found.images, found.others, source, labels, columns, pattern)
+    except ValueError as error:
+        raise PipelineError(f"--label-pattern {pattern!r}: {error}") from None
+    return _described(path_labels, "by a pattern" if pattern is not None else "by a table")
+
+
+def _described(path_labels: PathLabels, words: str) -> Labelled:
+    images = path_labels.labels.values()
+    return Labelled(
+        words,
+        Counter(label.class_name for label in images),
+        path_labels.is_split,
+        path_labels.remarks,
+    )
+
+
+def label_without_words(source: str, found: Survey, columns: LabelColumns) -> tuple[str, Labelled]:
+    """The labels that the source itself has: `split.labels`, and by folders or a table in it.
+
+    Raises:
+        PipelineError: neither class folders nor a table; a pattern that may serve is named.
+    """
+    by_table = {} if is_url(source) else labels_by_tables(source, found, columns)
+    best = max(by_table, key=lambda table: len(by_table[table].labels), default=None)
+    try:
+        labelled = label_by_folders(source, found)
+    except PipelineError as problem:
+        if best is None:
+            raise PipelineError(f"{problem}{hint(found.images)}") from None
+        return best, _described(by_table[best], "by a table")
+    if named := [(kind, name) for kind, name in columns if name is not None]:
+        raise PipelineError(
+            f"--column {'='.join(named[0])} is of a table, and the labels are those of folders; "
+            "name the table with --labels"
+        )
+    if best is not None:
+        labelled.remarks.append(
+            f"{best} labels {len(by_table[best].labels)} of the images too; --labels takes it "
+            "instead of the folders"
+        )
+    return NO_TABLE, labelled
+
+
+def label_by_folders(source: str, found: Survey) -> Labelled:
+    """The classes by folders.
+
+    Raises:
+        PipelineError: there are fewer than two.
+    """
+    paths = [file.path for file in found.files]
+    layout = find_layout([*paths, *found.beside, *found.folders], source)
+    placed = [place for path in found.images if (place := layout.place(path))]
+    classes = Counter(name for _, name in placed)
+    if len(classes) < 2:
+        raise PipelineError(
+            f"split.source = {source!r} has {'one class folder' if classes else 'no class folders'}"
+            f"{f', {next(iter(classes))!r}' if classes else ''}; two or more are needed: put each "
+            "class's images in a folder of its own, or give --labels or --label-pattern"
+        )
+    words = "a folder for each class"
+    if layout.is_split:
+        splits = Counter(split for split, _ in placed)
+        words = "already split into " + ", ".join(f"{name} ({n})" for name, n in splits.items())
+    remarks = [f"{split} will be drawn from train" for split in layout.missing_splits]
+    unlabelled = [path for path in found.images if layout.is_unlabelled(path)]
+    outside = [path for path in found.images if layout.place(path) is None]
+    outside = sorted({*outside} - {*unlabelled})
+    if unlabelled:
+        remarks.append(
+            f"{len(unlabelled)} images without labels are left out: {_first(unlabelled)}"
+        )
+    if outside:
+        remarks.append(f"{len(outside)} images lie in no class folder: {_first(outside)}")
+    return Labelled(words, classes, layout.is_split, remarks)
+
+
+def labels_by_tables(source: str, found: Survey, columns: LabelColumns) -> dict[str, PathLabels]:
+    """What the tables in a folder, or beside it or an archive, say of its images."""
+    place = Path(source)
+    inside = (
+        [place / path for path in found.beside if path.count("/") < 2] if place.is_dir() else []
+    )
+    try:
+        beside = [path for path in sorted(place.parent.iterdir()) if path.is_file()]
+    except OSError:  # the folder around it may belong to somebody else
+        beside = []
+    tables = [path for path in [*inside, *beside] if path.suffix.lower() in SUFFIXES]
+    several = [place] if sum(path.name in METADATA for path in inside) > 1 else []
+    found_labels = {}
+    for table in [*several, *tables[:_TRIED_TABLES]]:
+        try:
+            name = as_source(str(table))
+            labels = find_path_labels(found.images, found.others, source, name, columns, None)
+        except PipelineError:
+            continue  # a table of something else
+        if len(labels.labels) > len(labels.missing):
+            found_labels[name] = labels
+    return found_labels
+
+
+def hint(images: list[str]) -> str:
+    """A pattern by which the names of the files have labels, as words to be added to an error."""
+    names = Counter(match["label"] for path in images if (match := re.search(_LABEL_IN_NAME, path)))
+    if len(names) < 2 or sum(names.values()) < len(images) / 2 or max(names.values()) < 2:
+        return ""
+    found = _first([f"{name} ({count})" for name, count in names.most_common()])
+    return (
+        f". The names of the files may have the labels: {found}; if so, add --label-pattern "
+        f"'{_LABEL_IN_NAME}'"
+    )
+
+
+def _first(items: list[str]) -> str:
+    rest = f", ... and {len(items) - _SHOWN:,} more" if len(items) > _SHOWN else ""
+    return ", ".join(items[:_SHOWN]) + rest

@@ -1,0 +1,80 @@
+"""A path as a person types it, as params.yaml and DVC take it."""
+
+import difflib
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+from transfer.runtime.errors import PipelineError
+from transfer.storage.object_store import is_url
+
+
+def as_source(text: str, project: Path | None = None) -> str:
+    """A path as params.yaml has it: relative inside the project, else absolute; URLs of buckets as
+    they are.
+
+    Raises:
+        PipelineError: it does not exist, is no name that DVC can write, or holds the project.
+    """
+    if re.match(r"https?://", text):
+        raise PipelineError(
+            f"{text!r}: download it first; a folder, an archive or a bucket is read"
+        )
+    if is_url(text):
+        return text
+    project = (project or Path.cwd()).absolute()
+    path = Path(text)
+    if text.startswith("~") and not os.path.lexists(path):
+        path = path.expanduser()
+    path = Path(os.path.normpath(project / path))
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise PipelineError(
+            f"{text!r}: the name is not UTF-8, and DVC cannot write it; rename it"
+        ) from None
+    if not path.exists():
+        raise PipelineError(f"{text!r}: no such file or folder{_alike(path)}")
+    if project == path or project.is_relative_to(path):
+        raise PipelineError(
+            f"{text!r} holds the project itself; name the folder that has the images alone"
+        )
+    return (path.relative_to(project) if path.is_relative_to(project) else path).as_posix()
+
+
+def _alike(path: Path) -> str:
+    """Names beside a path that is missing that look like it, in words."""
+    parent = path.parent
+    if not parent.is_dir():
+        return f"; there is no folder {str(parent)!r} either"
+    try:
+        names = [child.name for child in parent.iterdir()]
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(path.name, names, n=3)
+    return f"; there is {' and '.join(repr(name) for name in close)}" if close else ""
+
+
+def untracked(source: str) -> str | None:
+    """What to do about a source inside the project that temporary experiments would not have; None
+    where nothing is."""
+    if is_url(source) or Path(source).is_absolute():
+        return None
+    try:
+        listed = subprocess.run(  # noqa: S603
+            ["git", "ls-files", "--", f":(literal){source}"],  # noqa: S607
+            capture_output=True,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):  # no git, and so no experiments
+        return None
+    places = [Path(source), *Path(source).parents]
+    if listed or any(Path(f"{place}.dvc").is_file() for place in places if place != Path()):
+        return None
+    return (
+        f"{source} is in neither git nor DVC: `dvc repro` reads it, but `dvc exp run --temp` and "
+        f"`--queue` run in a copy without it. For those, add it first: "
+        f"dvc add {shlex.quote(source)} && git add {shlex.quote(source + '.dvc')}"
+    )

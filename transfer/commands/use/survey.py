@@ -1,0 +1,99 @@
+"""What a source of images has in it: how many files of which formats, and what is none.
+
+Headers alone are read here; `split` decodes each image.
+"""
+
+import contextlib
+import io
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from PIL import Image
+
+from transfer.runtime.errors import PipelineError
+from transfer.sources.decoding import FORMATS, BadImageError, read_rgb
+from transfer.sources.scan import ScannedFile
+from transfer.sources.source_file import SourceFile, is_sidecar
+from transfer.sources.tables import IMAGE_NAME
+
+
+@dataclass(frozen=True)
+class Survey:
+    """files: every file, with a problem if it is no image by its first bytes (by its suffix in a
+    bucket), but for text, tables and the like, which lie `beside` the images. folders: their paths.
+    formats: how many images there are of each. bytes: of all files that were read."""
+
+    files: list[ScannedFile]
+    folders: list[str]
+    formats: Counter[str]
+    bytes: int
+    beside: list[str]
+
+    @property
+    def images(self) -> list[str]:
+        """The paths of the images, sorted."""
+        return sorted(file.path for file in self.files if not file.problem)
+
+    @property
+    def others(self) -> list[str]:
+        """The paths of what is no image, sorted."""
+        return sorted(file.path for file in self.files if file.problem)
+
+
+def survey(entries: Iterable[SourceFile], source: str) -> Survey:
+    """Look at each file of a source.
+
+    Raises:
+        PipelineError: there is no file, or none is an image.
+    """
+    files, folders, beside, formats, size = [], [], [], Counter(), 0
+    for entry in entries:
+        if entry.is_folder:
+            folders.append(entry.path)
+            continue
+        size += len(entry.content or b"")
+        form, problem = _format_of(entry)
+        if form:
+            formats[form] += 1
+        if problem and is_sidecar(entry.path):
+            beside.append(entry.path)
+        else:
+            files.append(ScannedFile(entry.path, problem=problem))
+    if not files and not beside:
+        raise PipelineError(
+            f"{source!r} holds no files; name the folder or archive that has the images"
+        )
+    if not formats:
+        names = [*(file.path for file in files), *beside]
+        suffixes = Counter(PurePosixPath(name).suffix or "no suffix" for name in names)
+        found = ", ".join(f"{suffix} ({count})" for suffix, count in suffixes.most_common(4))
+        reason = f"; {files[0].path}: {files[0].problem}" if files else ""
+        raise PipelineError(f"{source!r} holds no image in {len(names)} files: {found}{reason}")
+    return Survey(files, folders, formats, size, sorted(beside))
+
+
+def _format_of(entry: SourceFile) -> tuple[str | None, str | None]:
+    """The image's format, or why it is none."""
+    if entry.problem:
+        return None, entry.problem
+    if entry.content is None:  # an object in a bucket, which is not fetched for this
+        suffix = IMAGE_NAME.search(entry.path)
+        return (suffix[1].upper(), None) if suffix else (None, "not an image by its suffix")
+    try:
+        return _read_format(entry.content) or "another format", None
+    except BadImageError as problem:
+        return None, str(problem)
+
+
+def _read_format(content: bytes) -> str | None:
+    """The format by the header; by decoding the image where the header alone does not tell.
+
+    Raises:
+        BadImageError: it is no image that can be used.
+    """
+    with contextlib.suppress(Exception), Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        return image.format  # Pillow's readers raise OSError, ValueError, struct.error and more
+    read_rgb(content)
+    return None

@@ -1,0 +1,5 @@
+"""The error of an image file that cannot be used."""
+
+
+class BadImageError(Exception):
+    """Why these bytes are no image that can be used, in words for a person."""
