@@ -91,7 +91,7 @@ def test_cut_at_any_byte_it_becomes_a_lock_that_dvc_reads_with_nothing_made_up(
     """What is not seen as cut is a lock as it is: a stage without all of its outputs, which DVC
     then sees as changed."""
     whole = stages_of(SMALL)
-    monkeypatch.setattr(repair, "committed_lock", lambda: SMALL if committed else b"")
+    monkeypatch.setattr(repair, "committed_lock", lambda lock: SMALL if committed else b"")
     seen, second = 0, SMALL.index(b"  report:") + len("  r")
     for size in range(len(SMALL)):
         (folder / "dvc.lock").write_bytes(SMALL[:size])
