@@ -26,7 +26,7 @@ from benchmarks.throughput import pass_all
 from transfer.backbones.registry import BackboneParams
 from transfer.compute.device import ComputeParams, configure_backend
 from transfer.engines.local import LocalWorkerPool
-from transfer.features.extraction import CleanImages, extract_features, identity
+from transfer.features.extraction import CleanImages, extract_features, unchanged
 from transfer.features.frozen_network import (
     ExtractParams,
     FrozenNetwork,
@@ -137,7 +137,7 @@ def extract(network: FrozenNetwork, images: Path, interpolation: str, folder: Pa
         load_params(ExtractParams, "extract"),
         load_params(ResourceParams, "resources"),
     )
-    workers = LocalWorkerPool(FrozenPass(network, params.dtype, identity))
+    workers = LocalWorkerPool(FrozenPass(network, params.dtype, unchanged))
     extract_features(
         workers,
         pictures,

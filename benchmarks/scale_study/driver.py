@@ -11,7 +11,7 @@ from transfer.backbones.registry import BackboneParams
 from transfer.cluster.ray_engine import RayEngine
 from transfer.compute.params import ComputeParams
 from transfer.engines.base import batches_of
-from transfer.features.extraction import identity
+from transfer.features.extraction import unchanged
 from transfer.features.frozen_network import ExtractParams, FrozenPass, FrozenTask
 from transfer.runtime.pins import in_use
 from transfer.runtime.resource_params import ResourceParams
@@ -44,7 +44,7 @@ class TimedPass:
 def drive(address: str, number: str) -> None:
     """Send images through the cluster; print what it took, as JSON."""
     compute = ComputeParams(threads=1, device="cpu", precision="float32")
-    work = TimedWork(VGG16, EXTRACT, compute, identity, "litert")
+    work = TimedWork(VGG16, EXTRACT, compute, unchanged, "litert")
     images = int(number)
     pixels = np.random.default_rng(0).integers(0, 256, (images, 64, 64, 3), dtype=np.uint8)
     taken, seconds = np.zeros(images, bool), []

@@ -23,7 +23,7 @@ from tests.helpers.local_cluster import cluster
 from transfer.cluster import worker
 from transfer.cluster.ray_engine import pack_package
 from transfer.compute.params import ComputeParams
-from transfer.features.extraction import identity
+from transfer.features.extraction import unchanged
 from transfer.features.frozen_network import FrozenTask
 
 BATCH, BLOCK = 12, 48
@@ -104,7 +104,7 @@ def drive(address: str, number: str) -> None:
         VGG16,
         EXTRACT,
         ComputeParams(threads=1, device="cpu", precision="float32"),
-        identity,
+        unchanged,
         "litert",
     )
     sent = pack_package(), {file.as_posix(): file.read_bytes() for file in work.files}, work

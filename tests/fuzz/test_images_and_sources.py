@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.fuzz.mutations import NAMES, mutated, mutated_png, tars, zips
+from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_sources import build, class_folders, encode, picture
-from transfer.sources.decoding import MAX_PIXELS, read_rgb, resize
+from transfer.sources.decoding import MAX_PIXELS, examine, read_rgb, resize
 from transfer.sources.layout import find_layout
 from transfer.sources.reader import read_source
 from transfer.sources.source_file import MAX_FILE_BYTES
@@ -20,6 +21,7 @@ PNGS = [
     encode(Image.fromarray(np.arange(96, dtype=np.uint16).reshape(8, 12)), transparency=4),
     encode(picture(2), save_all=True, append_images=[picture(3)]),
 ]
+RAMP = np.arange(96 * 3).reshape(8, 12, 3) * 10
 TIFFS = [
     {},
     {"compression": "tiff_lzw"},
@@ -48,6 +50,27 @@ IMAGES = {
         encode(picture(0), "WEBP", lossless=True, save_all=True, append_images=[picture(1)]),
     ],
     "TIFF": [encode(picture(0), "TIFF", **options) for options in TIFFS],
+    "TIFF, deep": [
+        tiff(RAMP.astype(kind), bits, photometric, tags)
+        for kind, bits, photometric, tags in (
+            ("u2", 12, 2, {}),
+            ("u2", 16, 2, {281: (4000,)}),
+            ("i2", 16, 1, {338: (0, 0)}),
+            ("f4", 32, 2, {42113: "-1"}),
+        )
+    ]
+    + [encode(Image.fromarray(RAMP[..., 0].astype("u2")), "TIFF", compression="tiff_lzw")],
+    "PPM": [encode(picture(0), "PPM"), b"P5 3 2 999\n" + bytes(range(12)), b"P2 2 1 9 3 4"],
+    "TGA": [encode(picture(0), "TGA"), encode(picture(0), "TGA", compression="tga_rle")],
+    "ICO": [
+        encode(picture(0, 16, 16), "ICO"),
+        encode(picture(0, 16, 16), "ICO", bitmap_format="bmp"),
+    ],
+    "AVIF": [encode(picture(0), "AVIF")],
+    "JPEG2000": [encode(picture(0), "JPEG2000")],
+    "PCX": [encode(picture(0), "PCX")],
+    "QOI": [encode(picture(0), "QOI")],
+    "SGI": [encode(picture(0), "SGI")],
 }
 FILES = class_folders(cat=2, dog=2)
 KINDS = ["set.zip", "set.tar", "set.tar.gz", "set.tar.bz2", "set.tar.xz"]
@@ -66,6 +89,8 @@ def test_a_damaged_image_is_an_image_or_refused(guard, kind):
     @given(mutated(IMAGES[kind]))
     def throw(content: bytes):
         check_image(guard(f"image {kind}", content, lambda: read_rgb(content)))
+        examined = guard(f"image {kind}, scanned", content, lambda: examine(content, (9, 9, 9)))
+        check_image(examined and examined.image)
 
     throw()
 

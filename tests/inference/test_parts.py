@@ -93,6 +93,24 @@ def test_a_listed_path_is_taken_as_soon_as_it_is_there():
         assert [os.fsencode(path) for path in paths] == [b"three \xed\xa0\xbd"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lists_that_windows_writes_are_read(photos, encoding, end):
+    listed = ["photos/a/0.png", "", "käfer.png", "日本.png"]
+    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    content = mark + "".join(path + end for path in listed).encode(encoding)
+    assert list(read_list(io.BytesIO(content), b"\n")) == [
+        "photos/a/0.png",
+        "käfer.png",
+        "日本.png",
+    ]
+
+
+def test_a_name_that_ends_in_a_carriage_return_is_taken_if_it_is_there(photos):
+    Path("odd.png\r").write_bytes(b"x")
+    assert list(read_list(io.BytesIO(b"odd.png\r\neven.png\r"), b"\n")) == ["odd.png\r", "even.png"]
+
+
 def test_standard_input_is_the_processs_own_by_default(photos, monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"photos/a/0.png")))
     assert [entry.path for entry in read_given(["-"])] == ["photos/a/0.png"]
@@ -171,6 +189,20 @@ def test_a_machine_that_refuses_a_folder_stops_only_that_one(photos, monkeypatch
         "photos/a": "cannot be read: Permission denied",
         "photos/b/0.png": None,
     }
+
+
+def test_a_locked_folder_in_a_folder_is_one_row_and_the_later_files_follow(photos, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(folder):
+        if Path(folder).name == "a":
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr("transfer.sources.reader.os.scandir", refuse)
+    found = problems(b"photos")
+    assert found["photos/a"] == "a folder that cannot be opened: Permission denied"
+    assert found["photos/b/0.png"] is None
 
 
 def test_a_tar_that_breaks_off_says_so_behind_what_it_had(photos):

@@ -180,7 +180,7 @@ def test_the_initialisers_of_packages_do_nothing():
 
 
 # They put together what a command answers with, and other programs call them in a project's folder.
-ENTRY_POINTS = {"load_predictor", "load_service", "_load"}
+ENTRY_POINTS = {"load_current", "load_predictor", "load_service", "_load"}
 # They copy or hash params.yaml, or fill dvc.yaml from it; no value of it steers what they do.
 WHOLE_FILE = {"prepare", "input_fingerprint", "read_stage"}
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from stages.report import CARD, PAGE, SHEET, main
 from tests.helpers.report_world import ROOT, WORDS, table, write_comparison, write_world
+from transfer.dataset.split_notes import write_notes
 from transfer.report.formatting import listed, number, plural, points, shorten, visible
 from transfer.report.html_page import PICTURE_BYTES
 from transfer.report.narrative import Prose, ReportParams, describe, value
@@ -305,6 +306,14 @@ def test_many_findings_and_rejected_files_are_cut_with_a_word(project):
     page = report(project)
     assert "460 more rows in data/split/rejected.csv." in page.text
     assert "460 more rows in data/audit/issues.csv." in page.text
+
+
+def test_what_split_did_to_the_data_is_one_paragraph(project):
+    write_world(project)
+    assert "Nothing was left out, scaled, laid over a background or tied." in report(project).text
+    write_notes(["text beside the images, passed over: .json (3)", "classes are one: a and A"])
+    page = report(project)
+    assert "Text beside the images, passed over: .json (3). Classes are one: a and A." in page.text
 
 
 def test_an_empty_audit_says_so(project):

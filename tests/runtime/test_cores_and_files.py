@@ -4,7 +4,12 @@ from itertools import count
 
 import pytest
 
-from transfer.runtime.cores import available_cores, map_in_order
+from transfer.runtime.cores import (
+    MemoryBudget,
+    available_cores,
+    available_memory,
+    map_in_order,
+)
 from transfer.runtime.files import atomic_write, write_csv, write_json
 
 
@@ -15,6 +20,58 @@ def test_results_come_in_the_order_of_the_items(workers):
         return i * i
 
     assert list(map_in_order(slow_first, range(40), workers)) == [i * i for i in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "max 100000"}, None),
+        ({"cpu.max": "100000 100000"}, 1),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ({"cpu.max": "nonsense"}, None),
+    ],
+)
+def test_cores_follow_the_quota_of_the_control_group(tmp_path, monkeypatch, files, expected):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    assert available_cores(tmp_path) == (expected or 8)
+
+
+def test_memory_follows_the_limit_of_either_version_of_control_groups(tmp_path):
+    assert available_memory(tmp_path) > 1000
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory/memory.limit_in_bytes").write_text("3000\n")
+    (tmp_path / "memory/memory.usage_in_bytes").write_text("1000\n")
+    assert available_memory(tmp_path) == 2000
+    (tmp_path / "memory.max").write_text("1500\n")
+    (tmp_path / "memory.current").write_text("500\n")
+    assert available_memory(tmp_path) == 1000
+
+
+def test_threads_take_memory_in_turns_within_the_budget():
+    budget, held, most = MemoryBudget(0.5, lambda: 200), [], []
+
+    def take(size: int) -> None:
+        with budget.reserve(size):
+            held.append(size)
+            most.append(sum(held))
+            time.sleep(0.01)
+            held.remove(size)
+
+    list(map_in_order(take, [40, 40, 40, 60, 500, 10, 90] * 3, workers=6))
+    assert max(total for total in most if total < 500) <= 100
+    assert [total for total in most if total >= 500] == [500] * 3
+
+
+def test_what_needs_no_memory_waits_for_none():
+    budget = MemoryBudget(0.5, lambda: 2)
+    with budget.reserve(100), budget.reserve(0):
+        pass
 
 
 def test_no_items_give_no_results():

@@ -14,7 +14,8 @@ from transfer.runtime.extras import EXTRAS, explain_missing
 from transfer.runtime.pins import read_locks
 
 OWN = {"stages", "transfer"}
-BACKENDS = {"jax", "torch"}  # the user installs them (docs/reproducibility.md)
+# The user installs them: backends (docs/reproducibility.md), and HEIC images (docs/your-data.md).
+UNLOCKED = {"jax", "pillow_heif", "torch"}
 
 
 def imported(path: Path) -> set[str]:
@@ -36,7 +37,7 @@ def test_everything_that_the_product_imports_is_in_the_base_or_in_the_extra_that
         for path in (REPOSITORY / folder).rglob("*.py")
         for module in imported(path)
     }
-    others = modules - OWN - BACKENDS - sys.stdlib_module_names
+    others = modules - OWN - UNLOCKED - sys.stdlib_module_names
     assert others > {"numpy", "optuna", "flask"}
     distributions = packages_distributions()
     outside = {

@@ -1,7 +1,9 @@
 """Running a stage as a program: one process per stage and folder, and its log."""
 
+import errno
 import fcntl
 import json
+import os
 import platform
 import sys
 import threading
@@ -49,6 +51,21 @@ def test_a_stage_waits_for_one_that_is_about_to_end(held):
     threading.Timer(0.3, held.close).start()
     with stage.only_one("extract"):
         assert held.closed
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_remarked_and_the_stage_runs(
+    project, monkeypatch, capsys, number
+):
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(stage.fcntl, "flock", refuse)
+    ran = []
+    with stage.only_one("extract"):
+        ran.append(True)
+    assert ran == [True]
+    assert "has no locks: see that no other process runs this stage here" in capsys.readouterr().err
 
 
 def test_the_log_says_when_how_long_how_much_and_where(project, monkeypatch, capsys):

@@ -107,7 +107,7 @@ def test_class_folders_on_s3_are_read(s3):
 @pytest.mark.parametrize(
     ("url", "changes", "words"),
     [
-        ("s3://nobucket/arrays", {}, "no such bucket or folder; make it, or fix the name"),
+        ("s3://nobucket/arrays", {}, "no such bucket or folder; create it or correct the URL"),
         (
             f"s3://{BUCKET}/arrays",
             {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
@@ -160,8 +160,8 @@ except PipelineError as error:
         [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout
     assert said == (
-        "split.source = 's3://bucket': what speaks s3:// is not installed; pip install --no-deps "
-        "--require-hashes -r requirements/s3.txt\n"
+        "split.source = 's3://bucket': the client for s3:// is not installed; pip install "
+        "--no-deps --require-hashes -r requirements/s3.txt\n"
     )
 
 

@@ -294,7 +294,7 @@ def test_windows_hold_two_and_read_each_shard_once(tmp_path, monkeypatch):
         ("shards", "neither s3://... or the like nor an absolute path"),
         ("nowhere://bucket", "Protocol not known: nowhere"),
         ("gs://bucket", "pip install --no-deps --require-hashes -r requirements/gs.txt"),
-        ("/nowhere/at/all", "no such bucket or folder; make it, or fix the name"),
+        ("/nowhere/at/all", "no such bucket or folder; create it or correct the URL"),
     ],
 )
 def test_a_place_that_cannot_be_one_is_refused(url, words):

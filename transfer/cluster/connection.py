@@ -44,7 +44,7 @@ class Cluster:
         """The living nodes' resources by their IDs; none while the head does not answer.
 
         Raises:
-            PipelineError: it has not answered for HEAD_PATIENCE.
+            PipelineError: it has not answered for HEAD_TIMEOUT.
         """
         if _answers(self.address):
             self._silent_since = None
@@ -59,8 +59,8 @@ class Cluster:
         return {}
 
     def answers(self, node_id: str | None) -> bool:
-        """Whether a node is up at this moment. Until Ray knows that one has ended, it may count it
-        among the living for half a minute."""
+        """Whether a node is up at this moment. Ray may list a node as alive for half a minute after
+        it has ended."""
         here = [each for each in self._known() if each["NodeID"] == node_id]
         return any(
             _answers(f"{each['NodeManagerAddress']}:{each['NodeManagerPort']}") for each in here
@@ -70,8 +70,8 @@ class Cluster:
         return [each for each in self.ray.nodes() if each["Alive"]]
 
     def leave(self) -> None:
-        # Ray's own goodbye would wait for the head for a minute,
-        # and its threads do not outlive the interpreter's end
+        """Disconnect from the cluster, at once if its head node is gone."""
+        # Ray's shutdown would wait a minute for the head, and its threads end with the interpreter.
         if self._is_gone:
             atexit.unregister(self.ray.shutdown)
             atexit.register(_end)
@@ -130,7 +130,7 @@ def _refused(given: str) -> str:
 
 
 def _check_is_node(address: str) -> None:
-    """Ray itself would look for a minute."""
+    """Fail at once if this machine is no node; Ray itself would search for a minute."""
     if not any(process.info["name"] == "raylet" for process in psutil.process_iter(["name"])):
         raise PipelineError(
             f"resources.address = {address!r}: this machine is no node of that cluster; make it "

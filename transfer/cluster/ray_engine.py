@@ -1,9 +1,8 @@
 """The Ray engine: actors, one process each, on every node of a cluster.
 
-Actors and not Ray Data, whose retries do not tell the fault of an image that ends its process from
-that of a node; docs/cluster.md has what both were measured at. Ray restarts nothing here: which
-batch was under way, and how often an image has met the end of its process, is known to this module
-alone.
+Actors and not Ray Data, whose retries do not distinguish an image that ends its process from a node
+that fails; docs/cluster.md compares both. Ray restarts nothing here: only this module knows which
+batch was being processed, and how many processes an image has ended.
 """
 
 import io
@@ -25,10 +24,10 @@ from transfer.runtime.errors import PipelineError
 from transfer.runtime.pins import versions
 from transfer.runtime.resource_params import ResourceParams
 
-# batches that a worker's thread has: one that it does and the next, so that it need not wait
+# batches per worker thread: the current one and the next, so that it does not wait
 IN_FLIGHT = 2
-LOOK_EVERY = 1.0  # seconds between two looks at the cluster
-# Where objects are, but never a secret: a node has credentials of its own.
+POLL_SECONDS = 1.0  # between two polls of the cluster
+# Endpoints, but no secrets: a node has its own credentials.
 _PASSED_ON = (
     *("KERAS_BACKEND", "XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA"),
     *("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_PROFILE"),
@@ -56,7 +55,7 @@ class _Whole:
 @dataclass(eq=False)
 class _Actor:
     handle: Any
-    greeting: Any  # Ray's reference to what `handshake` will say
+    greeting: Any  # Ray's reference to the answer of `handshake`
     node_id: str | None = None
     host: str = "a node"
     ready: bool = False
@@ -90,15 +89,14 @@ class RayEngine:
 
 
 class RayWorkerPool:
-    """Actors on all nodes, as many as have room; more where nodes join,
-    others for those that end."""
+    """As many actors as fit on all nodes; new nodes get actors, and ended actors are replaced."""
 
     def __init__(self, cluster: Cluster, work: Task, params: ResourceParams, packages: list[str]):
         self._packages = packages
         self._cluster, self._ray, self._params, self._work = cluster, cluster.ray, params, work
         self._actors: list[_Actor] = []
         self._again: deque[_Batch] = deque()
-        self._looked = -LOOK_EVERY
+        self._looked = -POLL_SECONDS
         self._served = time.monotonic()
         self._needed = {"GPU": 1} if work.needs_gpu else {"CPU": params.worker_cpus}
         self._check_resources()
@@ -131,8 +129,8 @@ class RayWorkerPool:
         )
 
     def wait(self) -> None:
-        """Until all that have room are up, or until `resources.timeout` is over
-        and at least one is.
+        """Wait until all workers that fit are up, or until `resources.timeout` is over and at least
+        one is.
 
         Raises:
             PipelineError: none came up, or one that computes otherwise than this machine or the
@@ -143,7 +141,7 @@ class RayWorkerPool:
         while not self._is_served() or (
             not all(actor.ready for actor in self._actors) and time.monotonic() < deadline
         ):
-            self._take_done(LOOK_EVERY)
+            self._take_done(POLL_SECONDS)
             self._poll_cluster()
         ready = [actor for actor in self._actors if actor.ready]
         nodes = {actor.node_id for actor in ready}
@@ -171,12 +169,12 @@ class RayWorkerPool:
                     actor.under_way[actor.handle.call.remote(batch.items)] = batch
             if exhausted and not self._again and not any(actor.under_way for actor in self._actors):
                 return
-            for whole in self._take_done(LOOK_EVERY):
+            for whole in self._take_done(POLL_SECONDS):
                 yield whole.tag, whole.results
 
     def _free(self) -> _Actor | None:
-        """The worker that has least to do, if it can take more. What has ended a worker before goes
-        to an idle one, and alone."""
+        """The worker with the fewest batches, if it can take another. A batch that ended a worker
+        before goes to an idle one, alone."""
         ready = [
             actor
             for actor in self._actors
@@ -247,8 +245,8 @@ class RayWorkerPool:
     def _handle_loss(self, actor: _Actor) -> list[_Whole]:
         """Handle the end of a process or of its node; any image that it had may be the cause.
 
-        What it had is done again, each batch alone on a worker; where that one ends too, each of
-        its images alone. So no image is blamed for another, and none for its node.
+        Its batches are processed again, each alone on a worker; if that worker ends too, each image
+        of the batch alone. So no image is rejected because of another image or of its node.
         """
         self._actors.remove(actor)
         if self._cluster.nodes():  # its process may live on, out of reach
@@ -280,7 +278,7 @@ class RayWorkerPool:
         Raises:
             PipelineError: for `resources.timeout` no worker was up, or the head is gone.
         """
-        if time.monotonic() - self._looked < LOOK_EVERY:
+        if time.monotonic() - self._looked < POLL_SECONDS:
             return
         self._looked = time.monotonic()
         kind, needed = next(iter(self._needed.items()))

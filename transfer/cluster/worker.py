@@ -11,10 +11,10 @@ import traceback
 
 
 class Worker:
-    """A process that does batches of one kind of work."""
+    """A process that processes batches of one task."""
 
     def unpack(self, package: bytes, files: dict[str, bytes], environment: dict[str, str]) -> None:
-        """Put the project where it can be imported and read.
+        """Unpack the project so that it can be imported and read.
 
         Args:
             package: a zip archive of `transfer`.
@@ -31,8 +31,8 @@ class Worker:
         sys.path.insert(0, str(self._folder / "package.zip"))
 
     def handshake(self, unpacked: None, work: object, packages: list[str]) -> dict:
-        """Start the work. What it says: where it is, what it computes with, and `about` or the
-        `error` that it met.
+        """Start the task. Returns the node, the versions it computes with, and `about` or, if it
+        failed, `error`.
 
         Args:
             unpacked: what `unpack` gave: Ray calls a method when all that it is given is there, and
@@ -60,6 +60,6 @@ class Worker:
 
 
 def _with_traceback(error: Exception) -> Exception:
-    """A traceback is not pickled with its exception; a note is."""
+    """Add the traceback as a note, because it is not pickled with its exception."""
     error.add_note(traceback.format_exc())
     return error

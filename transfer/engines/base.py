@@ -1,4 +1,4 @@
-"""What a stage and the engine that runs its map over images know of each other."""
+"""Interface between a stage and the engine that maps a function over its images."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -10,24 +10,24 @@ BatchId = TypeVar("BatchId")
 
 
 class TaskFunction(Protocol):
-    """Does a batch of items, and gives a result an item, in their order. A result depends on its
-    item alone."""
+    """Processes a batch of items: one result per item, in their order. A result depends only on its
+    item."""
 
-    # what the stage must know before it begins; the same on every worker, or their results would
-    # not be the same bytes
+    # Facts that the stage needs before the first batch. They must be equal on all workers, or the
+    # results would not be the same bytes.
     about: Any
-    uses_all_cores: bool  # by itself, so that one batch at a time is enough
+    uses_all_cores: bool  # if so, one batch at a time is processed
 
     def __call__(self, items: list) -> Sequence: ...
 
 
 class Task(Protocol):
-    """A job, in plain values, so that it can be sent anywhere. `start` is called once in each
-    process that works."""
+    """The work of a stage as plain values, so that it can be pickled. `start` is called once per
+    worker process."""
 
-    files: tuple[Path, ...]  # of the project, which `start` reads
+    files: tuple[Path, ...]  # files of the project that `start` reads
     needs_gpu: bool
-    # of the packages that decide the stage's bytes, those that a worker may do without
+    # packages that decide the stage's bytes but that a worker does not need
     unused_packages: tuple[str, ...]
 
     @property
@@ -36,30 +36,37 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Crashed:
-    """In place of a result: the item ended every process that worked on it."""
+    """Takes the place of a result if the item ended every process that worked on it.
+
+    attempts: number of processes that it ended.
+    """
 
     attempts: int
 
 
 class WorkerPool(Protocol):
+    """Workers that are ready to process batches; `about` is that of their TaskFunction."""
+
     about: Any
 
     def map(self, batches: Iterable[tuple[BatchId, list]]) -> Iterator[tuple[BatchId, Sequence]]:
-        """Do batches of items, in any order: the tag that came with each, and the results of its
+        """Process batches of items, in any order; yields each batch's id with the results of its
         items in their order.
 
-        Batches are drawn only as workers are free: a stream is never held in memory whole. An
-        exception of the work's own is raised here.
+        Batches are drawn only when a worker is free, so a stream is never in memory as a whole. An
+        exception of the task is raised here.
         """
 
 
 class Engine(Protocol):
+    """Starts workers for a task, on this machine or on a cluster."""
+
     def start(self, work: Task) -> AbstractContextManager[WorkerPool]:
-        """Bring up the workers; they are let go when the block ends."""
+        """Start the workers; they are stopped when the block ends."""
 
 
 def batches_of(items: Iterable, size: int) -> Iterator[list]:
-    """Lists of `size` items, the last one maybe shorter."""
+    """Lists of `size` items; the last one may be shorter."""
     batch = []
     for item in items:
         batch.append(item)

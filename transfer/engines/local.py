@@ -8,17 +8,23 @@ from transfer.runtime.cores import map_in_order
 
 
 class LocalEngine:
+    """Runs a task in threads of this process."""
+
     @contextmanager
     def start(self, work: Task) -> Iterator["LocalWorkerPool"]:
+        """Load the task, as `Engine` specifies."""
         yield LocalWorkerPool(work.start())
 
 
 class LocalWorkerPool:
+    """One thread per core, or the calling thread for a task that uses all cores itself."""
+
     def __init__(self, function: TaskFunction):
         self.about = function.about
         self._function = function
 
     def map(self, batches: Iterable[tuple[BatchId, list]]) -> Iterator[tuple[BatchId, Sequence]]:
+        """Process batches in their order, as `WorkerPool` specifies."""
         return (
             map(self._run, batches)
             if self._function.uses_all_cores

@@ -5,6 +5,7 @@ Nothing is read before it is asked for. Folders and archives go through `transfe
 with its limits and refusals.
 """
 
+import codecs
 import glob
 import os
 import stat
@@ -68,13 +69,28 @@ def read_given(
 
 
 def read_list(file: BinaryIO, end: bytes) -> Iterator[str]:
-    """The paths of a list, each as soon as it is there whole; empty ones are passed over."""
-    rest = b""
-    while piece := file.read1(_PIECE):
+    """The paths of a list, each as soon as it is there whole; empty ones are passed over.
+
+    Lists that Windows writes are read too: in UTF-16, with a byte order mark, with its ends of
+    lines.
+    """
+    start = file.read1(_PIECE)
+    if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        lines = (start + file.read()).decode("utf-16", "replace").split(end.decode())
+        yield from filter(None, map(_without_return, lines))
+        return
+    rest, piece = b"", start.removeprefix(codecs.BOM_UTF8)
+    while piece:
         *whole, rest = (rest + piece).split(end)
-        yield from (os.fsdecode(path) for path in whole if path)
+        yield from (_without_return(os.fsdecode(path)) for path in whole if path.rstrip(b"\r"))
+        piece = file.read1(_PIECE)
     if rest:
-        yield os.fsdecode(rest)
+        yield _without_return(os.fsdecode(rest))
+
+
+def _without_return(path: str) -> str:
+    """A path without the carriage return that Windows writes at its end, unless a file has it."""
+    return path if not path.endswith("\r") or os.path.lexists(path) else path[:-1]
 
 
 def _matches(pattern: str) -> Iterator[str]:

@@ -42,6 +42,7 @@ class Prose:
     origin: str
     copies: str
     unusable: str
+    preparation: str
     audit: str
     classes: str
     intended_use: str
@@ -65,6 +66,7 @@ def describe(results: Results, told: ReportParams, params: dict[str, dict]) -> P
         origin=_origin(told, source),
         copies=_copies(results),
         unusable=_unusable(results),
+        preparation=_preparation(results),
         audit=_audit(results),
         classes=_classes(names, MOST_NAMES),
         intended_use=told.intended_use
@@ -243,6 +245,12 @@ def _unusable(results: Results) -> str:
         if results.rejected.empty
         else f"{plural(len(results.rejected), 'file')} could not be used."
     )
+
+
+def _preparation(results: Results) -> str:
+    """What `split` did to the data, in one paragraph."""
+    sentences = [f"{note[0].upper()}{note[1:]}." for note in results.notes]
+    return " ".join(sentences) or "Nothing was left out, scaled, laid over a background or tied."
 
 
 def _audit(results: Results) -> str:

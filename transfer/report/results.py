@@ -13,6 +13,7 @@ import pandas as pd
 
 from transfer.classifiers.names import EVALUATION, MODEL_NAMES, description_file, history_file
 from transfer.dataset.manifest import read_manifest
+from transfer.dataset.split_notes import read_notes
 from transfer.runtime.errors import PipelineError
 
 Kind = Literal["text", "number", "number or words"]
@@ -78,6 +79,7 @@ class ModelResults:
 class Results:
     """All that the report shows, apart from parameters, checksums and the sheet of augmented views.
 
+    notes: sentences on what `split` did to the data.
     comparison: a row a pair of models. issues: what the audit found, a row an image and issue;
         audit: its counts by name.
     feature_map: a row an image, its features in two dimensions.
@@ -85,6 +87,7 @@ class Results:
 
     manifest: pd.DataFrame
     rejected: pd.DataFrame
+    notes: list[str]
     duplicates: pd.DataFrame
     models: list[ModelResults]
     accuracy: pd.DataFrame
@@ -105,6 +108,7 @@ def read_results() -> Results:
     return Results(
         manifest=read_manifest(),
         rejected=read_table(split / "rejected.csv", dict.fromkeys(("path", "reason"), "text")),
+        notes=read_notes(),
         duplicates=read_table(
             split / "duplicates.csv",
             dict.fromkeys(("group", "split", "path", "same_file_in_two_classes"), "text"),

@@ -1,10 +1,10 @@
-"""How far a stage has come, on disk, so that one that was killed goes on where it was and ends with
-the same bytes.
+"""Checkpoints of stages: a stage that was killed resumes and ends with the same bytes.
 
-Checkpoints lie in `.checkpoints/STAGE/KEY/` under the project's root. The key is of everything that
-decides the stage's bytes, so a changed parameter never meets an old checkpoint, and experiments in
-temporary folders meet their own again. A stage that ends well deletes its checkpoint. All of it can
-be deleted at any time; what cannot be written or read costs time only.
+Checkpoints lie in `.checkpoints/STAGE/KEY/` under the project's root. The key is a fingerprint of
+everything that determines the stage's bytes, so a changed parameter never finds an old checkpoint,
+and experiments in temporary folders find their own again. A stage that succeeds deletes its
+checkpoint. All of it can be deleted at any time; a checkpoint that cannot be written or read costs
+time only.
 """
 
 import json
@@ -29,7 +29,7 @@ _KEPT_DAYS = 14
 
 @dataclass(frozen=True)
 class State:
-    """Between two epochs.
+    """The state of a training between two epochs.
 
     numbers: what JSON holds exactly: history, best loss and its epoch. arrays: lists of arrays by
     name: variables of model and optimizer, the best weights so far.
@@ -43,8 +43,7 @@ class Checkpoint:
     """The latest state of one training.
 
     Args:
-        folder: of its own. Another process may write there too, if all that decides its bytes is
-            the same.
+        folder: used by nothing else, except by another process with the same fingerprint.
     """
 
     def __init__(self, folder: Path):
@@ -54,7 +53,7 @@ class Checkpoint:
         self._failed = False
 
     def load(self) -> State | None:
-        """The state that an earlier process left, or None where there is none that is whole."""
+        """The state that an earlier process stored, or None if there is none or it is damaged."""
         try:
             with self._file.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 numbers = json.loads(str(stored["numbers"]))
@@ -74,8 +73,8 @@ class Checkpoint:
         return not self._failed and time.monotonic() - self._written >= _SHARE * self._cost
 
     def save(self, state: State) -> None:
-        """Replace the stored state; a disk that does not let it is said once,
-        and training goes on without."""
+        """Replace the stored state. If the disk refuses, report it once and continue without
+        checkpoints."""
         started = time.monotonic()
         numbers = state.numbers | {
             "counts": {name: len(arrays) for name, arrays in state.arrays.items()}
@@ -103,8 +102,8 @@ class Checkpoint:
 
 @contextmanager
 def resumable(stage: str) -> Iterator[Checkpoint]:
-    """The checkpoint of a stage with its present inputs. It is deleted when the block ends well,
-    with those nobody came back to."""
+    """The checkpoint of a stage with its present inputs. It is deleted when the block succeeds,
+    together with those that were not used for _KEPT_DAYS days."""
     # DVC names the main workspace in DVC_ROOT, in the temporary folders of its experiments too.
     checkpoints = Path(os.environ.get("DVC_ROOT", ".")) / FOLDER / stage
     checkpoint = Checkpoint(checkpoints / input_fingerprint(stage))

@@ -95,9 +95,9 @@ def map_in_order(
     per core.
 
     Unlike `Executor.map` it draws items only as results are taken, so a stream of images is never
-    held in memory whole: at most 2 * `workers` + 1 are under way. An exception of `function` is
-    raised where its result would have come, one of `items` when the item is drawn; either way, and
-    when the caller stops early, what waits is dropped.
+    in memory as a whole: at most 2 * `workers` + 1 items are being processed. An exception of
+    `function` is raised where its result would have come, one of `items` when the item is drawn; in
+    both cases, and when the caller stops early, pending items are dropped.
     """
     workers = workers or available_cores()
     pool = ThreadPoolExecutor(workers)

@@ -1,4 +1,4 @@
-"""What a stage is about to read: whether it is what dvc.lock says, and one name for all of it.
+"""dvc.yaml and dvc.lock as a stage sees them: verification and fingerprint of its inputs.
 
 DVC trusts a file whose time and size are as it left them, so a bit that flipped on the disk, in the
 cache or in a remote goes unnoticed. A stage reads its inputs anyway; it hashes them first.
@@ -36,7 +36,7 @@ _LEFT_BEHIND = re.compile(r"\..*|#.*#|.*~|__pycache__|.*\.py[co]")
 def verify_inputs(stage: str) -> None:
     """Compare the files that a stage reads with what dvc.lock says the stages before it wrote.
 
-    Only where DVC runs the stage: by hand, stages may be run in any state.
+    It does so only if DVC runs the stage: by hand, stages may be run in any state.
 
     Raises:
         PipelineError: a file is damaged, or was changed by hand without `dvc commit`.
@@ -56,7 +56,7 @@ def verify_inputs(stage: str) -> None:
 
 
 def input_fingerprint(stage: str) -> str:
-    """A name that is other whenever the stage would compute other bytes: of its files, parameters,
+    """A fingerprint of everything that determines the stage's output bytes: its files, parameters,
     backend, libraries and their kernels."""
     description = read_stage(stage)
     params = read_params(PARAMS)

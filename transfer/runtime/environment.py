@@ -1,4 +1,4 @@
-"""Where something was computed: the facts that may change its last bits
+"""Describes the machine and software that may change the last bits of results
 (docs/reproducibility.md)."""
 
 import os

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Writes files atomically: a file appears complete or not at all."""
 
 import csv
 import json
@@ -13,8 +13,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` if the block succeeds,
     delete it if not.
 
-    The suffix is kept, since Keras and others choose the format by it. An OSError that names no
-    file gets this one's name: a full disk is found out in writing, and only opening says where.
+    The suffix is kept, since Keras and others choose the format by it. An OSError without a
+    file name gets this one's: a full disk is noticed in writing, and only opening names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".tmp-{path.name}")
@@ -29,8 +29,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def allocate(path: Path, size: int) -> None:
-    """Have the blocks of a file allocated where the system can, so that a full disk is an OSError
-    now and not in the midst of writing."""
+    """Allocate the blocks of a file if the system can, so that a full disk raises OSError now and
+    not during writing."""
     if hasattr(os, "posix_fallocate"):
         with path.open("ab") as file:
             os.posix_fallocate(file.fileno(), 0, size)

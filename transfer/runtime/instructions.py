@@ -1,10 +1,10 @@
-"""One arithmetic on every x86-64 processor that has AVX2: the variables that NumPy, OpenBLAS and
-TensorFlow read as they load.
+"""Makes every x86-64 processor with AVX2 compute the same bits, by variables that NumPy, OpenBLAS
+and TensorFlow read when they are loaded.
 
 These libraries choose their kernels by the processor they find, and another kernel adds in another
-order, so that the last bits differ (docs/reproducibility.md). Here they are held to what every such
-processor has. `transfer/__init__.py` calls it, since that runs before any module of the project can
-import one of them.
+order, so that the last bits differ (docs/reproducibility.md). Here they are limited to what every
+such processor has. `transfer/__init__.py` calls it, since that runs before any module of the
+project can import one of them.
 """
 
 import os

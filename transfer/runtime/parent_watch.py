@@ -1,4 +1,4 @@
-"""A stage does not outlive the DVC that runs it.
+"""Ends a stage when the DVC that runs it has ended.
 
 DVC that is killed leaves its stage running, and that would go on writing files which the next
 `dvc repro` deletes, restores or writes itself. Used by `stages/__init__.py`, so that it holds from
@@ -18,7 +18,7 @@ _SECONDS = 0.1
 
 
 def exit_with_dvc() -> None:
-    """Where DVC runs this process, have it stop as soon as that DVC is gone."""
+    """If DVC runs this process, end it as soon as that DVC is gone."""
     if "DVC_STAGE" in os.environ:
         threading.Thread(target=_watch, args=(_ancestors(),), daemon=True).start()
 
@@ -27,8 +27,8 @@ def _ancestors() -> list[int]:
     """The parent, and its parent where the first is the shell in which DVC runs commands: the last
     is DVC.
 
-    They are compared by kinship, not looked for: a process whose parent ends gets another one at
-    once, while the one that has ended may be seen for some time.
+    The watch compares these ids instead of searching for DVC's process: a process whose parent ends
+    gets another parent at once, while the ended one may stay in the process table for some time.
     """
     parent = os.getppid()
     with suppress(psutil.Error):

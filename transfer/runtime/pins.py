@@ -89,8 +89,8 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def unlike_pins(packages: Iterable[str], pins: dict[str, str]) -> list[str]:
-    """A phrase for each package that is installed in another version than pinned; what is not
-    installed computes nothing."""
+    """A phrase for each package that is installed in another version than pinned; packages that are
+    not installed are left out."""
     there = installed(name for name in packages if name in pins)
     return [
         f"{name} {found} ({pins[name]} in {PINS})"

@@ -1,7 +1,9 @@
-"""Runs a stage as a program: `--help`, one process at a time, input verification, readable errors,
-and a log."""
+"""Runs a stage as a program: command line, process lock, input verification, readable errors, run
+log."""
 
 import argparse
+import errno
+import fcntl
 import os
 import resource
 import sys
@@ -30,16 +32,17 @@ LOGS = Path("logs")
 # seconds for another process of the same stage to end: an orphan needs a tenth of one
 # (transfer/runtime/parent_watch.py)
 LOCK_TIMEOUT = 10
+# What a file system without locks answers.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 def run_stage(main: Callable[..., None], items: Sequence[str] = ()) -> None:
     """Run a stage's `main` as a program: `python -m stages.NAME [--help] [ITEM]`.
 
-    A user's mistake (PipelineError), an extra that is not installed, or the machine's refusal
-    (OSError, a full disk say) is printed without a traceback and exits with 1; anything else is a
-    bug and keeps its traceback. The
-    duration, the peak of memory and the environment go to logs/, which is not tracked: a tracked
-    file with them in it would differ from run to run.
+    An error that a person can correct (`transfer.runtime.program.explain`) is printed without a
+    traceback and exits with 1; anything else is a bug and keeps its traceback. The duration, the
+    peak of memory and the environment go to logs/, which is not tracked: a tracked file with them
+    in it would differ from run to run.
 
     Args:
         items: the values of a stage that DVC runs once per value (`matrix` in dvc.yaml); one of
@@ -72,7 +75,7 @@ def run_stage(main: Callable[..., None], items: Sequence[str] = ()) -> None:
 
 
 def _warn_of_versions(name: str) -> None:
-    """dvc.lock will say that the pinned versions made the outputs."""
+    """Warn of versions other than the pinned ones: dvc.lock names the pinned ones."""
     if others := other_versions(name):
         print(
             f"{name}: warning: dvc.lock will name the versions of {PINS}, but installed are "
@@ -82,7 +85,7 @@ def _warn_of_versions(name: str) -> None:
 
 
 def _log(name: str, started: float) -> None:
-    """logs/NAME.json: when, how long, how much memory, where."""
+    """Write logs/NAME.json: start, duration, peak memory, environment."""
     log = {
         "started": started,
         "seconds": time.time() - started,
@@ -102,6 +105,14 @@ def only_one(name: str) -> Iterator[None]:
     """
     LOGS.mkdir(exist_ok=True)
     path = LOGS / f"{name}.lock"
+    if not _has_locks(path):
+        print(
+            f"{name}: the file system of {Path.cwd()} has no locks: see that no other process runs "
+            "this stage here",
+            file=sys.stderr,
+        )
+        yield
+        return
     try:
         with FileLock(path, timeout=LOCK_TIMEOUT, poll_interval=0.1):
             path.write_text(str(os.getpid()), encoding="utf-8")
@@ -114,8 +125,22 @@ def only_one(name: str) -> Iterator[None]:
         ) from None
 
 
+def _has_locks(path: Path) -> bool:
+    """Whether the file system locks files; some that are shared over a network do not."""
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:  # another process holds it
+            return True
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            return False
+    return True
+
+
 def peak_memory() -> int:
-    """The most resident memory that this process has had, in bytes."""
+    """The peak of this process's resident memory, in bytes."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux: there getrusage begins with what the parent had
         return next(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from transfer.runtime.errors import PipelineError
+from transfer.sources.name_encodings import guess_encoding
 from transfer.sources.source_file import (
     SourceFile,
     clutter_of,
@@ -22,6 +23,7 @@ from transfer.sources.source_file import (
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 MAX_HEADER_BYTES = 2**20  # of a tar's long names and pax records
+_NAMES_READ = 100_000  # of a tar, to find out in which code page they are
 _PIECE = 4096  # bytes of a member read at once
 # What reading a damaged archive raises:
 # the libraries let through what their decompressors and parsers do.
@@ -66,14 +68,14 @@ def read_zip(
             "complete?"
         ) from None
     with archive:
+        encoding = _zip_encoding(archive.infolist())
         for member in archive.infolist():
-            path, problem = _zip_name(member)
+            path = _zip_name(member, encoding)
             is_folder = member.filename.endswith(("/", "\\"))
             if clutter := clutter_of(path):
                 on_clutter(clutter)
                 continue
-            problem = problem or name_problem(path)
-            if problem:
+            if problem := name_problem(path):
                 yield SourceFile(printable(path), problem=problem)
             elif is_folder:
                 yield SourceFile(path + "/")
@@ -99,21 +101,65 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -
         return SourceFile(path, problem=f"a damaged member of the archive: {error}")
 
 
-def _zip_name(member: zipfile.ZipInfo) -> tuple[str, str | None]:
-    """The member's path, and what is wrong with its encoding.
+def _raw_name(member: zipfile.ZipInfo) -> bytes | None:
+    """The bytes of a name that does not say that it is UTF-8, which Python decodes as code page
+    437; None of others."""
+    if member.flag_bits & 0x800:
+        return None
+    try:
+        return member.orig_filename.split("\0")[0].encode("cp437")
+    except UnicodeEncodeError:  # newer Pythons take the name from an extra field, which is UTF-8
+        return None
 
-    Python decodes a name without the UTF-8 flag as code page 437, as the format says; many programs
-    write UTF-8 there all the same, so the raw bytes are tried as that.
-    """
-    path, problem = member.filename, None
-    if not member.flag_bits & 0x800:
-        try:
-            path = path.encode("cp437").decode("utf-8")
-        except UnicodeEncodeError:
-            pass  # newer Pythons take the name from an extra field, which is UTF-8
-        except UnicodeDecodeError:
-            problem = "the name is not UTF-8; rename it"
-    return tidy(path.replace("\\", "/")), problem
+
+def _zip_encoding(members: list[zipfile.ZipInfo]) -> str:
+    """Of the names of an archive that do not say it: UTF-8, which many programs write all the same,
+    or a code page that fits them."""
+    raw = [name for member in members if (name := _raw_name(member)) and not _unicode_name(member)]
+    return _encoding_of(raw)
+
+
+def _encoding_of(names: list[bytes]) -> str:
+    try:
+        for name in names:
+            name.decode("utf-8")
+    except UnicodeDecodeError:
+        return guess_encoding(name.replace(b"\\", b"/") for name in names if not _is_utf8(name))
+    return "utf-8"
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _unicode_name(member: zipfile.ZipInfo) -> str | None:
+    """The name in Info-ZIP's extra field for Unicode, if it is of this name."""
+    extra, raw = member.extra, _raw_name(member)
+    while len(extra) >= 4 and raw is not None:
+        kind, length = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + length], extra[4 + length :]
+        start = b"\1" + zlib.crc32(raw).to_bytes(4, "little")
+        if kind == 0x7075 and field.startswith(start) and _is_utf8(field[5:]):
+            return field[5:].decode("utf-8")
+    return None
+
+
+def _zip_name(member: zipfile.ZipInfo, encoding: str) -> str:
+    """The member's path; `encoding` is of names that do not say theirs."""
+    path, raw = member.filename, _raw_name(member)
+    if unicode_name := _unicode_name(member):
+        path = unicode_name
+    elif raw is not None:
+        path = _decode_name(raw, encoding)
+    return tidy(path.replace("\\", "/"))
+
+
+def _decode_name(raw: bytes, encoding: str) -> str:
+    return raw.decode("utf-8") if _is_utf8(raw) else raw.decode(encoding, "surrogateescape")
 
 
 class _Member(tarfile.TarInfo):
@@ -160,13 +206,19 @@ def _open_tar(source: Path) -> tarfile.TarFile:
 def read_tar(
     source: Path, wanted: Collection[str] | None, on_clutter: Callable[[str], None]
 ) -> Iterator[SourceFile]:
+    encoding = None  # of names that are not UTF-8; found when the first one comes
     try:
         with _open_tar(source) as archive:
             for member in archive:
                 archive.members.clear()  # tarfile would keep them all
                 if member.size < 0:  # the next one would be this one again, forever
                     raise tarfile.ReadError(f"a member of {member.size:,} bytes")
-                path = tidy(member.name)
+                if not member.name.isascii() and (
+                    raw := member.name.encode("utf-8", "surrogateescape")
+                ):
+                    encoding = encoding or _tar_encoding(source)
+                    member.name = _decode_name(raw, encoding)
+                path = tidy(member.name.replace("\\", "/"))
                 if clutter := clutter_of(path):
                     on_clutter(clutter)
                     continue
@@ -188,6 +240,19 @@ def read_tar(
             _check_tar_end(archive)
     except _DAMAGE as error:
         raise _damaged_tar(source, error) from None
+
+
+def _tar_encoding(source: Path) -> str:
+    """The encoding of the names of an archive, whose headers are read for it."""
+    names = set()
+    with _open_tar(source) as archive:
+        for number, member in enumerate(archive):
+            archive.members.clear()
+            if member.size < 0 or number == _NAMES_READ:
+                break
+            if not member.name.isascii():
+                names.add(member.name.encode("utf-8", "surrogateescape"))
+    return _encoding_of(sorted(names))
 
 
 def _check_tar_end(archive: tarfile.TarFile) -> None:

@@ -108,7 +108,7 @@ class Layout:
             root = self._by_folder.get(parts[:depth])
             if root is None or len(parts) < depth + (1 if root.class_name else 2):
                 continue
-            if parts[: depth + 1] in self.ignored:
+            if parts[: depth + 1] in self.ignored or not (root.class_name or parts[depth]):
                 return None
             return root.split, unicodedata.normalize("NFC", root.class_name or parts[depth])
         return None
@@ -208,7 +208,7 @@ def _tree(paths: Iterable[str]) -> _Folder:
         *folders, name = path.split("/")
         is_other = is_sidecar(name)
         node = root
-        for folder in [None, *folders]:
+        for folder in [None, *filter(None, folders)]:
             node = node if folder is None else node.folders.setdefault(folder, _Folder())
             node.pictures += bool(name) and not is_other
             node.others += bool(name) and is_other

@@ -46,8 +46,8 @@ def create_array(
         size_parameter: the parameter that makes the array smaller, for the message.
 
     Raises:
-        PipelineError: the disk has no room for it, or the shards' place cannot be written; said
-            before hours are spent.
+        PipelineError: the disk has no room for it, or the place of the shards cannot be written;
+            raised before the work starts.
     """
     path = array_file(array, kept.form)
     if kept.form == "shards":
@@ -81,7 +81,7 @@ def _create_map(
         )
     with atomic_write(path) as temporary:
         rows = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
-        # a map's write to a disk that is full meanwhile would kill the process
+        # If the disk filled up in the meantime, writing to the map would kill the process.
         allocate(temporary, temporary.stat().st_size)
         yield MemmapWriter(rows, len(row_shape))
         rows.flush()

@@ -1,5 +1,5 @@
-"""Arrays, opened and read: `.npy` as memory maps, and shards from wherever they lie, so that memory
-does not bound their size."""
+"""Opens and reads arrays, `.npy` as memory maps and shards from their store, so that they may be
+larger than memory."""
 
 import math
 import mmap
@@ -34,7 +34,7 @@ ROWS_AT_ONCE, NUMBERS_AT_ONCE = 256, 2**21
 
 
 def take(array: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
-    """Copy rows into memory, in their order, and let the map's pages go (see `release_pages`)."""
+    """Copy rows into memory, in their order, and release the pages of the map (`release_pages`)."""
     copied = np.array(array[rows])
     release_pages(array)
     return copied
@@ -51,11 +51,9 @@ def inference_batch_rows(shape: tuple[int, ...]) -> int:
 
 
 def release_pages(array: np.ndarray) -> None:
-    """Release the resident pages of a memory map,
-    which otherwise become as many as the file is large.
+    """Release the resident pages of a memory map, which would otherwise grow to the file's size.
 
-    What was written stays written: the pages live on in the system's cache. Other arrays are left
-        alone.
+    Written data stays in the system's page cache. Arrays that are no memory map are not changed.
     """
     mapped = getattr(array, "_mmap", None)  # None in a copy of a map, which is of the same class
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):

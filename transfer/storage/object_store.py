@@ -68,8 +68,8 @@ class ObjectStore:
         named: the parameter that holds the URL, for messages.
 
     Raises:
-        PipelineError: from every method, where the store does not do what it is asked; a missing
-            object is a FileNotFoundError.
+        PipelineError: from every method, if the store fails; a missing object is a
+            FileNotFoundError.
     """
 
     def __init__(self, url: str, named: str):
@@ -92,7 +92,7 @@ class ObjectStore:
                 else f"install what is missing: {error}"
             )
             raise PipelineError(
-                f"{named} = {url!r}: what speaks {protocol}:// is not installed; {how}"
+                f"{named} = {url!r}: the client for {protocol}:// is not installed; {how}"
             ) from None
         # unknown protocols and what a setting in the environment makes a client run into
         except Exception as error:
@@ -158,8 +158,8 @@ class ObjectStore:
         )
 
     def check_writable(self) -> None:
-        """Put a few bytes, read them back and delete them, within PROBE_TIMEOUT:
-        said before hours are spent.
+        """Put a few bytes, read them back and delete them within PROBE_TIMEOUT, before the work
+        starts.
 
         Raises:
             PipelineError: no such bucket or folder, no permission, no credentials, or nobody
@@ -177,13 +177,13 @@ class ObjectStore:
         self._with_timeout(probe)
 
     def check_exists(self) -> None:
-        """Raises PipelineError where there is no such bucket or folder, or it cannot be asked
-        within PROBE_TIMEOUT."""
+        """Raises PipelineError if there is no such bucket or folder, or it does not answer within
+        PROBE_TIMEOUT."""
         self._with_timeout(self._check_root)
 
     def _check_root(self) -> None:
-        """A bucket or a folder is never made here: one that is missing is a wrong name, or a disk
-        that is not mounted."""
+        """Buckets and folders are not created: a missing one is a wrong name, or a disk that is not
+        mounted."""
         top = self._root if self._files.protocol[0] == "file" else self._root.split("/")[0]
         # whoever may write below a bucket need not be allowed to look at it
         with suppress(PermissionError):
@@ -206,7 +206,8 @@ class ObjectStore:
         error = problem[0] if problem else TimeoutError(f"no answer within {PROBE_TIMEOUT} seconds")
         if isinstance(error, FileNotFoundError):
             raise PipelineError(
-                f"{self._named} = {self.url!r}: no such bucket or folder; make it, or fix the name"
+                f"{self._named} = {self.url!r}: no such bucket or folder; create it or correct the "
+                "URL"
             ) from None
         if error is not None:
             raise PipelineError(f"{self._named} = {self.url!r}: {_reason(error)}") from None

@@ -1,5 +1,5 @@
-"""Which shards of an array are in memory: a few where rows are read one after the other, two
-windows where a training shuffles."""
+"""Keeps shards of an array in memory: a few if rows are read in sequence, two windows if a training
+shuffles."""
 
 import threading
 from collections import Counter
@@ -10,10 +10,10 @@ from functools import cache
 
 import numpy as np
 
-FEW_ROWS = 8  # of a shard that are read by themselves; who asks for more gets the whole of it
-SMALL = 2**20  # bytes of a shard that is read whole at once
-KEPT = 2  # shards that were used last, beside the one that is read ahead, where no order was told
-READERS = 8  # threads: a single connection to a store gives a fraction of what it has
+FEW_ROWS = 8  # rows of a shard that are read alone; for more the whole shard is read
+SMALL = 2**20  # bytes; a smaller shard is always read whole
+KEPT = 2  # shards used last, kept beside the one read ahead, if no read order is set
+READERS = 8  # threads: one connection has a fraction of the store's bandwidth
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ def _readers() -> ThreadPoolExecutor:
 class ShardCache:
     """The shards of one array that are in memory or on their way; threads may share it.
 
-    Without `set_read_order` these are the KEPT ones that were used last, and the one behind. With
-    it, the windows that are in use and the next one.
+    Without `set_read_order` it holds the KEPT shards that were used last, and the following one.
+    With it, it holds the windows in use and the next one.
 
     Args:
         read: reads a whole shard.
@@ -49,8 +49,8 @@ class ShardCache:
         self._window_of: dict[int, int] = {}
 
     def set_read_order(self, windows: list[list[int]]) -> None:
-        """From now on rows are read window by window; what is held and not among the first two is
-        let go as reading begins."""
+        """Read rows window by window from now on; shards outside the first two windows are dropped
+        when reading starts."""
         with self._lock:
             self._windows = windows
             self._window_of = {
@@ -58,7 +58,7 @@ class ShardCache:
             }
 
     def advance_to(self, numbers: list[int]) -> None:
-        """Rows of these shards are read next: drop what lies behind, and read ahead."""
+        """Rows of these shards are read next: drop the shards before them, and read ahead."""
         with self._lock:
             places = [self._window_of[number] for number in numbers if number in self._window_of]
             if not places or len(places) < len(numbers):
@@ -75,8 +75,7 @@ class ShardCache:
                 self._start(number)
 
     def get(self, number: int, rows: int, size: int) -> np.ndarray | None:
-        """A whole shard, or None where so few rows of one of `size` bytes are better read
-        by themselves."""
+        """A whole shard, or None if so few rows of `size` bytes are better read alone."""
         with self._lock:
             if number not in self._shards:
                 self._asked[number] += rows

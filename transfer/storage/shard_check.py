@@ -1,4 +1,4 @@
-"""Whether the shards that indexes name are in the store, and whole."""
+"""Checks whether the shards that indexes name are in the store and undamaged."""
 
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256

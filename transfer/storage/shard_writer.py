@@ -1,5 +1,5 @@
-"""Writes an array in shards: each is put together on the local disk, stored under its checksum as
-soon as it is full, and deleted here."""
+"""Writes an array in shards: each is assembled on the local disk, stored under its checksum when it
+is full, and deleted from the local disk."""
 
 import shutil
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from transfer.runtime.files import atomic_write
 from transfer.storage.object_store import ObjectStore
 from transfer.storage.sharded_array import Index, Shard, as_json, name_of
 
-SENDERS = 4  # shards under way at a time; one more that is full waits
+SENDERS = 4  # shards stored at a time; one more full shard waits
 
 
 @contextmanager
@@ -37,8 +37,8 @@ def create_shards(
         lower_with: the parameter that makes the array smaller, for the message.
 
     Raises:
-        PipelineError: the store takes nothing, said before work starts, or no longer; or the disk
-            has no room for the shards that are being filled.
+        PipelineError: the store accepts no objects, checked before the work starts; or the disk has
+            no room for the shards that are being filled.
     """
     store.check_writable()
     index = Index(np.dtype(dtype).name, leading, row, shard_rows, ())
@@ -102,8 +102,8 @@ class ShardWriter:
             self._send(number, file)
 
     def _send(self, number: int, file: Path) -> None:
-        """Have a full shard stored by a thread; where SENDERS are busy, wait, since disk and memory
-        are bounded."""
+        """Let a thread store a full shard; if SENDERS threads are busy, wait, to bound disk and
+        memory."""
         busy = [future for future in self._sent.values() if not future.done()]
         if len(busy) > SENDERS:
             busy[0].result()
@@ -112,8 +112,7 @@ class ShardWriter:
         self._sent[number] = self._senders.submit(self._store_shard, number, file)
 
     def _store_shard(self, number: int, file: Path) -> Shard:
-        """Store a file under its checksum, but for one that is there already,
-        and delete it here."""
+        """Store a file under its checksum unless it is there already, and delete the local file."""
         digest = file_checksum(file)
         shard = Shard(digest, self._index.rows_in(number), file.stat().st_size)
         if self._store.size(name_of(digest)) != shard.bytes:

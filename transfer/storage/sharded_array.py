@@ -1,7 +1,7 @@
-"""Arrays in shards: files of so many rows, each an object named by its content, and a small index
-that DVC tracks.
+"""Arrays in shards: files of a fixed number of rows, each an object named by its checksum, and a
+small index that DVC tracks.
 
-The index says what the shards are and not where: moving them to another bucket changes nothing. An
+The index names the shards but not where they lie: moving them to another bucket changes nothing. An
 array of several views has shards of its own for each view, so that a view is laid out as an array
 without views is.
 """
@@ -97,7 +97,7 @@ def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
 
 
 def as_json(index: Index) -> str:
-    """The index as text: a line a shard, so that differences are read as such."""
+    """The index as text, one line per shard, so that a diff shows which shards differ."""
     head = {
         "dtype": index.dtype,
         "leading": index.leading,
@@ -160,11 +160,11 @@ def _parse(text: str) -> Index:
 
 
 class ShardedArray:
-    """An array (N, ...) or (V, N, ...) in shards, read as rows are asked for; what the project does
-    with an array, it does.
+    """An array (N, ...) or (V, N, ...) in shards, whose rows are read on demand. It supports the
+    operations on arrays that this project uses.
 
     `a[row]`, `a[rows]` and `a[start:stop]` are copies in memory; `a[view]` of an array with views
-    is another of these, which shares the shards that are held. It can be pickled: another process
+    is another ShardedArray, which shares the cached shards. It can be pickled: another process
     reads for itself.
 
     Args:
@@ -206,8 +206,8 @@ class ShardedArray:
         return Layout(self.index.shard_rows, self._window)
 
     def read_in(self, windows: list[list[int]]) -> None:
-        """Say in which order a training will go through the shards: one window is held, the next
-        one read ahead."""
+        """Set the order in which a training reads the shards: one window is kept, the next is read
+        ahead."""
         self._held.set_read_order(
             [[self._first + number for number in window] for window in windows]
         )

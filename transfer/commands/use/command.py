@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     """Look at the source that the words name and write params.yaml; the exit code."""
     options = parse(argv)
     source = as_source(options.path)
-    current = load_current()
+    current = load()
     follow_links = options.follow_links or (current.source == source and current.follow_links)
     passed_over: list[str] = []
     entries = read_source(source, follow_links=follow_links, on_clutter=passed_over.append)
@@ -50,13 +50,10 @@ def main(argv: list[str]) -> int:
     values, labelled = choose(source, current, options, found)
     values["follow_links"] = follow_links
     changes = changed(values, current)
-    print(
-        "\n".join(
-            f"{title:10} {text}" for title, text in describe(found, labelled, values, current)
-        )
-    )
+    rows = describe(found, labelled, values, current)
     if passed_over:
-        print(f"{'clutter':10} passed over: {len(passed_over):,}, such as {passed_over[0]}")
+        rows.append(("clutter", f"passed over: {len(passed_over):,}, such as {passed_over[0]}"))
+    print("\n".join(f"{title:10} {text}" for title, text in rows))
     for place in dict.fromkeys((source, values["labels"])):
         if advice := untracked(place):
             print(f"use: {advice}")
@@ -153,7 +150,7 @@ def parse_sizes(text: str) -> tuple[float, float, float]:
     return tuple(int(size) for size in sizes)
 
 
-def load_current() -> "SplitParams":
+def load() -> "SplitParams":
     """The section `split` of params.yaml as it is.
 
     Raises:
