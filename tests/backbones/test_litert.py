@@ -319,7 +319,7 @@ def test_a_network_that_cannot_be_converted_leaves_a_record_and_keras_computes(
     assert choose_runtime(converted, CPU) == "keras"
     assert (
         "are computed by Keras's backend, not by LiteRT: frozen cannot be converted"
-        in capsys.readouterr().out
+        in capsys.readouterr().err
     )
     cut, features = load_network("keras", converted, 64)(np.zeros((3, 32, 32, 3)))
     assert (cut.shape, features.shape) == ((3, 2, 2, 112), (3, 1, 1, 960))

@@ -1,6 +1,7 @@
 """Batches of images through the frozen part of the network: what a worker does, in this process or
 on a cluster."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,11 @@ def choose_runtime(architecture: BackboneParams, compute: ComputeParams) -> Runt
     reason = why_no_litert(compute.precision) or converted.problem
     if reason is None:
         return "litert"
-    print(f"the frozen layers are computed by Keras's backend, not by LiteRT: {reason}", flush=True)
+    print(
+        f"the frozen layers are computed by Keras's backend, not by LiteRT: {reason}",
+        file=sys.stderr,
+        flush=True,
+    )
     return "keras"
 
 

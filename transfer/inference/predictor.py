@@ -280,7 +280,11 @@ def load_model(
     except CannotConvertError as error:
         reason = str(error)
     if runtime == "litert":
-        print(f"the model is computed by Keras's backend, not by LiteRT: {reason}", flush=True)
+        print(
+            f"the model is computed by Keras's backend, not by LiteRT: {reason}",
+            file=sys.stderr,
+            flush=True,
+        )
         configure_keras(compute)
     # TensorFlow takes seconds, and LiteRT needs none of it.
     from transfer.classifiers.keras_classifier import KerasClassifier
