@@ -273,7 +273,10 @@ def test_an_experiment_goes_from_a_runner_to_everyone(base, tmp_path, programs):
     call("dvc", "exp", "pull", "origin", "wide", cwd=other)
     call("dvc", "exp", "apply", "wide", cwd=other)
     assert yaml.safe_load((other / "params.yaml").read_text())["train_head"]["units"] == 5
-    assert call("dvc", "status", cwd=other).stdout == "Data and pipelines are up to date.\n"
+    assert (
+        call("dvc", "status", "dvc.yaml", cwd=other).stdout
+        == "Data and pipelines are up to date.\n"
+    )
     assert (other / "models/head/model.weights.h5").read_bytes() == (
         runner / "models/head/model.weights.h5"
     ).read_bytes()

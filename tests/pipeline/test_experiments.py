@@ -114,7 +114,10 @@ def test_an_experiment_is_taken_over(project, tmp_path):
         "models/head/model.weights.h5",
         "models/head/history.csv",
     } < other
-    assert call("dvc", "status", cwd=taken).stdout == "Data and pipelines are up to date.\n"
+    assert (
+        call("dvc", "status", "dvc.yaml", cwd=taken).stdout
+        == "Data and pipelines are up to date.\n"
+    )
 
 
 class Session:
@@ -233,7 +236,7 @@ class Session:
 
     def dvc_exp_apply(self, said: str, line: str) -> None:
         assert params(self.project) == self.params_of("grid-4")
-        assert self.call("dvc", "status") == "Data and pipelines are up to date.\n"
+        assert self.call("dvc", "status", "dvc.yaml") == "Data and pipelines are up to date.\n"
 
     def git_commit(self, said: str, line: str) -> None:
         assert self.call("git", "status", "--short") == ""
@@ -315,7 +318,8 @@ def test_two_at_once_are_two_one_after_the_other(base, tmp_path):
         for jobs, project in projects.items():
             assert stages_run(said[jobs][name]) == stages
             assert (
-                call("dvc", "status", cwd=project).stdout == "Data and pipelines are up to date.\n"
+                call("dvc", "status", "dvc.yaml", cwd=project).stdout
+                == "Data and pipelines are up to date.\n"
             )
             assert not [*(project / ".checkpoints").glob("*/*")]
         again = call(

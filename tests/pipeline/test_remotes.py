@@ -218,7 +218,7 @@ def test_verify_finds_a_flipped_bit_that_dvc_misses_and_what_it_prints_repairs_i
     project = clone(pushed, tmp_path / "clone", folder, verify=True)
     call("dvc", "pull", cwd=project)
     flip(project / NAME)
-    assert "up to date" in call("dvc", "status", cwd=project).stdout
+    assert "up to date" in call("dvc", "status", "dvc.yaml", cwd=project).stdout
     said = run_verify(project)
     assert said.returncode == 1
     assert said.stdout.startswith(f"{NAME}: damaged in the workspace\n")

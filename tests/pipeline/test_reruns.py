@@ -104,7 +104,7 @@ def test_another_version_of_a_package_reruns_the_stages_whose_bytes_it_decides_a
         assert lock.read_text() != kept[lock] and (pins.read_text() == kept[pins]) == (
             not stages
         ), package
-        status = json.loads(call("dvc", "status", "--json", cwd=project).stdout)
+        status = json.loads(call("dvc", "status", "dvc.yaml", "--json", cwd=project).stdout)
         assert [*status] == sorted(stages, key=STAGES.index), package
         assert all(
             changes == [{"changed deps": {"pins.yaml": {package: "modified"}}}]
@@ -121,7 +121,9 @@ def test_no_resource_makes_anything_run_again(base, tmp_path):
         (project / "params.yaml").write_text(
             yaml.safe_dump(kept | {"resources": kept["resources"] | {name: value}})
         )
-        assert json.loads(call("dvc", "status", "--json", cwd=project).stdout) == {}, name
+        assert json.loads(call("dvc", "status", "dvc.yaml", "--json", cwd=project).stdout) == {}, (
+            name
+        )
 
 
 def test_new_images_may_bring_a_class(rerun):
