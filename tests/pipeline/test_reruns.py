@@ -49,7 +49,7 @@ TRAININGS = ["train_scratch", "train_head", "train_augmented", "finetune"]
 PINS = {  # the stages whose bytes a package decides
     "pillow": ["split", "decode", "audit", *EVALUATIONS, "report"],
     "tensorflow": ["weights", "convert", "extract", "augment", *TRAININGS, *EVALUATIONS],
-    "ai-edge-litert": ["extract", "augment"],
+    "ai-edge-litert": ["extract", "augment", *EVALUATIONS],
     "h5py": ["weights", *TRAININGS],
     "scipy": ["split", "audit", "augment", "train_scratch", *EVALUATIONS, "compare", "report"],
     "cleanlab": ["audit"],
