@@ -54,7 +54,6 @@ PINS = {  # the stages whose bytes a package decides
     "scipy": ["split", "audit", "augment", "train_scratch", *EVALUATIONS, "compare", "report"],
     "cleanlab": ["audit"],
     "statsmodels": [*EVALUATIONS, "compare"],
-    "onnxruntime": [],  # of the export alone
     "jinja2": ["report"],
     "rich": [],  # in requirements.txt, and no stage's
 }
