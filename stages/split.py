@@ -23,12 +23,12 @@ from transfer.dataset.manifest import (
     manifest_file,
     write_manifest,
 )
+from transfer.dataset.notes_file import write_notes
 from transfer.dataset.perceptual_hashes import write_hashes
 from transfer.dataset.split_notes import (
     describe_clutter,
     describe_remarks,
     describe_rules,
-    write_notes,
 )
 from transfer.dataset.splitting import assign, quotas
 from transfer.runtime.errors import PipelineError

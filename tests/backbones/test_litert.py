@@ -348,7 +348,7 @@ def test_a_processor_or_machine_without_what_litert_needs_gets_keras_and_a_sente
     for name, value in change.items():
         monkeypatch.setattr(litert_support, name, value)
     assert choose_runtime(converted, CPU) == "keras"
-    assert f"not by LiteRT: {reason}" in capsys.readouterr().out
+    assert f"not by LiteRT: {reason}" in capsys.readouterr().err
 
 
 def test_half_precision_on_a_cpu_is_left_to_keras(converted, capsys):

@@ -329,6 +329,13 @@ def test_temporary_experiments_find_a_source_that_was_added_as_use_says(tmp_path
     assert advice in said
     call("sh", "-c", advice.split(": ")[1], cwd=tmp_path)
     assert advice not in call("python", "-m", "transfer", "use", "my photos", cwd=tmp_path).stdout
+    rows = [f"{label}/{i}.png,{label}" for label in "ab" for i in range(12)]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label", *rows]))
+    words = ("my photos", "--labels", "labels.csv")
+    said = call("python", "-m", "transfer", "use", *words, cwd=tmp_path).stdout
+    assert "labels.csv is in neither git nor DVC" in said
+    assert "add it first: git add labels.csv" in said
+    call("git", "add", "labels.csv", cwd=tmp_path)
     said = call("dvc", "exp", "run", "--temp", "split", cwd=tmp_path).stdout
     assert "Running stage 'split'" in said
 

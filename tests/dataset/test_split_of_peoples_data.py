@@ -15,7 +15,7 @@ from stages import decode
 from tests.helpers.split_stage import CATS_AND_DOGS, counts, refusal, rejected, run_split, sides
 from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_sources import build, class_folders, encode, picture
-from transfer.dataset.split_notes import read_notes
+from transfer.dataset.notes_file import read_notes
 from transfer.runtime.errors import PipelineError
 from transfer.sources import reader
 

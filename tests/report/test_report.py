@@ -17,7 +17,7 @@ from PIL import Image
 
 from stages.report import CARD, PAGE, SHEET, main
 from tests.helpers.report_world import ROOT, WORDS, table, write_comparison, write_world
-from transfer.dataset.split_notes import write_notes
+from transfer.dataset.notes_file import write_notes
 from transfer.report.formatting import listed, number, plural, points, shorten, visible
 from transfer.report.html_page import PICTURE_BYTES
 from transfer.report.narrative import Prose, ReportParams, describe, value

@@ -1,17 +1,12 @@
-"""What `split` did to the data: left out, scaled, laid over a background, tied, drawn."""
+"""What `split` did to the data, in sentences: passed over, scaled, laid over a background."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from transfer.runtime.errors import PipelineError
-from transfer.runtime.files import write_json
 from transfer.sources.scan import ScannedFile
 from transfer.sources.source_file import is_known_clutter, is_sidecar
 from transfer.sources.value_ranges import KINDS, PixelRules
-
-NOTES = Path("data/split/notes.json")
 
 
 def describe_clutter(paths: Iterable[str]) -> list[str]:
@@ -65,27 +60,3 @@ def describe_rules(rules: PixelRules) -> list[str]:
 
 def _images(count: int) -> str:
     return "1 image" if count == 1 else f"{count} images"
-
-
-def write_notes(sentences: Sequence[str], path: Path = NOTES) -> None:
-    """Write the sentences, in the order in which `split` prints them."""
-    write_json(path, {"notes": list(sentences)})
-
-
-def read_notes(path: Path = NOTES) -> list[str]:
-    """The sentences; none where the file is missing.
-
-    Raises:
-        PipelineError: the file is damaged.
-    """
-    try:
-        notes = json.loads(path.read_text(encoding="utf-8"))["notes"]
-        if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
-            raise ValueError("not a list of sentences")
-    except FileNotFoundError:
-        return []
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise PipelineError(
-            f"{path} is damaged ({error}); delete it and run `dvc repro split`"
-        ) from None
-    return notes

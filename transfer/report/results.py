@@ -13,7 +13,7 @@ import pandas as pd
 
 from transfer.classifiers.names import EVALUATION, MODEL_NAMES, description_file, history_file
 from transfer.dataset.manifest import read_manifest
-from transfer.dataset.split_notes import read_notes
+from transfer.dataset.notes_file import read_notes
 from transfer.runtime.errors import PipelineError
 
 Kind = Literal["text", "number", "number or words"]

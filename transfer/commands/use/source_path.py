@@ -10,6 +10,8 @@ from pathlib import Path
 from transfer.runtime.errors import PipelineError
 from transfer.storage.object_store import is_url
 
+MAX_BYTES_IN_GIT = 1_000_000
+
 
 def as_source(text: str, project: Path | None = None) -> str:
     """A path as params.yaml has it: relative inside the project, else absolute; URLs of buckets as
@@ -75,6 +77,13 @@ def untracked(source: str) -> str | None:
         return None
     return (
         f"{source} is in neither git nor DVC: `dvc repro` reads it, but `dvc exp run --temp` and "
-        f"`--queue` run in a copy without it. For those, add it first: "
-        f"dvc add {shlex.quote(source)} && git add {shlex.quote(source + '.dvc')}"
+        f"`--queue` run in a copy without it. For those, add it first: {_to_add(source)}"
     )
+
+
+def _to_add(source: str) -> str:
+    """The commands that add a small file to git, and all else to DVC."""
+    path = Path(source)
+    if path.is_file() and path.stat().st_size < MAX_BYTES_IN_GIT:
+        return f"git add {shlex.quote(source)}"
+    return f"dvc add {shlex.quote(source)} && git add {shlex.quote(source + '.dvc')}"
