@@ -33,7 +33,6 @@ DISTRIBUTIONS = packages_distributions()
 BEHIND = {"keras": {"tensorflow"}, "matplotlib": {"kiwisolver"}, "tf2onnx": {"protobuf"}}
 # Imported by a module behind these stages, but no byte of theirs is decided by it.
 DECIDES_NOTHING = {
-    "imagehash": {"report"},  # split hashes images; the report reads what split noted
     "ai-edge-litert": {"convert"},  # checks the converted network
     # weights passes tensors on as they are; convert draws the picture of its check
     "numpy": {"weights", "convert"},
