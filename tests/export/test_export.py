@@ -6,6 +6,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import onnx
 import pandas as pd
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 from tests.commands.test_verify import flip
@@ -37,7 +40,7 @@ from transfer.sources.decoding import resize
 BACKBONE = BackboneParams(
     name="VGG16", image_size=32, preprocessing="imagenet", unfreeze_from="second"
 )
-ABOUT_IT = About(["cat", "Hund & Käse"], "0123456789ab", 32, "CC-BY-4.0, by …")
+ABOUT_IT = About(["cat", "Hund & Käse"], "0123456789ab", 32, "bilinear", "CC-BY-4.0, by …")
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -85,22 +88,45 @@ def test_the_whole_is_its_parts_one_after_the_other(input_kind, n_logits):
 
 @pytest.fixture(scope="module")
 def whole() -> keras.Model:
+    return build_end_to_end(*whole_parts())
+
+
+def whole_parts() -> tuple:
+    """The arguments of `build_end_to_end`: the same weights each time."""
     keras.utils.set_random_seed(1)
     network = backbone()
-    return build_end_to_end(
-        Classifier(head("cut", 1, network), "cut", ["a", "b"], 1),
-        network,
-        BACKBONE,
-        "bilinear",
-        0.5,
-    )
+    classifier = Classifier(head("cut", 1, network), "cut", ["a", "b"], 1)
+    return classifier, network, BACKBONE, "bilinear", 0.5
+
+
+def test_the_signature_that_serving_programs_ask_for_answers_on_the_command_line(whole, written):
+    """`saved_model_cli` is TensorFlow's own client."""
+    words = ["--dir", str(written / "saved_model"), "--tag_set", "serve"]
+    words += ["--signature_def", "serving_default"]
+    words += ["--input_exprs", "images=np.full((2, 40, 30, 3), 200, np.uint8)"]
+    words += ["--outdir", str(written.parent / "answers")]
+    tool = Path(sys.executable).with_name("saved_model_cli")
+    finished = subprocess.run([tool, "run", *words], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    found = np.load(written.parent / "answers" / "probabilities.npy")
+    pixels = np.full((2, 40, 30, 3), 200, np.uint8)
+    np.testing.assert_allclose(found, whole.predict_on_batch(pixels), atol=1e-6)
+
+
+def test_a_fixed_file_says_its_size_and_takes_one_image(written):
+    interpreter = Interpreter(str(written / FORMATS["litert_fixed"].file))
+    interpreter.allocate_tensors()
+    (images,) = interpreter.get_input_details()
+    assert images["shape"].tolist() == images["shape_signature"].tolist() == [1, 32, 32, 3]
 
 
 @pytest.fixture(scope="module")
 def written(whole, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("export")
-    for kind in FORMATS:
-        write(kind, folder / FORMATS[kind].file, whole, ABOUT_IT)
+    fixed = build_end_to_end(*whole_parts(), resizes=False)
+    for kind, format_ in FORMATS.items():
+        model = whole if format_.takes_any_size else fixed
+        write(kind, folder / format_.file, model, ABOUT_IT)
     return folder
 
 
@@ -143,7 +169,7 @@ def test_class_names_and_version_are_inside_each(written):
         and metadata["version"] == expected["version"]
         and metadata["weights_license"] == expected["weights_license"]
     )
-    for kind in ("litert", "litert_float16", "litert_int8"):
+    for kind in ("litert", "litert_fixed", "litert_float16", "litert_int8"):
         with zipfile.ZipFile(written / FORMATS[kind].file) as archive:
             assert archive.read(LABELS).decode() == "cat\nHund & Käse\n"
             assert json.loads(archive.read(ABOUT)) == expected

@@ -352,7 +352,7 @@ def test_an_output_file_appears_whole_and_its_suffix_is_its_format(say, world):
         (["images/*"], "'images/*': no file matches"),
         (["empty"], "'empty': no files in it"),
         (["images", "--output", "params.yaml/x.csv"], "params.yaml"),
-        (["-"], "no path came in on standard input"),
+        (["-"], "standard input has no path"),
     ],
 )
 def test_a_mistake_is_a_sentence(say, world, words, message):
@@ -373,8 +373,7 @@ def test_a_mistake_is_a_sentence(say, world, words, message):
         (["x", "--format", "xml"], "argument --format"),
         (
             ["x", "--output", "labels.xls"],
-            "--output labels.xls: its suffix is none of .csv, .jsonl, .ndjson, .txt; say which "
-            "--format",
+            "--output labels.xls: its suffix is none of .csv, .jsonl, .ndjson, .txt; add --format",
         ),
         (["-", "x", "-"], "- can be given only once"),
         (["x", "--null"], "--null is about paths on standard input"),

@@ -5,7 +5,6 @@ A file that belongs to another model or is damaged is made again; all of the fol
 at any time.
 """
 
-import fcntl
 import hashlib
 import os
 import subprocess
@@ -147,14 +146,15 @@ def _convert(name: str) -> bytes:
 
 @contextmanager
 def _only_one(file: Path) -> Iterator[None]:
-    """Wait until no other process makes this file; where the disk permits no lock, do not wait."""
-    try:
+    """Wait until no other process makes this file; if the disk permits no lock, do not wait."""
+    from filelock import FileLock  # needed only to convert
+
+    lock = FileLock(file.with_suffix(".lock"), fallback_to_soft=False)
+    # a read-only disk, and network file systems without locks
+    with suppress(OSError, NotImplementedError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        lock = file.with_suffix(".lock").open("w")
-    except OSError:
+        lock.acquire()
+    try:
         yield
-        return
-    with lock:
-        with suppress(OSError):  # some network file systems have no locks
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    finally:
+        lock.release()

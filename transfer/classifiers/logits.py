@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from transfer.classifiers.saved import Classifier, predict_logits
-from transfer.compute.device import has_accelerator
+from transfer.compute.device import is_single_threaded
 from transfer.compute.keras import keras
 from transfer.compute.litert_support import why_no_litert
 from transfer.storage.arrays import inference_batch_rows, take
@@ -35,7 +35,8 @@ def classifier_logits(classifier: Classifier, inputs: np.ndarray) -> np.ndarray:
 def _converted(model: keras.Model, input_kind: str) -> bytes | None:
     """The model's LiteRT file; None if Keras's backend is to compute its logits."""
     precision = keras.config.dtype_policy().name
-    if keras.config.backend() != "tensorflow" or has_accelerator() or why_no_litert(precision):
+    # LiteRT takes the place of TensorFlow on a CPU
+    if not is_single_threaded() or why_no_litert(precision):
         return None
     from transfer.backbones.conversion import ConversionError
     from transfer.classifiers.conversion import convert_classifier

@@ -19,11 +19,11 @@ import argparse
 import contextlib
 import sys
 
-MOST_MEGABYTES = 256  # as much as `split` takes of one file
+MOST_MEGABYTES = 256  # as much as `split` accepts of one file
 
 
 def demonstrate(argv: list[str]) -> None:
-    """Load the model that the words name and serve the page until Ctrl-C."""
+    """Load the model that the command line names and serve the page until Ctrl-C."""
     options = parse(argv)
     # Flask and the model take a second, and --help should wait for neither; a port that is taken is
     # reported before the model is loaded.
@@ -50,6 +50,7 @@ def demonstrate(argv: list[str]) -> None:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
+    """Parse the command line of `demo`."""
     parser = argparse.ArgumentParser(
         prog="python -m transfer demo",
         description=__doc__,
@@ -102,7 +103,7 @@ def _megabytes(text: str) -> int:
 
 
 def load(model: str):
-    """The service of the model that was asked for."""
+    """Load the service of this model."""
     from transfer.demo.service import load_service
     from transfer.runtime.params import load_params
     from transfer.sources.decoding import DecodeParams

@@ -30,7 +30,7 @@ from transfer.inference.input_paths import check_given, read_given
 
 
 def main(argv: list[str]) -> int:
-    """Label the images that the arguments name and write the rows; returns the exit code."""
+    """Label the images that the command line names and write the rows; returns the exit code."""
     options = parse(argv)
     check_given(options.paths)
     labeller = load(options)
@@ -42,6 +42,7 @@ def main(argv: list[str]) -> int:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
+    """Parse the command line of `label`."""
     parser = cli.parser_of("label", __doc__, top_k=5)
     parser.add_argument(
         "--backbone",

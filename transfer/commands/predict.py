@@ -6,13 +6,16 @@
     find photos -name '*.png' -print0 | python -m transfer predict --null - --format jsonl
 
 PATHS are images, folders (every file in them counts, but for hidden ones), .zip and .tar(.gz)
-archives, globs in quotes, and - for a list of files, folders and archives on standard input, one a
-line. Rows come in that order, those of a folder sorted, while the rest is still being read.
+archives, globs in quotes, and - for a list of files, folders and archives on standard input, one
+per line. Rows come in that order, those of a folder sorted, while the rest is still being read.
 
 predicted is the likeliest class, and probability is calibrated on the validation images. distance
 is how far an image is from the training images nearest to it in feature space, and unlike how many
 of a hundred validation images are nearer to theirs: beyond 99, which the table marks with !, the
 model answers about something that it has hardly seen.
+
+The first use of a model converts it to LiteRT, which needs TensorFlow and takes seconds. The file
+is kept in .cache/, and later runs load neither TensorFlow nor Keras.
 """
 
 import argparse
@@ -26,11 +29,11 @@ from transfer.inference.predictions import PredictionRow
 
 
 def main(argv: list[str]) -> int:
-    """Predict what the words name and write the rows; the exit code."""
+    """Predict the images that the command line names and write the rows; returns the exit code."""
     options = parse(argv)
     check_given(options.paths)
     predictor = load(options)
-    sheet = PredictionColumns(predictor.class_names, options.top_k)
+    columns = PredictionColumns(predictor.class_names, options.top_k)
     remarks = {
         f"less like the training images than {UNLIKE:g} of 100 validation images are": is_unlike
     }
@@ -38,13 +41,14 @@ def main(argv: list[str]) -> int:
         return cli.write_all(
             "predict",
             predictor.stream(read_given(options.paths, end=options.end)),
-            sheet,
+            columns,
             options,
             remarks,
         )
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
+    """Parse the command line of `predict`."""
     parser = cli.parser_of("predict", __doc__, top_k=1)
     parser.add_argument(
         "--model",
@@ -61,7 +65,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def load(options: argparse.Namespace):
-    """The predictor of the model that was asked for."""
+    """Load the predictor of the model that the options name."""
     # These take most of a second, and neither --help nor a mistyped path should wait for them.
     from transfer.inference.predictor import load_predictor
     from transfer.runtime.params import load_params
@@ -72,4 +76,6 @@ def load(options: argparse.Namespace):
 
 
 def is_unlike(row: PredictionRow) -> bool:
+    """Whether an image is less like the training images than UNLIKE percent of the validation
+    images."""
     return row.prediction is not None and (row.prediction.percentile or 0) > UNLIKE

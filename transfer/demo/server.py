@@ -1,4 +1,4 @@
-"""The address that the demo listens on, and the server that waits there."""
+"""Opens the address that the demo listens on and serves the page there."""
 
 import errno
 import ipaddress
@@ -12,15 +12,15 @@ from waitress import create_server
 
 from transfer.runtime.errors import PipelineError
 
-_THREADS = 4  # one image is looked at at a time; the others hand out the page meanwhile
+_THREADS = 4  # one image is predicted at a time; other threads serve the page meanwhile
 _CONNECTIONS = 32  # each may hold an image of the largest size that is allowed
 # what sending a body in chunks may add to it; the application counts the image alone
 _FRAMING = 2**16
-_ANSWER = 64 * 2**20  # bytes, far above any answer: what is larger would go through a file
+_ANSWER = 64 * 2**20  # bytes, far above any answer: a larger one would go through a file
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there; 0 is any free port.
+    """Open a socket that listens on this host and port; port 0 is any free one.
 
     Raises:
         PipelineError: no such host, or the port is taken or not allowed.

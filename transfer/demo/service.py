@@ -30,8 +30,8 @@ _USUAL = 90.0
 
 
 class Service:
-    """Answers for one image at a time, whichever threads ask: so that the largest images never take
-    memory together."""
+    """Answers for one image at a time, whichever thread asks, so that no two images of the largest
+    size take memory together."""
 
     def __init__(
         self,
@@ -47,13 +47,19 @@ class Service:
         self._lock = threading.Lock()
 
     def answer(self, content: bytes) -> dict:
-        """What the page shows of an image file's bytes, ready for JSON; pictures are data URLs,
-        numbers rounded as `predict` does.
+        """What the page shows of an image file, ready for JSON; pictures are data URLs, numbers are
+        rounded as `predict` rounds them.
 
-        predicted, probability; classes: the likeliest few, each with name and probability;
-        distance, unlike: as `predict` has them; likeness: the same in words; is_unlike: whether
-        `predict` would mark it; picture; nearest: training images, each with path, class,
-        distance, picture.
+        Args:
+            content: the file's bytes.
+
+        Returns:
+            predicted, probability: the likeliest class.
+            classes: the likeliest few, each with name and probability.
+            distance, unlike: as `predict` prints them; likeness: the same in a sentence; is_unlike:
+                whether `predict` would mark the image.
+            picture: the image.
+            nearest: training images, each with path, class, distance and picture.
 
         Raises:
             BadImageError: these bytes are no image.
@@ -83,11 +89,16 @@ class Service:
             }
 
     def explain(self, content: bytes) -> dict:
-        """What in an image file's bytes speaks for the predicted class, ready for JSON. The first
-        call loads TensorFlow; answers do not wait for it.
+        """What in an image speaks for the predicted class, ready for JSON. The first call loads
+        TensorFlow; `answer` does not wait for it.
 
-        predicted: the class; heat: the picture in grey under its Grad-CAM, a data URL; is_seen:
-        whether anything speaks for the class.
+        Args:
+            content: the image file's bytes.
+
+        Returns:
+            predicted: the class.
+            heat: the picture in grey under its Grad-CAM, a data URL.
+            is_seen: whether anything speaks for the class.
 
         Raises:
             BadImageError: these bytes are no image.
@@ -132,13 +143,13 @@ class Service:
 
 
 def load_service(name: str, interpolation: str) -> Service:
-    """The model `models/NAME` with all that its answers need.
+    """Load the model `models/NAME` and everything that its answers need.
 
     Args:
         interpolation: `decode.interpolation`.
 
     Raises:
-        PipelineError: as `load_predictor`, and where the training images are missing or damaged.
+        PipelineError: as `load_predictor`, and if the training images are missing or damaged.
     """
     predictor = load_predictor(name, interpolation, with_novelty=True)
     train = split_rows(read_manifest(), "train")
@@ -154,13 +165,13 @@ def load_service(name: str, interpolation: str) -> Service:
             ndim=4,
         ),
     )
-    # so that the first person does not wait for what is built at first use
+    # so that the first person does not wait for what is built on first use
     service.answer(_file(Image.new("RGB", (1, 1)), "PNG"))
     return service
 
 
 def likeness(percentile: float) -> str:
-    """What the percentile of `Novelty.percentiles` means, for a person."""
+    """A sentence that says what a percentile from `Novelty.percentiles` means."""
     count = (
         f"{round(percentile, 1):g} % of the validation images are nearer to the training images "
         "than this one."
@@ -174,8 +185,8 @@ def likeness(percentile: float) -> str:
 
 
 def data_url(image: Image.Image) -> str:
-    """A picture for a page: thumbnails as they are, larger ones as JPEG,
-    which are a tenth of the bytes."""
+    """A picture for a page: thumbnails without loss, larger ones as JPEG, which has a tenth of the
+    bytes."""
     kind = "PNG" if max(image.size) <= SHOWN // 4 else "JPEG"
     return f"data:image/{kind.lower()};base64,{base64.b64encode(_file(image, kind)).decode()}"
 

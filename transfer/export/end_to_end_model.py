@@ -16,13 +16,21 @@ def build_end_to_end(
     params: BackboneParams,
     interpolation: str,
     temperature: float,
+    resizes: bool = True,
 ) -> keras.Model:
     """RGB of any size, uint8 (B, h, w, 3) -> calibrated probabilities float32 (B, C).
 
-    Everything but the classifier computes in the precision of the set-up.
+    Without `resizes` it takes one image at the network's size, uint8 (1, S, S, 3): accelerators
+    want shapes that are known beforehand. Everything but the classifier computes in the precision
+    of the set-up.
     """
-    images = keras.Input((None, None, 3), dtype="uint8", name="images")
-    pixels = ResizeAsPillow(params.image_size, interpolation)(images)
+    if resizes:
+        images = keras.Input((None, None, 3), dtype="uint8", name="images")
+        pixels = ResizeAsPillow(params.image_size, interpolation)(images)
+    else:
+        side = params.image_size
+        images = keras.Input((side, side, 3), batch_size=1, dtype="uint8", name="images")
+        pixels = keras.layers.Rescaling(1.0)(images)  # to float32
     logits = (
         in_float32(classifier.model)(_taken(classifier.input_kind, pixels, backbone, params))
         / temperature

@@ -60,9 +60,14 @@ def export(
     """
     name = best_on_validation() if name == "best" else name
     classifier = load_classifier(name)
-    whole = build_end_to_end(
-        classifier, load_backbone(architecture), architecture, interpolation, read_temperature(name)
+    parts = (
+        classifier,
+        load_backbone(architecture),
+        architecture,
+        interpolation,
+        read_temperature(name),
     )
+    whole = build_end_to_end(*parts)
     test = split_rows(read_manifest(), "test")
     images = stretched(read_array(inputs_path("test", "images"), shards, rows=len(test), ndim=4))
     expected = Answers(
@@ -71,7 +76,11 @@ def export(
         test["label"].to_numpy(),
     )
     about = About(
-        classifier.class_names, version_of(name), architecture.image_size, weights_license
+        classifier.class_names,
+        version_of(name),
+        architecture.image_size,
+        interpolation,
+        weights_license,
     )
     with tempfile.TemporaryDirectory(dir=_parent(output), prefix=".tmp-") as temporary:
         folder = Path(temporary) / output.name
@@ -79,7 +88,9 @@ def export(
         checked = []
         for kind in formats:
             print(f"export: {kind}", flush=True)
-            write(kind, folder / FORMATS[kind].file, whole, about)
+            takes_any_size = FORMATS[kind].takes_any_size
+            model = whole if takes_any_size else build_end_to_end(*parts, resizes=False)
+            write(kind, folder / FORMATS[kind].file, model, about)
             checked.append(check(kind, folder / FORMATS[kind].file, expected))
         refuse(checked, expected, max_accuracy_drop)
         table = pd.DataFrame(checked)

@@ -1,9 +1,12 @@
 """Exported files run by their own runtimes."""
 
+import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 Run = Callable[[np.ndarray], np.ndarray]
 
@@ -38,9 +41,17 @@ def _litert(path: Path) -> Run:
 
     interpreter = Interpreter(str(path), num_threads=1)
     (images,), (probabilities,) = interpreter.get_input_details(), interpreter.get_output_details()
+    takes_any_size = -1 in images["shape_signature"]
+    with zipfile.ZipFile(path) as archive:
+        about = json.loads(archive.read("about.json"))
 
     def run(image: np.ndarray) -> np.ndarray:
-        interpreter.resize_tensor_input(images["index"], image[None].shape)
+        if takes_any_size:
+            interpreter.resize_tensor_input(images["index"], image[None].shape)
+        else:
+            side, filter_name = about["image_size"], about["interpolation"].upper()
+            picture = Image.fromarray(image).resize((side, side), Image.Resampling[filter_name])
+            image = np.asarray(picture)
         interpreter.allocate_tensors()
         interpreter.set_tensor(images["index"], image[None])
         interpreter.invoke()

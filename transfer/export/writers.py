@@ -24,13 +24,15 @@ LABELS, ABOUT = "labels.txt", "about.json"  # inside a LiteRT file, as its metad
 class About:
     """What a file says of itself.
 
-    version: other whenever the classifier is. weights_license: under which licence the pretrained
+    version: other whenever the classifier is. interpolation: how images are resized, a Pillow name
+    in lower case. weights_license: under which licence the pretrained
     weights in it are, and whom to name.
     """
 
     class_names: Sequence[str]
     version: str
     image_size: int
+    interpolation: str
     weights_license: str
 
     def to_dict(self) -> dict:
@@ -38,6 +40,7 @@ class About:
             "class_names": list(self.class_names),
             "version": self.version,
             "image_size": self.image_size,
+            "interpolation": self.interpolation,
             "weights_license": self.weights_license,
         }
 
@@ -46,24 +49,30 @@ class About:
 
 
 def write(kind: str, path: Path, model: keras.Model, about: About) -> None:
-    """Write a model of `build_end_to_end` in one of the formats of `names.FORMATS`."""
+    """Write a model of `build_end_to_end` in one of the formats of `formats.FORMATS`."""
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of its own converters
     if kind == "saved_model":
         write_saved_model(path, model, about)
     elif kind == "onnx":
         write_onnx(path, model, about)
     else:
-        write_litert(path, model, about, kind.removeprefix("litert").removeprefix("_") or "float32")
+        numbers = {"litert_float16": "float16", "litert_int8": "int8"}.get(kind, "float32")
+        write_litert(path, model, about, numbers)
 
 
 def write_saved_model(folder: Path, model: keras.Model, about: About) -> None:
-    """A folder for TensorFlow: `serve` takes images, `about` gives JSON."""
+    """A folder for TensorFlow: `serve` takes images, `about` gives JSON. The signature
+    `serving_default`, which TensorFlow Serving asks for, is `serve` with named output."""
     module = tf.Module()
     # Keras's own export writes each of them twice
     module.tensors = [variable.value for variable in model.variables]
     module.serve = _function(model)
     module.about = tf.function(lambda: tf.constant(about.to_json()), input_signature=[])
-    tf.saved_model.save(module, folder)
+    serving = tf.function(
+        lambda images: {"probabilities": module.serve(images)},
+        input_signature=module.serve.input_signature,
+    )
+    tf.saved_model.save(module, folder, signatures={"serving_default": serving})
     # holds a number drawn anew each time, and nothing needs it
     (folder / "fingerprint.pb").unlink()
     (folder / "assets").rmdir()  # empty
@@ -141,7 +150,7 @@ def _without_erfc(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
 
 def _function(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
     return tf.function(
-        model, input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")]
+        model, input_signature=[tf.TensorSpec(model.input_shape, tf.uint8, name="images")]
     )
 
 

@@ -19,12 +19,12 @@ class LabelColumns:
             for rank in range(2, self._top_k + 1)
             for name in ("class", "wordnet_id", "probability")
         ]
-        self.columns = ["path", "predicted", "wordnet_id", "probability", *others, "error"]
+        self.names = ["path", "predicted", "wordnet_id", "probability", *others, "error"]
         self.header = _LINE.format(fit("predicted", _CLASS), "probability", "wordnet_id")
         self.width = len(self.header)
 
     def values(self, row: PredictionRow) -> list[str | float | None]:
-        """A row's values in the order of `columns`, probabilities to six digits; None where there
+        """A row's values in the order of `names`, probabilities to six digits; None where there
         are none."""
         if row.prediction is None:
             return [row.path, *[None] * (3 * self._top_k), row.problem]

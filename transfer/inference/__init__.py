@@ -1,2 +1,1 @@
-"""What the command `predict` alone is made of: any images in, a row each out, by a model that the
-stages have trained."""
+"""Predictions for new images by a model that the stages have trained: one row per image."""

@@ -19,21 +19,21 @@ from transfer.runtime.program import FAILED, INTERRUPTED
 PREDICTED, UNREADABLE = 0, 3  # 2 is argparse's
 EXIT_CODES = (
     "exit codes:\n"
-    f"  {PREDICTED}    all images were predicted, or the reader of the output had enough\n"
-    f"  {FAILED}    an error, in a path, the model or params.yaml, say; "
+    f"  {PREDICTED}    all images were predicted, or the reader of the output closed it\n"
+    f"  {FAILED}    an error, for example in a path, the model or params.yaml; "
     "the file of --output is left as it was\n"
     "  2    the command line is wrong\n"
     f"  {UNREADABLE}    done, but some images could not be read: "
-    "their rows say why, in the column error\n"
+    "the column error of their rows says why\n"
     f"  {INTERRUPTED}  interrupted\n"
 )
 
 
 def parser_of(name: str, description: str, *, top_k: int) -> argparse.ArgumentParser:
-    """A parser with the words of both commands, to which each adds its own.
+    """A parser with the options of both commands, to which each adds its own.
 
     Args:
-        top_k: how many classes of an image it names unless told otherwise.
+        top_k: default of --top-k, the number of classes per image.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m transfer {name}",
@@ -47,7 +47,7 @@ def parser_of(name: str, description: str, *, top_k: int) -> argparse.ArgumentPa
         type=positive,
         default=top_k,
         metavar="K",
-        help=f"so many classes of each image, the likeliest first ({top_k})",
+        help=f"the K likeliest classes of each image, the likeliest first ({top_k})",
     )
     parser.add_argument(
         "--format",
@@ -58,7 +58,7 @@ def parser_of(name: str, description: str, *, top_k: int) -> argparse.ArgumentPa
         "--output",
         type=Path,
         metavar="FILE",
-        help="instead of standard output; it appears when it is whole",
+        help="write there instead of standard output; the file appears when it is complete",
     )
     parser.add_argument(
         "--null",
@@ -77,8 +77,8 @@ def positive(text: str) -> int:
 
 
 def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespace:
-    """What was typed, with `format` filled in and `end`, what ends a path on standard input; a
-    contradiction is argparse's error."""
+    """Parse the command line; `format` is filled in, and `end` is the byte that ends a path on
+    standard input. A contradiction is argparse's error."""
     options = parser.parse_args(argv)
     if options.paths.count(STDIN) > 1:
         parser.error("- can be given only once")
@@ -88,7 +88,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
         options.format = FORMATS.get(options.output.suffix.lower()) if options.output else "table"
         if options.format is None:
             parser.error(
-                f"--output {options.output}: its suffix is none of {', '.join(FORMATS)}; say which "
+                f"--output {options.output}: its suffix is none of {', '.join(FORMATS)}; add "
                 "--format"
             )
     options.end = b"\0" if options.null else b"\n"
@@ -98,23 +98,25 @@ def parse(parser: argparse.ArgumentParser, argv: list[str]) -> argparse.Namespac
 def write_all(
     name: str,
     rows: Iterable[PredictionRow],
-    sheet: Columns,
+    columns: Columns,
     options: argparse.Namespace,
     remarks: Mapping[str, Callable[[PredictionRow], bool]] | None = None,
 ) -> int:
-    """Write each row as it comes, then say on standard error what there was; the exit code.
+    """Write each row as it comes, then a summary on standard error; returns the exit code.
 
     Args:
-        remarks: words about rows, and which rows they are true of; how many there are is said.
+        name: of the command.
+        columns: what is written of a row.
+        remarks: phrases, each with a test of a row; the summary counts the rows that pass it.
 
     Raises:
-        PipelineError: there was no row.
+        PipelineError: there is no row.
     """
     remarks = {"could not be read": lambda row: row.prediction is None, **(remarks or {})}
     counts = dict.fromkeys(remarks, 0)
     n = 0
     with _opened(options.output) as file:
-        write = WRITERS[options.format](file, sheet)
+        write = WRITERS[options.format](file, columns)
         for row in tqdm(
             rows, desc=name, unit=" images", disable=not sys.stderr.isatty() or file.isatty()
         ):
@@ -124,19 +126,19 @@ def write_all(
             for remark, is_true in remarks.items():
                 counts[remark] += is_true(row)
         if n == 0:
-            raise PipelineError("no path came in on standard input")
-        said = [
+            raise PipelineError("standard input has no path")
+        summary = [
             f"{name}: {n:,} images",
             *(f"{count:,} {remark}" for remark, count in counts.items() if count),
         ]
-        print(", ".join(said), file=sys.stderr)
+        print(", ".join(summary), file=sys.stderr)
     return UNREADABLE if counts["could not be read"] else PREDICTED
 
 
 @contextmanager
 def _opened(output: Path | None) -> Iterator[TextIO]:
-    """The file to write to:
-    standard output, or one that appears under its name when all is written."""
+    """The file to write to: standard output, or one that appears under its name when everything is
+    written."""
     if output is None:
         sys.stdout.reconfigure(encoding="utf-8")
         yield sys.stdout

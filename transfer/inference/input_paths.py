@@ -1,5 +1,5 @@
-"""What a person names on the command line, as one stream of image files: files, folders, archives,
-globs, a list on standard input.
+"""Turns the paths of the command line into one stream of image files: files, folders, archives,
+globs, and a list on standard input.
 
 Nothing is read before it is asked for. Folders and archives go through `transfer.sources.reader`,
 with its limits and refusals.
@@ -24,7 +24,7 @@ _PIECE = 2**16
 
 
 def check_given(given: Iterable[str]) -> None:
-    """Look at all that was named, before seconds are spent on loading a network.
+    """Check all paths of the command line, before seconds are spent on loading a network.
 
     Raises:
         PipelineError: a path that does not exist, a glob without a match, a folder or archive
@@ -49,10 +49,10 @@ def read_given(
 ) -> Iterator[SourceFile]:
     """Stream all image files, in the order in which they were named; a folder's are sorted.
 
-    Like in `split`, every file of a folder or archive counts, but for hidden ones and the clutter
-    of desktops. A glob stands for the files that it matches, sorted. `-` is a list of paths, each
-    ended by `end`; they may be folders and archives, but not globs, since file names may hold
-    brackets. What cannot be read is an entry with its problem, in its place.
+    As in `split`, every file of a folder or archive counts, except hidden files and those that
+    desktops leave behind. A glob stands for the files that it matches, sorted. `-` is a list of
+    paths, each ended by `end`; they may be folders and archives, but not globs, since file names
+    may contain brackets. A file that cannot be read is an entry with its problem, in its place.
 
     Args:
         stdin: the list for `-`; by default the process's own.
@@ -69,10 +69,10 @@ def read_given(
 
 
 def read_list(file: BinaryIO, end: bytes) -> Iterator[str]:
-    """The paths of a list, each as soon as it is there whole; empty ones are passed over.
+    """The paths of a list, each as soon as it is complete; empty ones are skipped.
 
-    Lists that Windows writes are read too: in UTF-16, with a byte order mark, with its ends of
-    lines.
+    Lists that Windows writes are read too: in UTF-16, with a byte order mark, with carriage returns
+    at the ends of lines.
     """
     start = file.read1(_PIECE)
     if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
@@ -99,12 +99,13 @@ def _matches(pattern: str) -> Iterator[str]:
 
 
 def _is_many(name: str) -> bool:
-    # by name: looking into each image would take long
+    # by name, since opening each image would take long
     return Path(name).is_dir() or name.lower().endswith(ENDINGS)
 
 
 def _read(name: str) -> Iterator[SourceFile]:
-    """The files behind one path. Nothing about them is raised: the next path may be sound."""
+    """The files behind one path. A problem is an entry and no error, since the next path may be
+    readable."""
     found = False
     try:
         for entry in _read_many(name) if _is_many(name) else [_read_file(name)]:

@@ -1,8 +1,8 @@
-"""How unlike the training images an image is: its distance to the nearest of them in feature space,
-beside that of validation images.
+"""Novelty: the distance of an image to the nearest training images in feature space, compared with
+the distances of validation images.
 
-A model gives every image a class, also one of what it never saw; this says which answers rest on
-nothing.
+A model gives every image a class, even one that shows nothing it was trained on; novelty finds
+these images.
 """
 
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ from transfer.storage.array_paths import find_array, inputs_path
 from transfer.storage.arrays import read_array, take
 from transfer.storage.params import Shards
 
-# as many as the audit compares; a product with more would take its time beside the network
+# as many as the audit compares; a product with more would take long compared with the network
 MOST_NEIGHBOURS = 10_000
-_ROWS = 256  # read or compared at once
-# candidates beyond the neighbours,
-# since the fast comparison of nearly equal distances may swap some
+_ROWS = 256  # that are read or compared at once
+# candidates beyond the neighbours, since the fast comparison may swap nearly equal distances
 _SPARE = 10
 
 
 @dataclass(frozen=True)
 class Novelty:
-    """Training images to be compared with, and how far from them the validation images are.
+    """Training images to compare with, and the distances of the validation images from them.
 
-    vectors: of the training images, from `pool`, float32 (N, C). rows: which rows of the training
-        split they are, int (N,).
-    neighbours: how many of the nearest are looked at. usual: the distances of validation images,
-        sorted, float64 (M,).
+    Attributes:
+        vectors: of the training images, from `pool`, float32 (N, C).
+        rows: their rows in the training split, int (N,).
+        neighbours: how many of the nearest count.
+        usual: the distances of the validation images, sorted, float64 (M,).
     """
 
     vectors: np.ndarray
@@ -48,18 +48,18 @@ class Novelty:
         return nearest(self.vectors, vectors, self.neighbours, self.rows)
 
     def distances(self, vectors: np.ndarray) -> np.ndarray:
-        """The mean of those distances, float64 (B,): as the audit has it for outliers."""
+        """The mean of these distances, float64 (B,), as the audit computes it for outliers."""
         return self.nearest(vectors)[0].mean(axis=1)
 
     def percentiles(self, distances: np.ndarray) -> np.ndarray:
-        """How many of a hundred validation images are nearer to the training images, float64 (B,);
-        100 is farther than them all."""
+        """Share of the validation images that are nearer to the training images, float64 (B,) from
+        0 to 100; 100 means farther than all of them."""
         return 100 * np.searchsorted(self.usual, distances) / len(self.usual)
 
 
 def load_novelty(neighbours: int, seed: int, shards: Shards) -> Novelty:
     """Read the cached activations of training and validation images; of more than MOST_NEIGHBOURS
-    each, that many drawn ones.
+    a random sample of that size.
 
     Raises:
         PipelineError: an array is missing, damaged, or holds NaN or infinity.
@@ -78,7 +78,7 @@ def load_novelty(neighbours: int, seed: int, shards: Shards) -> Novelty:
 def read_pooled(
     split: str, rng: np.random.Generator, shards: Shards
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of a split that serve, int (N,), and their vectors, float32 (N, C)."""
+    """The rows of a split that are used, int (N,), and their vectors, float32 (N, C)."""
     folder = inputs_path(split, "cut").parent
     if not folder.exists():
         raise PipelineError(

@@ -1,5 +1,5 @@
-"""Rows as a table for people, CSV or JSON lines, a row at a time; what stands in the columns is a
-sheet's to say."""
+"""Writes rows as a table for people, as CSV or as JSON lines, one row at a time. A `Columns` object
+decides which columns there are."""
 
 import csv
 import json
@@ -15,48 +15,56 @@ WIDTH = 120
 
 
 class Columns(Protocol):
-    """columns: names of the columns of CSV, and the keys of JSON lines. header: the table's first
-    line, behind the path. width: columns of a terminal that this and every one of `lines` take."""
+    """Decides what is written of a row.
 
-    columns: list[str]
+    Attributes:
+        names: names of the columns of CSV, and keys of JSON lines.
+        header: the table's first line, behind the path.
+        width: terminal columns that the header and each of `lines` take.
+    """
+
+    names: list[str]
     header: str
     width: int
 
     def values(self, row: PredictionRow) -> list[str | float | None]:
-        """A row's values in the order of `columns`; None where there are none."""
+        """A row's values in the order of `names`; None for a missing value."""
 
     def lines(self, row: PredictionRow) -> list[str]:
-        """The table's lines of a row with a prediction, behind the path,
-        which stands in the first alone."""
+        """The table's lines of a row with a prediction, without the path, which is in the first
+        line only."""
 
 
-def csv_writer(file: TextIO, sheet: Columns) -> Callable[[PredictionRow], None]:
+def csv_writer(file: TextIO, columns: Columns) -> Callable[[PredictionRow], None]:
     """Write the header; the function that it returns writes a row."""
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(sheet.columns)
-    return lambda row: writer.writerow(sheet.values(row))
+    writer.writerow(columns.names)
+    return lambda row: writer.writerow(columns.values(row))
 
 
-def jsonl_writer(file: TextIO, sheet: Columns) -> Callable[[PredictionRow], None]:
+def jsonl_writer(file: TextIO, columns: Columns) -> Callable[[PredictionRow], None]:
+    """The function that it returns writes a row as one line of JSON."""
+
     def write(row: PredictionRow) -> None:
-        content = dict(zip(sheet.columns, sheet.values(row), strict=True))
+        content = dict(zip(columns.names, columns.values(row), strict=True))
         file.write(json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n")
 
     return write
 
 
-def table_writer(file: TextIO, sheet: Columns) -> Callable[[PredictionRow], None]:
-    """Columns of fixed widths, WIDTH in all, since no later row is known: long paths lose their
-    beginning, other texts their end."""
+def table_writer(file: TextIO, columns: Columns) -> Callable[[PredictionRow], None]:
+    """Write the header; the function that it returns writes a row in columns of fixed widths, since
+    later rows are not known. A line has at most WIDTH columns: long paths lose their beginning,
+    other texts their end."""
 
     def write_line(path: str, rest: str) -> None:
-        file.write(f"{fit(path, WIDTH - sheet.width - 2, keep_end=True)}  {rest}".rstrip() + "\n")
+        file.write(f"{fit(path, WIDTH - columns.width - 2, keep_end=True)}  {rest}".rstrip() + "\n")
 
-    write_line("path", sheet.header)
+    write_line("path", columns.header)
 
     def write(row: PredictionRow) -> None:
         first, *others = (
-            [fit(row.problem, sheet.width)] if row.prediction is None else sheet.lines(row)
+            [fit(row.problem, columns.width)] if row.prediction is None else columns.lines(row)
         )
         write_line(row.path, first)
         for line in others:
@@ -66,8 +74,8 @@ def table_writer(file: TextIO, sheet: Columns) -> Callable[[PredictionRow], None
 
 
 def fit(text: str, width: int, *, keep_end: bool = False) -> str:
-    """A text in `width` columns of a terminal, shortened with an ellipsis; what no terminal should
-    be sent comes as an escape."""
+    """A text in `width` terminal columns, shortened with an ellipsis; control characters become
+    escapes."""
     text = "".join(
         character if character.isprintable() else repr(character)[1:-1] for character in text
     )
@@ -80,8 +88,7 @@ def fit(text: str, width: int, *, keep_end: bool = False) -> str:
 
 
 def columns_of(text: str) -> int:
-    """Columns that a terminal takes for it: two for wide characters,
-    none for those that combine."""
+    """Terminal columns that a text takes: two for wide characters, none for combining ones."""
     return sum(
         0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1
         for each in text

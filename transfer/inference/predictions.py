@@ -1,4 +1,4 @@
-"""What comes out: a row an image."""
+"""Predictions and the rows that hold them, one row per image."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of an image.
+    """What a model predicts for an image.
 
-    probabilities: float64 (C,); NaN where the network gives no finite number, a float16 that
-        overflows, say.
-    distance, percentile: how unlike the training images it is (`Novelty`), None if not asked for.
+    Attributes:
+        probabilities: of the classes, float64 (C,); NaN if the network gives no finite number,
+            for example because a float16 overflows.
+        distance: mean distance to the nearest training images (`Novelty`); None if not asked for.
+        percentile: share of the validation images that are nearer, 0 to 100; None likewise.
     """
 
     probabilities: np.ndarray
@@ -21,7 +23,13 @@ class Prediction:
 
 @dataclass(frozen=True)
 class PredictionRow:
-    """An image's path with its prediction, or with the problem that it has instead."""
+    """An image's path with its prediction.
+
+    Attributes:
+        path: as the user named it, or below the folder or archive that was named.
+        prediction: None if there is a problem.
+        problem: why there is no prediction.
+    """
 
     path: str
     prediction: Prediction | None
@@ -29,5 +37,5 @@ class PredictionRow:
 
 
 def ranking(probabilities: np.ndarray) -> list[int]:
-    """Labels, the likeliest first; of equal ones the first, as argmax has it."""
+    """Labels by falling probability; equal ones by rising label, as argmax chooses."""
     return np.argsort(-probabilities, kind="stable").tolist()

@@ -8,7 +8,6 @@ imported.
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import redirect_stdout
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -119,8 +118,12 @@ class Predictor:
         self._network = None if classifier.input_kind == "images" and novelty is None else network
 
     def decode(self, content: bytes) -> np.ndarray:
-        """An image file's bytes as `decode` has them, uint8 (image_size, image_size, 3);
-        BadImageError where they are no image."""
+        """Decode and resize an image file's bytes as the stage `decode` does: uint8 (image_size,
+        image_size, 3).
+
+        Raises:
+            BadImageError: these bytes are no image.
+        """
         with memory_for(content):
             return self.shrink(self.open(content))
 
@@ -129,19 +132,20 @@ class Predictor:
         return read_rgb(content, self._rules)
 
     def shrink(self, image: Image.Image) -> np.ndarray:
-        """An RGB image of any size as the network takes it, uint8 (image_size, image_size, 3)."""
+        """Resize an RGB image of any size to what the network takes, uint8 (image_size, image_size,
+        3)."""
         return resize(image, self.image_size, self._interpolation)
 
     def predict(self, images: np.ndarray) -> list[Prediction]:
-        """Predict uint8 (B, image_size, image_size, 3)."""
+        """One prediction per image, uint8 (B, image_size, image_size, 3)."""
         return self.predict_activations(self.activations(images))
 
     def predict_activations(self, activations: dict[str, np.ndarray]) -> list[Prediction]:
-        """Predict images by what `activations` has made of them."""
+        """One prediction per image, from what `activations` returned for the images."""
         logits = self.classifier.logits(activations[self.classifier.input_kind])
         with np.errstate(invalid="ignore", over="ignore"):
             chances = probabilities(logits / self._temperature)
-            for name in activations:  # a dense layer may make a number even of these
+            for name in activations:  # a dense layer may turn even these into numbers
                 chances[~np.isfinite(activations[name]).all(axis=(1, 2, 3))] = np.nan
             if self.novelty is None:
                 return [Prediction(each) for each in chances]
@@ -153,8 +157,8 @@ class Predictor:
         ]
 
     def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """The images and what the frozen layers make of them, in the precision in which `extract`
-        keeps it: (B, h, w, C) by name."""
+        """The images and their activations in the frozen layers, (B, h, w, C) each, by name:
+        `images`, `cut` and `features`, in the type in which `extract` keeps them."""
         if self._network is None:
             return {"images": images}
         with np.errstate(over="ignore"):
@@ -164,24 +168,24 @@ class Predictor:
         return {"images": images, "cut": cut, "features": features}
 
     def stream(self, entries: Iterable[SourceFile]) -> Iterator[PredictionRow]:
-        """Predict image files as they come, in their order: a row each, whatever the file is.
+        """Predict image files as they come, one row per file in their order, whatever the file is.
 
-        Files are decoded by threads, one a core, and only as far ahead as keeps these busy: how
-        many files there are does not matter to memory. A row depends on its image alone, not on its
-        neighbours.
+        Files are decoded by threads, one per core, and only as far ahead as keeps these busy, so
+        that memory does not grow with the number of files. A row depends on its image only.
         """
-        decoded = map_in_order(self._look, entries)
+        decoded = map_in_order(self._decode_file, entries)
         batches = iter(lambda: list(islice(decoded, self.batch_size)), [])
-        alone = (self._network or self.classifier).uses_all_cores
+        one_at_a_time = (self._network or self.classifier).uses_all_cores
         rows = (
-            map(self._predict_looked_at, batches)
-            if alone
-            else map_in_order(self._predict_looked_at, batches)
+            map(self._predict_batch, batches)
+            if one_at_a_time
+            else map_in_order(self._predict_batch, batches)
         )
         for batch in rows:
             yield from batch
 
-    def _look(self, entry: SourceFile) -> tuple[str, np.ndarray | None, str | None]:
+    def _decode_file(self, entry: SourceFile) -> tuple[str, np.ndarray | None, str | None]:
+        """A file's path with its pixels, or with the problem that it has instead."""
         if entry.problem is not None:
             return entry.path, None, entry.problem
         try:
@@ -189,14 +193,14 @@ class Predictor:
         except BadImageError as problem:
             return entry.path, None, str(problem)
 
-    def _predict_looked_at(
-        self, looked_at: list[tuple[str, np.ndarray | None, str | None]]
+    def _predict_batch(
+        self, decoded: list[tuple[str, np.ndarray | None, str | None]]
     ) -> list[PredictionRow]:
-        images = [pixels for _, pixels, _ in looked_at if pixels is not None]
+        images = [pixels for _, pixels, _ in decoded if pixels is not None]
         predictions = iter(self.predict(np.stack(images)) if images else ())
         return [
             PredictionRow(path, None, problem) if pixels is None else _row(path, next(predictions))
-            for path, pixels, problem in looked_at
+            for path, pixels, problem in decoded
         ]
 
 
@@ -207,8 +211,8 @@ def _row(path: str, prediction: Prediction) -> PredictionRow:
 
 
 def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Predictor:
-    """The model `models/NAME`, with its temperature, the backbone of params.yaml, and what novelty
-    is measured by.
+    """Load the model `models/NAME`, its temperature, the backbone of params.yaml, and the training
+    images' activations that novelty is measured with.
 
     Args:
         interpolation: `decode.interpolation`.
@@ -225,9 +229,8 @@ def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Pred
     check_name(name)
     temperature = read_temperature(name)
     check_params()
-    with redirect_stdout(sys.stderr):  # standard output is for the predictions
-        runtime = choose_runtime(architecture, compute)
-        classifier = load_model(name, runtime, compute, extract.batch_size)
+    runtime = choose_runtime(architecture, compute)
+    classifier = load_model(name, runtime, compute, extract.batch_size)
     network = load_network(runtime, architecture, extract.batch_size)
     computed = {
         "images": network.image_shape,
@@ -260,10 +263,11 @@ def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Pred
 def load_model(
     name: str, runtime: Runtime, compute: ComputeParams, batch_size: int
 ) -> LoadedClassifier:
-    """The model `models/NAME`, computed as `evaluate` does it: on a CPU by LiteRT, on an
-    accelerator, and if LiteRT cannot run the model, by Keras's backend.
+    """Load the model `models/NAME` on what `evaluate` computes it with: on a CPU LiteRT; on an
+    accelerator, and if LiteRT cannot run the model, Keras's backend.
 
-    Says in a line why a CPU is left to Keras. Where Keras computes anything, its backend is set up.
+    Prints one line that says why Keras computes on a CPU. Keras's backend is set up if it computes
+    the model or the frozen network.
 
     Args:
         runtime: of the frozen network.
@@ -314,7 +318,7 @@ def _why_keras(runtime: Runtime, compute: ComputeParams) -> str | None:
 
 
 def check_name(name: str) -> None:
-    """See that there is a model of this name, before seconds are spent.
+    """Check that there is a model of this name, before seconds are spent on loading.
 
     Raises:
         PipelineError: its files are missing or damaged, or there are only others, which the message
@@ -331,12 +335,11 @@ def check_name(name: str) -> None:
 
 
 def check_params(params: Path = PARAMS, lock: Path = LOCK) -> None:
-    """See that params.yaml makes activations of images as it did when the models were trained;
-    passed over without a dvc.lock.
+    """Check that params.yaml turns images into the same activations as when the models were
+    trained; without a dvc.lock nothing is checked.
 
     Raises:
-        PipelineError: a parameter has changed since. The model would answer all the same, and
-            wrongly.
+        PipelineError: a parameter has changed since. The model would still answer, but wrongly.
     """
     if not lock.exists() or not params.exists():
         return
