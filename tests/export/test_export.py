@@ -99,17 +99,19 @@ def whole_parts() -> tuple:
     return classifier, network, BACKBONE, "bilinear", 0.5
 
 
-def test_the_signature_that_serving_programs_ask_for_answers_on_the_command_line(whole, written):
+def test_the_signature_that_serving_programs_ask_for_answers_on_the_command_line(
+    whole, written, tmp_path
+):
     """`saved_model_cli` is TensorFlow's own client."""
     words = ["--dir", str(written / "saved_model"), "--tag_set", "serve"]
     words += ["--signature_def", "serving_default"]
-    words += ["--input_exprs", "images=np.full((2, 40, 30, 3), 200, np.uint8)"]
-    words += ["--outdir", str(written.parent / "answers")]
+    pixels = np.stack([picture(40, 30, seed) for seed in range(2)])
+    np.save(tmp_path / "images.npy", pixels)
+    words += ["--inputs", f"images={tmp_path / 'images.npy'}", "--outdir", str(tmp_path)]
     tool = Path(sys.executable).with_name("saved_model_cli")
     finished = subprocess.run([tool, "run", *words], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr[-2000:]
-    found = np.load(written.parent / "answers" / "probabilities.npy")
-    pixels = np.full((2, 40, 30, 3), 200, np.uint8)
+    found = np.load(tmp_path / "probabilities.npy")
     np.testing.assert_allclose(found, whole.predict_on_batch(pixels), atol=1e-6)
 
 
