@@ -222,7 +222,7 @@ def bad(world) -> dict[str, str]:
     """Files that are no images, by what is said of them."""
     jpeg, noise = encode(picture(1, 200, 200), "JPEG"), np.random.default_rng(0).bytes(5000)
     said = {
-        "random.png": (noise, "not a JPEG, PNG, GIF, BMP, WebP or TIFF image"),
+        "random.png": (noise, "not a JPEG, PNG, GIF, BMP, WebP, TIFF"),
         "cut.jpg": (jpeg[: len(jpeg) // 2], "damaged or truncated"),
         "text.txt": (b"just words", "not a JPEG"),
         "empty.gif": (b"", "the file is empty"),
