@@ -5,7 +5,7 @@ BACKENDS := .venv-backends
 AUDIT := .venv-audit
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run export demo verify test test-slow test-backends reproduce reproduce-jax chaos fuzz vulnerabilities engines bench lesson seeds sweep scale lint lock clean
+.PHONY: run export release demo verify test test-slow test-backends reproduce reproduce-jax chaos fuzz vulnerabilities engines bench lesson seeds sweep scale lint lock clean
 .DEFAULT_GOAL := run
 
 # A marker newer than the lock, written last, stands for an environment that holds exactly the lock. It holds the path of the project's
@@ -51,6 +51,11 @@ run: $(VENV)/installed  ## set up, run what changed, print the models' table
 
 export: $(VENV)/extra-export  ## write the best model for other programs to deploy/export (README.md, Export); runs what it needs first
 	python -m transfer run deploy/dvc.yaml
+
+release: export  ## track a copy of deploy/export as deploy/classifier, for `dvc push`, a tag and `dvc artifacts get`
+	rm -rf deploy/classifier
+	cp -R deploy/export deploy/classifier
+	dvc add deploy/classifier
 
 demo: $(VENV)/extra-demo  ## a page on this machine where the trained models can be tried (python -m transfer demo --help)
 	python -m transfer demo

@@ -353,7 +353,7 @@ def test_a_processor_or_machine_without_what_litert_needs_gets_keras_and_a_sente
 
 def test_half_precision_on_a_cpu_is_left_to_keras(converted, capsys):
     assert choose_runtime(converted, CPU.model_copy(update={"precision": "bfloat16"})) == "keras"
-    assert "compute.precision = bfloat16, and LiteRT computes in float32" in capsys.readouterr().out
+    assert "compute.precision = bfloat16, and LiteRT computes in float32" in capsys.readouterr().err
 
 
 def test_an_accelerator_gets_keras_and_needs_no_converted_network(project, monkeypatch):

@@ -54,20 +54,10 @@ def copied(base: Path, folder: Path) -> Path:
     return Path(shutil.copytree(base, folder / "project", symlinks=True))
 
 
-def exported(base: Path, folder: Path) -> Path:
-    """A copy of the world with an export, an empty one, in the commit: DVC ends `exp apply` with an
-    error where an output of any pipeline is in no cache."""
-    project = copied(base, folder)
-    call("dvc", "repro", "deploy/dvc.yaml", cwd=project)
-    call("git", "add", "--all", cwd=project)
-    call("git", "commit", "--quiet", "--message", "exported", cwd=project)
-    return project
-
-
 @pytest.fixture(scope="module")
 def project(base, tmp_path_factory) -> Path:
     """The world with an experiment named `wide` beside it."""
-    project = exported(base, tmp_path_factory.mktemp("experiments"))
+    project = copied(base, tmp_path_factory.mktemp("experiments"))
     said = call(*line_of(README, "dvc exp run"), cwd=project).stdout
     assert stages_run(said) == ["train_head", "evaluate@head", *LAST]
     assert call("git", "status", "--short", cwd=project).stdout == ""
@@ -289,7 +279,7 @@ def stages_running(project: Path) -> int:
 
 @pytest.mark.slow
 def test_the_recipes_do_what_they_say(base, tmp_path):
-    session = Session(exported(base, tmp_path))
+    session = Session(copied(base, tmp_path))
     for line in commands(RECIPES):
         session.run(line)
 

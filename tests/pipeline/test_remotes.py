@@ -194,7 +194,7 @@ def test_a_missing_file_of_a_pushed_folder_is_sent_again_once_its_listing_is_del
     folder.set_up(pushed, "shared")
     evaluated = "data/evaluation/head"
     listing = Path(folder.url, stored_name(pushed, evaluated))
-    content = (pushed / evaluated / "roc.csv").read_bytes()
+    content = (pushed / evaluated / "scores.json").read_bytes()
     [member] = [
         path
         for path in Path(folder.url, "shared/files").rglob("*")

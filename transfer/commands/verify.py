@@ -100,7 +100,7 @@ def read_lock(repo: Repo) -> list[Named]:
     """The outputs and inputs of all stages, as dvc.lock has them."""
     outputs = {}
     for out in repo.index.outs:
-        if not out.hash_info and _was_never_run(out.stage):
+        if _is_on_request(out.stage) and not Path(out.fs_path).exists():
             continue
         if not out.hash_info:
             stage = out.stage.addressing
@@ -123,10 +123,9 @@ def read_lock(repo: Repo) -> list[Named]:
     ]
 
 
-def _was_never_run(stage) -> bool:
-    """Whether the stage is of a pipeline that is run on request, and has not been."""
-    pipeline = Path(stage.path_in_repo)
-    return pipeline != PIPELINE and not pipeline.with_suffix(".lock").exists()
+def _is_on_request(stage) -> bool:
+    """Whether the stage is of another pipeline than dvc.yaml, which most clones never run."""
+    return Path(stage.path_in_repo) != PIPELINE
 
 
 def made(path: str, outputs: Iterable[str]) -> bool:

@@ -368,5 +368,8 @@ def check_params(params: Path = PARAMS, lock: Path = LOCK) -> None:
 def _load_yaml(path: Path) -> Any:
     """A YAML file, parsed by libyaml if PyYAML was built with it, which takes a tenth of the
     time."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506  both are safe
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(path.read_text(encoding="utf-8"))
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
