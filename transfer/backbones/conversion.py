@@ -1,6 +1,8 @@
 """Converts Keras models to LiteRT; needs Keras on TensorFlow."""
 
+import errno
 import logging
+import re
 import tempfile
 
 import numpy as np
@@ -45,6 +47,7 @@ def to_litert(model: keras.Model, outputs: tuple[str, ...]) -> bytes:
 
     Raises:
         ConversionError: TensorFlow's converter refuses the model.
+        OSError: the temporary folder cannot hold it.
     """
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of its own converter
     module = tf.Module()
@@ -60,6 +63,11 @@ def to_litert(model: keras.Model, outputs: tuple[str, ...]) -> bytes:
         try:
             tf.saved_model.save(module, folder, signatures=named)
             return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+        except (tf.errors.OpError, OSError) as error:
+            # a full disk says nothing of the model, which another runtime must not compute then
+            said = getattr(error, "message", None) or str(error.strerror)
+            said = re.sub(r"\{\{.*?\}\} | \[Op:\w+\]", "", said)  # names of TensorFlow's own
+            raise OSError(errno.EIO, said, folder) from None
         # the converter has no error type of its own for what it cannot do
         except Exception as error:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [
