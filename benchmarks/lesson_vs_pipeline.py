@@ -184,7 +184,7 @@ def change_rate(folder: Path, stage: str) -> Path:
 
 
 def table(rows: dict[str, tuple[float, Timed]], lesson: Timed) -> pd.DataFrame:
-    """A row a run: seconds of both, their ratio, our largest process,
+    """One row per run: seconds of both, their ratio, our largest process,
     and both's accuracies by model."""
     columns = {
         "lesson s": [f"{seconds:.0f}" for seconds, _ in rows.values()],

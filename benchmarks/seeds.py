@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def spread(accuracies: dict[int, dict[str, float]]) -> pd.DataFrame:
-    """A row a model: mean, standard deviation, and the accuracy of each seed; no deviation of a
+    """One row per model: mean, standard deviation, and the accuracy of each seed; no deviation of a
     single one."""
     table = pd.DataFrame(accuracies, index=MODELS)
     deviation = table.std(axis=1) if len(accuracies) > 1 else "one seed"

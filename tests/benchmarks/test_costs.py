@@ -1,4 +1,4 @@
-"""The arithmetic of docs/scale.md, held against small networks worked out by hand and against what
+"""The arithmetic of docs/scale.md, compared with small networks worked out by hand and against what
 docs/performance.md says."""
 
 import pytest

@@ -1,4 +1,4 @@
-"""The simulated map, held against what can be worked out by hand."""
+"""The simulated map, compared with what can be worked out by hand."""
 
 from collections import Counter
 

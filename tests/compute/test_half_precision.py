@@ -108,7 +108,7 @@ def test_what_is_exported_computes_in_float32(policy):
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_the_whole_pipeline_runs(tmp_path, precision):
-    """With exports, which are held against their own runtimes,
+    """With exports, which are compared with their own runtimes,
     and an optimizer of ours and one of Keras's."""
     build_world(tmp_path)
     changes = {

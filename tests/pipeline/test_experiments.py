@@ -1,5 +1,5 @@
 """The lines of README.md and docs/experiments.md for experiments, as a person types them: run, and
-held against what they promise."""
+compared with what they promise."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The learning rate of each step, held against its formulas, Keras's own schedules, and what a
+"""The learning rate of each step, compared with its formulas, Keras's own schedules, and what a
 training used."""
 
 import keras

@@ -25,7 +25,7 @@ class Calibration:
 
 
 def class_logits(logits: np.ndarray) -> np.ndarray:
-    """A column a class, (N, C): for two classes a model has one logit (N, 1), that of label 1
+    """One column per class, (N, C): for two classes a model has one logit (N, 1), that of label 1
     against 0."""
     return np.hstack([np.zeros_like(logits), logits]) if logits.shape[1] == 1 else logits
 
@@ -39,7 +39,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     estimator, and an image of each class.
 
     Args:
-        logits: float (N, C), a column a class.
+        logits: float (N, C), one column per class.
         labels: int (N,).
     """
 

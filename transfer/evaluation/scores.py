@@ -105,7 +105,7 @@ def quality(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray, n_bins: int = 15) -> pd.DataFrame:
-    """Confidence against accuracy, a row a bin that has images: confidence (mean), accuracy, n.
+    """Confidence against accuracy, one row per bin that has images: confidence (mean), accuracy, n.
 
     Equal bins of the predicted class's probability, 15 as in Guo et al., "On Calibration of Modern
     Neural Networks" (2017); their expected calibration error is the mean distance between the two
@@ -125,8 +125,8 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, n_bins: int = 15)
 def class_table(
     labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]
 ) -> pd.DataFrame:
-    """A row a class: class_name, precision, recall, f1, support (its test images); words where a
-    ratio would be 0 / 0."""
+    """One row per class: class_name, precision, recall, f1, support (its test images); words where
+    a ratio would be 0 / 0."""
     every = range(len(class_names))
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predicted, labels=every, zero_division=np.nan
@@ -170,7 +170,7 @@ def one_class(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray
     model was, (M,).
 
     Two classes: label 1 against label 0, M = N. More: every (image, class) pair pooled (the micro
-    average), M = N C, since a curve a class cannot be read when there are many.
+    average), M = N C, since one curve per class cannot be read when there are many.
     """
     if probabilities.shape[1] == 2:
         return labels == 1, probabilities[:, 1]

@@ -29,7 +29,7 @@ class Answers:
 
 class Checked(NamedTuple):
     """What a format's own runtime made of the images. difference: the largest of any probability.
-    ms: an image alone, on one thread."""
+    ms: milliseconds for one image alone, on one thread."""
 
     format: str
     file: str

@@ -52,8 +52,8 @@ def export(
         weights_license: of the pretrained weights, as each file states it.
 
     Returns:
-        A row a format: file, megabytes, milliseconds an image, accuracy, labels that are the Keras
-            model's, largest difference.
+        One row per format: file, megabytes, milliseconds per image, accuracy, share of labels
+            that are the Keras model's, largest difference.
 
     Raises:
         PipelineError: something is missing, or a format's answers are not the Keras model's.

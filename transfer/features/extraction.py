@@ -1,4 +1,4 @@
-"""The frozen part of the network, computed once an image and kept on disk."""
+"""The frozen part of the network, computed once per image and kept on disk."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -62,7 +62,7 @@ def extract_features(
     known from the store.
 
     Args:
-        workers: of a FrozenWork that draws these pictures.
+        workers: of a FrozenTask that draws these pictures.
         pictures: as many as the product of `leading`, the last index fastest.
         leading: leading shape of both arrays, (N,) or (V, N).
         files: paths without suffix; get the features (*leading, h, w, C) and the activations at

@@ -1,4 +1,4 @@
-"""What came out of a frozen network, a row an image, kept by content in `.rows/` under the
+"""Cache of what a frozen network computed: one row per image, kept by content in `.rows/` under the
 project's root.
 
 A stage assembles its arrays from here and computes only the rows that are missing. The store is a

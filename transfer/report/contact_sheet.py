@@ -23,8 +23,8 @@ def shown_rows(n: int) -> list[int]:
 
 
 def draw_sheet(path: Path, images: np.ndarray, params: AugmentParams) -> None:
-    """Write a PNG: an image a row, as it is at the left, then its first views;
-    see-through between them.
+    """Write a PNG with one image per row: at the left as it is, then its first views;
+    transparent between them.
 
     Args:
         images: the training images, uint8 (N, H, W, 3).

@@ -170,9 +170,9 @@ def _descriptions(models: Sequence[ModelResults], params: dict[str, dict]) -> li
     )
     what = {
         "scratch": (
-            f"A small network from nothing, {value(params, 'train_scratch.units')} units behind "
-            f"three convolutions, on the same {views} augmented views of each image and without "
-            f"{name}: what the others are held against."
+            f"A small network trained from scratch, {value(params, 'train_scratch.units')} units "
+            f"behind three convolutions, on the same {views} augmented views of each image and "
+            f"without {name}: the baseline for the others."
         ),
         "head": (
             f"A dense head of {units} units on the features that the frozen {name} gives of each "

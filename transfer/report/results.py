@@ -56,9 +56,9 @@ class ModelResults:
     """One model on the test split.
 
     metrics: a number, or words where the metric is not defined. epoch: whose weights were kept,
-    from 1. history: a row an epoch. classes: a row a class. predictions: a row a test image. roc,
-    precision_recall, reliability: points of curves, empty where the curve is not defined. mistakes:
-    the surest first; `pictures / f"{file}.png"` is its picture.
+    from 1. history: one row per epoch. classes: one row per class. predictions: one row per
+    test image. roc, precision_recall, reliability: points of curves, empty where the curve is not
+    defined. mistakes: the most confident first; `pictures / f"{file}.png"` is its picture.
     """
 
     name: str
@@ -80,9 +80,9 @@ class Results:
     """All that the report shows, apart from parameters, checksums and the sheet of augmented views.
 
     notes: sentences on what `split` did to the data.
-    comparison: a row a pair of models. issues: what the audit found, a row an image and issue;
-        audit: its counts by name.
-    feature_map: a row an image, its features in two dimensions.
+    comparison: one row per pair of models. issues: what the audit found, one row per image and
+        issue; audit: its counts by name.
+    feature_map: one row per image, its features in two dimensions.
     """
 
     manifest: pd.DataFrame

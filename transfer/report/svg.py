@@ -99,8 +99,8 @@ def lines(
         says: the text alternative.
         names: of the places, for the legend.
         styles: what a full and what a dashed line stand for.
-        reference: x and y of a dotted line to hold the others against.
-        rings: points to mark, (x, y, place).
+        reference: x and y of a dotted line for comparison.
+        highlights: points to mark, (x, y, place).
     """
     with canvas() as figure:
         axes = figure.subplots()

@@ -73,7 +73,7 @@ class Confusion:
 
 
 def model_table(results: Results) -> Table:
-    """The models with their words: a row a model."""
+    """The models with their words: one row per model."""
     rows = []
     for model in results.models:
         scores = model.metrics
@@ -109,8 +109,8 @@ def n_test(results: Results) -> str:
 
 
 def metric_table(models: Sequence[ModelResults]) -> Table:
-    """Every metric that some model has: a row a metric, a column a model; those this module does
-    not know come last, under their names."""
+    """Every metric that some model has: one row per metric, one column per model; those that this
+    module does not know come last, under their names."""
     known = {"n", "accuracy_low", "accuracy_high"} | set(METRICS)
     keys = [
         *METRICS,
@@ -295,8 +295,8 @@ def audit_counts(audit: dict[str, Value]) -> Table:
 def point_table(
     caption: str, columns: Sequence[str], parts: dict[str, pd.DataFrame], file: str
 ) -> Table:
-    """Points of curves: a row a point, with the curve's name in front; of many points of a curve,
-    evenly chosen ones."""
+    """Points of curves: one row per point, with the curve's name in front; of many points of a
+    curve, evenly chosen ones."""
     most = max(2, 2 * MOST_ROWS // max(1, len(parts)))
     rows, left = [], False
     for name, points_ in parts.items():
