@@ -111,13 +111,15 @@ def joined(files: dict[str, Path]) -> pd.DataFrame:
 
 
 def copy_sheets(names: list[str]) -> None:
-    """Put each model's contact sheet of mistakes at plots/mistakes/NAME.png, and delete those of
-    models that there are no more."""
+    """Put each model's contact sheet of mistakes at plots/mistakes/NAME.png, then delete those of
+    models that no longer exist."""
     sheets = PLOTS / "mistakes"
-    shutil.rmtree(sheets, ignore_errors=True)
     for name in names:
         with atomic_write(sheets / f"{name}.png") as temporary:
             shutil.copyfile(EVALUATION / name / "mistakes.png", temporary)
+    for sheet in sheets.glob("*.png"):
+        if sheet.stem not in names:
+            sheet.unlink()
 
 
 if __name__ == "__main__":

@@ -253,6 +253,7 @@ ON_ONE_CORE = AS_IT_IS.replace(
 )
 
 
+@pytest.mark.slow
 def test_the_stage_exports_the_best_model_in_the_same_bytes_on_any_number_of_cores(own_models):
     set_param(own_models, "export.formats", [*FORMATS])
     written = []

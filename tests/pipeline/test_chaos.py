@@ -107,13 +107,13 @@ KILLS = [
         STAGES[seed % len(STAGES)],
         VICTIMS[(seed + seed // len(STAGES)) % len(VICTIMS)],  # another the second time
         np.random.default_rng(seed).random(),
-        marks=[] if seed == 9 else pytest.mark.slow,  # one of a late stage, for `make test`
         id=f"{seed}-{STAGES[seed % len(STAGES)]}",
     )
     for seed in range(20)
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "victim", "moment"), KILLS)
 def test_killed_at_a_random_moment_the_next_run_ends_as_if_nothing_had_happened(
     base, tmp_path, stage, victim, moment

@@ -209,7 +209,7 @@ def test_a_missing_file_of_a_pushed_folder_is_sent_again_once_its_listing_is_del
     listing.unlink()
     assert "2 files pushed" in call("dvc", "push", cwd=pushed).stdout
     call("dvc", "pull", evaluated, cwd=project)
-    assert (project / evaluated / "roc.csv").read_bytes() == content
+    assert (project / evaluated / "scores.json").read_bytes() == content
 
 
 def test_verify_finds_a_flipped_bit_that_dvc_misses_and_what_it_prints_repairs_it(
