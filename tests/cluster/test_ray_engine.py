@@ -128,6 +128,7 @@ def test_a_cluster_without_nodes_ends_in_a_sentence_after_the_timeout():
         assert nodes.head.processes()
 
 
+@pytest.mark.slow
 def test_a_head_that_is_gone_ends_in_a_sentence_within_seconds():
     with cluster(path=str(ROOT / "tests/helpers")) as nodes:
         nodes.add()
