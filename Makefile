@@ -8,12 +8,12 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .PHONY: run export release demo verify test test-slow test-backends reproduce reproduce-jax chaos fuzz vulnerabilities engines bench lesson seeds sweep scale lint lock clean
 .DEFAULT_GOAL := run
 
-# A marker newer than the lock, written last, stands for an environment that holds exactly the lock. It holds the path of the project's
-# folder, because programs in an environment do too: after the folder has been moved, `moved` makes it anew.
+# The marker `installed` is written last. If it is newer than the lock, the environment has exactly the packages of the lock. It contains the
+# path of the project's folder, because programs in an environment do too: after the folder has been moved, `moved` makes the environment again.
 moved = $(shell test "$$(cat $(1)/installed 2>/dev/null)" = "$(CURDIR)" || echo moved-here)
 .PHONY: moved-here
 
-# DVC unpickles what lies in its site_cache_dir, and by default that is a folder where anyone may write (CVE-2025-69872).
+# DVC unpickles files in its site_cache_dir, which by default is a folder where anyone may write (CVE-2025-69872).
 $(VENV)/installed: requirements.txt $(call moved,$(VENV))
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; name one with: make PYTHON=python3.12")'
 	$(PYTHON) -m venv --clear $(VENV)
@@ -22,7 +22,7 @@ $(VENV)/installed: requirements.txt $(call moved,$(VENV))
 	$(VENV)/bin/dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site"
 	@echo "$(CURDIR)" > $@
 
-# A second environment, since JAX, PyTorch and the other engines are gigabytes that nothing else here needs.
+# A second environment, because JAX, PyTorch and the other engines are gigabytes that nothing else here needs.
 $(BACKENDS)/installed: requirements.txt requirements/export.txt requirements/tests.txt requirements/backends.txt $(call moved,$(BACKENDS))
 	$(PYTHON) -m venv --clear $(BACKENDS)
 	$(BACKENDS)/bin/python tools/install.py requirements.txt
@@ -30,12 +30,12 @@ $(BACKENDS)/installed: requirements.txt requirements/export.txt requirements/tes
 	$(BACKENDS)/bin/python tools/install.py --unhashed requirements/backends.txt
 	@echo "$(CURDIR)" > $@
 
-# What only some targets, remotes or parameters need: `make .venv/extra-s3` installs requirements/s3.txt.
+# Extras, which only some targets, remotes or parameters need: `make .venv/extra-s3` installs requirements/s3.txt.
 $(VENV)/extra-%: requirements/%.txt $(VENV)/installed
 	$(VENV)/bin/python tools/install.py --no-deps $<
 	touch $@
 
-# The tests need these too; one call installs them all.
+# The tests need all these extras; one call installs them.
 TESTED := tests demo export lint parquet ray s3 scale ssh sweep
 $(VENV)/extra-tests: $(TESTED:%=requirements/%.txt) $(VENV)/installed
 	$(VENV)/bin/python tools/install.py --no-deps $(filter %.txt,$^)
@@ -57,59 +57,59 @@ release: export  ## track a copy of deploy/export as deploy/classifier, for `dvc
 	cp -R deploy/export deploy/classifier
 	dvc add deploy/classifier
 
-demo: $(VENV)/extra-demo  ## a page on this machine where the trained models can be tried (python -m transfer demo --help)
+demo: $(VENV)/extra-demo  ## open a page on this machine to try the trained models (python -m transfer demo --help)
 	python -m transfer demo
 
-verify: $(VENV)/installed  ## re-hash all that dvc.lock and deploy/dvc.lock name, in the workspace and the cache; print what repairs it
+verify: $(VENV)/installed  ## re-hash everything that dvc.lock and deploy/dvc.lock name, in the workspace and the cache; print repair commands
 	python -m transfer verify
 
 test: $(VENV)/extra-tests  ## set up, run the tests (under 10 minutes on 2 cores)
 	python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TEST_OPTIONS)
 
-test-slow: $(VENV)/extra-tests  ## the tests that take longer, or fetch the real weights
+test-slow: $(VENV)/extra-tests  ## run the tests that take longer or fetch the real weights
 	python -m pytest -m slow
 
-# Other inputs each time; FUZZ_SEED=N throws those of an earlier run again.
+# Each run has different inputs; FUZZ_SEED=N repeats those of an earlier run.
 FUZZ_SEED ?= $(shell date +%s)
-fuzz: $(VENV)/extra-tests  ## some 20,000 damaged images, archives, tables, arrays and models, thrown at their readers
+fuzz: $(VENV)/extra-tests  ## give some 20,000 damaged images, archives, tables, arrays and models to their readers
 	python -m pytest tests/fuzz --hypothesis-profile=fuzz --hypothesis-seed=$(FUZZ_SEED)
 
-test-backends: $(BACKENDS)/installed  ## all stages under JAX and PyTorch, in an environment of their own (gigabytes)
+test-backends: $(BACKENDS)/installed  ## run all stages under JAX and PyTorch, in a separate environment (gigabytes)
 	$(BACKENDS)/bin/python -m pytest -m slow tests/compute/test_backends.py
 
-reproduce: $(VENV)/extra-export  ## two fresh clones, one on a single core: are all outputs the same bytes? (ten minutes)
+reproduce: $(VENV)/extra-export  ## run two fresh clones, one on a single core: are all outputs the same bytes? (ten minutes)
 	python -m transfer reproduce
 
 reproduce-jax: $(BACKENDS)/installed  ## the same under JAX
 	KERAS_BACKEND=jax $(BACKENDS)/bin/python -m transfer reproduce
 
-chaos: $(VENV)/extra-tests  ## kill the pipeline at 20 random moments, and see that nothing is lost (half an hour)
+chaos: $(VENV)/extra-tests  ## kill the pipeline at 20 random moments and check that nothing is lost (half an hour)
 	python -m pytest -m 'slow or not slow' tests/pipeline/test_chaos.py
 
-vulnerabilities: $(AUDIT)/installed  ## known vulnerabilities of all that is pinned, where pip-audit's data can be reached
+vulnerabilities: $(AUDIT)/installed  ## list known vulnerabilities of all pinned packages, if pip-audit's data can be reached
 	$(AUDIT)/bin/python -m transfer vulnerabilities
 
-engines: $(BACKENDS)/installed  ## the frozen pass on this CPU beside ONNX Runtime, OpenVINO and PyTorch
+engines: $(BACKENDS)/installed  ## time the frozen pass on this CPU, compared with ONNX Runtime, OpenVINO and PyTorch
 	$(BACKENDS)/bin/python -m benchmarks.scale_study.other_engines
 
-bench: $(VENV)/installed  ## the pipeline beside the lesson's notebook: seconds, memory, accuracy (half an hour)
+bench: $(VENV)/installed  ## compare the pipeline with the lesson's notebook: seconds, memory, accuracy (half an hour)
 	python -m benchmarks.lesson_vs_pipeline
 
-lesson: $(VENV)/installed  ## the lesson's values (docs/lesson.yaml) as an experiment beside the workspace
+lesson: $(VENV)/installed  ## run the lesson's values (docs/lesson.yaml) as an experiment beside the workspace
 	python -m benchmarks.seeds --vary training --preset docs/lesson.yaml --seeds 0
 
 SEEDS ?= 0 1 2 3 4
-seeds: $(VENV)/installed  ## mean and standard deviation of test accuracy over other splits and trainings; SEEDS="5 6" chooses
+seeds: $(VENV)/installed  ## mean and standard deviation of the test accuracy over other splits and trainings; SEEDS="5 6" sets the seeds
 	python -m benchmarks.seeds --seeds $(SEEDS)
 
 TRIALS ?= 20
-sweep: $(VENV)/extra-sweep  ## better values for the trainings? what transfer/commands/sweep/space.yaml varies, from the caches; TRIALS=40 tries more
+sweep: $(VENV)/extra-sweep  ## search for better training parameters (transfer/commands/sweep/space.yaml), from the cached arrays; TRIALS=40 tries more
 	python -m transfer sweep --trials $(TRIALS)
 
-scale: $(VENV)/extra-ray $(VENV)/extra-scale  ## a cluster of one node and of two on this machine: images a second, their ratio, and what the simulation predicts
+scale: $(VENV)/extra-ray $(VENV)/extra-scale  ## compare clusters of one and of two nodes on this machine: images per second, and what the simulation predicts
 	python -m benchmarks.scale_study.two_nodes
 
-lint: $(VENV)/extra-lint  ## ruff, and whether packages import from floors below only (pyproject.toml)
+lint: $(VENV)/extra-lint  ## run ruff, and check that packages import only from the floors below (pyproject.toml)
 	ruff check .
 	ruff format --check .
 	lint-imports --no-cache pyproject.toml
@@ -120,7 +120,7 @@ UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes
 	--custom-compile-command 'make lock' --quiet
 BEYOND_BASE = $(UV_COMPILE) --constraint requirements.txt $$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.txt)
 EXTRAS := azure demo export gpu gs lint parquet ray s3 scale ssh sweep
-# The wheel that has axe-core asks for a second browser driver, 130 MB, which nothing here runs.
+# The wheel with axe-core requires a second browser driver, 130 MB, which nothing here runs.
 NOT_PLAYWRIGHT := --no-emit-package playwright --no-emit-package greenlet --no-emit-package pyee
 lock: $(VENV)/installed  ## make all locks again from requirements/*.in, and pins.yaml from them
 	$(UV_COMPILE) requirements/base.in --output-file requirements.txt
