@@ -57,7 +57,7 @@ release: export  ## track a copy of deploy/export as deploy/classifier, for `dvc
 	cp -R deploy/export deploy/classifier
 	dvc add deploy/classifier
 
-demo: $(VENV)/extra-demo  ## open a page on this machine to try the trained models (python -m transfer demo --help)
+demo: $(VENV)/extra-demo  ## serve a page on this machine to try the trained models (python -m transfer demo --help)
 	python -m transfer demo
 
 verify: $(VENV)/installed  ## re-hash everything that dvc.lock and deploy/dvc.lock name, in the workspace and the cache; print repair commands
