@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.split import SplitParams, check_classes, count_sizes, divide
 from tests.helpers.split_stage import CATS_AND_DOGS, FRACTIONS, KINDS, refusal, rejected, run_split
 from tests.helpers.tiny_sources import (
     REPOSITORY,
@@ -22,10 +21,14 @@ from tests.helpers.tiny_sources import (
     picture,
     write_params,
 )
+from transfer.dataset.classes import check_classes
+from transfer.dataset.dividing import count_sizes, divide
+from transfer.dataset.split_params import SplitParams
 from transfer.runtime.errors import PipelineError
 from transfer.sources.decoding import NAMES
 from transfer.sources.layout import Layout
-from transfer.sources.path_labels import NO_TABLE, LabelColumns
+from transfer.sources.path_label import LabelColumns
+from transfer.sources.path_labels import NO_TABLE
 from transfer.sources.scan import ScannedFile
 
 

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.audit import AuditParams
-from stages.split import SplitParams
 from stages.weights import WeightsParams
 from tests.fuzz.mutations import mutated
 from tests.helpers.tiny_sources import REPOSITORY
@@ -35,6 +34,7 @@ from transfer.dataset.manifest import (
     write_manifest,
 )
 from transfer.dataset.perceptual_hashes import read_hashes, write_hashes
+from transfer.dataset.split_params import SplitParams
 from transfer.features.row_cache import ActivationCache
 from transfer.runtime.checksums import content_key
 from transfer.runtime.params import load_param, load_params

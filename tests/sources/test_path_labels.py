@@ -7,15 +7,9 @@ from pathlib import Path
 import pytest
 
 from transfer.runtime.errors import PipelineError
-from transfer.sources.path_labels import (
-    NO_TABLE,
-    LabelColumns,
-    PathLabel,
-    PathLabels,
-    compile_pattern,
-    find_path_labels,
-    label_by_pattern,
-)
+from transfer.sources.labels_by_pattern import compile_pattern, label_by_pattern
+from transfer.sources.path_label import LabelColumns, PathLabel, PathLabels
+from transfer.sources.path_labels import NO_TABLE, find_path_labels
 
 GUESSED = dict.fromkeys(LabelColumns.model_fields)
 

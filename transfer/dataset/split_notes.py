@@ -1,9 +1,16 @@
-"""What `split` did to the data, in sentences: passed over, scaled, laid over a background."""
+"""What `split` did to the data, in sentences: passed over, scaled, laid over a background, tied."""
 
-from collections import Counter
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
+import pandas as pd
+
+from transfer.dataset.duplicates import DUPLICATES
+from transfer.dataset.image_groups import count_alike_in_two_classes, match_group_by
+from transfer.dataset.listing import count_files, first_ten
+from transfer.dataset.manifest import SPLITS
 from transfer.sources.scan import ScannedFile
 from transfer.sources.source_file import is_known_clutter, is_sidecar
 from transfer.sources.value_ranges import KINDS, PixelRules
@@ -55,6 +62,75 @@ def describe_rules(rules: PixelRules) -> list[str]:
         for kind in KINDS
         if kind in rules.ranges
         for low, high in [rules.ranges[kind]]
+    ]
+
+
+def describe_unlabelled(paths: list[str]) -> list[str]:
+    """A sentence on images whose labels are unknown."""
+    if not paths:
+        return []
+    folders = sorted({path.rsplit("/", 1)[0] for path in paths})
+    return [
+        f"in folders without class folders, beside the classes: {count_files(len(paths))}, left "
+        f"out since nothing says their labels ({first_ten([repr(folder) for folder in folders])})"
+    ]
+
+
+def describe_unicode(images: list[ScannedFile]) -> list[str]:
+    """A sentence on classes whose folders are named in two Unicode forms, which are one class."""
+    forms = defaultdict(set)
+    for image in images:
+        forms[image.class_name] |= {
+            part
+            for part in image.path.split("/")[:-1]
+            if unicodedata.normalize("NFC", part) == image.class_name
+        }
+    twice = sorted(name for name, found in forms.items() if len(found) > 1)
+    return [
+        f"folders whose names differ only in their Unicode form are one class: {first_ten(twice)}"
+        for _ in twice[:1]
+    ]
+
+
+def describe_group_by(images: list[ScannedFile], pattern: str | None) -> list[str]:
+    """A sentence on the paths that `split.group_by` does not match."""
+    missed = match_group_by(images, pattern).count(None)
+    if pattern is None or not missed:
+        return []
+    return [
+        f"split.group_by matches {len(images) - missed} of {len(images)} paths; the others are on "
+        "their own"
+    ]
+
+
+def describe_ties(images: list[ScannedFile], manifest: pd.DataFrame) -> list[str]:
+    """Sentences on what stays on one side, and on what looks alike in two classes and does not."""
+    sizes = manifest["group"].value_counts()
+    sentences = []
+    if tied := int(sizes[sizes > 1].sum()):
+        sentences.append(
+            f"images that belong together and stay on one side: {tied}, in groups: "
+            f"{int((sizes > 1).sum())} ({DUPLICATES})"
+        )
+    if alike := count_alike_in_two_classes(images):
+        sentences.append(
+            f"images that look like one in another class, which ties them to nothing: {alike}"
+        )
+    return sentences
+
+
+def describe_drawn(
+    images: list[ScannedFile], manifest: pd.DataFrame, *, is_split: bool
+) -> list[str]:
+    """A sentence on each split that the source does not have and that was drawn from its train."""
+    if not is_split:
+        return []
+    counts, own = manifest["split"].value_counts(), {image.split for image in images}
+    return [
+        f"the source has no {split} images: {counts.get(split, 0)} were drawn from train, by "
+        "split.seed and in the proportion of the sizes"
+        for split in SPLITS
+        if split not in own
     ]
 
 

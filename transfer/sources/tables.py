@@ -1,6 +1,6 @@
 """Tables as columns of text: CSV of any delimiter and encoding, JSON, JSON lines and Parquet.
 
-What the columns mean is found in transfer/sources/path_labels.py.
+What the columns mean is found in transfer/sources/labels_by_table.py.
 """
 
 import codecs

@@ -26,11 +26,12 @@ from transfer.commands.use.source_path import as_source, untracked
 from transfer.commands.use.survey import Survey, survey
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_params
-from transfer.sources.path_labels import NO_TABLE, LabelColumns
+from transfer.sources.path_label import LabelColumns
+from transfer.sources.path_labels import NO_TABLE
 from transfer.sources.reader import read_source
 
 if typing.TYPE_CHECKING:  # pandas takes its time, which --help should not
-    from stages.split import SplitParams
+    from transfer.dataset.split_params import SplitParams
 
 DEFAULT_SIZES = (0.6, 0.2, 0.2)
 KINDS = tuple(LabelColumns.model_fields)
@@ -156,7 +157,7 @@ def load() -> "SplitParams":
     Raises:
         PipelineError: as `load_params`.
     """
-    from stages.split import SplitParams
+    from transfer.dataset.split_params import SplitParams
 
     return load_params(SplitParams, "split")
 

@@ -9,7 +9,8 @@ from transfer.commands.use.source_path import as_source
 from transfer.commands.use.survey import Survey
 from transfer.runtime.errors import PipelineError
 from transfer.sources.layout import find_layout
-from transfer.sources.path_labels import NO_TABLE, LabelColumns, PathLabels, find_path_labels
+from transfer.sources.path_label import LabelColumns, PathLabels
+from transfer.sources.path_labels import NO_TABLE, find_path_labels
 from transfer.sources.tables import METADATA, SUFFIXES
 from transfer.storage.object_store import is_url
 

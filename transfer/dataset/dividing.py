@@ -1,0 +1,174 @@
+"""The manifest of a source: the class, group and split of each image."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+
+from transfer.dataset.image_groups import group_images, match_group_by
+from transfer.dataset.listing import first_ten
+from transfer.dataset.manifest import SPLITS, UNUSED
+from transfer.dataset.split_params import SplitParams
+from transfer.dataset.splitting import assign, quotas
+from transfer.runtime.errors import PipelineError
+from transfer.sources.path_label import PathLabel
+from transfer.sources.scan import ScannedFile
+
+
+def divide(
+    images: list[ScannedFile],
+    params: SplitParams,
+    *,
+    is_split: bool,
+    known: Mapping[str, PathLabel] = MappingProxyType({}),
+) -> pd.DataFrame:
+    """The manifest's rows: class, group and split of every image; a source that is already split
+    keeps its splits.
+
+    Args:
+        known: the groups and weights of images by path, where a table or a pattern has them.
+    """
+    names = sorted({image.class_name for image in images})
+    labels = np.array([names.index(image.class_name) for image in images])
+    groups = group_images(
+        images,
+        near_copies=params.near_copies,
+        near_copy_bits=params.near_copy_bits,
+        group_keys=match_group_by(images, params.group_by),
+        ties={path: row.group for path, row in known.items()},
+    )
+    if is_split:
+        splits = draw_missing(images, labels, groups, names, params)
+    else:
+        check_enough_of_each(labels, names, SPLITS)
+        quota = quotas(np.bincount(labels), count_sizes(params, len(images)), spare=len(SPLITS))
+        numbers = assign(
+            labels, groups, quota, np.random.default_rng(params.seed), spare=len(SPLITS)
+        )
+        splits = [(*SPLITS, UNUSED)[number] for number in numbers]
+    manifest = pd.DataFrame(
+        {
+            "split": splits,
+            "path": [image.path for image in images],
+            "class_name": [image.class_name for image in images],
+            "label": labels,
+            "group": groups,
+            "sha256": [image.sha256 for image in images],
+        }
+    )
+    weights = [known[image.path].weight for image in images if image.path in known]
+    return manifest if None in weights or not weights else manifest.assign(weight=weights)
+
+
+def draw_missing(
+    images: list[ScannedFile],
+    labels: np.ndarray,
+    groups: np.ndarray,
+    names: list[str],
+    params: SplitParams,
+) -> list[str]:
+    """The split of each image of a source that is split: its own; where the source has no
+    validation or no test images, that split is drawn from train, in the proportion of the sizes.
+
+    Raises:
+        PipelineError: the source has no training images, or too few of a class to draw from.
+    """
+    splits = np.array([image.split for image in images], dtype=object)
+    found = set(splits)
+    if "train" not in found:
+        raise PipelineError(
+            f"the source's own splits are {', '.join(sorted(found))}: none is train; add it"
+        )
+    drawn = ["train", *(split for split in SPLITS if split not in found)]
+    if len(drawn) == 1:
+        return splits.tolist()
+    rows = np.flatnonzero(splits == "train")
+    check_enough_of_each(labels[rows], names, drawn)
+    shares = params.sizes[[SPLITS.index(split) for split in drawn]]
+    edges = np.round(np.cumsum(shares) / shares.sum() * len(rows)).astype(int)
+    present, own_labels = np.unique(labels[rows], return_inverse=True)
+    quota = quotas(np.bincount(own_labels, minlength=len(present)), np.diff(edges, prepend=0))
+    own_groups = np.unique(groups[rows], return_inverse=True)[1]
+    numbers = assign(own_labels, own_groups, quota, np.random.default_rng(params.seed))
+    splits[rows] = np.array(drawn, dtype=object)[numbers]
+    return splits.tolist()
+
+
+def check_enough_of_each(labels: np.ndarray, names: list[str], splits: Sequence[str]) -> None:
+    """Every class needs an image for each split that is drawn."""
+    counts = np.bincount(labels)
+    scarce = [
+        f"{names[c]!r} ({count})" for c, count in enumerate(counts) if 0 < count < len(splits)
+    ]
+    if scarce:
+        raise PipelineError(
+            f"fewer images than splits in class {first_ten(scarce)}; {', '.join(splits[:-1])} and "
+            f"{splits[-1]} need one each: add images, remove the class, or set split.min_images to "
+            f"{len(splits)}, which leaves out classes with fewer"
+        )
+
+
+def count_sizes(params: SplitParams, n: int) -> np.ndarray:
+    """Images in train, validation, test and unused: int (4,), sum n."""
+    if params.is_fractions:
+        edges = np.round(np.cumsum(params.sizes) / params.sizes.sum() * n).astype(int)
+        return np.append(np.diff(edges, prepend=0), 0)
+    if params.sizes.sum() > n:
+        asked = " + ".join(f"{size:.0f}" for size in params.sizes)
+        raise PipelineError(
+            f"split.train + validation + test = {asked} = {params.sizes.sum():.0f}, but only {n} "
+            "usable images were found; lower them, or give fractions such as 0.6, 0.2, 0.2"
+        )
+    counts = params.sizes.astype(int)
+    return np.append(counts, n - counts.sum())
+
+
+def check_every_class_everywhere(
+    manifest: pd.DataFrame, images: list[ScannedFile], params: SplitParams, *, is_split: bool
+) -> None:
+    """Check that every class has images in every split. A source that is already split only needs
+    training images of each class; `report` names what its other splits lack."""
+    needed = ("train",) if is_split else SPLITS
+    lacking = [(name, split) for name, split in absent(manifest) if split in needed]
+    if not lacking:
+        return
+    if is_split:
+        remedy = (
+            "the source is already split: add images there, or give plain class folders to have "
+            "them divided"
+        )
+    elif params.near_copies and (groups := too_alike(images, [name for name, _ in lacking])):
+        remedy = (
+            f"{groups}; near-copies stay on one side. If they are different pictures all the same, "
+            "frames of a fixed camera say, set split.near_copies to false: then only identical "
+            "files stay together"
+        )
+    else:
+        remedy = (
+            "images that belong together (duplicates, split.group_by) stay on one side, so a "
+            "class needs at least three groups of its own: add images, ask for larger splits or "
+            "let split.group_by tell more groups apart"
+        )
+    named = [f"{name!r} has none in {split}" for name, split in lacking]
+    raise PipelineError(f"class {first_ten(named)}; {remedy}")
+
+
+def too_alike(images: list[ScannedFile], names: list[str]) -> str:
+    """Of the classes that cannot be divided, those with enough different files that only look too
+    much alike, in words; empty where there is none."""
+    words = []
+    for name in dict.fromkeys(names):
+        own = [image for image in images if image.class_name == name]
+        looks = len({image.perceptual for image in own})
+        if looks < len({image.sha256 for image in own}):
+            words.append(f"the {len(own)} images of {name!r} have {looks} different looks")
+    return ", ".join(words)
+
+
+def absent(manifest: pd.DataFrame) -> list[tuple[str, str]]:
+    """Classes and the splits in which they have no image."""
+    table = pd.crosstab(manifest["class_name"], manifest["split"]).reindex(
+        columns=SPLITS, fill_value=0
+    )
+    return [(name, split) for name in table.index for split in SPLITS if not table.loc[name, split]]

@@ -1,0 +1,35 @@
+"""data/split/rejected.csv: the files of the source that cannot be used, each with its reason."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from transfer.dataset.listing import count_files, first_ten
+from transfer.runtime.errors import PipelineError
+from transfer.runtime.files import write_csv
+from transfer.sources.scan import ScannedFile
+
+REJECTED = Path("data/split/rejected.csv")
+
+
+def write_rejected(rejected: Sequence[ScannedFile]) -> None:
+    """Write path and reason of each."""
+    write_csv(REJECTED, ["path", "reason"], [(file.path, file.problem) for file in rejected])
+
+
+def check_rejected(rejected: Sequence[ScannedFile], most: int) -> None:
+    """Stop if more files are rejected than `split.max_rejected` allows.
+
+    Raises:
+        PipelineError: there are more; the first of them are named.
+    """
+    if len(rejected) > most:
+        raise PipelineError(
+            f"{count_files(len(rejected))} cannot be used, more than split.max_rejected = {most} "
+            f"(all of them are in {REJECTED}):\n"
+            f"{list_rejected(rejected)}\nRepair or remove them, or raise split.max_rejected."
+        )
+
+
+def list_rejected(rejected: Sequence[ScannedFile]) -> str:
+    """The first ten rejected files with their reasons, one line per file."""
+    return first_ten([f"  {file.path}: {file.problem}" for file in rejected], "\n")

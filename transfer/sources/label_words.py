@@ -1,0 +1,100 @@
+"""Labels and splits in the words of tables and paths: in one spelling, counted for messages."""
+
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from transfer.runtime.errors import PipelineError
+from transfer.sources.layout import name_splits
+from transfer.sources.row_files import first_few
+
+_NO_SPLIT = {"unassigned", ""}  # Vertex AI divides these itself
+_PLURAL = {"names": "name", "has": "have", "repeats": "repeat", "is": "are", "does": "do"}
+
+
+def single_label(cell: str | None, where: str, line: int) -> str | None:
+    """The one label of a cell; Label Studio and others write choices as JSON."""
+    if cell is None or cell[0] not in "[{":
+        return cell
+    try:
+        content = json.loads(cell)
+    except ValueError:
+        return cell
+    if isinstance(content, dict):
+        content = content.get("choices", content)
+    if isinstance(content, dict) or isinstance(content, list) and len(content) > 1:
+        raise PipelineError(
+            f"{where}, line {line}: {cell[:80]!r} is more than one label; a model of this pipeline "
+            "gives each image one class: keep one label in each row"
+        )
+    return (str(content[0]) if content else None) if isinstance(content, list) else str(content)
+
+
+def one_spelling(labels: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The labels in one Unicode form with single spaces; remarks where that joined two, and where
+    some differ by case alone, which `split` decides on."""
+    plain = [" ".join(unicodedata.normalize("NFC", label).split()) for label in labels]
+    written = Counter(zip(plain, labels, strict=True))
+    several = {
+        name: sorted({label for other, label in written if other == name})
+        for name in {name for name, label in written if name != label}
+    }
+    remarks = [
+        f"labels that differ by spaces or Unicode form alone are one: "
+        f"{', '.join(f'{label!r} ({written[name, label]})' for label in several[name])}"
+        for name in sorted(several)
+        if len(several[name]) > 1
+    ]
+    counts = Counter(plain)
+    folded: dict[str, list[str]] = {}
+    for name in sorted(counts):
+        folded.setdefault(name.casefold(), []).append(name)
+    shown = [
+        ", ".join(f"{name!r} ({counts[name]})" for name in names)
+        for names in folded.values()
+        if len(names) > 1
+    ]
+    if shown:
+        remarks.append(
+            f"labels that differ by upper and lower case alone: {first_few(shown, '; ')}; "
+            "split.merge_case says whether they are one"
+        )
+    return plain, remarks
+
+
+def splits_named(names: Sequence[str | None], where: str, *, must_be: bool) -> list[str | None]:
+    """train, validation or test for each row, None where it says nothing.
+
+    With `must_be`, a name that is no split is an error; without, it makes all of them None, since
+    the column was guessed.
+    """
+    plain = [(name or "").strip() for name in names]
+    splits = name_splits({*plain})
+    unknown = {name for name in plain if name not in splits and name.lower() not in _NO_SPLIT}
+    if unknown and not must_be:
+        return [None] * len(plain)
+    if unknown:
+        raise PipelineError(
+            f"{where}: {first_few([repr(name) for name in sorted(unknown)])} is no split; write "
+            "train, validation (or val, dev) or test"
+        )
+    return [splits.get(name) for name in plain]
+
+
+def splits_by_folder(paths: Collection[str]) -> dict[str, str]:
+    """The split of each path by its first folder, if all lie in folders of two or more splits."""
+    splits = name_splits({path.split("/")[0] for path in paths if "/" in path})
+    found = {path: splits.get(path.split("/")[0]) for path in paths}
+    return found if all(found.values()) and len({*found.values()}) >= 2 else {}
+
+
+def counted(items: Sequence[str], does: str, what: str) -> list[str]:
+    """A remark of how many there are with the first of them; none for none."""
+    if not items:
+        return []
+    if len(items) == 1:
+        return [f"1 {what} {does}: {items[0]}"]
+    plural = re.sub(r"\b(names|has|repeats|is|does)\b", lambda verb: _PLURAL[verb[0]], does)
+    return [f"{len(items):,} {what}s {plural}: {first_few(items)}"]
