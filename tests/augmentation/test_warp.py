@@ -5,17 +5,10 @@ import numpy as np
 import pytest
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
+from tests.helpers.augmentation import augment_params
 from transfer.augmentation.warp import Warp, WarpRanges, apply_warp, draw_warp
 
-RANGES = WarpRanges(
-    rotation=40,
-    width_shift=0.2,
-    height_shift=0.2,
-    shear=11.5,
-    zoom=0.2,
-    horizontal_flip=True,
-    seed=7,
-)
+RANGES = augment_params(views=1, seed=7)
 
 
 def random_image(seed: int) -> np.ndarray:

@@ -3,23 +3,15 @@
 import numpy as np
 import pytest
 
+from tests.helpers.augmentation import augment_params
 from transfer.augmentation import views
 from transfer.augmentation.views import AugmentedView, AugmentedViews
-from transfer.augmentation.warp import AugmentParams, render_view
+from transfer.augmentation.warp import render_view
 from transfer.classifiers.saved import is_skipped, load_classifier, save_skipped
 from transfer.classifiers.scratch import build_small_network
 from transfer.runtime.errors import PipelineError
 
-AUGMENT = AugmentParams(
-    rotation=40,
-    width_shift=0.2,
-    height_shift=0.2,
-    shear=11.5,
-    zoom=0.2,
-    horizontal_flip=True,
-    seed=3,
-    views=4,
-)
+AUGMENT = augment_params(views=4, seed=3)
 
 
 def test_it_has_the_layers_and_parameters_of_its_source():

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.helpers.augmentation import augment_params
 from transfer.augmentation.views import AugmentationJobs, ViewRenderer
 from transfer.augmentation.warp import AugmentParams, render_view
 from transfer.backbones.conversion import convert
@@ -23,16 +24,7 @@ FLOAT32, FLOAT16 = (
     ExtractParams(batch_size=64, dtype="float32"),
     ExtractParams(batch_size=64, dtype="float16"),
 )
-RANGES = AugmentParams(
-    views=3,
-    rotation=40,
-    width_shift=0.2,
-    height_shift=0.2,
-    shear=11.5,
-    zoom=0.2,
-    horizontal_flip=True,
-    seed=0,
-)
+RANGES = augment_params(views=3)
 
 
 class Counted:

@@ -5,9 +5,9 @@ import keras
 import numpy as np
 import pytest
 
+from tests.helpers.augmentation import augment_params
 from tests.helpers.tiny_sources import TRAINING
 from transfer.augmentation.views import AugmentationJobs, ViewRenderer
-from transfer.augmentation.warp import AugmentParams
 from transfer.backbones.conversion import convert
 from transfer.backbones.litert_network import LiteRTNetwork
 from transfer.backbones.network import (
@@ -25,16 +25,7 @@ from transfer.training.loop import TrainingParams, compile_classifier, fit
 
 VGG16 = BackboneParams(name="VGG16", image_size=32, preprocessing="imagenet", unfreeze_from=None)
 N_TRAIN, N_VALIDATION, VIEWS, EPOCHS = 10, 6, 2, 3
-RANGES = AugmentParams(
-    views=VIEWS,
-    rotation=40,
-    width_shift=0.2,
-    height_shift=0.2,
-    shear=11.5,
-    zoom=0.2,
-    horizontal_flip=True,
-    seed=0,
-)
+RANGES = augment_params(views=VIEWS)
 
 
 def training_params(learning_rate: float) -> TrainingParams:
