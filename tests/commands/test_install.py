@@ -224,18 +224,23 @@ def test_without_a_network_one_sentence_says_what_to_look_at(tool, request, tmp_
     assert not installed(environment)
 
 
+def constrained(folder: Path, constraint: str) -> dict[str, str]:
+    """A user's environment: wheels from this folder alone, within a constraint."""
+    (folder / "constraints.txt").write_text(f"{constraint}\nother<=3\n")
+    return {
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(folder),
+        "PIP_CONSTRAINT": str(folder / "constraints.txt"),
+    }
+
+
 @PIP_TOO
 def test_a_constraint_of_the_users_that_forbids_what_is_locked_is_not_passed_over(
     tool, request, tmp_path
 ):
     environment = request.getfixturevalue(tool)
     wheel = build_wheel(tmp_path)
-    (tmp_path / "constraints.txt").write_text("thing<1.0\nother<=3\n")
-    words = {
-        "PIP_NO_INDEX": "1",
-        "PIP_FIND_LINKS": str(tmp_path),
-        "PIP_CONSTRAINT": str(tmp_path / "constraints.txt"),
-    }
+    words = constrained(tmp_path, "thing<1.0")
     finished = run_install(environment, lock_for(wheel, tmp_path), **words)
     assert finished.returncode == 1
     assert "thing" in finished.stderr and "Traceback" not in finished.stderr
@@ -244,12 +249,7 @@ def test_a_constraint_of_the_users_that_forbids_what_is_locked_is_not_passed_ove
 
 def test_a_constraint_that_allows_what_is_locked_changes_nothing(with_uv, tmp_path):
     wheel = build_wheel(tmp_path)
-    (tmp_path / "constraints.txt").write_text("thing<2.0\nother<=3\n")
-    words = {
-        "PIP_NO_INDEX": "1",
-        "PIP_FIND_LINKS": str(tmp_path),
-        "PIP_CONSTRAINT": str(tmp_path / "constraints.txt"),
-    }
+    words = constrained(tmp_path, "thing<2.0")
     finished = run_install(with_uv, lock_for(wheel, tmp_path), **words)
     assert finished.returncode == 0, finished.stderr
     assert "installed by uv" in finished.stdout
