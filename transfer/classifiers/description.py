@@ -18,6 +18,7 @@ class Description:
         content: bytes of `file`, which hold the architecture.
         input_kind: `images`, `features` or `cut`, the array that the classifier reads.
         class_names: the classes by label.
+        epoch: the epoch whose weights these are, from 1.
     """
 
     file: Path
@@ -25,6 +26,7 @@ class Description:
     content: bytes
     input_kind: str
     class_names: list[str]
+    epoch: int
 
 
 def read_description(name: str, folder: Path = MODELS) -> Description:
@@ -45,16 +47,18 @@ def read_description(name: str, folder: Path = MODELS) -> Description:
     content = file.read_bytes()
     try:
         recorded = json.loads(content)
-        input_kind, class_names = recorded["input_kind"], recorded["class_names"]
-        check_description(input_kind, class_names, recorded["epoch"])
+        input_kind, class_names, epoch = (
+            recorded[key] for key in ("input_kind", "class_names", "epoch")
+        )
+        _check(input_kind, class_names, epoch)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise PipelineError(
             f"{file} and {weights.name} are damaged or do not belong together: {error}"
         ) from None
-    return Description(file, weights, content, input_kind, class_names)
+    return Description(file, weights, content, input_kind, class_names, epoch)
 
 
-def check_description(input_kind: object, class_names: object, epoch: object) -> None:
+def _check(input_kind: object, class_names: object, epoch: object) -> None:
     """Refuse what `save_classifier` would not have written.
 
     Raises:

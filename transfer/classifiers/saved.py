@@ -16,14 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from transfer.classifiers.description import check_description
-from transfer.classifiers.names import (
-    MODELS,
-    description_file,
-    history_file,
-    is_skipped,
-    weights_file,
-)
+from transfer.classifiers.description import read_description
+from transfer.classifiers.names import MODELS, description_file, history_file, weights_file
 from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write, write_json, write_weights
@@ -105,30 +99,20 @@ def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
         PipelineError: missing, skipped, damaged, weights that do not fit the layers, or what
             `save_classifier` would not have written.
     """
-    described, weights = description_file(name, folder), weights_file(name, folder)
-    for file in (described, weights):
-        if not file.exists():
-            raise PipelineError(f"{file} is missing; run `dvc repro` or `dvc pull`")
-    if is_skipped(name, folder):
-        raise PipelineError(
-            f"{described}: it was skipped, so there is no such model; params.yaml says "
-            "whether it is trained"
-        )
+    described = read_description(name, folder)
     try:
-        description = json.loads(described.read_text(encoding="utf-8"))
-        model = _build(json.dumps(description["model"]), weights.stat().st_size)
+        model = _build(
+            json.dumps(json.loads(described.content)["model"]), described.weights.stat().st_size
+        )
         # it warns of groups that are not there: the error that follows says it better
         with warnings.catch_warnings(action="ignore"):
-            model.load_weights(weights)
-        classifier = Classifier(
-            model, description["input_kind"], description["class_names"], description["epoch"]
-        )
-        check_description(classifier.input_kind, classifier.class_names, classifier.epoch)
+            model.load_weights(described.weights)
     except Exception as error:  # Keras and h5py raise many exception types on bad values
         raise PipelineError(
-            f"{described} and {weights.name} are damaged or do not belong together: {error}"
+            f"{described.file} and {described.weights.name} are damaged or do not belong together: "
+            f"{error}"
         ) from None
-    return classifier
+    return Classifier(model, described.input_kind, described.class_names, described.epoch)
 
 
 def _build(description: str, most: int) -> keras.Model:
