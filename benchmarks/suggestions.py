@@ -2,19 +2,21 @@
 
     python -m benchmarks.suggestions --step 50
 
-Of the training and validation images, 200 are held out once per seed, whole groups at a time, and
-the others are unlabelled but for STEP of them. A logistic regression on the bottleneck features
-(their mean over the picture, scaled to a root mean square of 1) stands for the head: it is trained,
-STEP more are chosen and get their labels, and so on. `suggest` chooses as the command does,
-`doubt` takes those of the largest entropy, `random` draws. Each seed is repeated with other
-first images. The test split is not read. Prints Markdown: the accuracy on the held-out images by
-the number of labels, and how many labels reach the accuracy that `random` has with all of MOST, in
-whole steps. The last column is the mean over all numbers of labels. In brackets are 95 % intervals
-over seeds, by Student's t. Nothing is written.
+For each seed, 200 of the training and validation images are held out as whole groups. STEP of the
+others have labels at first. A logistic regression on the bottleneck features (their mean over the
+picture, scaled to a root mean square of 1) replaces the head. It is trained, STEP more images are
+chosen and get their labels, and so on. `suggest` chooses like the command, `doubt` chooses the
+images with the largest entropy, and `random` draws. Each seed is repeated with other first images.
+The test split is not read, and no file is written.
+
+Prints Markdown: the accuracy on the held-out images by the number of labels, and with how many
+labels, in whole steps, each way reaches the accuracy of `random` with MOST labels. The last column
+is the mean over all numbers of labels. In brackets are 95 % intervals over seeds, by Student's t.
 """
 
 import argparse
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -74,41 +76,27 @@ def main() -> None:
     print(labels_needed(accuracies, sizes).to_markdown(index=False, floatfmt=".3g"))
 
 
-def choose_at_random(
-    chances: np.ndarray,
-    vectors: np.ndarray,
-    labelled: np.ndarray,
-    count: int,
-    rng: np.random.Generator,
-) -> Sequence[int]:
-    return rng.choice(len(vectors), count, replace=False)
+class Candidates(NamedTuple):
+    """N unlabelled images to choose from.
+
+    probabilities: of the model, float (N, C). vectors: pooled activations, float32 (N, D).
+    labelled: the same of the images with labels, float32 (M, D).
+    """
+
+    probabilities: np.ndarray
+    vectors: np.ndarray
+    labelled: np.ndarray
 
 
-def choose_by_doubt(
-    chances: np.ndarray,
-    vectors: np.ndarray,
-    labelled: np.ndarray,
-    count: int,
-    rng: np.random.Generator,
-) -> Sequence[int]:
-    return np.argsort(-doubts(chances), kind="stable")[:count]
-
-
-def choose_as_suggest(
-    chances: np.ndarray,
-    vectors: np.ndarray,
-    labelled: np.ndarray,
-    count: int,
-    rng: np.random.Generator,
-) -> Sequence[int]:
-    return choose(doubts(chances), vectors, labelled, count)[0]
-
-
-Strategy = Callable[[np.ndarray, np.ndarray, np.ndarray, int, np.random.Generator], Sequence[int]]
+Strategy = Callable[[Candidates, int, np.random.Generator], Sequence[int]]
 STRATEGIES: dict[str, Strategy] = {
-    "random": choose_at_random,
-    "doubt": choose_by_doubt,
-    "suggest": choose_as_suggest,
+    "random": lambda images, count, rng: rng.choice(len(images.vectors), count, replace=False),
+    "doubt": lambda images, count, rng: np.argsort(-doubts(images.probabilities), kind="stable")[
+        :count
+    ],
+    "suggest": lambda images, count, rng: choose(
+        doubts(images.probabilities), images.vectors, images.labelled, count
+    )[0],
 }
 
 
@@ -135,15 +123,17 @@ def learning_curves(
             if size == sizes[-1]:
                 break
             rest = np.setdiff1d(pool_rows, known)
-            chances = model.predict_proba(features[rest])
-            chosen = strategy(chances, vectors[rest], vectors[known], sizes.step, rng)
+            images_left = Candidates(
+                model.predict_proba(features[rest]), vectors[rest], vectors[known]
+            )
+            chosen = strategy(images_left, sizes.step, rng)
             known = np.concatenate([known, rest[list(chosen)]])
     return curves.mean(axis=0)
 
 
 def labels_needed(accuracies: dict[str, np.ndarray], sizes: range) -> pd.DataFrame:
-    """For each strategy, the labels by which it reaches what `random` has in the end, of each seed
-    and on average, and what it gains.
+    """For each strategy, with how many labels it reaches the final accuracy of `random`, for each
+    seed and on average, and how much it gains.
 
     Args:
         accuracies: float (seeds, len(sizes)) by strategy. A strategy that never reaches the
