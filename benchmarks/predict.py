@@ -64,9 +64,7 @@ def main() -> None:
     configure_backend(load_params(ComputeParams, "compute"), seed=0)
     runtime = choose_runtime(architecture, load_params(ComputeParams, "compute"))
     network = load_network(runtime, architecture, load_params(ExtractParams, "extract").batch_size)
-    predictors = {
-        name: load_predictor(name, interpolation, with_novelty=True) for name in arguments.models
-    }
+    predictors = {name: load_predictor(name, with_novelty=True) for name in arguments.models}
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
         images = copy_images(source, Path(folder) / "images", arguments.images)
         rounds = [

@@ -20,8 +20,7 @@ from PIL import Image
 
 from tests.helpers.tiny_pipeline import call
 from tests.helpers.tiny_sources import encode, picture
-from transfer.__main__ import main as run_command
-from transfer.commands import demo
+from tests.helpers.typed import typed
 from transfer.demo import explanation
 from transfer.demo.app import HEADERS, create_app
 from transfer.demo.server import listen, serve, trusted_hosts, url
@@ -37,7 +36,7 @@ def service(base, request):
     from transfer.demo.service import load_service
 
     with contextlib.chdir(base):
-        service = load_service(request.param, "bilinear")
+        service = load_service(request.param)
         service.explain(encode(picture(0)))  # reads the project's files, as the command does
         return service
 
@@ -133,7 +132,7 @@ def test_threads_get_the_answers_of_their_own_images(base, service, manifest):
 def test_an_answer_needs_no_tensorflow_and_an_explanation_does(base, service, manifest):
     code = (
         "import sys; from pathlib import Path; from transfer.demo.service import load_service\n"
-        "service, content = load_service(sys.argv[1], 'bilinear'), Path(sys.argv[2]).read_bytes()\n"
+        "service, content = load_service(sys.argv[1]), Path(sys.argv[2]).read_bytes()\n"
         "heavy = lambda: [name for name in ('keras', 'tensorflow') if name in sys.modules]\n"
         "print(service.answer(content)['probability'], heavy())\n"
         "print(service.explain(content)['is_seen'], heavy())"
@@ -385,14 +384,7 @@ def test_what_is_too_large_is_refused_before_it_is_there(served, chunked):
 
 @pytest.fixture
 def say(monkeypatch, capsys):
-    def say(*words: str) -> tuple[int, str, str]:
-        try:
-            code = run_command(["demo", *words])
-        except SystemExit as exit_:  # argparse's
-            code = exit_.code
-        return code, *capsys.readouterr()
-
-    return say
+    return typed("demo", monkeypatch, capsys)
 
 
 def test_a_port_in_use_is_one_line(say):
@@ -417,7 +409,8 @@ def test_other_mistakes_are_one_line_too(say, monkeypatch, project):
 
 def test_only_an_open_address_is_remarked_on(say, monkeypatch):
     monkeypatch.setattr(
-        demo, "load", lambda model: SimpleNamespace(name=model, class_names=["a"], answer=answer)
+        "transfer.demo.service.load_service",
+        lambda model: SimpleNamespace(name=model, class_names=["a"], answer=answer),
     )
     monkeypatch.setattr("transfer.demo.server.serve", lambda app, listening, most_bytes: None)
     code, out, err = say("--port", "0")

@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
-from typing import NamedTuple
 
 import h5py
 import keras
@@ -32,7 +30,7 @@ from tests.backbones.torch_files import random_tensors, torch_file
 from tests.helpers import http_servers
 from tests.helpers.tiny_pipeline import ROOT, call
 from tests.helpers.tiny_sources import build, encode, picture
-from transfer.__main__ import main as run_command
+from tests.helpers.typed import Said, typed
 from transfer.backbones.efficientnet_lite import SCALES, build_efficientnet_lite, load_tensors
 from transfer.backbones.registry import ARCHITECTURES, File
 from transfer.backbones.weight_sources import KERAS_HOST
@@ -292,12 +290,6 @@ def test_the_table_has_every_network_and_the_host_is_the_other_files():
 # --- the command ----------------------------------------------------------------------------------
 
 
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def say(project, published, labeller, monkeypatch, capsys) -> Callable[..., Said]:
     """Type the command's words; a backend is set up once a process, and a network loaded once. The
@@ -321,15 +313,7 @@ def say(project, published, labeller, monkeypatch, capsys) -> Callable[..., Said
     build(project / "photos", PICTURES)
     (project / "keras/models").mkdir(parents=True)
 
-    def say(*words: object, stdin: bytes = b"") -> Said:
-        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin)))
-        try:
-            code = run_command(["label", *map(str, words)])
-        except SystemExit as exit_:  # argparse's
-            code = exit_.code
-        return Said(code, *capsys.readouterr())
-
-    return say
+    return typed("label", monkeypatch, capsys)
 
 
 @pytest.fixture

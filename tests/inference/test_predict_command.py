@@ -10,8 +10,6 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -19,8 +17,7 @@ import yaml
 
 from tests.helpers.tiny_pipeline import MODELS, ROOT, call
 from tests.helpers.tiny_sources import build, encode, picture
-from transfer.__main__ import main as run_command
-from transfer.commands import predict
+from tests.helpers.typed import Said, typed
 from transfer.inference.predictor import Predictor, load_predictor
 from transfer.runtime.cores import available_cores
 from transfer.sources.source_file import SourceFile
@@ -28,9 +25,7 @@ from transfer.sources.source_file import SourceFile
 
 @pytest.fixture(scope="module")
 def loaded() -> Callable[[str, bool], Predictor]:
-    return cache(
-        lambda model, with_novelty: load_predictor(model, "bilinear", with_novelty=with_novelty)
-    )
+    return cache(lambda model, with_novelty: load_predictor(model, with_novelty=with_novelty))
 
 
 @pytest.fixture
@@ -38,28 +33,15 @@ def predictor(world, loaded) -> Predictor:
     return loaded("finetuned", True)
 
 
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def say(world, loaded, monkeypatch, capsys) -> Callable[..., Said]:
     """Type the command's words; a backend is set up once a process, and a model loaded once."""
     monkeypatch.setattr(
-        predict, "load", lambda options: loaded(options.model, not options.no_novelty)
+        "transfer.inference.predictor.load_predictor",
+        lambda name, *, with_novelty: loaded(name, with_novelty),
     )
 
-    def say(*words: object, stdin: bytes = b"") -> Said:
-        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(stdin)))
-        try:
-            code = run_command(["predict", *map(str, words)])
-        except SystemExit as exit_:  # argparse's
-            code = exit_.code
-        return Said(code, *capsys.readouterr())
-
-    return say
+    return typed("predict", monkeypatch, capsys)
 
 
 def split_rows(text: str) -> list[dict]:

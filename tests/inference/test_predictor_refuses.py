@@ -19,7 +19,7 @@ def test_an_unknown_model_is_refused_with_the_list_of_models(world):
         PipelineError,
         match=r"no model 'best' in models/; there are augmented, finetuned, head, scratch$",
     ):
-        load_predictor("best", "bilinear", with_novelty=False)
+        load_predictor("best", with_novelty=False)
 
 
 def test_models_that_are_not_there_have_to_be_made_or_pulled(own_models):
@@ -27,7 +27,7 @@ def test_models_that_are_not_there_have_to_be_made_or_pulled(own_models):
     with pytest.raises(
         PipelineError, match=r"models/head/model.json is missing; run `dvc repro` or `dvc pull`"
     ):
-        load_predictor("head", "bilinear", with_novelty=False)
+        load_predictor("head", with_novelty=False)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_without_the_features_novelty_says_what_to_do(base, world):
         PipelineError,
         match=r"data/features/train is missing; run `dvc pull extract` .* --no-novelty",
     ):
-        load_predictor("head", "bilinear", with_novelty=True)
-    assert load_predictor("head", "bilinear", with_novelty=False).class_names == ["a", "b"]
+        load_predictor("head", with_novelty=True)
+    assert load_predictor("head", with_novelty=False).class_names == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -102,4 +102,4 @@ def test_a_model_for_other_activations_is_refused(own_models):
         PipelineError,
         match=r"models/head takes features of shape \(2, 2, 512\), .* gives \(1, 1, 512\)",
     ):
-        load_predictor("head", "bilinear", with_novelty=False)
+        load_predictor("head", with_novelty=False)

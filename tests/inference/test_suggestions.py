@@ -10,8 +10,9 @@ import pytest
 
 from tests.helpers.tiny_sources import build, class_folders, encode, picture
 from transfer.__main__ import main
-from transfer.commands import predict, suggest
+from transfer.commands import suggest
 from transfer.inference.predictions import Prediction
+from transfer.inference.predictor import Predictor
 from transfer.inference.suggestion_page import Suggestion, thumbnail, write_page
 from transfer.inference.suggestions import choose, doubts, nearest_distances
 
@@ -73,6 +74,8 @@ class StubPredictor:
     batch_size = 4
     novelty = SimpleNamespace(vectors=np.zeros((1, 3), np.float32))
 
+    decode_file = Predictor.decode_file
+
     def decode(self, content: bytes) -> np.ndarray:
         from transfer.sources.decoding import read_rgb
 
@@ -89,7 +92,10 @@ class StubPredictor:
 @pytest.fixture
 def photos(project, monkeypatch) -> Path:
     """20 photos without labels, of which the manifest has two, and a file that is no image."""
-    monkeypatch.setattr(predict, "load", lambda options: StubPredictor())
+    monkeypatch.setattr(
+        "transfer.inference.predictor.load_predictor",
+        lambda name, *, with_novelty: StubPredictor(),
+    )
     images = {f"{i}.png": encode(picture(i)) for i in range(20)}
     known = [hashlib.sha256(images[f"{i}.png"]).hexdigest() for i in (3, 4)]
     monkeypatch.setattr(
@@ -162,14 +168,7 @@ def test_words_that_cannot_be_meant_are_argparses_errors(photos, words):
     assert error.value.code == 2
 
 
-def test_the_real_model_ranks_images_that_it_has_not_seen(world, monkeypatch, capsys):
-    from transfer.inference.predictor import load_predictor
-
-    monkeypatch.setattr(
-        predict,
-        "load",
-        lambda options: load_predictor(options.model, "bilinear", with_novelty=True),
-    )
+def test_the_real_model_ranks_images_that_it_has_not_seen(world, capsys):
     build(Path("new"), class_folders(x=6))
     assert main(["suggest", "new", "images", "--count", "4", "--model", "head"]) == 0
     table = pd.read_csv("suggestions.csv")

@@ -7,13 +7,13 @@ writes FOLDER/comment.md and FOLDER/charts/index.html; `.github/workflows/` post
 the other.
 """
 
-import argparse
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.program import command_parser
 
 SCORES = "metrics/accuracy.json"
 # what `make run` prints
@@ -22,11 +22,7 @@ SAME_BYTES = re.compile(r"^.*\d+ outputs are the bytes of the commit.*$", flags=
 
 def main(argv: list[str]) -> None:
     """Write the comment and its charts into the folder that was named."""
-    parser = argparse.ArgumentParser(
-        prog="python -m transfer comment",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("comment", __doc__)
     parser.add_argument("base", help="the revision to compare the workspace with")
     parser.add_argument("folder", type=Path, help="gets the files; made where it is missing")
     parser.add_argument(

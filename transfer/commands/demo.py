@@ -19,6 +19,9 @@ import argparse
 import contextlib
 import sys
 
+from transfer.inference import cli
+from transfer.runtime.program import command_parser
+
 MOST_MEGABYTES = 256  # as much as `split` accepts of one file
 
 
@@ -29,6 +32,7 @@ def demonstrate(argv: list[str]) -> None:
     # reported before the model is loaded.
     from transfer.demo.app import create_app
     from transfer.demo.server import is_loopback, listen, serve, trusted_hosts, url
+    from transfer.demo.service import load_service
 
     most_bytes = options.max_megabytes * 1_000_000
     with listen(options.host, options.port) as listening:
@@ -38,7 +42,7 @@ def demonstrate(argv: list[str]) -> None:
                 "password",
                 file=sys.stderr,
             )
-        service = load(options.model)
+        service = load_service(options.model)
         print(
             f"demo: {service.name} at {url(options.host, listening)} (Ctrl-C ends it)", flush=True
         )
@@ -51,17 +55,8 @@ def demonstrate(argv: list[str]) -> None:
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Parse the command line of `demo`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m transfer demo",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--model",
-        default="finetuned",
-        metavar="NAME",
-        help="scratch, head, augmented or finetuned (the default)",
-    )
+    parser = command_parser("demo", __doc__)
+    cli.add_model_option(parser)
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -100,16 +95,6 @@ def _megabytes(text: str) -> int:
     if not 1 <= number <= MOST_MEGABYTES:
         raise argparse.ArgumentTypeError(f"from 1 to {MOST_MEGABYTES}")
     return number
-
-
-def load(model: str):
-    """Load the service of this model."""
-    from transfer.demo.service import load_service
-    from transfer.runtime.params import load_params
-    from transfer.sources.decoding import DecodeParams
-
-    interpolation = load_params(DecodeParams, "decode").interpolation
-    return load_service(model, interpolation)
 
 
 def main(argv: list[str]) -> None:

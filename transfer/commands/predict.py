@@ -32,7 +32,10 @@ def main(argv: list[str]) -> int:
     """Predict the images that the command line names and write the rows; returns the exit code."""
     options = parse(argv)
     check_given(options.paths)
-    predictor = load(options)
+    # It takes most of a second, and neither --help nor a mistyped path should wait for it.
+    from transfer.inference.predictor import load_predictor
+
+    predictor = load_predictor(options.model, with_novelty=not options.no_novelty)
     columns = PredictionColumns(predictor.class_names, options.top_k)
     remarks = {
         f"less like the training images than {UNLIKE:g} of 100 validation images are": is_unlike
@@ -50,29 +53,13 @@ def main(argv: list[str]) -> int:
 def parse(argv: list[str]) -> argparse.Namespace:
     """Parse the command line of `predict`."""
     parser = cli.parser_of("predict", __doc__, top_k=1)
-    parser.add_argument(
-        "--model",
-        default="finetuned",
-        metavar="NAME",
-        help="scratch, head, augmented or finetuned (the default)",
-    )
+    cli.add_model_option(parser)
     parser.add_argument(
         "--no-novelty",
         action="store_true",
         help="leave distance and unlike empty; data/features/ is not needed then",
     )
     return cli.parse(parser, argv)
-
-
-def load(options: argparse.Namespace):
-    """Load the predictor of the model that the options name."""
-    # These take most of a second, and neither --help nor a mistyped path should wait for them.
-    from transfer.inference.predictor import load_predictor
-    from transfer.runtime.params import load_params
-    from transfer.sources.decoding import DecodeParams
-
-    interpolation = load_params(DecodeParams, "decode").interpolation
-    return load_predictor(options.model, interpolation, with_novelty=not options.no_novelty)
 
 
 def is_unlike(row: PredictionRow) -> bool:

@@ -11,7 +11,6 @@ says only
 which DVC runs now.
 """
 
-import argparse
 import json
 import re
 import subprocess
@@ -24,6 +23,7 @@ import yaml
 from transfer.runtime.dvc_files import LOCKS
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write
+from transfer.runtime.program import command_parser
 
 BUSY = Path(".dvc/tmp/rwlock")
 DAMAGED = Path(".dvc/tmp")  # keeps a copy of a damaged lock
@@ -35,11 +35,7 @@ SETTLE_SECONDS = 1.0  # seconds: another DVC may be writing the file at this mom
 
 def main(argv: list[str]) -> None:
     """Repair the project in the working directory and print what was done."""
-    argparse.ArgumentParser(
-        prog="python -m transfer repair",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args(argv)
+    command_parser("repair", __doc__).parse_args(argv)
     print_repairs("repair")
 
 

@@ -7,7 +7,6 @@ in dvc.lock and deploy/dvc.lock; exits with 1 where hashes differ. What is not c
 KERAS_BACKEND chooses the backend: one may differ from another, but not from itself.
 """
 
-import argparse
 import contextlib
 import os
 import subprocess
@@ -20,6 +19,7 @@ import pandas as pd
 
 from transfer.runtime.dvc_files import PIPELINES, locked_stages
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.program import command_parser
 
 PLACES = ("one", "another/and/deeper/two")
 
@@ -27,11 +27,7 @@ PLACES = ("one", "another/and/deeper/two")
 def main(argv: list[str]) -> None:
     """Run the pipeline in two clones and print the table of outputs;
     exits with 1 if one differs."""
-    parser = argparse.ArgumentParser(
-        prog="python -m transfer reproduce",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("reproduce", __doc__)
     parser.parse_args(argv)
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:

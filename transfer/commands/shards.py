@@ -7,7 +7,6 @@ every one of these indexes is at hand, and where no other project has its shards
 `delete` deletes shards by name, so that their stage stores them again.
 """
 
-import argparse
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from dvc.repo import Repo
 
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_params
+from transfer.runtime.program import command_parser
 from transfer.runtime.resource_params import ResourceParams
 from transfer.storage.object_store import ObjectStore
 from transfer.storage.params import Shards
@@ -27,11 +27,7 @@ _SHARD = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}\.npy")  # whatever else lies ther
 
 def main(argv: list[str]) -> int:
     """Check, list or delete shards, as the words say; the exit code, 1 if something is wrong."""
-    parser = argparse.ArgumentParser(
-        prog="python -m transfer shards",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("shards", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("check", help="read every shard of the workspace's indexes")
     unused = commands.add_parser("unused", help="list the shards that no index names")

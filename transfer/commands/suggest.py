@@ -29,7 +29,7 @@ from transfer.inference import cli
 from transfer.inference.input_paths import STDIN, check_given, read_given
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_csv
-from transfer.runtime.program import FAILED
+from transfer.runtime.program import FAILED, command_parser
 from transfer.sources.source_file import SourceFile
 
 if TYPE_CHECKING:  # it takes most of a second, and neither --help nor a mistyped path should wait
@@ -67,11 +67,11 @@ def main(argv: list[str]) -> int:
     options = parse(argv)
     check_given(options.paths)
     check_outputs(options)
-    from transfer.commands import predict
     from transfer.dataset.manifest import read_manifest
+    from transfer.inference.predictor import load_predictor
 
     known = set(read_manifest()["sha256"])
-    predictor = predict.load(options)
+    predictor = load_predictor(options.model, with_novelty=True)
     with threadpool_limits(1):  # the images are spread over the cores already
         images = look(predictor, read_given(options.paths), known)
         suggestions = rank(predictor, images, options.count)
@@ -84,22 +84,12 @@ def main(argv: list[str]) -> int:
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """What was typed; a contradiction is argparse's error."""
-    parser = argparse.ArgumentParser(
-        prog="python -m transfer suggest",
-        description=__doc__,
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("suggest", __doc__, EXIT_CODES)
     parser.add_argument("paths", nargs="+", metavar="PATHS", help="see above")
     parser.add_argument(
         "--count", type=cli.positive, default=50, metavar="N", help="how many images (50)"
     )
-    parser.add_argument(
-        "--model",
-        default="finetuned",
-        metavar="NAME",
-        help="scratch, head, augmented or finetuned (the default)",
-    )
+    cli.add_model_option(parser)
     parser.add_argument(
         "--output",
         type=Path,
@@ -108,7 +98,6 @@ def parse(argv: list[str]) -> argparse.Namespace:
         help="a .csv (suggestions.csv); the page lies beside it, as .html",
     )
     options = parser.parse_args(argv)
-    options.no_novelty = False
     if STDIN in options.paths:
         parser.error("- is not taken: images are read a second time for the page")
     if options.output.suffix.lower() != ".csv":
@@ -151,11 +140,11 @@ def look(predictor: "Predictor", files: Iterable[SourceFile], known: set[str]) -
             if file.content is not None and hashlib.sha256(file.content).hexdigest() in known:
                 n_known += 1
                 continue
-            pixels, problem = decode(predictor, file)
+            path, pixels, problem = predictor.decode_file(file)
             if pixels is None:
-                problems[file.path] = problem
+                problems[path] = problem
             else:
-                yield file.path, pixels
+                yield path, pixels
 
     stream = decoded()
     while batch := list(islice(stream, predictor.batch_size)):
@@ -184,18 +173,6 @@ def look(predictor: "Predictor", files: Iterable[SourceFile], known: set[str]) -
         n_known,
         problems,
     )
-
-
-def decode(predictor: "Predictor", file: SourceFile) -> tuple[np.ndarray | None, str]:
-    """A file's pixels as the network takes them, or why there are none."""
-    from transfer.sources.decoding import BadImageError
-
-    if file.problem is not None:
-        return None, file.problem
-    try:
-        return predictor.decode(file.content), ""
-    except BadImageError as problem:
-        return None, str(problem)
 
 
 def rank(predictor: "Predictor", images: Unlabelled, count: int) -> list["Suggestion"]:

@@ -7,7 +7,6 @@ name that is wrong makes its stage run again. Of arrays in shards, which DVC has
 every shard is read where it lies.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -24,7 +23,7 @@ from transfer.runtime.checksums import file_checksum
 from transfer.runtime.dvc_files import PIPELINE, folder_listing
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_params
-from transfer.runtime.program import FAILED
+from transfer.runtime.program import FAILED, command_parser
 from transfer.runtime.resource_params import ResourceParams
 from transfer.storage.object_store import ObjectStore
 from transfer.storage.params import Shards
@@ -54,11 +53,7 @@ class Finding(NamedTuple):
 
 def main(argv: list[str]) -> int:
     """Print what is wrong and what repairs it; the exit code, 1 if anything is."""
-    parser = argparse.ArgumentParser(
-        prog="python -m transfer verify",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("verify", __doc__)
     parser.parse_args(argv)
     read = Reader()
     try:

@@ -1,15 +1,16 @@
 """`make vulnerabilities`: known vulnerabilities of everything that requirements.txt, requirements/
 and tools/ pin, by pip-audit.
 
-Exits with 0 where none is known, with 1 where some are, and with 2 where the data could not be had:
-that is no good news.
+The exit code is 0 if none is known, 1 if some are, and 2 if the data could not be read, which says
+nothing about vulnerabilities.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+from transfer.runtime.program import command_parser
 
 DEVELOPMENT = {"backends.txt", "lint.txt", "tests.txt", "vulnerabilities.txt"}
 # what is installed to use the project
@@ -22,11 +23,7 @@ LOCKS = [
 
 def main(argv: list[str]) -> None:
     """Have pip-audit look up all locks, print what it finds; exits with 0, 1 or 2."""
-    parser = argparse.ArgumentParser(
-        prog="python -m transfer vulnerabilities",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("vulnerabilities", __doc__)
     parser.parse_args(argv)
     command = [
         sys.executable,

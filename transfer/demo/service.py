@@ -142,7 +142,7 @@ class Service:
         ]
 
 
-def load_service(name: str, interpolation: str) -> Service:
+def load_service(name: str) -> Service:
     """Load the model `models/NAME` and everything that its answers need.
 
     Args:
@@ -151,7 +151,7 @@ def load_service(name: str, interpolation: str) -> Service:
     Raises:
         PipelineError: as `load_predictor`, and if the training images are missing or damaged.
     """
-    predictor = load_predictor(name, interpolation, with_novelty=True)
+    predictor = load_predictor(name, with_novelty=True)
     train = split_rows(read_manifest(), "train")
     service = Service(
         name,

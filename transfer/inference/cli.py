@@ -14,7 +14,7 @@ from transfer.inference.output_formats import FORMATS, WRITERS, Columns
 from transfer.inference.predictions import PredictionRow
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write
-from transfer.runtime.program import FAILED, INTERRUPTED
+from transfer.runtime.program import FAILED, INTERRUPTED, command_parser
 
 PREDICTED, UNREADABLE = 0, 3  # 2 is argparse's
 EXIT_CODES = (
@@ -35,12 +35,7 @@ def parser_of(name: str, description: str, *, top_k: int) -> argparse.ArgumentPa
     Args:
         top_k: default of --top-k, the number of classes per image.
     """
-    parser = argparse.ArgumentParser(
-        prog=f"python -m transfer {name}",
-        description=description,
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser(name, description, EXIT_CODES)
     parser.add_argument("paths", nargs="+", metavar="PATHS", help="see above")
     parser.add_argument(
         "--top-k",
@@ -67,6 +62,16 @@ def parser_of(name: str, description: str, *, top_k: int) -> argparse.ArgumentPa
         help="paths on standard input end in a null byte, as `find -print0` writes them",
     )
     return parser
+
+
+def add_model_option(parser: argparse.ArgumentParser) -> None:
+    """Add --model, the trained model that a command uses."""
+    parser.add_argument(
+        "--model",
+        default="finetuned",
+        metavar="NAME",
+        help="scratch, head, augmented or finetuned (the default)",
+    )
 
 
 def positive(text: str) -> int:

@@ -48,6 +48,7 @@ from transfer.runtime.params import load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.sources.decoding import (
     BadImageError,
+    DecodeParams,
     load_pixel_rules,
     memory_for,
     read_rgb,
@@ -173,7 +174,7 @@ class Predictor:
         Files are decoded by threads, one per core, and only as far ahead as keeps these busy, so
         that memory does not grow with the number of files. A row depends on its image only.
         """
-        decoded = map_in_order(self._decode_file, entries)
+        decoded = map_in_order(self.decode_file, entries)
         batches = iter(lambda: list(islice(decoded, self.batch_size)), [])
         one_at_a_time = (self._network or self.classifier).uses_all_cores
         rows = (
@@ -184,8 +185,9 @@ class Predictor:
         for batch in rows:
             yield from batch
 
-    def _decode_file(self, entry: SourceFile) -> tuple[str, np.ndarray | None, str | None]:
-        """A file's path with its pixels, or with the problem that it has instead."""
+    def decode_file(self, entry: SourceFile) -> tuple[str, np.ndarray | None, str | None]:
+        """A file's path with its pixels, as `decode` returns them, or with the reason why there are
+        none."""
         if entry.problem is not None:
             return entry.path, None, entry.problem
         try:
@@ -210,19 +212,20 @@ def _row(path: str, prediction: Prediction) -> PredictionRow:
     return PredictionRow(path, None, NOT_FINITE)
 
 
-def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Predictor:
+def load_predictor(name: str, *, with_novelty: bool) -> Predictor:
     """Load the model `models/NAME`, its temperature, the backbone of params.yaml, and the training
     images' activations that novelty is measured with.
 
     Args:
-        interpolation: `decode.interpolation`.
+        with_novelty: whether distances and percentiles are predicted too.
 
     Raises:
         PipelineError: a file is missing or damaged, the files do not belong together, or
             params.yaml is not what they were made with.
     """
-    architecture, extract, compute = (
+    architecture, decode, extract, compute = (
         load_params(BackboneParams, "backbone"),
+        load_params(DecodeParams, "decode"),
         load_params(ExtractParams, "extract"),
         load_params(ComputeParams, "compute"),
     )
@@ -256,8 +259,15 @@ def load_predictor(name: str, interpolation: str, *, with_novelty: bool) -> Pred
             f"data/features are of another backbone than {architecture.name} in params.yaml; run "
             "`dvc repro`"
         )
-    rules = load_pixel_rules(load_param(str, "decode.background"))
-    return Predictor(classifier, network, temperature, extract.dtype, interpolation, novelty, rules)
+    return Predictor(
+        classifier,
+        network,
+        temperature,
+        extract.dtype,
+        decode.interpolation,
+        novelty,
+        load_pixel_rules(decode.background),
+    )
 
 
 def load_model(

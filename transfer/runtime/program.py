@@ -1,6 +1,7 @@
 """Runs a command as a program: what a person can correct ends in one sentence, a bug keeps its
 traceback."""
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
@@ -9,6 +10,23 @@ from transfer.runtime.errors import PipelineError
 from transfer.runtime.extras import explain_missing
 
 FAILED, INTERRUPTED = 1, 130
+
+
+def command_parser(
+    name: str, description: str | None, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    """A parser for `python -m transfer NAME` whose help prints both texts with their line ends.
+
+    Args:
+        description: the docstring of the command's module.
+        epilog: what the help ends with, for example the exit codes.
+    """
+    return argparse.ArgumentParser(
+        prog=f"python -m transfer {name}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def explain(error: Exception) -> str | None:

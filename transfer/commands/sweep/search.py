@@ -43,6 +43,7 @@ from transfer.dataset.manifest import labels_of, read_manifest
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write, write_csv
 from transfer.runtime.params import Params, load_params
+from transfer.runtime.program import command_parser
 
 # before TPE has something to go by; Optuna's ten would be half of a sweep of twenty
 RANDOM_TRIALS = 5
@@ -69,11 +70,7 @@ class Trial:
 
 def main(argv: list[str]) -> None:
     """Search each section of the space in turn, and print what was found."""
-    parser = argparse.ArgumentParser(
-        prog="python -m transfer sweep",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("sweep", __doc__)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--space", type=Path, default=Path("transfer/commands/sweep/space.yaml"))
     parser.add_argument(
