@@ -7,7 +7,8 @@ from tests.helpers.augmentation import augment_params
 from transfer.augmentation import views
 from transfer.augmentation.views import AugmentedView, AugmentedViews
 from transfer.augmentation.warp import render_view
-from transfer.classifiers.saved import is_skipped, load_classifier, save_skipped
+from transfer.classifiers.names import is_skipped
+from transfer.classifiers.saved import load_classifier, save_skipped
 from transfer.classifiers.scratch import build_small_network
 from transfer.runtime.errors import PipelineError
 
