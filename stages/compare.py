@@ -29,7 +29,7 @@ class CompareParams(Params):
 
 
 def main() -> None:
-    """Join what `evaluate` wrote of each model, and compare the models with each other."""
+    """Join what `evaluate` wrote for each model, and compare the models with each other."""
     params = load_params(CompareParams, "compare")
     test = split_rows(read_manifest(), "test")
     scores = read_scores()
@@ -56,7 +56,7 @@ def read_scores() -> dict[str, dict]:
 
 
 def read_json(path: Path) -> dict:
-    """A JSON object; raises PipelineError where it is missing or damaged."""
+    """A JSON object; raises PipelineError if it is missing or damaged."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -66,8 +66,8 @@ def read_json(path: Path) -> dict:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A CSV file as text, so that its digits stay as they are written; raises PipelineError where
-    it is missing or damaged."""
+    """A CSV file as text, so that its digits stay as they are written; raises PipelineError if it
+    is missing or damaged."""
     try:
         return pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
@@ -80,7 +80,7 @@ def read_is_right(name: str, test: pd.DataFrame) -> np.ndarray:
     """Whether a model labelled each test image rightly, bool (N,).
 
     Raises:
-        PipelineError: its predictions are of other images than the manifest's.
+        PipelineError: its predictions are for images other than those of the manifest.
     """
     path = EVALUATION / name / "predictions.csv"
     predictions = read_table(path)

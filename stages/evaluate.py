@@ -54,7 +54,7 @@ from transfer.storage.params import Shards
 
 
 class EvaluateParams(Params):
-    """max_mistakes: misclassified images that are shown of each model."""
+    """max_mistakes: misclassified images that are shown per model."""
 
     max_mistakes: PositiveInt
 
@@ -70,7 +70,7 @@ class SplitPredictions:
 
 
 def main(name: str) -> None:
-    """Score the model `name` and write all that is found to data/evaluation/NAME."""
+    """Score the model `name` and write the results to data/evaluation/NAME."""
     params = load_params(EvaluateParams, "evaluate")
     folder = EVALUATION / name
     if is_skipped(name):
@@ -98,7 +98,7 @@ def main(name: str) -> None:
 
 
 def write_skipped(folder: Path) -> None:
-    """Write what tells `compare` that there is no such model: scores without a value."""
+    """Write scores without values, which tell `compare` that the model was skipped."""
     shutil.rmtree(folder, ignore_errors=True)
     write_json(folder / "scores.json", {})
 
@@ -109,7 +109,7 @@ def predict_test_split(
     """Choose temperature and threshold on the validation images and predict the test images.
 
     Raises:
-        PipelineError: the model was trained on other classes than the manifest has, or gives
+        PipelineError: the model was trained on classes other than the manifest's, or computes
             numbers that are not finite.
     """
     if classifier.class_names != class_names(manifest):
@@ -153,8 +153,8 @@ def logits_of(classifier: Classifier, examples: Examples) -> np.ndarray:
 
 
 def calibrated_scores(labels: np.ndarray, model: SplitPredictions) -> dict[str, float]:
-    """How the temperature changes the quality of the probabilities, and the threshold the
-    accuracy."""
+    """How the temperature changes the quality of the probabilities, and how the threshold changes
+    the accuracy."""
     scores = {"temperature": model.calibration.temperature}
     scores |= {
         f"{name}_calibrated": value for name, value in quality(labels, model.calibrated).items()
@@ -210,8 +210,8 @@ def prediction_table(test: pd.DataFrame, predictions: np.ndarray, names: list[st
 def explained_by(
     classifier: Classifier, architecture: BackboneParams
 ) -> tuple[keras.Model, keras.Model]:
-    """The two halves that Grad-CAM needs; a model that takes features is seen behind the
-    backbone's layers, which the others do without."""
+    """The two halves of the network that Grad-CAM needs. For a model that takes features they
+    include the backbone's layers; other models do not need these."""
     backbone = load_backbone(architecture) if classifier.input_kind == "features" else None
     return split_at_maps(
         classifier.model, classifier.input_kind, backbone, architecture.unfreeze_from

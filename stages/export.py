@@ -2,9 +2,9 @@
 
 Each takes RGB images of any size, uint8 (B, height, width, 3), and gives calibrated probabilities,
 float32 (B, classes): resizing, preprocessing, class names and a version are inside. Its own runtime
-then runs it on the test images, stretched to several sizes. With weights as they are, labels must
-be equal and probabilities within 1e-4; with smaller ones, accuracy may fall by
-`max_accuracy_drop`. All of it is in float32, in whatever precision the model was trained.
+then runs it on the test images, stretched to several sizes. With unchanged weights, labels must be
+equal and probabilities within 1e-4; with smaller weights, the accuracy may fall by
+`max_accuracy_drop`. All files compute in float32, whatever the precision of the training.
 """
 
 import os
@@ -38,7 +38,7 @@ class ExportParams(Params):
     @classmethod
     def _are_different(cls, formats: list[str]) -> list[str]:
         if len({*formats}) < len(formats):
-            raise ValueError("one of them stands there twice; name each once")
+            raise ValueError("one of them is listed twice; name each once")
         return formats
 
 
@@ -48,8 +48,8 @@ def main() -> None:
         shutil.rmtree(EXPORT, ignore_errors=True)
         write_json(EXPORT / "export.json", {"model": None, "files": []})
         return
-    # The converters are TensorFlow's, whatever backend trained. Loading it takes seconds, and who
-    # wants no file should not wait for it.
+    # The converters are TensorFlow's, whatever backend trained. Loading it takes seconds, for which
+    # an empty list of formats should not wait.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     from transfer.compute.device import ComputeParams, configure_backend
     from transfer.export.export import export

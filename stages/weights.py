@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def own_backbone(path: Path, params: WeightsParams) -> keras.Model:
-    """A model of the user's up to its features, with its weights or with random ones.
+    """The user's own model up to its features, with its weights or with random ones.
 
     Raises:
         PipelineError: the file cannot be used, or `weights.path` or `weights.compare` is set as
@@ -80,7 +80,7 @@ def published_backbone(name: str, params: WeightsParams) -> keras.Model:
     """A network of the table, with its published weights, those of a file, or random ones.
 
     Raises:
-        PipelineError: no such network, or its weights cannot be had.
+        PipelineError: no such network, or its weights are not available.
     """
     if params.sha256 is not None and params.path is None:
         raise PipelineError(
@@ -95,10 +95,11 @@ def published_backbone(name: str, params: WeightsParams) -> keras.Model:
 
 
 def obtain(backbone: keras.Model, name: str, params: WeightsParams) -> None:
-    """Load the weights of the network `name` into `backbone`, checked, and say which source served.
+    """Load the weights of the network `name` into `backbone`, check them, and print their source.
 
     Raises:
-        PipelineError: no source can serve, they disagree, or the tensors are not the known ones.
+        PipelineError: no source is available, sources disagree, or the tensors are not the known
+            ones.
     """
     published = SOURCES[name]
     sources, expected = sources_for(name, params)
@@ -116,12 +117,12 @@ def obtain(backbone: keras.Model, name: str, params: WeightsParams) -> None:
 def sources_for(name: str, params: WeightsParams) -> tuple[Sequence[Source], str | None]:
     """The sources to try in turn, and the digest that their tensors must have.
 
-    A file that the user names is the only one: it was named to be used. With its own checksum it
-    may hold any weights (of a network that the user trained, say); without one it must hold the
-    known ones.
+    A file that the user names is the only source. With its own checksum it may hold any weights,
+    for example those of a network that the user trained; without one it must hold the known
+    weights.
 
     Raises:
-        PipelineError: a file without a checksum, for a backbone whose weights' digest is not known.
+        PipelineError: a file without a checksum, for a backbone without a known digest.
     """
     known = DIGESTS.get(name)
     if params.path is None:
@@ -170,7 +171,7 @@ def compare_sources(
         print(f"weights: all {count} tensors of {source} equal the ones in use, byte for byte")
         compared += 1
     if not compared:
-        print("weights: only one source could be had, so nothing was compared")
+        print("weights: only one source is available, so nothing was compared")
 
 
 if __name__ == "__main__":

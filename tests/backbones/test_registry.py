@@ -172,12 +172,12 @@ def test_networks_that_scale_pixels_themselves_are_told_not_to_where_something_e
         ({"name": "efficientnet-lite0"}, "did you mean EfficientNetLite0"),
         (
             {"name": "EfficientNetLite0", "image_size": 31},
-            "backbone.image_size = 31: EfficientNetLite0 needs at least 32 pixels a side",
+            "backbone.image_size = 31: EfficientNetLite0 needs at least 32 pixels per side",
         ),
         ({"name": "qqq"}, "backbone.name = 'qqq': no such backbone; There are"),
         (
             {"name": "Xception", "image_size": 64},
-            "backbone.image_size = 64: Xception needs at least 71 pixels a side",
+            "backbone.image_size = 64: Xception needs at least 71 pixels per side",
         ),
         (
             {"preprocessing": "own"},
@@ -185,7 +185,7 @@ def test_networks_that_scale_pixels_themselves_are_told_not_to_where_something_e
         ),
         (
             {"name": "own.keras"},
-            "backbone.image_size = null: give the number of pixels a side of the images for "
+            "backbone.image_size = null: give the number of pixels per side of the images for "
             "own.keras",
         ),
         (
@@ -225,7 +225,7 @@ def test_a_layer_that_some_paths_go_around_is_no_cut_and_the_nearest_is_named(na
     with pytest.raises(PipelineError) as error:
         trainable_tail(build_backbone(name, 32), layer)
     assert f"backbone.unfreeze_from = '{layer}'" in str(error.value)
-    assert f"the nearest that will do is {nearest}" in str(error.value)
+    assert f"the nearest suitable layer is {nearest}" in str(error.value)
 
 
 def test_a_layer_that_is_none_gets_the_list():

@@ -143,7 +143,7 @@ def test_with_one_source_only_nothing_is_said_to_be_compared(world, site, set_pa
     main()
     out = capsys.readouterr().out
     assert f"weights: not compared with {world[1]}: " in out
-    assert "only one source could be had, so nothing was compared" in out
+    assert "only one source is available, so nothing was compared" in out
     assert WEIGHTS.exists()
 
 

@@ -368,7 +368,7 @@ def test_a_released_version_is_fetched_by_its_name(exported, tmp_path):
     ("key", "value", "said"),
     [
         ("formats", ["gguf"], "params.yaml: export.formats.0 = 'gguf'"),
-        ("formats", ["onnx", "onnx"], "one of them stands there twice; name each once"),
+        ("formats", ["onnx", "onnx"], "one of them is listed twice; name each once"),
         ("model", "worst", "params.yaml: export.model = 'worst'"),
         ("max_accuracy_drop", 1, "params.yaml: export.max_accuracy_drop = 1"),
     ],

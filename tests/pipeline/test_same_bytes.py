@@ -22,7 +22,7 @@ from transfer.runtime.dvc_files import checksum, folder_listing, output_checksum
 from transfer.runtime.environment import describe_environment
 from transfer.runtime.pins import in_use, unlike_pins
 
-UNREACHABLE = "no source of ImageNet weights for VGG16 could serve"
+UNREACHABLE = "no source of ImageNet weights for VGG16 is available"
 NOT_COPIED = (
     "tests",
     "docs",

@@ -3,8 +3,8 @@ whatever their class.
 
 All but the blur is measured and scored by cleanvision. Its Imagelab would open the files itself, in
 processes of its own; called piece by piece, it gets the pixels that `decode` gets, from archives
-too, and prints nothing. Its own measure of blur found next to none of the drawings that were
-blurred for the purpose, and a third of the photographs (docs/data-audit.md).
+too, and prints nothing. Its own measure of blur found hardly any of the drawings that were blurred
+on purpose, and a third of the photographs (docs/data-audit.md).
 """
 
 from collections.abc import Iterable
@@ -19,8 +19,8 @@ from scipy.ndimage import uniform_filter1d
 from transfer.audit.issues import Issue
 
 _MANAGER = ImagePropertyIssueManager()
-_BRIGHTNESS_SIDE = 512  # pixels; cleanvision needs some 100 bytes a pixel for it
-# pixels; blur that is gone when the image is that small does not matter to a classifier
+_BRIGHTNESS_SIDE = 512  # pixels; cleanvision needs some 100 bytes per pixel for it
+# pixels; blur that disappears when the image is that small does not matter to a classifier
 _SHARPNESS_SIDE = 128
 _BLUR = 11  # pixels, the length of the filter
 
@@ -47,8 +47,8 @@ def sharpness(image: Image.Image) -> float:
     """The share of an image's local contrast that a blur would remove: 0 (none: already blurred, or
     flat) to 1.
 
-    One less the blur metric of Crete, Dolmiere, Ladret and Nicolas, "The blur effect" (2007), on
-    neighbouring pixels along the rows or columns, whichever is the worse.
+    One minus the blur metric of Crete, Dolmiere, Ladret and Nicolas, "The blur effect" (2007), on
+    neighbouring pixels along the rows or columns, whichever gives the worse value.
     """
     grey = image.convert("L")
     grey.thumbnail((_SHARPNESS_SIDE, _SHARPNESS_SIDE))
@@ -82,7 +82,7 @@ def find_image_problems(measured: pd.DataFrame, thresholds: dict[str, float]) ->
     """The images whose score for some kind is below its threshold.
 
     Args:
-        measured: what `measure` gave of each image, in their order.
+        measured: the result of `measure` for each image, in their order.
         thresholds: by kind.
     """
     scores = score_images(measured, thresholds)

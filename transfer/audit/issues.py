@@ -23,8 +23,8 @@ class Issue(NamedTuple):
     kind: one of KINDS.
     score: 0 to 1, lower is worse, as cleanlab and cleanvision have it; comparable within a kind
         only.
-    detail: for a person, what the image is like: the class it looks like, the path it is a
-        near-copy of, its size.
+    detail: for a person, why the image has the issue: the class it looks like, the path of which it
+        is a near-copy, its size.
     """
 
     row: int

@@ -22,7 +22,7 @@ def find_label_errors(predicted: pd.DataFrame, labels: np.ndarray) -> list[Issue
     class.
 
     cleanlab estimates how many labels are wrong (Northcutt, Jiang and Chuang, "Confident learning",
-    2021) and that many of the least probable ones are taken, less those whose own class is still
+    2021) and that many of the least probable ones are taken, except those whose own class is still
     the most probable one.
 
     Args:
@@ -56,16 +56,16 @@ def predict_out_of_fold(
     """Class probabilities of each image, by logistic regression on the folds
     that the image is not in.
 
-    Groups lie in one fold, so that a near-copy never tells. What cannot be judged is left out:
-    classes of a single group, images whose class the other folds happen to lack, and all of them
-    where the features tell the classes apart no better than their frequencies do (by log loss, two
+    Each group is in one fold, so that no classifier has seen a near-copy. What cannot be judged is
+    left out: classes of a single group, images whose class the other folds happen to lack, and all
+    images if the features predict the classes no better than their frequencies do (by log loss, two
     standard errors).
 
     Args:
         features: float32 (N, D), rows of a length near 1, which C is meant for.
         labels: class names (N,).
         groups: int (N,).
-        folds: at most; never more than there are groups.
+        folds: at most this many, and never more than there are groups.
 
     Returns:
         One row per image that could be judged, indexed by its row in `features`; one column per
@@ -93,7 +93,7 @@ def predict_out_of_fold(
         warnings.filterwarnings("ignore", message="The least populated class")
         # classes of two images or three
         warnings.filterwarnings("ignore", message="The number of unique classes")
-        # a classifier just short of its optimum judges as well
+        # a classifier that is nearly optimal judges as well
         warnings.simplefilter("ignore", ConvergenceWarning)
         parts = list(dividing.split(rows, given, groups[rows]))
         for train, held_out in tqdm(parts, desc="audit: labels", unit=" folds"):

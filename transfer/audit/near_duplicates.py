@@ -18,9 +18,9 @@ def find_near_duplicates(
     """The audited images that have a near-copy in another class, or in another split; each with its
     nearest one.
 
-    The score is the share of the hash's bits that differ, so 0 is the same look. Classes are
-    compared among the audited images only; of the others just the path, the split and the hash are
-    used.
+    The score is the share of the hash's bits that differ, so 0 means that the images look the same.
+    Classes are compared only among the audited images; for the others only the path, the split and
+    the hash are used.
 
     Args:
         audited, others: rows of the manifest; the others are near-copies to look for (the test
@@ -54,10 +54,10 @@ def nearest_elsewhere(
 
     Args:
         hashes: uint64 (N,).
-        sides: on which side each one is, int (N,).
+        sides: the side of each hash, int (N,).
 
     Returns:
-        Its row, int64 (N,), -1 where there is none, and in how many bits it differs, int64 (N,).
+        Its row, int64 (N,), -1 if there is none, and in how many bits it differs, int64 (N,).
     """
     # Equal hashes on one side are one node,
     # or a thousand copies of an image would be a million pairs.

@@ -15,8 +15,8 @@ def find_outliers(
 ) -> list[Issue]:
     """The images whose mean distance to their nearest neighbours is beyond the fence.
 
-    The score is exp(-distance / median distance), as in cleanlab's OutOfDistribution; it is 0.37 in
-    the middle. The fence is Tukey's, as in cleanlab's Datalab: the third quartile and `fence` times
+    The score is exp(-distance / median distance), as in cleanlab's OutOfDistribution; it is 0.37 at
+    the median. The fence is Tukey's, as in cleanlab's Datalab: the third quartile and `fence` times
     the interquartile range.
 
     Args:
@@ -28,7 +28,7 @@ def find_outliers(
         return []
     first, third = np.percentile(distances, [25, 75])
     beyond = distances > third + fence * (third - first)
-    # of copies the distances are no more than rounding
+    # distances between copies are only rounding errors
     scale = max(np.median(distances), 100 * np.finfo(np.float32).eps)
     scores = np.exp(-distances / scale)
     return [
@@ -43,8 +43,8 @@ def neighbour_distances(
     """Mean Euclidean distance to the `neighbours` nearest other images, float (N,), and the row of
     the nearest, int (N,).
 
-    Of more than MOST_NEIGHBOURS images, that many drawn ones can be neighbours. A single image has
-    none: both are empty.
+    If there are more than MOST_NEIGHBOURS images, that many are drawn as possible neighbours. A
+    single image has none: both arrays are empty.
     """
     n = len(features)
     neighbours = min(neighbours, n - 1, MOST_NEIGHBOURS - 1)

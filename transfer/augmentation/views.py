@@ -12,7 +12,7 @@ from transfer.runtime.checksums import content_key
 from transfer.storage.arrays import take
 from transfer.storage.shard_cache import Layout
 
-KEPT_BYTES = 2**29  # of rendered views in memory
+KEPT_BYTES = 2**29  # limit of rendered views in memory
 
 
 class ViewRenderer:
@@ -58,8 +58,8 @@ class AugmentationJobs:
 
 
 class AugmentedViews:
-    """The augmented views of all images, of whose pixels `augment` caches the activations: a view
-    is rendered row by row as its rows are read.
+    """The augmented views of all images, rendered row by row when they are read. `augment` caches
+    the activations of the same views.
 
     Args:
         images: uint8 (N, H, W, 3).

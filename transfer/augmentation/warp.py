@@ -15,9 +15,9 @@ from transfer.runtime.params import Params
 class WarpRanges(Params):
     """The ranges from which warps are drawn.
 
-    rotation, shear: up to so many degrees in both directions. width_shift, height_shift: fractions
-        of the side. zoom: factors from 1 - zoom to 1 + zoom. horizontal_flip: mirror half of the
-        views.
+    rotation, shear: at most this many degrees in either direction. width_shift, height_shift:
+        fractions of the side. zoom: factors from 1 - zoom to 1 + zoom. horizontal_flip: mirror half
+        of the views.
     """
 
     rotation: float = Field(ge=0, le=180)

@@ -28,8 +28,8 @@ def convert(frozen: keras.Model) -> bytes:
         frozen: from `with_preprocessing`, images -> [activations at the cut, features].
 
     Raises:
-        ConversionError: LiteRT lacks one of the network's operations, or computes something else
-            than Keras.
+        ConversionError: LiteRT lacks one of the network's operations, or its results differ from
+            those of Keras.
     """
     content = to_litert(frozen, OUTPUTS)
     noise = (
@@ -64,11 +64,11 @@ def to_litert(model: keras.Model, outputs: tuple[str, ...]) -> bytes:
             tf.saved_model.save(module, folder, signatures=named)
             return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
         except (tf.errors.OpError, OSError) as error:
-            # a full disk says nothing of the model, which another runtime must not compute then
+            # a full disk is no fault of the model, so no other runtime may take its place
             said = getattr(error, "message", None) or str(error.strerror)
             said = re.sub(r"\{\{.*?\}\} | \[Op:\w+\]", "", said)  # names of TensorFlow's own
             raise OSError(errno.EIO, said, folder) from None
-        # the converter has no error type of its own for what it cannot do
+        # the converter raises no specific error for what it cannot do
         except Exception as error:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [
                 type(error).__name__

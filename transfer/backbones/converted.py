@@ -37,8 +37,8 @@ class Converted(Params):
 
 
 def read_converted(architecture: BackboneParams) -> Converted:
-    """Read RECORD and check that it belongs to these parameters and to the weights, where the
-    weights file is there too.
+    """Read RECORD and check that it belongs to these parameters and, if the weights file exists, to
+    the weights.
 
     Raises:
         PipelineError: it is missing, damaged, or of another network.

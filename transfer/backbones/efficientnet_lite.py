@@ -100,7 +100,7 @@ def build_efficientnet_lite(
     Args:
         name: of SCALES.
         includes_scaling: whether the network takes pixels in 0..255 and computes (x - 127) / 128
-            itself; otherwise it takes them as they come.
+            itself; otherwise it takes them unchanged.
     """
     x = pixels
     if includes_scaling:

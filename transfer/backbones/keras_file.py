@@ -11,14 +11,14 @@ from transfer.runtime.errors import PipelineError
 def read_own_model(path: Path, sha256: str | None) -> keras.Model:
     """The layers of a model up to its last spatial activations (B, h, w, C), with its weights.
 
-    A dense top is left out so, with whatever pools or flattens in front of it.
+    This leaves out a dense top, and the pooling or flattening in front of it.
 
     Args:
-        sha256: the file's checksum; DVC would not notice otherwise that the file has changed.
+        sha256: the file's checksum; without it DVC would not notice that the file has changed.
 
     Raises:
-        PipelineError: no such file, no checksum or another one, a model with code or layers of its
-            own, one that does not take RGB pictures, or one without pictures inside.
+        PipelineError: no such file, no checksum or a different one, a model with custom code or
+            layers, one that does not take RGB pictures, or one without spatial activations.
     """
     named = f"backbone.name = '{path}'"
     if not path.is_file():

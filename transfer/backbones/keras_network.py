@@ -35,8 +35,8 @@ class KerasNetwork:
         """A 32-byte fingerprint of everything that determines the network's output rows: its
         weights, and its output for a noise image.
 
-        The noise image's output depends on all else that changes the last bits: preprocessing,
-        precision, library versions, device.
+        The noise image's output depends on everything else that changes the last bits:
+        preprocessing, precision, library versions, device.
         """
         noise = np.random.default_rng(0).integers(0, 256, (1, *self.image_shape), dtype=np.uint8)
         weights = (

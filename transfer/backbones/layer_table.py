@@ -17,7 +17,7 @@ def record_layers(backbone: keras.Model) -> list[dict]:
 
 
 def describe_backbone(path: Path = LAYERS) -> str:
-    """A line for each layer of the backbone that has parameters, and their sum.
+    """One line per layer of the backbone that has parameters, and their sum.
 
     Raises:
         PipelineError: the recorded table is missing or damaged.

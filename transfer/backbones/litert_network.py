@@ -10,8 +10,8 @@ import numpy as np
 from transfer.compute.litert import InterpreterPool
 
 OUTPUTS = ("cut", "features")  # of the converted network, by name
-# Images that a thread or a worker is given at a time: enough to make the handing over cheap, and no
-# byte depends on it.
+# Images that a thread or a worker is given at a time: enough to keep the overhead per call small.
+# No byte depends on it.
 IMAGES_PER_CALL = 12
 
 
@@ -29,7 +29,7 @@ class LiteRTNetwork:
         """
         Args:
             content: of the LiteRT file.
-            identity: bytes that differ for another network.
+            identity: bytes that differ between networks.
 
         Raises:
             ValueError: these bytes are no LiteRT file.

@@ -23,7 +23,7 @@ def build_backbone(
 
     Args:
         includes_scaling: whether the networks that do so scale pixels themselves.
-        layers: of a model of the user's, as the `weights` stage wrote it down; networks of the
+        layers: the file in which the stage `weights` recorded the user's own model; networks of the
             table need none.
 
     Raises:
@@ -51,10 +51,10 @@ def _build_own(layers: Path, pixels: keras.KerasTensor) -> keras.Model:
 
 
 def _named_as_if_first(model: keras.Model) -> keras.Model:
-    """The same layers, where Keras numbered their names by what the process had built before:
-    numbered from 0.
+    """The same layers, with names numbered from 0. Keras numbers them by what the process has built
+    before.
 
-    Models on disk hold names, and `backbone.unfreeze_from` is one.
+    Models on disk contain these names, and `backbone.unfreeze_from` is one of them.
     """
     numbered = defaultdict(list)
     for operation in model.operations:
@@ -95,8 +95,9 @@ def load_backbone(params: BackboneParams, weights: Path = WEIGHTS) -> keras.Mode
 def build_preprocessing(params: BackboneParams) -> keras.Model:
     """RGB in 0..255 (B, image_size, image_size, 3) -> what the backbone takes, the same shape.
 
-    `imagenet`: as the backbone was trained (VGG: BGR less the mean of ImageNet; networks that scale
-    pixels themselves get them as they are). `rescale`: x / 255, as the lessons do. `none`: 0..255.
+    `imagenet`: as the backbone was trained (VGG: BGR minus the mean of ImageNet; networks that
+    scale pixels themselves get them unchanged). `rescale`: x / 255, as the lesson does. `none`:
+    0..255.
     """
     images = keras.Input((params.image_size, params.image_size, 3), name="images")
     if params.preprocessing == "imagenet":
@@ -122,7 +123,7 @@ def cut_tensor(backbone: keras.Model, unfreeze_from: str) -> keras.KerasTensor:
     """The last tensor in front of the first trainable layer.
 
     Raises:
-        PipelineError: no layer of that name, or one that some paths go around.
+        PipelineError: no layer of that name, or one that some paths bypass.
     """
     trainable_tail(backbone, unfreeze_from)
     return backbone.get_layer(unfreeze_from).input
@@ -149,13 +150,13 @@ def trainable_tail(backbone: keras.Model, unfreeze_from: str) -> keras.Model:
         (names[other] for other in others if _tail_from(backbone, other) is not None), names[1]
     )
     raise PipelineError(
-        f"{named}: {backbone.name} cannot be cut there, since some paths go around that layer; the "
-        f"nearest that will do is {nearest}"
+        f"{named}: {backbone.name} cannot be cut there, because some paths bypass that layer; the "
+        f"nearest suitable layer is {nearest}"
     )
 
 
 def _tail_from(backbone: keras.Model, place: int) -> keras.Model | None:
-    """The layers from this place on; None where one tensor alone does not lead to all of them."""
+    """The layers from this place on; None if they depend on more than one tensor."""
     layer = backbone.layers[place]
     if isinstance(layer, keras.Model) or not isinstance(layer.input, keras.KerasTensor):
         return None
@@ -175,18 +176,18 @@ def stitch(backbone: keras.Model, head: keras.Model, params: BackboneParams) -> 
 
 
 def freeze_below(backbone: keras.Model, unfreeze_from: str | None) -> None:
-    """Make the layers from `unfreeze_from` on trainable and freeze those in front;
-    None freezes all.
+    """Make the layers from `unfreeze_from` on trainable and freeze those before it; None freezes
+    all.
 
     BatchNormalization stays frozen everywhere, which also keeps it in inference mode: the
-    statistics of a small batch of other images undo what the network has learned
+    statistics of a small batch of other images would destroy what the network has learned
     (keras.io/guides/transfer_learning). A model that holds the backbone must be compiled again
     afterwards.
     """
     names = [layer.name for layer in backbone.layers]
     first = len(names) if unfreeze_from is None else names.index(unfreeze_from)
     backbone.trainable = True
-    # each by itself: the model's own setter does not reach the layers of a graph
+    # one by one: the model's own setter does not reach the layers of a graph
     for position, layer in enumerate(backbone.layers):
         layer.trainable = position >= first and not isinstance(
             layer, keras.layers.BatchNormalization

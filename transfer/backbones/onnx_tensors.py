@@ -38,7 +38,7 @@ def read_tensors(content: bytes) -> dict[str, np.ndarray]:
 
 
 def _model_class() -> type:
-    """The message class of a model, in a pool of its own: `onnx` may be loaded beside it."""
+    """The message class of a model, in a separate pool, because `onnx` may be loaded too."""
     file = FileDescriptorProto(name="tensors.proto", package="tensors", syntax="proto3")
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)

@@ -47,7 +47,7 @@ def build_with_top(name: str, side: int) -> keras.Model:
 def preprocess(name: str, images: Any) -> Any:
     """RGB in 0..255 (B, H, W, 3) -> what the network was trained on, the same shape.
 
-    Networks that scale pixels themselves get them as they are. A NumPy array is written over.
+    Networks that scale pixels themselves get them unchanged. A NumPy array is overwritten.
     """
     module = find_architecture(name).module
     return (

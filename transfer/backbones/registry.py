@@ -56,8 +56,8 @@ class Architecture:
 
     module: of `keras.applications`, with its `preprocess_input`; the constructor there has the name
         in the table. None: not in Keras, built by transfer/backbones/efficientnet_lite.py.
-    smallest, default: image sides in pixels; the smallest is Keras's, the default ours
-        (docs/backbones.md).
+    smallest, default: image sides in pixels; the smallest is Keras's limit, the default is this
+        project's choice (docs/backbones.md).
     unfreeze_from: where fine-tuning starts unless the user says otherwise, in the last stage or
         block.
     license: of the published weights.
@@ -265,7 +265,7 @@ def find_architecture(name: str) -> Architecture:
     """Look up a network's entry in the table.
 
     Raises:
-        PipelineError: it is not in the table; the nearest names, and all of them.
+        PipelineError: it is not in the table; the message has the nearest names and the whole list.
     """
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
@@ -289,7 +289,7 @@ def describe_weights_license(name: str, source: str, path: str | None) -> str:
         PipelineError: no such backbone.
     """
     if source == "random":
-        return "The backbone's weights are random: nothing pretrained is in these models."
+        return "The backbone's weights are random: these models contain nothing pretrained."
     if path is not None or is_own_model(name):
         origin = name if path is None else path
         return (
@@ -312,7 +312,7 @@ def image_side(name: str, image_size: int | None) -> int:
     if is_own_model(name):
         if image_size is None:
             raise PipelineError(
-                f"backbone.image_size = null: give the number of pixels a side of the images for "
+                f"backbone.image_size = null: give the number of pixels per side of the images for "
                 f"{name}"
             )
         return image_size
@@ -322,13 +322,13 @@ def image_side(name: str, image_size: int | None) -> int:
     if image_size < architecture.smallest:
         raise PipelineError(
             f"backbone.image_size = {image_size}: {name} needs at least {architecture.smallest} "
-            "pixels a side"
+            "pixels per side"
         )
     return image_size
 
 
 class BackboneParams(Params):
-    """Null in params.yaml stands for the table's image size and cut; here they are filled in."""
+    """Replace null in params.yaml by the table's image size and cut."""
 
     name: str
     image_size: PositiveInt

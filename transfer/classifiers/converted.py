@@ -1,8 +1,8 @@
 """Trained classifiers converted to LiteRT: made on first use, kept in `.cache/`, and recognised by
 hash. Needs no Keras and no TensorFlow, except to convert.
 
-A file that belongs to another model or is damaged is made again; all of the folder can be deleted
-at any time.
+A file that belongs to another model or is damaged is made again; the whole folder can be deleted at
+any time.
 """
 
 import hashlib
