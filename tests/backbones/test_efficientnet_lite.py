@@ -310,7 +310,9 @@ def test_the_file_of_another_lite_is_refused_with_its_name(lite_file):
     other = lite_file.with_name("EfficientNetLite1.pth")
     backbone = build_backbone(NAME, 32)
     message = error_of(lambda: UserFile(other, None).load_into(backbone))
-    assert message.endswith("it is EfficientNetLite1's: set backbone.name: EfficientNetLite1")
+    assert message.endswith(
+        "it is the file of EfficientNetLite1: set backbone.name: EfficientNetLite1"
+    )
     message = error_of(lambda: UserFile(other, file_checksum(other)).load_into(backbone))
     assert message.startswith(f"weights.path = '{other}': not weights of {NAME}: _blocks.3.")
     assert message.endswith("; these are the tensors of EfficientNetLite1")

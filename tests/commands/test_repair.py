@@ -154,14 +154,14 @@ def test_what_is_whole_is_kept_and_the_rest_comes_from_the_last_commit(folder, s
 def test_what_is_no_lock_at_all_is_the_last_commits_again(folder, content):
     commit(folder, SMALL)
     (folder / "dvc.lock").write_bytes(content)
-    assert "from the last commit come: decode, report;" in repair.repair_lock(repair.LOCKS[0])
+    assert "taken from the last commit: decode, report;" in repair.repair_lock(repair.LOCKS[0])
     assert (folder / "dvc.lock").read_bytes() == SMALL
 
 
 def test_where_git_does_not_have_it_it_is_removed_and_that_is_said(folder):
     (folder / "dvc.lock").write_bytes(SMALL[:90])
     assert (
-        "0 of its stages are kept, from the last commit come: none; what is missing comes from "
+        "0 of its stages are kept; taken from the last commit: none; missing ones come from "
         "DVC's run-cache" in repair.repair_lock(repair.LOCKS[0])
     )
     assert not (folder / "dvc.lock").exists()

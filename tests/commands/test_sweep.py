@@ -382,5 +382,5 @@ def test_a_real_sweep_stopped_and_called_again(base, tmp_path):
     assert refused.returncode == 1
     assert (
         refused.stderr.splitlines()[-1]
-        == "sweep: what is cached is out of date: `dvc repro` would run augment; do that first"
+        == "sweep: the cached arrays are out of date: `dvc repro` would run augment; do that first"
     )

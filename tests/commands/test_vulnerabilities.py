@@ -33,7 +33,7 @@ def test_data_that_cannot_be_reached_is_said_and_is_no_success():
     lines, status = report([SOUND, SKIPPED])
     assert lines == [
         "vulnerabilities: 1 of 2 packages audited, 0 known vulnerabilities in these",
-        "vulnerabilities: of 1 packages nothing is known, since their data could not be reached",
+        "vulnerabilities: 1 packages not audited, because their data could not be reached",
     ]
     assert status == 2
 

@@ -417,5 +417,5 @@ def test_only_an_open_address_is_remarked_on(say, monkeypatch):
     assert (code, err) == (0, "")
     assert out.startswith("demo: finetuned at http://127.0.0.1:")
     code, out, err = say("--port", "0", "--host", "0.0.0.0", "--model", "head")
-    assert err == "demo: other machines may reach 0.0.0.0, and nobody is asked for a password\n"
+    assert err == "demo: other machines can connect to 0.0.0.0, and no password is needed\n"
     assert out.startswith("demo: head at http://localhost:")

@@ -114,7 +114,7 @@ def test_the_table_has_no_label_yet_and_no_image_that_has_one(photos, capsys):
     assert (table["score"].diff().dropna() <= 1e-6).all()
     said = capsys.readouterr()
     assert "6 of 18 images without a label" in said.out
-    assert "left out, since the manifest has them: 2 images" in said.out
+    assert "left out, because the manifest has them: 2 images" in said.out
     assert "cannot be read: photos/broken.png: " in said.err
     assert Path("suggestions.html").read_text().count("<img") == 6
 
@@ -175,4 +175,4 @@ def test_the_real_model_ranks_images_that_it_has_not_seen(world, capsys):
     assert len(table) == 4
     assert table["path"].str.startswith("new/x/").all()
     assert table["doubt"].between(0, 1).all()
-    assert "left out, since the manifest has them: 24 images" in capsys.readouterr().out
+    assert "left out, because the manifest has them: 24 images" in capsys.readouterr().out

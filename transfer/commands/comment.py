@@ -24,11 +24,11 @@ def main(argv: list[str]) -> None:
     """Write the comment and its charts into the folder that was named."""
     parser = command_parser("comment", __doc__)
     parser.add_argument("base", help="the revision to compare the workspace with")
-    parser.add_argument("folder", type=Path, help="gets the files; made where it is missing")
+    parser.add_argument("folder", type=Path, help="folder for the files; created if missing")
     parser.add_argument(
         "--experiment",
         metavar="NAME",
-        help="the workspace is this experiment's, so other files than committed are meant",
+        help="the workspace is this experiment's, so files that differ from the commit are fine",
     )
     parser.add_argument(
         "--run",
@@ -55,7 +55,7 @@ def comment(scores: str, news: list[str]) -> str:
 
 
 def about_bytes(printed: str) -> list[str]:
-    """The line of `make run` that says how many outputs are the bytes of the commit; none where it
+    """The line of `make run` that says how many outputs are the bytes of the commit; empty if it
     printed no such line."""
     found = SAME_BYTES.search(printed)
     return [f"On this runner: {found[0].strip()}", ""] if found else []
@@ -65,7 +65,7 @@ def about_files(uncommitted: list[str]) -> list[str]:
     """What to do about tracked files that the run changed."""
     if not uncommitted:
         return []
-    asked = "The run gave other files than are committed; run `dvc repro` and commit them:"
+    asked = "The run changed committed files; run `dvc repro` and commit them:"
     return [asked, "", *(f"- `{name}`" for name in uncommitted), ""]
 
 
@@ -73,7 +73,7 @@ def about_experiment(name: str) -> list[str]:
     """How somebody else gets the experiment."""
     return [
         f"This is the experiment `{name}`: `dvc exp pull origin {name}` fetches it, `dvc exp apply "
-        f"{name}` takes it over.",
+        f"{name}` applies it.",
         "",
     ]
 
@@ -81,7 +81,7 @@ def about_experiment(name: str) -> list[str]:
 def changed_files() -> list[str]:
     """The tracked files that differ from the commit."""
     finished = subprocess.run(
-        ["git", "diff", "--name-only"],  # noqa: S607, git is where git is
+        ["git", "diff", "--name-only"],  # noqa: S607, git is found by PATH
         capture_output=True,
         text=True,
         check=True,
@@ -90,10 +90,10 @@ def changed_files() -> list[str]:
 
 
 def dvc(*words: str) -> str:
-    """What a DVC command prints.
+    """The output of a DVC command.
 
     Raises:
-        PipelineError: it fails; its message.
+        PipelineError: the command fails; the message is DVC's.
     """
     finished = subprocess.run(  # noqa: S603, fixed words and a revision
         [sys.executable, "-m", "dvc", *words], capture_output=True, text=True, check=False

@@ -20,14 +20,14 @@ class NoCommitError(Exception):
 
 
 class _Output(NamedTuple):
-    """The stage that makes it, and what dvc.lock has of its content."""
+    """The stage that makes it, and its hash and size in dvc.lock."""
 
     stage: str
     content: dict
 
 
 def read_committed() -> dict[str, dict]:
-    """The stages of dvc.lock in HEAD, by name, and those of deploy/dvc.lock where HEAD has one.
+    """The stages of dvc.lock in HEAD, by name, and those of deploy/dvc.lock if HEAD has one.
 
     Raises:
         NoCommitError: no git, no repository, no commit, no dvc.lock in it, or one that cannot be
@@ -62,14 +62,13 @@ def _read_lock(lock: Path) -> dict[str, dict]:
 
 
 def say(stages: dict[str, dict], committed: dict[str, dict], machine: str) -> str:
-    """One line: how many of the outputs are the bytes of the commit, and for the others why they
-    are not.
+    """One line that says how many outputs have the bytes of the commit, and why the others do not.
 
     Args:
         stages: those of the workspace's dvc.lock, by name.
         committed: those of the commit's.
-        machine: what may have decided the last bits of outputs that are made from the same code,
-            data, parameters and pins.
+        machine: what may have changed the last bits of outputs with the same code, data, parameters
+            and pins.
     """
     now, then = _outputs(stages), _outputs(committed)
     others = {
@@ -141,7 +140,7 @@ def _changed_params(now: dict[str, dict], then: dict[str, dict]) -> Iterator[str
 
 
 def _changed(now: dict, then: dict) -> list[str]:
-    """Keys of either whose value is another or missing in the other."""
+    """Keys of either whose value differs or is missing in the other."""
     return [
         key
         for key in dict.fromkeys([*now, *then])
@@ -167,7 +166,7 @@ def _outputs(stages: dict[str, dict]) -> dict[str, _Output]:
 
 
 def _contents(stage: dict, kind: str) -> dict[str, dict]:
-    """By path of a stage's `deps` or `outs`, what dvc.lock has of its content: hash and size."""
+    """Hash and size from dvc.lock, by path of a stage's `deps` or `outs`."""
     return {
         entry["path"]: {key: value for key, value in entry.items() if key != "path"}
         for entry in stage.get(kind, [])

@@ -1,18 +1,17 @@
-"""Try a trained model in a browser: no stage of dvc.yaml but a command, for after `dvc repro` or
-`dvc pull`.
+"""Try a trained model in a browser, after `dvc repro` or `dvc pull`.
 
     python -m transfer demo                              # then open the address that it prints
     python -m transfer demo --model head --port 0
     curl --data-binary @photo.jpg http://127.0.0.1:8000/predict
 
-The page takes images and shows of each its class with calibrated probabilities, how unlike the
-training images it is, the training images nearest to it, and, once TensorFlow is loaded, what in
-the image speaks for the class (Grad-CAM). POST /predict gives the same as JSON, and POST /explain
-the heat map: an image's bytes as the body.
+The page takes images and shows for each one its class with calibrated probabilities, how unlike the
+training images it is, the nearest training images, and, once TensorFlow is loaded, the regions that
+speak for the class (Grad-CAM). POST /predict returns the same as JSON, and POST /explain the heat
+map; the body is an image's bytes.
 
 Only this machine can reach it unless --host says otherwise. It needs no network, keeps no image,
-and serves no file. There is no password: with --host 0.0.0.0 whoever reaches the machine may use
-it. Ctrl-C ends it.
+and serves no file. There is no password: with --host 0.0.0.0 anyone who can connect to the machine
+can use it. Ctrl-C ends it.
 """
 
 import argparse
@@ -22,13 +21,13 @@ import sys
 from transfer.inference import cli
 from transfer.runtime.program import command_parser
 
-MOST_MEGABYTES = 256  # as much as `split` accepts of one file
+MOST_MEGABYTES = 256  # the limit of `split` for one file
 
 
 def demonstrate(argv: list[str]) -> None:
     """Load the model that the command line names and serve the page until Ctrl-C."""
     options = parse(argv)
-    # Flask and the model take a second, and --help should wait for neither; a port that is taken is
+    # Flask and the model take a second to load, and --help should not wait. A port in use is
     # reported before the model is loaded.
     from transfer.demo.app import create_app
     from transfer.demo.server import is_loopback, listen, serve, trusted_hosts, url
@@ -38,8 +37,7 @@ def demonstrate(argv: list[str]) -> None:
     with listen(options.host, options.port) as listening:
         if not is_loopback(listening):
             print(
-                f"demo: other machines may reach {options.host}, and nobody is asked for a "
-                "password",
+                f"demo: other machines can connect to {options.host}, and no password is needed",
                 file=sys.stderr,
             )
         service = load_service(options.model)
@@ -67,18 +65,22 @@ def parse(argv: list[str]) -> argparse.Namespace:
         type=_port,
         default=8000,
         metavar="N",
-        help="port to listen on (8000); 0 is any that is free",
+        help="port to listen on (8000); 0 chooses a free one",
     )
     parser.add_argument(
         "--name",
         action="append",
         default=[],
         metavar="HOST",
-        help="another name or address by which browsers call it, behind port forwarding for "
-        "example; may be repeated",
+        help="another name or address by which browsers reach it, for example behind port "
+        "forwarding; may be repeated",
     )
     parser.add_argument(
-        "--max-megabytes", type=_megabytes, default=20, metavar="N", help="of an image file (20)"
+        "--max-megabytes",
+        type=_megabytes,
+        default=20,
+        metavar="N",
+        help="limit for an image file (20)",
     )
     return parser.parse_args(argv)
 

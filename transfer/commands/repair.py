@@ -3,11 +3,10 @@ without a git repository.
 
     python -m transfer repair
 
-DVC writes `dvc.lock`, `deploy/dvc.lock` and `.dvc/tmp/rwlock` in place. Killed in that moment, it
-leaves the first part of the file. Of a lock the entries of stages that are whole are kept, and the
-others are taken from the last commit: an entry is a claim that DVC checks by the hashes of what is
-there, so an old one costs a look into DVC's run-cache, or a run, and is never believed. `rwlock`
-says only
+DVC writes `dvc.lock`, `deploy/dvc.lock` and `.dvc/tmp/rwlock` in place. If it is killed in that
+moment, only the first part of the file is left. From a damaged lock the complete entries of stages
+are kept, and the others are taken from the last commit. DVC compares each entry with the hashes of
+the files, so an old entry only costs a lookup in DVC's run-cache, or a run. `rwlock` only says
 which DVC runs now.
 """
 
@@ -28,7 +27,7 @@ from transfer.runtime.program import command_parser
 BUSY = Path(".dvc/tmp/rwlock")
 DAMAGED = Path(".dvc/tmp")  # keeps a copy of a damaged lock
 SETTINGS = Path(".dvc/config.local")
-WITHOUT_GIT = Path(".dvc/tmp/without-git")  # core.no_scm was set here, and not by a person
+WITHOUT_GIT = Path(".dvc/tmp/without-git")  # core.no_scm was set by this module, not by a person
 HEADER = "schema: '2.0'\nstages:\n"
 SETTLE_SECONDS = 1.0  # seconds: another DVC may be writing the file at this moment
 
@@ -40,7 +39,7 @@ def main(argv: list[str]) -> None:
 
 
 def print_repairs(program: str) -> None:
-    """Repair, and print each line behind the program's name.
+    """Repair, and print each line after the program's name.
 
     Raises:
         PipelineError: as `repair`.
@@ -50,8 +49,7 @@ def print_repairs(program: str) -> None:
 
 
 def repair() -> list[str]:
-    """Repair the project in the working directory; returns a line for a person for each thing that
-    was done.
+    """Repair the project in the working directory; returns one line for each thing that was done.
 
     Raises:
         PipelineError: a lock has the marks of an unfinished merge, which only a person can
@@ -61,13 +59,13 @@ def repair() -> list[str]:
 
 
 def repair_lock(lock: Path) -> str | None:
-    """Make a lock whole again where it is not; a copy of the damaged one is kept."""
+    """Repair a lock if it is damaged; a copy of the damaged one is kept."""
     if not lock.exists() or is_whole(lock.read_bytes()):
         return None
     if re.search(rb"^<<<<<<< ", lock.read_bytes(), flags=re.MULTILINE):
         raise PipelineError(
-            f"{lock}: a merge left its marks (<<<<<<<); resolve it (git checkout --theirs {lock}, "
-            "say) and run this again"
+            f"{lock}: a merge left its marks (<<<<<<<); resolve it (for example git checkout "
+            f"--theirs {lock}) and run this again"
         )
     time.sleep(SETTLE_SECONDS)
     found = lock.read_bytes()
@@ -86,8 +84,8 @@ def repair_lock(lock: Path) -> str | None:
     taken = ", ".join(name for name in entries if name not in kept) or "none"
     return (
         f"{lock} was cut short, as when DVC is killed while it writes it: {len(kept)} of its "
-        f"stages are kept, from the last commit come: {taken}; what is missing comes from DVC's "
-        f"run-cache or is run again. A copy of the damaged file is {damaged}"
+        f"stages are kept; taken from the last commit: {taken}; missing ones come from DVC's "
+        f"run-cache or are run again. A copy of the damaged file is {damaged}"
     )
 
 
@@ -128,7 +126,7 @@ def is_whole(content: bytes) -> bool:
 
 
 def whole_entries(content: bytes) -> dict[str, str]:
-    """The lines of each stage whose entry is whole, by its name, in the order of the file."""
+    """The lines of each stage with a complete entry, by its name, in the order of the file."""
     text = content.decode("utf-8", errors="replace")
     entries = {}
     for part in re.split(r"^(?=  \S)", text, flags=re.MULTILINE)[1:]:
@@ -169,21 +167,21 @@ def is_complete_file(item: object) -> bool:
 
 
 def committed_lock(lock: Path) -> bytes:
-    """The lock of the last commit, or nothing where there is none."""
+    """The lock of the last commit; empty if there is none."""
     named = f"HEAD:./{lock.as_posix()}"
     try:
-        shown = subprocess.run(["git", "show", named], capture_output=True, check=False)  # noqa: S603, S607, git is where git is
+        shown = subprocess.run(["git", "show", named], capture_output=True, check=False)  # noqa: S603, S607, git is found by PATH
     except OSError:
         return b""
     return shown.stdout if shown.returncode == 0 else b""
 
 
 def settle_git() -> str | None:
-    """Have DVC do without git where the folder is in no git repository, and with it again once it
-    is in one."""
+    """Let DVC work without git if the folder is in no git repository, and with git again once it is
+    in one."""
     here = Path.cwd()
     in_git = any((folder / ".git").exists() for folder in (here, *here.parents))
-    if in_git and WITHOUT_GIT.exists():  # what a person has set stays
+    if in_git and WITHOUT_GIT.exists():  # a person's own setting is not changed
         configure("--unset", "core.no_scm")
         WITHOUT_GIT.unlink()
         return "there is a git repository now, so DVC uses it again"

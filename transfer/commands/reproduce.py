@@ -1,9 +1,9 @@
 """`make reproduce`: run the committed pipeline from scratch in two fresh clones and check that both
 give the same bytes.
 
-The clones lie in folders of different names and depths and share nothing but the environment; the
-second is held to a single core where the system can do that (Linux). Prints a table of every output
-in dvc.lock and deploy/dvc.lock; exits with 1 where hashes differ. What is not committed is not run.
+The clones are in folders of different names and depths and share only the environment. The second
+one uses a single core if the system can limit it (Linux). Prints a table of every output in
+dvc.lock and deploy/dvc.lock; exits with 1 if hashes differ. Uncommitted changes are not run.
 KERAS_BACKEND chooses the backend: one may differ from another, but not from itself.
 """
 
@@ -52,12 +52,12 @@ def main(argv: list[str]) -> None:
 
 
 def run_from_nothing(clone: Path, cores: int | None) -> None:
-    """Clone the commit into a new folder and reproduce it, on the first `cores` of the cores that
-    there are."""
+    """Clone the commit into a new folder and reproduce it, on the first `cores` of the available
+    cores."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
-    # its own, not the one that all users of the machine share
+    # a folder of the clone, not the one that all users of the machine share
     environment["DVC_SITE_CACHE_DIR"] = str(clone / ".dvc/tmp/site")
-    # where dvc.yaml's `python` is to be found
+    # so that `python` of dvc.yaml is found
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     clone.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(["git", "clone", "--quiet", str(Path.cwd()), str(clone)], check=True)  # noqa: S603, S607, no shell
@@ -74,7 +74,7 @@ def run_from_nothing(clone: Path, cores: int | None) -> None:
 
 
 def read_hashes(project: Path) -> dict[tuple[str, str], str]:
-    """MD5 by stage and output in a project's locks; of a folder it is that of the list of its
+    """MD5 by stage and output in a project's locks; for a folder it is the MD5 of the list of its
     files' names and MD5."""
     with contextlib.chdir(project):
         return {

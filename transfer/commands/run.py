@@ -1,5 +1,5 @@
-"""`make run`: repair what a killed DVC left, run what changed, say what came out, its seconds, and
-which outputs are the commit's bytes."""
+"""`make run`: repair what a killed DVC left, run what changed, and print the results, the seconds,
+and which outputs have the bytes of the commit."""
 
 import argparse
 import json
@@ -26,9 +26,7 @@ from transfer.runtime.pins import in_use, unlike_pins
 from transfer.runtime.stage import LOGS
 
 METRICS = Path("metrics")
-PASSED_ON = (
-    "What else is typed is passed on to `dvc repro`: python -m transfer run --force train_head"
-)
+PASSED_ON = "Other words are passed on to `dvc repro`: python -m transfer run --force train_head"
 
 
 def main(argv: list[str]) -> None:
@@ -48,7 +46,7 @@ def main(argv: list[str]) -> None:
     print()
     print(summarise(pipeline, seconds_since(started)).to_string(index=False))
     print(
-        f"\nThe whole run took {time.time() - started:.0f} s. All of it: plots/report.html. "
+        f"\nThe whole run took {time.time() - started:.0f} s. All results: plots/report.html. "
         "Compare: dvc exp show."
     )
     print(say_of_commit())
@@ -86,8 +84,8 @@ def summarise(pipeline: dict, seconds: dict[str, float]) -> pd.DataFrame:
 
 
 def say_of_commit() -> str:
-    """One line on which outputs are the bytes of the commit;
-    where there is none to compare with, that."""
+    """One line that says which outputs have the bytes of the commit, or why they cannot be
+    compared."""
     try:
         committed = read_committed()
     except NoCommitError as reason:
@@ -100,8 +98,8 @@ def say_of_commit() -> str:
 
 
 def describe_machine(environment: dict, other_versions: Sequence[str]) -> str:
-    """What may decide last bits: the processor and its instructions, Python, variables that steer
-    libraries, versions that are not pinned.
+    """What may change the last bits: the processor and its instructions, Python, variables that
+    control libraries, versions that are not the pinned ones.
 
     Args:
         environment: from `describe_environment`.

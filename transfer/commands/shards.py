@@ -2,9 +2,9 @@
 names, and delete some.
 
 `check` reads every shard of the workspace's indexes. `unused` lists the shards that no index of the
-workspace, of any commit or of any experiment names, and deletes them with `--delete`: only where
-every one of these indexes is at hand, and where no other project has its shards at the same URL.
-`delete` deletes shards by name, so that their stage stores them again.
+workspace, of any commit or of any experiment names, and deletes them with `--delete`. Use it only
+if no other project has its shards at the same URL; it refuses if one of these indexes is not
+available. `delete` deletes shards by name, so that their stage stores them again.
 """
 
 import re
@@ -58,7 +58,7 @@ def delete(names: Sequence[str], store: ObjectStore) -> None:
 
 
 def print_check(indexes: list[Path], store: ObjectStore) -> bool:
-    """Say what is wrong with the shards of some indexes; whether anything is."""
+    """Print what is wrong with the shards of some indexes; returns whether anything is."""
     problems = check({path: read_index(path) for path in indexes}, store)
     for path, shard, state in problems:
         print(f"{path}: shard {shard.name} is {state} ({store.url})")
@@ -89,8 +89,8 @@ def all_indexes() -> Iterable[Index]:
     """The indexes of the workspace, of all commits and of all experiments.
 
     Raises:
-        PipelineError: one of them is neither in the workspace nor in DVC's cache, so that nobody
-            knows what it names.
+        PipelineError: one of them is neither in the workspace nor in DVC's cache, so its shards are
+            unknown.
     """
     with Repo() as repo:
         objects = Path(repo.cache.local.path)

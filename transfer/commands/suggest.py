@@ -5,12 +5,12 @@
 
 PATHS are images, folders, archives, and globs in quotes, as `predict` takes them. Images whose
 bytes the manifest has are left out. The others are ranked by the product of the model's doubt (the
-entropy of its calibrated probabilities) and the distance to the nearest training image, or to the
-nearest that is chosen already, so that copies of one another come last.
+entropy of its calibrated probabilities) and the distance to the nearest training image or chosen
+image, so that copies of one another come last.
 
-The table has an empty column label. Fill it in, and `python -m transfer use FOLDER --labels TABLE`
-reads it; rows that stay empty are left out. docs/suggest.md says how to add the images to those
-that have labels, and how many labels this saves.
+The table has an empty column label. After you have filled it in, `python -m transfer use FOLDER
+--labels TABLE` reads it; rows without a label are left out. docs/suggest.md says how to add the
+images to those that have labels, and how many labels this saves.
 """
 
 import argparse
@@ -32,14 +32,14 @@ from transfer.runtime.files import write_csv
 from transfer.runtime.program import FAILED, command_parser
 from transfer.sources.source_file import SourceFile
 
-if TYPE_CHECKING:  # it takes most of a second, and neither --help nor a mistyped path should wait
+if TYPE_CHECKING:  # --help and a mistyped path should not wait most of a second for these imports
     from transfer.inference.predictor import Predictor
     from transfer.inference.suggestion_page import Suggestion
 
 EXIT_CODES = (
     "exit codes:\n"
     f"  {cli.PREDICTED}    done\n"
-    f"  {FAILED}    an error, in a path, the model or params.yaml, say; nothing is written\n"
+    f"  {FAILED}    an error, for example in a path, the model or params.yaml; nothing is written\n"
     "  2    the command line is wrong\n"
     f"  {cli.UNREADABLE}    done, but some images could not be read; they are named\n"
 )
@@ -50,8 +50,8 @@ class Unlabelled(NamedTuple):
     """Images without a label that could be read, row by row: paths; calibrated probabilities
     float64 (N, C); pooled activations float32 (N, D); percentiles of novelty float64 (N,).
 
-    labelled: how many were left out, since the manifest has them. problems: of those that could
-    not be read, by path.
+    labelled: number of images that were left out because the manifest has them. problems: by path,
+        why an image could not be read.
     """
 
     paths: list[str]
@@ -83,7 +83,7 @@ def main(argv: list[str]) -> int:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """What was typed; a contradiction is argparse's error."""
+    """Parse the command line; a contradiction is argparse's error."""
     parser = command_parser("suggest", __doc__, EXIT_CODES)
     parser.add_argument("paths", nargs="+", metavar="PATHS", help="see above")
     parser.add_argument(
@@ -95,21 +95,21 @@ def parse(argv: list[str]) -> argparse.Namespace:
         type=Path,
         default=Path("suggestions.csv"),
         metavar="TABLE",
-        help="a .csv (suggestions.csv); the page lies beside it, as .html",
+        help="a .csv (suggestions.csv); the page is written beside it, as .html",
     )
     options = parser.parse_args(argv)
     if STDIN in options.paths:
-        parser.error("- is not taken: images are read a second time for the page")
+        parser.error("- is not allowed: images are read a second time for the page")
     if options.output.suffix.lower() != ".csv":
         parser.error(f"--output {options.output}: the table is a .csv")
     return options
 
 
 def check_outputs(options: argparse.Namespace) -> None:
-    """See that nothing is overwritten: somebody may have filled in labels.
+    """Check that nothing is overwritten: the table may hold labels by now.
 
     Raises:
-        PipelineError: the table is there.
+        PipelineError: the table exists.
     """
     if options.output.exists():
         raise PipelineError(
@@ -118,8 +118,8 @@ def check_outputs(options: argparse.Namespace) -> None:
 
 
 def look(predictor: "Predictor", files: Iterable[SourceFile], known: set[str]) -> Unlabelled:
-    """Predict the images that the manifest does not have, and keep what they are compared by: a few
-    kilobytes each.
+    """Predict the images that the manifest does not have, and keep for each a few kilobytes by
+    which it is compared.
 
     Args:
         known: SHA-256 of the files that have labels.
@@ -176,7 +176,7 @@ def look(predictor: "Predictor", files: Iterable[SourceFile], known: set[str]) -
 
 
 def rank(predictor: "Predictor", images: Unlabelled, count: int) -> list["Suggestion"]:
-    """The images to label next, the first one first."""
+    """The images to label next, the most important one first."""
     from transfer.inference.suggestion_page import Suggestion
     from transfer.inference.suggestions import choose, doubts
 
@@ -223,13 +223,13 @@ def write_pictures(page: Path, suggestions: list["Suggestion"], given: list[str]
 
 
 def report(images: Unlabelled, suggestions: list["Suggestion"], table: Path, page: Path) -> None:
-    """Print what was chosen from what, and what to do with it."""
+    """Print what was chosen, and what to do next."""
     print(
         f"suggest: {len(suggestions):,} of {len(images.paths):,} images without a label, in "
         f"{table} and {page}"
     )
     if images.labelled:
-        print(f"suggest: left out, since the manifest has them: {images.labelled:,} images")
+        print(f"suggest: left out, because the manifest has them: {images.labelled:,} images")
     for path, problem in islice(images.problems.items(), 5):
         print(f"suggest: cannot be read: {path}: {problem}", file=sys.stderr)
     if (more := len(images.problems) - 5) > 0:

@@ -1,10 +1,10 @@
-"""`make verify`: re-hash all that dvc.lock and deploy/dvc.lock name, in the workspace and in
-DVC's cache, and print the commands that repair it.
+"""`make verify`: re-hash everything that dvc.lock and deploy/dvc.lock name, in the workspace and in
+DVC's cache, and print the commands that repair what is wrong.
 
-DVC believes a file whose time, size and inode it knows, and a cache object for its name; here every
-byte is read. The run-cache (.dvc/cache/runs) is left out: it holds names of objects only, and a
-name that is wrong makes its stage run again. Of arrays in shards, which DVC has the indexes of,
-every shard is read where it lies.
+DVC trusts a file whose time, size and inode it knows, and a cache object because of its name; this
+command reads every byte. The run-cache (.dvc/cache/runs) is left out: it holds only names of
+objects, and a wrong name makes its stage run again. For arrays in shards, of which DVC tracks the
+indexes, every shard is read at its URL.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ class Finding(NamedTuple):
 
 
 def main(argv: list[str]) -> int:
-    """Print what is wrong and what repairs it; the exit code, 1 if anything is."""
+    """Print what is wrong and what repairs it; the exit code is 1 if anything is wrong."""
     parser = command_parser("verify", __doc__)
     parser.parse_args(argv)
     read = Reader()
@@ -92,7 +92,7 @@ def main(argv: list[str]) -> int:
 
 
 def read_lock(repo: Repo) -> list[Named]:
-    """The outputs and inputs of all stages, as dvc.lock has them."""
+    """The outputs and inputs of all stages in dvc.lock."""
     outputs = {}
     for out in repo.index.outs:
         if _is_on_request(out.stage) and not Path(out.fs_path).exists():
@@ -135,7 +135,7 @@ class Reader:
         self.files, self.size = 0, 0
 
     def md5(self, path: Path) -> str:
-        """The MD5 of a file's bytes, or "missing", or "unreadable" where the disk refuses it."""
+        """The MD5 of a file's bytes, or "missing", or "unreadable" if the disk cannot read it."""
         try:
             digest = file_checksum(path, "md5")
             self.size += path.stat().st_size
@@ -163,8 +163,8 @@ def check_output(named: Named, objects: Path, read: Reader, files_below: Callabl
 
 
 def check_folder(named: Named, objects: Path, read: Reader, files_below: Callable) -> list[Finding]:
-    """One finding for the listing and one for each file; where both listings are wrong, no file can
-    be named."""
+    """One finding for the listing and one for each file; if both listings are wrong, no file can be
+    named."""
     here = {
         Path(file).relative_to(named.path).as_posix(): read.md5(Path(file))
         for file in files_below(str(named.path))
@@ -205,7 +205,7 @@ class BadShard(NamedTuple):
 
 
 def right_indexes(findings: list[Finding]) -> dict[Path, str]:
-    """The indexes of arrays in shards that are right themselves, with the stages that make them."""
+    """The undamaged indexes of arrays in shards, with the stages that make them."""
     return {
         finding.path: finding.named.stage
         for finding in findings
@@ -232,7 +232,8 @@ def describe_shard(bad: BadShard) -> str:
 
 
 def advise_shards(bad: list[BadShard]) -> list[str]:
-    """A damaged shard has to go first: one that is there by name and size is not stored again."""
+    """A damaged shard must be deleted first: a shard that exists by name and size is not stored
+    again."""
     if not bad:
         return []
     damaged = sorted({each.shard.name for each in bad if each.state == "damaged"})
@@ -254,8 +255,8 @@ def compare(found: str, expected: str) -> str:
 
 
 def look(named: Named, where: Path, md5: str, read: Reader) -> str:
-    """How a cache object is. Inputs have none; outputs with `cache: false` may have one, which the
-    run-cache restores."""
+    """The state of a cache object. Inputs have none; outputs with `cache: false` may have one,
+    which the run-cache restores."""
     state = compare(read.md5(where), md5) if named.stage else "right"
     return "right" if state == "missing" and not named.cached else state
 
@@ -273,7 +274,7 @@ def describe(finding: Finding) -> str:
 
 
 def advise(problems: list[Finding], has_remote: bool) -> list[str]:
-    """What a person can do about the problems, as lines to print."""
+    """What to do about the problems, as lines to print."""
     lines = []
     inputs = [str(finding.path) for finding in problems if not finding.named.stage]
     if inputs:
@@ -293,8 +294,8 @@ def advise(problems: list[Finding], has_remote: bool) -> list[str]:
 
 
 def repair(problems: list[Finding], has_remote: bool) -> list[str]:
-    """The commands that bring outputs back, the cheapest that do: from the cache, the remote, the
-    workspace, or by running the stage."""
+    """The cheapest commands that restore the outputs: from the cache, the remote, the workspace, or
+    by running the stage."""
     bad = ("damaged", "not in dvc.lock")
     delete = [finding.path for finding in problems if finding.workspace in bad]
     delete += [finding.object for finding in problems if finding.cache in bad]
@@ -326,7 +327,7 @@ def repair(problems: list[Finding], has_remote: bool) -> list[str]:
         finding.named.stage for finding in problems if str(finding.named.path) in steps["dvc pull"]
     }
     return commands + (
-        [f"# what the remote lacks is computed again by: dvc repro {shlex.join(sorted(makers))}"]
+        [f"# this computes again what the remote lacks: dvc repro {shlex.join(sorted(makers))}"]
         if makers
         else []
     )

@@ -22,7 +22,7 @@ LOCKS = [
 
 
 def main(argv: list[str]) -> None:
-    """Have pip-audit look up all locks, print what it finds; exits with 0, 1 or 2."""
+    """Let pip-audit look up all locks, and print what it finds; exits with 0, 1 or 2."""
     parser = command_parser("vulnerabilities", __doc__)
     parser.parse_args(argv)
     command = [
@@ -67,8 +67,8 @@ def report(dependencies: list[dict]) -> tuple[list[str], int]:
     )
     if skipped := len(dependencies) - len(audited):
         lines.append(
-            f"vulnerabilities: of {skipped} packages nothing is known, since their data could not "
-            "be reached"
+            f"vulnerabilities: {skipped} packages not audited, because their data could not be "
+            "reached"
         )
         status = status or 2
     return lines, status

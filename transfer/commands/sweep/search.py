@@ -1,21 +1,20 @@
 """Search for better values of the trainings' parameters, from the caches: `make sweep TRIALS=20`.
 
-A study for each section in transfer/commands/sweep/space.yaml, which says what is varied. Trial 0
-is params.yaml as it is; what each later one tries is drawn by Optuna's TPE sampler from the trials
-before it, the first few at random. A trial is trained by the stage itself, from the arrays that
-`dvc repro augment` left, with the same few seeds as all others, and what counts is the mean
-validation loss of the epoch that is kept. Fine-tuning starts from params.yaml's augmented model of
-the same seed. Nothing frozen is computed, and the test split is not even linked into the folders
-where trials are trained.
+There is one study for each section in transfer/commands/sweep/space.yaml, which says what is
+varied. Trial 0 has the values of params.yaml; Optuna's TPE sampler draws the later ones from the
+trials before them, the first few at random. The stage itself trains a trial, from the arrays of
+`dvc repro augment` and with the same few seeds for all trials. The score is the mean validation
+loss of the kept epoch. Fine-tuning starts from params.yaml's augmented model with the same seed.
+Nothing frozen is computed, and the folders where trials are trained have no link to the test split.
 
-The best of many trials is in part the luckiest one. So it and params.yaml are then trained with
-further seeds, which have chosen nothing, and the difference is printed with its 95 % interval
-(paired t test over seeds), beside the command that makes a DVC experiment of it.
+The best of many trials is partly the luckiest one. So the best trial and params.yaml are then
+trained with further seeds, which did not choose it. The sweep prints the difference with its 95 %
+interval (paired t test over seeds), and the command that makes a DVC experiment of the best values.
 
-Each training that is done is kept in OUTPUT/trainings/, by all that decides it. A sweep that was
-stopped, or is to have more trials, is simply called again: it draws the same trials, reads what is
-there, and ends as if it had never been stopped. OUTPUT/SECTION.csv has the trials,
-OUTPUT/SECTION.png and OUTPUT/SECTION_parameters.png the pictures, which Optuna draws.
+OUTPUT/trainings/ keeps each finished training under a key of everything that decides it. To resume
+a sweep, or to add trials, call it again: it draws the same trials, reads the finished trainings,
+and ends as if it had never been stopped. OUTPUT/SECTION.csv has the trials; OUTPUT/SECTION.png and
+OUTPUT/SECTION_parameters.png are pictures, which Optuna draws.
 """
 
 import argparse
@@ -45,14 +44,14 @@ from transfer.runtime.files import atomic_write, write_csv
 from transfer.runtime.params import Params, load_params
 from transfer.runtime.program import command_parser
 
-# before TPE has something to go by; Optuna's ten would be half of a sweep of twenty
+# random trials before TPE; Optuna's default of ten would be half of a sweep of twenty
 RANDOM_TRIALS = 5
 
 
 @dataclass(frozen=True)
 class Trial:
-    """tried: by name. scores: one a seed, or none where the training failed,
-    which `reason` then explains."""
+    """tried: values by name. scores: one per seed, or none if the training failed, which `reason`
+    then explains."""
 
     number: int
     tried: dict[str, Value]
@@ -87,7 +86,7 @@ def main(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     if arguments.trials < 1 or arguments.seeds < 1 or arguments.further < 2:
         parser.error("at least one trial, one seed and two further seeds")
-    # where a training that is stopped leaves its checkpoint, and finds it again
+    # the folder in which an interrupted training finds its checkpoint again
     os.environ["DVC_ROOT"] = str(Path.cwd())
     try:
         params = {
@@ -99,20 +98,20 @@ def main(argv: list[str]) -> None:
         for space in spaces:
             sweep(space, params, arguments)
     except KeyboardInterrupt:
-        sys.exit("sweep: stopped; the same command goes on from here")
+        sys.exit("sweep: stopped; the same command continues from here")
 
 
 def check_caches() -> None:
-    """Raise PipelineError where the cached arrays are not those of params.yaml: what is found on
-    them would not be true of it."""
+    """Raise PipelineError if the cached arrays are not those of params.yaml, because the results
+    would not apply to it."""
     words = [sys.executable, "-m", "dvc", "status", "--json", "--with-deps", "extract", "augment"]
     told = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603, fixed words
     if told.returncode:
         raise PipelineError(f"`dvc status` says: {told.stderr.strip()}")
     if changed := json.loads(told.stdout):
         raise PipelineError(
-            f"what is cached is out of date: `dvc repro` would run {', '.join(changed)}; do that "
-            "first"
+            f"the cached arrays are out of date: `dvc repro` would run {', '.join(changed)}; do "
+            "that first"
         )
 
 
@@ -154,11 +153,12 @@ def sweep(space: Space, params: Mapping[str, Params], arguments: argparse.Namesp
 def search(
     space: Space, trials: int, seeds: int, seed: int, train: Callable[[dict, int], Scores]
 ) -> Iterator[Trial]:
-    """Draw, train and tell trials one after another; all of them follow from the arguments.
+    """Draw trials, train them and report them to the sampler, one after another; all of them follow
+    from the arguments.
 
-    A training that fails, since its loss is not finite or its parameters contradict each other, is
-    a trial that TPE ranks below all others. Optuna's own storage is not used: a trial that is
-    killed would keep its number there, and the sampler's state would not come back.
+    If a training fails because its loss is not finite or its parameters contradict each other, TPE
+    ranks the trial below all others. Optuna's own storage is not used: a killed trial would keep
+    its number there, and the sampler's state would be lost.
 
     Raises:
         PipelineError: params.yaml's own training fails.
@@ -240,7 +240,7 @@ def report(space: Space, trials: list[Trial], again: list[list[Scores]], n_image
     """Summarise what the study found, without claiming more than the data shows.
 
     Args:
-        again: the scores of params.yaml and of the best trial, a pair a further seed; none where
+        again: the scores of params.yaml and of the best trial, one pair per further seed; none if
             they are the same.
         n_images: of the validation split.
     """
@@ -257,8 +257,8 @@ def report(space: Space, trials: list[Trial], again: list[list[Scores]], n_image
         f"{best.accuracy:.3f}"
     )
     lines.append(
-        f"  On {len(again)} further seeds, which chose nothing, the best and its difference from "
-        "params.yaml:"
+        f"  On {len(again)} further seeds, which did not choose it, the best and its difference "
+        "from params.yaml:"
     )
     for name, unit in (("loss", "validation loss"), ("accuracy", "accuracy")):
         ours, theirs = (

@@ -36,7 +36,7 @@ class Range(Params):
 class Space:
     """What a study of a section of params.yaml varies.
 
-    defaults: params.yaml's own values, by name. distributions: Optuna's, by name, in the file's
+    defaults: the values of params.yaml, by name. distributions: Optuna's, by name, in the file's
         order.
     """
 
@@ -45,8 +45,8 @@ class Space:
     distributions: dict[str, BaseDistribution]
 
     def tried(self, drawn: dict[str, Value]) -> dict[str, Value]:
-        """What is trained with in place of the values that Optuna drew: numbers of three digits
-        that are still within their range."""
+        """The values that are used in place of those that Optuna drew: numbers of three digits that
+        are still within their range."""
         return {
             name: self._rounded(drawn[name], distribution)
             for name, distribution in self.distributions.items()
@@ -71,7 +71,7 @@ class Space:
 
 
 def written(value: Value) -> str:
-    """A value as DVC's command line and YAML have it."""
+    """A value as DVC's command line and YAML write it."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -89,7 +89,7 @@ def read_spaces(path: Path, params: Mapping[str, Params]) -> list[Space]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PipelineError(f"{path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError) as error:  # bytes that are no UTF-8, dates that are none
+    except (yaml.YAMLError, ValueError) as error:  # bytes that are not UTF-8, invalid dates
         raise PipelineError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict) or not content:
         raise PipelineError(

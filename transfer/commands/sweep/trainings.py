@@ -26,7 +26,7 @@ from transfer.training.loop import TrainingParams
 
 
 class Training(NamedTuple):
-    """main: the stage's. params: the class of its section of params.yaml.
+    """main: of the stage. params: the class of its section of params.yaml.
     model: what it writes, `models/MODEL`."""
 
     main: Callable[[], None]
@@ -71,7 +71,7 @@ def prepare(folder: Path, links: Iterable[str], changes: dict[str, dict]) -> Non
 
 def train(section: str) -> None:
     """Run a training's stage in the working directory, silently; raises what it raises."""
-    keras.backend.clear_session()  # what an earlier training left would number this one's layers on
+    keras.backend.clear_session()  # otherwise layers are numbered on from an earlier training
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         TRAININGS[section].main()
 
@@ -79,8 +79,8 @@ def train(section: str) -> None:
 def measure(
     store: Path, params: Mapping[str, TrainingParams], section: str, changes: dict, shift: int
 ) -> Scores:
-    """The validation scores of a training with params.yaml's seed plus `shift`; from the store,
-    where it was trained before.
+    """The validation scores of a training with params.yaml's seed plus `shift`; from the store if
+    it was trained before.
 
     Args:
         params: params.yaml's section of each training.
@@ -105,8 +105,7 @@ def _trained(
     shift: int,
     files: Sequence[Callable[[str, Path], Path]],
 ) -> Path:
-    """The folder of the store that has these files of a training,
-    which is done where one is missing.
+    """The folder of the store with the files of a training, which runs if one is missing.
 
     Fine-tuning starts from params.yaml's augmented model with its own seed plus `shift`.
     """
@@ -125,7 +124,7 @@ def _trained(
             start = _trained(store, params, "train_augmented", {}, shift, whole)
             (folder / name).symlink_to((start / Path(name).name).resolve())
         with contextlib.chdir(folder):
-            # it goes by names, and other folders have other models under these
+            # it is a cache by name, and other folders have other models under the same names
             checksum.cache_clear()
             entry = input_fingerprint(section)
         if not all(file(model, store / entry).exists() for file in files):
