@@ -374,7 +374,7 @@ def test_shards_without_a_place_are_refused(project, url):
     Path("place").mkdir()
     said = (
         r"resources\.shards_url is not set, and shards \(arrays\.format = 'shards'\) need it: "
-        r"s3://bucket/prefix, say"
+        r"for example s3://bucket/prefix"
     )
     kept = ArrayFormat("shards", 4, Shards(url))
     with (

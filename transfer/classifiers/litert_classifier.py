@@ -16,7 +16,7 @@ class LiteRTClassifier:
         input_kind: `images`, `features` or `cut`, the array that it reads.
         input_shape: of one row of that array.
         class_names: the classes by label.
-        batch_size: rows that a call had best be given; None: no byte depends on it.
+        batch_size: the number of rows per call; None if no byte depends on it.
         uses_all_cores: whether a single call does.
     """
 

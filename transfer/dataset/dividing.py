@@ -68,8 +68,8 @@ def draw_missing(
     names: list[str],
     params: SplitParams,
 ) -> list[str]:
-    """The split of each image of a source that is split: its own; where the source has no
-    validation or no test images, that split is drawn from train, in the proportion of the sizes.
+    """The split of each image of a source that is already split. If the source has no validation or
+    no test images, that split is drawn from train, in the proportion of the sizes.
 
     Raises:
         PipelineError: the source has no training images, or too few of a class to draw from.

@@ -1,4 +1,4 @@
-"""What the classifiers take, pixels or cached activations, with the labels."""
+"""The inputs of the classifiers, pixels or cached activations, with the labels."""
 
 from dataclasses import dataclass
 
@@ -23,8 +23,8 @@ class Examples:
 
 
 def read_examples(manifest: pd.DataFrame, split: str, input_kind: str, shards: Shards) -> Examples:
-    """A split's `images`, `features` or activations at the `cut`, and the manifest's labels;
-    PipelineError when they disagree in number."""
+    """A split's `images`, `features` or activations at the `cut`, and the manifest's labels; raises
+    PipelineError if their numbers differ."""
     labels = labels_of(manifest, split)
     inputs = read_array(inputs_path(split, input_kind), shards, rows=len(labels), ndim=4)
     return Examples(inputs, labels, weights_of(manifest, split) if split == "train" else None)

@@ -21,8 +21,8 @@ def group_images(
 ) -> np.ndarray:
     """Number the groups of images that belong together, int (N,), from 0 by first appearance.
 
-    Identical files always do, in whichever classes they are. Near-copies do within a class: in two
-    classes they may be an object with and without a defect.
+    Identical files always belong together, whatever their classes. Near-copies belong together only
+    within a class: in two classes they may be an object with and without a defect.
 
     Args:
         near_copies: whether images whose perceptual hashes are alike belong together.
@@ -90,7 +90,7 @@ def match_group_by(images: Sequence[ScannedFile], pattern: str | None) -> list[s
 
 
 def count_alike_in_two_classes(images: Sequence[ScannedFile]) -> int:
-    """Images with the perceptual hash of another file, of other bytes, in another class."""
+    """Images with the same perceptual hash as a different file in another class."""
     files = defaultdict(set)
     for image in images:
         files[image.perceptual].add((image.class_name, image.sha256))

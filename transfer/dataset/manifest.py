@@ -15,9 +15,9 @@ from transfer.runtime.files import atomic_write
 FOLDER = Path("data/manifest")
 FORMATS = ("csv", "parquet")  # values of `split.manifest`
 SPLITS = ("train", "validation", "test")
-UNUSED = "unused"  # beyond the counts asked for: listed, so that every image is accounted for
+UNUSED = "unused"  # images beyond the requested counts, listed so that every image is accounted for
 COLUMNS = ["split", "path", "class_name", "label", "group", "sha256"]
-WEIGHT = "weight"  # a further column where a table of labels has weights
+WEIGHT = "weight"  # a further column if a table of labels has weights
 _TEXT, _NUMBERS = ("split", "path", "class_name", "sha256"), ("label", "group")
 
 
@@ -27,7 +27,7 @@ def manifest_file(form: Literal["csv", "parquet"]) -> Path:
 
 
 def find_manifest() -> Path:
-    """The manifest that is there; where there is none, the name that it has as CSV.
+    """The existing manifest; if there is none, its name as CSV.
 
     Raises:
         PipelineError: there is one in each format.
@@ -44,8 +44,8 @@ def find_manifest() -> Path:
 def write_manifest(
     manifest: pd.DataFrame, path: Path, order: Literal["path", "checksum"] = "path"
 ) -> None:
-    """Write the manifest as Parquet where the name ends in that, else as CSV, ordered by split,
-    then path or checksum.
+    """Write the manifest, as Parquet if the name ends in that and otherwise as CSV, ordered by
+    split, then path or checksum.
 
     Args:
         manifest: the columns of COLUMNS: split (train, validation, test or unused), path inside the
@@ -130,14 +130,14 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         table = pq.read_table(file)
     if not table.schema.equals(_schema(weighted=WEIGHT in table.schema.names)):
         raise ValueError(f"its columns are {', '.join(map(str, table.schema))}")
-    table.validate(full=True)  # of text that is none the rest of a program finds out
+    table.validate(full=True)  # otherwise invalid text would fail later
     if any(column.null_count for column in table.columns):
         raise ValueError("values are missing")
     return table.to_pandas()
 
 
 def _problem(manifest: pd.DataFrame) -> str | None:
-    """What `write_manifest` after `split` would not have written."""
+    """Why `write_manifest` cannot have written this; None if it can."""
     if list(manifest.columns) not in (COLUMNS, [*COLUMNS, WEIGHT]):
         return (
             f"its columns are {', '.join(map(str, manifest.columns))} instead of "
@@ -175,8 +175,8 @@ def class_names(manifest: pd.DataFrame) -> list[str]:
 
 
 def weights_of(manifest: pd.DataFrame, split: str) -> np.ndarray | None:
-    """How much each of one split's rows counts in training: float32 (N,) with a mean of 1, or None
-    where all count the same.
+    """How much each row of a split counts in training: float32 (N,) with a mean of 1, or None if
+    all count the same.
 
     Raises:
         PipelineError: all of them are 0.

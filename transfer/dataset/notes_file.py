@@ -16,7 +16,7 @@ def write_notes(sentences: Sequence[str], path: Path = NOTES) -> None:
 
 
 def read_notes(path: Path = NOTES) -> list[str]:
-    """The sentences; none where the file is missing.
+    """The sentences; none if the file is missing.
 
     Raises:
         PipelineError: the file is damaged.

@@ -40,7 +40,7 @@ def read_hashes(images: pd.Series, path: Path = HASHES) -> np.ndarray:
 
 
 def _problem(table: pd.DataFrame, images: pd.Series) -> str | None:
-    """What `write_hashes` after `split` would not have written."""
+    """Why `write_hashes` cannot have written this; None if it can."""
     if list(table.columns) != ["path", "phash"]:
         return f"its columns are {', '.join(map(str, table.columns))} instead of path, phash"
     if (twice := table["path"].duplicated()).any():

@@ -39,15 +39,15 @@ def quotas(class_counts: np.ndarray, sizes: np.ndarray, spare: int | None = None
     """How many images of each class each split should get.
 
     Rounds `class_counts[c] * sizes[s] / N` to integers with the given row and column sums: the
-    floor first, then one by one where most is missing. A class that would get none in a split that
-    wants some takes one from another of its splits (the spare one if it can, else the largest), and
-    a class with several there gives one back. Where none can, a column is off by one: a split of
-    one image that is to hold two classes gets two.
+    floor first, then one by one where most is missing. If a class would get none in a split that
+    should have some, it takes one from another of its splits (the spare one if possible, otherwise
+    the largest), and a class with several images there gives one back. If no class can, a column is
+    off by one: a split of one image that must hold two classes gets two.
 
     Args:
-        class_counts: int (C,), images a class, at least as many as splits, sum N.
-        sizes: int (S,), images a split, sum N.
-        spare: the split, if any, that takes what is left over and needs no class.
+        class_counts: int (C,), images per class, at least as many as splits, sum N.
+        sizes: int (S,), images per split, sum N.
+        spare: the split, if any, that takes the remaining images and needs no class.
 
     Returns:
         int (C, S), rows summing to `class_counts`.
@@ -80,17 +80,18 @@ def assign(
     """Draw a split for each item so that groups stay whole and quotas are met as closely
     as they allow.
 
-    Groups of several items go first, the largest at the head, each to a split drawn in proportion
-    to the room it has left for the group's classes; a group that fits nowhere goes where the
-    largest share of the quota is open. A class that has only as many groups left as there are
-    splits without it goes to one of these. Single items then fill what is left, exactly where all
-    groups fitted; where some did not, the largest rest gives way.
+    Groups of several items are placed first, beginning with the largest. Each goes to a split that
+    is drawn in proportion to its remaining room for the group's classes; a group that fits nowhere
+    goes to the split with the largest open share of its quota. If a class has only as many groups
+    left as there are splits without it, the group goes to one of these splits. Single items then
+    fill the remaining room: exactly, if all groups fitted; otherwise the largest remainder is
+    reduced.
 
     Args:
         labels: int (N,), class of each item.
         groups: int (N,), group of each item, numbered from 0.
         quota: int (C, S) from `quotas`.
-        rng: the source of all chance.
+        rng: the source of all randomness.
         spare: as in `quotas`.
 
     Returns:

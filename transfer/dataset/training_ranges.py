@@ -8,7 +8,7 @@ from transfer.sources.value_ranges import KINDS, PixelRules, derive_range
 
 def derive_rules(images: list[ScannedFile], manifest: pd.DataFrame) -> PixelRules:
     """What the training images say of samples whose range no format fixes, and of the bands that
-    TIFFs call alpha. A kind of sample that no training image has is judged by all images."""
+    TIFFs call alpha. For a kind of sample that no training image has, all images are used."""
     splits = dict(zip(manifest["path"], manifest["split"], strict=True))
     train = [image for image in images if splits[image.path] == "train"]
     ranges = {}

@@ -1,2 +1,1 @@
-"""What the command `demo` alone is made of:
-a page on this machine where a trained model can be tried."""
+"""The command `demo`: a page on this machine where a trained model can be tried."""

@@ -1,5 +1,5 @@
-"""The page and its two questions, as a WSGI application: what is served is fixed here, and no path
-names a file of the machine."""
+"""The page and its two requests, as a WSGI application. This module fixes what is served, and no
+path names a file of the machine."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # it takes a second
     from transfer.demo.service import Service
 
 TEMPLATES = Path(__file__).parent / "templates"
-# the page looks as the report does
+# the page has the style of the report
 REPORT_STYLE = Path(__file__).parents[1] / "report/templates/report.css"
 NAMED_CLASSES = 12
 HEADERS = {
@@ -54,7 +54,7 @@ def create_app(service: "Service", trusted_hosts: Sequence[str], most_bytes: int
         origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
         is_elsewhere = origin not in (None, f"http://{request.host}", f"https://{request.host}")
         if request.method == "POST" and (is_elsewhere or site not in ("none", "same-origin")):
-            abort(403, "Another site's page has asked this.")
+            abort(403, "A page of another site sent this request.")
 
     @app.get("/")
     def page() -> str:
@@ -79,7 +79,7 @@ def create_app(service: "Service", trusted_hosts: Sequence[str], most_bytes: int
         if request.mimetype == "multipart/form-data":
             abort(
                 415,
-                "Send an image's bytes as the body of the request, and not as a form: one image a "
+                "Send an image's bytes as the body of the request, not as a form: one image per "
                 "request.",
             )
         try:
@@ -96,7 +96,7 @@ def create_app(service: "Service", trusted_hosts: Sequence[str], most_bytes: int
             words = f"more than the {most_bytes:,} bytes that are allowed"
         elif isinstance(error, SecurityError):
             words = f"{words} Start the demo with --name to add a name."
-        response = error.get_response()  # its headers say which methods are allowed, say
+        response = error.get_response()  # its headers say, for example, which methods are allowed
         response.data, response.mimetype = app.json.dumps({"error": words}), "application/json"
         return response
 

@@ -1,5 +1,5 @@
-"""What in an image speaks for a class, by the Keras model; loaded on first use, since it takes
-TensorFlow's seconds."""
+"""Explains which regions of an image speak for a class, with the Keras model. The model is loaded
+on first use, because TensorFlow takes seconds."""
 
 import sys
 import threading
@@ -12,7 +12,8 @@ class Explainer:
 
     def __init__(self, name: str):
         self._name = name
-        self._lock = threading.Lock()  # not every backend promises that two calls at once are safe
+        # not every backend guarantees that two calls at once are safe
+        self._lock = threading.Lock()
         self._split_at = None
 
     def heat_map(self, activations: dict[str, np.ndarray], label: int) -> np.ndarray:
@@ -35,12 +36,12 @@ class Explainer:
 
 
 def _load(name: str) -> tuple[str, tuple]:
-    """The array from which the model is asked, `images` or `cut`, and what `split_at_maps` gives
-    for it."""
+    """The array that the explanation starts from, `images` or `cut`, and the result of
+    `split_at_maps` for it."""
     from transfer.compute.params import ComputeParams
     from transfer.runtime.params import load_params
 
-    # Keras that is loaded already was set up by whoever loaded it, and cannot be set up again.
+    # If Keras is loaded already, it has been set up, and that cannot be repeated.
     if "keras" not in sys.modules:
         from transfer.compute.device import configure_backend
 

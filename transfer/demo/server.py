@@ -12,11 +12,11 @@ from waitress import create_server
 
 from transfer.runtime.errors import PipelineError
 
-_THREADS = 4  # one image is predicted at a time; other threads serve the page meanwhile
+_THREADS = 4  # one image is predicted at a time, while other threads serve the page
 _CONNECTIONS = 32  # each may hold an image of the largest size that is allowed
-# what sending a body in chunks may add to it; the application counts the image alone
+# overhead of a body that is sent in chunks; the application counts only the image
 _FRAMING = 2**16
-_ANSWER = 64 * 2**20  # bytes, far above any answer: a larger one would go through a file
+_ANSWER = 64 * 2**20  # bytes, far above any answer: a larger answer would be written to a file
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -48,8 +48,8 @@ def is_loopback(listening: socket.socket) -> bool:
 
 
 def url(host: str, listening: socket.socket) -> str:
-    """What to open in a browser on this machine: a name in place of an IPv6 address, of which
-    `trusted_hosts` has none."""
+    """The address to open in a browser on this machine; a host name replaces an IPv6 address,
+    because `trusted_hosts` has none."""
     address, port = listening.getsockname()[:2]
     parsed = ipaddress.ip_address(address)
     if parsed.is_unspecified or (parsed.version == 6 and parsed.is_loopback):
@@ -63,8 +63,9 @@ def trusted_hosts(
     """The names and IPv4 addresses by which browsers may call the server, of any port, as Flask's
     TRUSTED_HOSTS takes them.
 
-    Whoever owns another name could let it point here (DNS rebinding). If other machines reach the
-    server, this machine's name and addresses are among them. Flask compares no IPv6 addresses.
+    Other names are refused, because their owners could let them point here (DNS rebinding). If
+    other machines can reach the server, this machine's name and addresses are included. Flask
+    compares no IPv6 addresses.
     """
     names = {"localhost", "127.0.0.1", host, *further_names}
     if not is_loopback(listening):
@@ -81,7 +82,7 @@ def serve(app: Flask, listening: socket.socket, most_bytes: int) -> None:
         sockets=[listening],
         threads=_THREADS,
         connection_limit=_CONNECTIONS,
-        max_request_body_size=most_bytes + _FRAMING,  # what is larger is refused before it is read
+        max_request_body_size=most_bytes + _FRAMING,  # a larger body is refused before it is read
         inbuf_overflow=most_bytes + _FRAMING,
         outbuf_overflow=_ANSWER,
         ident=None,

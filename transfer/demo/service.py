@@ -1,5 +1,5 @@
-"""Answers the page's questions, one image at a time: the class, the training images nearest to it,
-and what in the image speaks for the class."""
+"""Answers the page's requests, one image at a time: the class, the nearest training images, and the
+regions of the image that speak for the class."""
 
 import base64
 import io
@@ -30,8 +30,8 @@ _USUAL = 90.0
 
 
 class Service:
-    """Answers for one image at a time, whichever thread asks, so that no two images of the largest
-    size take memory together."""
+    """Answers for one image at a time, even if several threads call it, so that two images of the
+    largest size never take memory together."""
 
     def __init__(
         self,
@@ -47,8 +47,8 @@ class Service:
         self._lock = threading.Lock()
 
     def answer(self, content: bytes) -> dict:
-        """What the page shows of an image file, ready for JSON; pictures are data URLs, numbers are
-        rounded as `predict` rounds them.
+        """What the page shows for an image file, ready for JSON; pictures are data URLs, and
+        numbers are rounded as in `predict`.
 
         Args:
             content: the file's bytes.
@@ -89,8 +89,8 @@ class Service:
             }
 
     def explain(self, content: bytes) -> dict:
-        """What in an image speaks for the predicted class, ready for JSON. The first call loads
-        TensorFlow; `answer` does not wait for it.
+        """Which regions of an image speak for the predicted class, ready for JSON. The first call
+        loads TensorFlow; `answer` does not wait for it.
 
         Args:
             content: the image file's bytes.
@@ -165,7 +165,7 @@ def load_service(name: str) -> Service:
             ndim=4,
         ),
     )
-    # so that the first person does not wait for what is built on first use
+    # the first request should not wait for what is built on first use
     service.answer(_file(Image.new("RGB", (1, 1)), "PNG"))
     return service
 

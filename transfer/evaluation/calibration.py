@@ -1,5 +1,5 @@
-"""What is chosen after training, on validation and never on test: the temperature of the logits,
-and the threshold of two classes."""
+"""Chooses, on validation and never on test, the temperature of the logits and, for two classes, the
+threshold."""
 
 from dataclasses import asdict, dataclass
 
@@ -31,11 +31,11 @@ def class_logits(logits: np.ndarray) -> np.ndarray:
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature with the lowest log loss of softmax(logits / temperature), between COLDEST
-    and HOTTEST.
+    """The temperature with the lowest log loss of softmax(logits / temperature), between
+    MIN_TEMPERATURE and MAX_TEMPERATURE.
 
     Guo et al., "On Calibration of Modern Neural Networks" (2017). scikit-learn's
-    CalibratedClassifierCV(method="temperature") finds the same (a test compares them), but wants an
+    CalibratedClassifierCV(method="temperature") finds the same (a test compares them), but needs an
     estimator, and an image of each class.
 
     Args:
@@ -58,11 +58,11 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def choose_threshold(labels: np.ndarray, positive: np.ndarray) -> float:
-    """The probability from which on label 1 is taken, so that both classes' recalls add up to the
-    most (Youden's J).
+    """The probability from which on label 1 is predicted; it maximises the sum of both classes'
+    recalls (Youden's J).
 
-    Half-way between two images' probabilities, so that it does not hang on one of them; 0.5 where
-    only one class is there.
+    It is half-way between two images' probabilities, so that it does not depend on one of them, and
+    0.5 if there is only one class.
 
     Args:
         labels: 0 or 1, int (N,).

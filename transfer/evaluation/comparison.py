@@ -1,4 +1,4 @@
-"""Which model is better on the same images, and whether that can be told at all."""
+"""Which of two models is better on the same images, and whether the data can show it."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -11,18 +11,18 @@ from statsmodels.stats.multitest import multipletests
 
 from transfer.evaluation.scores import CONFIDENCE, DECIMALS
 
-# SciPy's default; an interval's ends then move in the third decimal from seed to seed
+# SciPy's default; with it an interval's ends vary in the third decimal between seeds
 RESAMPLES = 9999
 AT_ONCE = 10_000_000  # resampled numbers in memory
 
 
 def compare(is_right: Mapping[str, np.ndarray], groups: np.ndarray, seed: int) -> pd.DataFrame:
-    """A row for each pair of models, the later one first.
+    """One row per pair of models, the later one first.
 
     Columns: model, against; difference of their accuracies with its 95 % interval, difference_low
     and difference_high (paired bootstrap, percentiles); only_model_right and only_against_right, in
-    images; mcnemar_p, exact; method, the test that `p` is of: McNemar's, or sign flips where images
-    come in groups, since copies and near-copies are not independent; p_holm, corrected for the
+    images; mcnemar_p, exact; method, the test that `p` is of: McNemar's, or sign flips if images
+    come in groups, because copies and near-copies are not independent; p_holm, corrected for the
     number of pairs (Holm); verdict, in words.
 
     Args:
@@ -71,8 +71,8 @@ def exact_mcnemar(gain: np.ndarray) -> float:
 
 
 def sign_flips(sums: np.ndarray, seed: int) -> float:
-    """p that groups' gains (G,) would be as far from 0 if either model were as likely to have each
-    of them; exact up to 13 groups."""
+    """The probability that the groups' gains (G,) would be at least as far from 0 if each gain were
+    equally likely for either model; exact up to 13 groups."""
     told = sums[sums != 0].astype(float)  # a gain of 0 has no sign
     if len(told) < 2:
         return 1.0  # one may be on either side
@@ -86,15 +86,15 @@ def sign_flips(sums: np.ndarray, seed: int) -> float:
 
 
 def interval(sums: np.ndarray, sizes: np.ndarray, seed: int) -> tuple[float, float]:
-    """Bootstrap interval of the mean gain an image: groups drawn with replacement, each with all
-    its images.
+    """Bootstrap interval of the mean gain per image: groups are drawn with replacement, each with
+    all its images.
 
     Args:
         sums: gain of each group, int (G,).
         sizes: images of each group, int (G,).
     """
     if len(sums) == 1:
-        return -1.0, 1.0  # one group says nothing of how others would differ
+        return -1.0, 1.0  # one group says nothing about the variation between groups
     batch = max(1, AT_ONCE // len(sums))
     drawn = bootstrap(
         (sums, sizes),

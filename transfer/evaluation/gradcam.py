@@ -1,4 +1,4 @@
-"""Where in an image a class is seen: Grad-CAM."""
+"""Grad-CAM: which regions of an image speak for a class."""
 
 import numpy as np
 from PIL import Image
@@ -15,7 +15,8 @@ def heat_maps(
     rows: np.ndarray,
     targets: np.ndarray,
 ) -> np.ndarray:
-    """Grad-CAM (Selvaraju et al. 2017) of some images: where the last maps speak for a class.
+    """Grad-CAM (Selvaraju et al. 2017) of some images: where the last feature maps speak for a
+    class.
 
     Args:
         split_at: what `split_at_maps` gives.
@@ -25,7 +26,7 @@ def heat_maps(
         targets: the class to explain of each, int (M,).
 
     Returns:
-        float32 (M, h', w'), 0 to 1; all 0 where nothing speaks for the class.
+        float32 (M, h', w'), 0 to 1; all 0 if nothing speaks for the class.
     """
     to_maps, to_logits = split_at
     if not len(rows):
@@ -40,12 +41,12 @@ def heat_maps(
 def split_at_maps(
     classifier: keras.Model, input_kind: str, backbone: keras.Model, unfreeze_from: str
 ) -> tuple[keras.Model, keras.Model]:
-    """From the cut to the last activations that are still a picture, (B, h', w', C'), and from
-    there to the logits (B, L).
+    """Split a network in two: from the cut to the last activations with height and width, (B, h',
+    w', C'), and from there to the logits (B, L).
 
-    Pooling layers are passed over: what is in front of them has more pixels. A classifier that
-    takes features is seen behind the backbone's layers, one that takes the cut or images has its
-    own, and is asked from there.
+    Pooling layers are skipped, because the layers before them have more pixels. For a classifier
+    that takes features, the backbone's layers are put in front; one that takes the cut or images
+    has layers of its own.
     """
     if input_kind != "features":
         start, logits, layers = classifier.input, classifier.output, classifier.layers
@@ -64,8 +65,8 @@ def split_at_maps(
 
 
 def signs(targets: np.ndarray, n_logits: int) -> np.ndarray:
-    """What the logits are multiplied by and summed to give each target's own, float32 (M, L): one
-    logit speaks for label 1, against 0."""
+    """The weights whose product with the logits is each target's logit, float32 (M, L). A single
+    logit speaks for label 1 and against label 0."""
     if n_logits == 1:
         return (2 * targets - 1).reshape(-1, 1).astype(np.float32)
     return np.eye(n_logits, dtype=np.float32)[targets]
@@ -75,7 +76,7 @@ def gradients_of_logits(model: keras.Model, inputs: np.ndarray, weights: np.ndar
     """Gradient of the sum of weights (M, L) times logits with regard to the inputs (M, ...), in
     their shape.
 
-    Keras has no gradient of its own, so each backend's is asked.
+    Keras has no gradient of its own, so the backend computes it.
     """
     backend = keras.config.backend()
     if backend == "tensorflow":

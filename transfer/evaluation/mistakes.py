@@ -1,5 +1,4 @@
-"""The images that a classifier got wrong, with what it looked at: one by one for the report, and on
-one sheet."""
+"""The misclassified images with their Grad-CAM: one by one for the report, and on one sheet."""
 
 import shutil
 from pathlib import Path
@@ -14,12 +13,12 @@ from transfer.runtime.files import atomic_write
 
 COLUMNS = 4
 NAME_WIDTH = 27
-THUMBNAIL = 128  # pixels a side at the most: the report holds each of them
+THUMBNAIL = 128  # pixels per side at most, because the report contains all of them
 
 
 def most_confident_mistakes(labels: np.ndarray, probabilities: np.ndarray, most: int) -> np.ndarray:
-    """Rows of misclassified images, int (M,), the surest mistake first, `most` at the most; equally
-    sure ones in the split's order."""
+    """Rows of misclassified images, int (M,), at most `most`, the most confident mistake first;
+    equally confident ones in the split's order."""
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     return wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:most]
@@ -40,8 +39,8 @@ def write_pictures(folder: Path, pictures: list[np.ndarray]) -> list[str]:
 
 
 def side_by_side(image: np.ndarray, explained: np.ndarray) -> np.ndarray:
-    """Two pictures uint8 (H, W, 3) as one (H', 2 W', 3),
-    made smaller where they are larger than a thumbnail."""
+    """Two pictures uint8 (H, W, 3) as one (H', 2 W', 3), shrunk if they are larger than a
+    thumbnail."""
     both = Image.fromarray(np.hstack([image, explained]))
     both.thumbnail((2 * THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     return np.asarray(both)

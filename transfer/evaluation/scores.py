@@ -1,6 +1,6 @@
-"""How good a classifier is, and how sure one can be of that.
+"""Scores of a classifier, with the interval of its accuracy.
 
-A score that has no meaning for the test images at hand is a few words that say why, never NaN.
+If a score has no meaning for the test images, its value is a sentence that says why, never NaN.
 """
 
 from collections.abc import Sequence
@@ -62,8 +62,7 @@ def accuracy(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
 def rankings(
     labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> dict[str, float | str]:
-    """roc_auc and average_precision, or why there are none: each class needs an image to be ranked
-    in front of the others."""
+    """roc_auc and average_precision, or why they are not defined: each class needs a test image."""
     if missing := [name for label, name in enumerate(class_names) if label not in labels]:
         named = (
             ", ".join(missing)
@@ -88,8 +87,8 @@ def rankings(
 
 
 def quality(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """How far probabilities (N, C) can be taken at their word: log_loss in nats, brier
-    (scikit-learn), ece (`reliability`).
+    """How well probabilities (N, C) match what happens: log_loss in nats, brier (scikit-learn), ece
+    (`reliability`).
 
     The Brier score of two classes is the squared error of one probability, of more the sum over all
     classes.
@@ -125,8 +124,8 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, n_bins: int = 15)
 def class_table(
     labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]
 ) -> pd.DataFrame:
-    """One row per class: class_name, precision, recall, f1, support (its test images); words where
-    a ratio would be 0 / 0."""
+    """One row per class: class_name, precision, recall, f1, support (its test images); a sentence
+    replaces a ratio that would be 0 / 0."""
     every = range(len(class_names))
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predicted, labels=every, zero_division=np.nan
@@ -144,8 +143,8 @@ def _or_words(values: np.ndarray, words: str) -> list[float | str]:
 
 
 def roc(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    """Points of the ROC curve: false_positive_rate, true_positive_rate; no rows where all or none
-    of the images are of the class."""
+    """Points of the ROC curve: false_positive_rate, true_positive_rate; no rows if all or none of
+    the images are of the class."""
     is_positive, confidence = one_class(labels, probabilities)
     if is_positive.all() or not is_positive.any():
         return pd.DataFrame(columns=["false_positive_rate", "true_positive_rate"])
@@ -156,8 +155,8 @@ def roc(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
 
 
 def precision_recall(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    """Points of the precision-recall curve: recall, precision;
-    no rows where no image is of the class."""
+    """Points of the precision-recall curve: recall, precision; no rows if no image is of the
+    class."""
     is_positive, confidence = one_class(labels, probabilities)
     if not is_positive.any():
         return pd.DataFrame(columns=["recall", "precision"])
@@ -166,8 +165,8 @@ def precision_recall(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFr
 
 
 def one_class(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What a curve is drawn from: whether it is of the class, bool (M,), and how sure of it the
-    model was, (M,).
+    """The data of a curve: whether each example is of the class, bool (M,), and the model's
+    probability of it, (M,).
 
     Two classes: label 1 against label 0, M = N. More: every (image, class) pair pooled (the micro
     average), M = N C, since one curve per class cannot be read when there are many.

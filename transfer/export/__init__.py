@@ -1,1 +1,1 @@
-"""A trained classifier as files that other programs run, and those programs."""
+"""A trained classifier as files for other programs, and the runtimes that check these files."""

@@ -1,5 +1,5 @@
-"""An ONNX graph with names and an order of its own making: tf2onnx's follow memory addresses, and
-are others in each process."""
+"""Gives an ONNX graph canonical names and order, because those of tf2onnx depend on memory
+addresses and differ between processes."""
 
 from collections.abc import Iterator
 
@@ -9,9 +9,9 @@ import onnx
 def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same computation in the same bytes, whatever order and names the converter gave.
 
-    Nodes come in the order in which the outputs ask for them, depth first, and tensors are numbered
-    by it; inputs and outputs of the graph keep their names, what no output needs is left out.
-    Graphs inside of nodes (loops, conditions) are not looked into.
+    Nodes are ordered depth first from the outputs, and tensors are numbered in that order. Inputs
+    and outputs of the graph keep their names; what no output needs is left out. Graphs inside nodes
+    (loops, conditions) are not supported.
 
     Raises:
         ValueError: there is one.
@@ -53,8 +53,8 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
 def _needed(
     outputs: list[str], makers: dict, constants: dict
 ) -> Iterator[tuple[str, onnx.NodeProto | onnx.TensorProto]]:
-    """Each node and constant once, behind all that it needs. Without recursion: a network is deeper
-    than Python's stack."""
+    """Each node and constant once, after everything that it needs. Without recursion, because a
+    network is deeper than Python's stack."""
     done, pending = set(), [(name, False) for name in reversed(outputs)]
     while pending:
         name, is_ready = pending.pop()

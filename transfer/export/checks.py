@@ -10,7 +10,7 @@ import numpy as np
 
 from transfer.export.runtimes import open_runtime
 
-TOLERANCE = 1e-4  # of probabilities, where the weights are the same
+TOLERANCE = 1e-4  # largest difference of probabilities for unchanged weights
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Answers:
 
 
 class Checked(NamedTuple):
-    """What a format's own runtime made of the images. difference: the largest of any probability.
-    ms: milliseconds for one image alone, on one thread."""
+    """The results of a format's own runtime. difference: the largest of any probability. ms:
+    milliseconds for one image alone, on one thread."""
 
     format: str
     file: str
@@ -43,7 +43,7 @@ class Checked(NamedTuple):
 def check(kind: str, path: Path, expected: Answers) -> Checked:
     """Run an exported file on all images, one at a time."""
     run = open_runtime(path)
-    run(expected.images[0])  # what a runtime does once is no latency
+    run(expected.images[0])  # the first run includes work that a runtime does only once
     started = time.perf_counter()
     answers = np.stack([run(image) for image in expected.images])
     seconds = time.perf_counter() - started

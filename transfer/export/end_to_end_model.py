@@ -21,7 +21,7 @@ def build_end_to_end(
     """RGB of any size, uint8 (B, h, w, 3) -> calibrated probabilities float32 (B, C).
 
     Without `resizes` it takes one image at the network's size, uint8 (1, S, S, 3): accelerators
-    want shapes that are known beforehand. Everything but the classifier computes in the precision
+    need shapes that are known beforehand. Everything but the classifier computes in the precision
     of the set-up.
     """
     if resizes:
@@ -58,8 +58,8 @@ def in_float32(model: keras.Model) -> keras.Model:
 def _taken(
     input_kind: str, pixels: keras.KerasTensor, backbone: keras.Model, params: BackboneParams
 ) -> keras.KerasTensor:
-    """What a classifier takes of resized pixels (B, S, S, 3): these themselves, or what the frozen
-    layers make of them."""
+    """The classifier's input for resized pixels (B, S, S, 3): the pixels themselves, or the outputs
+    of the frozen layers."""
     if input_kind == "images":
         return pixels
     frozen = (

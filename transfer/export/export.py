@@ -1,5 +1,5 @@
-"""All of an export: the model put together, written in each format, checked,
-and moved to its place."""
+"""Runs an export: builds the model, writes each format, checks the files, and moves them to their
+place."""
 
 import hashlib
 import itertools
@@ -29,7 +29,8 @@ from transfer.storage.array_paths import inputs_path
 from transfer.storage.arrays import read_array
 from transfer.storage.params import Shards
 
-# Height and width in shares of an image's own: every fourth is as `decode` made it.
+# Height and width as shares of an image's own: every fourth image keeps the shape that `decode`
+# gave it.
 STRETCHES = ((1, 1), (1.5, 2), (3, 1), (0.6, 1.1))
 
 
@@ -43,7 +44,8 @@ def export(
     shards: Shards,
     weights_license: str,
 ) -> pd.DataFrame:
-    """Write a model in each format to `output`, which is replaced as a whole once all have passed.
+    """Write a model in each format to `output`, which is replaced as a whole after all formats have
+    passed their checks.
 
     Args:
         name: of the model, or `best`: the lowest validation loss.
@@ -107,7 +109,7 @@ def export(
 
 
 def version_of(name: str) -> str:
-    """Twelve hexadecimal digits that are others whenever the classifier or its temperature is."""
+    """Twelve hexadecimal digits that change with the classifier or its temperature."""
     digest = hashlib.sha256()
     for file in (description_file(name), weights_file(name)):
         digest.update(file.read_bytes())
@@ -116,8 +118,8 @@ def version_of(name: str) -> str:
 
 
 def stretched(images: np.ndarray) -> list[np.ndarray]:
-    """The images uint8 (N, H, W, 3), each in another of four shapes, as people's are: a file must
-    see of each what Keras sees."""
+    """The images uint8 (N, H, W, 3), stretched to four shapes in turn, because users' images have
+    many shapes: each file must resize them as Keras does."""
     factors = itertools.cycle(STRETCHES)
     sides = [
         (round(image.shape[1] * across), round(image.shape[0] * down))
@@ -130,7 +132,7 @@ def stretched(images: np.ndarray) -> list[np.ndarray]:
 
 
 def refuse(checked: Sequence[Checked], expected: Answers, max_accuracy_drop: float) -> None:
-    """Stop where a format's answers are not good enough.
+    """Stop if a format's answers are not good enough.
 
     Raises:
         PipelineError: naming each, and by how much.
@@ -158,8 +160,8 @@ def refuse(checked: Sequence[Checked], expected: Answers, max_accuracy_drop: flo
 
 
 def replace(output: Path, folder: Path) -> None:
-    """Put `folder` in the place of `output`;
-    what lay there goes only once the new one is complete."""
+    """Put `folder` in the place of `output`; the old content is deleted only after the new one is
+    complete."""
     old = folder.with_name("old")
     if output.exists():
         output.rename(old)

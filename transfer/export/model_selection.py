@@ -1,4 +1,4 @@
-"""Which of the trained models is the best, by what may be looked at to choose."""
+"""Chooses the best of the trained models by validation loss, never by the test split."""
 
 import pandas as pd
 
@@ -9,8 +9,8 @@ from transfer.classifiers.saved import load_classifier
 def best_on_validation() -> str:
     """The model whose kept epoch has the lowest validation loss; the earlier one of equals.
 
-    That loss is the plain one of all of them (`transfer.training.loop.fit`), on the same images, so
-    it compares; the test split is for judging.
+    For all models this is the plain loss (`transfer.training.loop.fit`) on the same images, so it
+    can be compared. The test split is only for scoring.
 
     Raises:
         PipelineError: a model is missing or damaged.

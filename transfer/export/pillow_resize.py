@@ -1,12 +1,12 @@
-"""Pillow's resizing as a layer, so that an exported model takes images of any size and sees what
-`decode` would have given it.
+"""Pillow's resizing as a layer, so that an exported model takes images of any size and gets the
+same pixels as from `decode`.
 
-Every number is a whole one, in int64 or in float32 below 2^24, where float32 holds each of them. So
-nothing is rounded that Pillow does not round, no order of adding matters, and all runtimes on all
-processors see the same pixels. int64 is all that LiteRT has beyond 32 bits, and it only adds,
-multiplies, compares and takes remainders there: a quotient is estimated in float32 and corrected by
-its remainder. No constant of float32 is above 65,504, the largest number of float16, in which one
-of the formats keeps them.
+All numbers are whole, in int64 or in float32 below 2^24, where float32 is exact. So nothing is
+rounded that Pillow does not round, the order of additions does not matter, and all runtimes on all
+processors compute the same pixels. Beyond 32 bits LiteRT has only int64, and there it only adds,
+multiplies, compares and takes remainders. Therefore a quotient is estimated in float32 and
+corrected by its remainder. No constant of float32 is above 65,504, the largest number of float16,
+in which one of the formats keeps them.
 """
 
 import functools
@@ -19,9 +19,9 @@ import tensorflow as tf
 
 from transfer.compute.keras import keras
 
-PRECISION = 2**22  # what the weights of a pixel add up to; Pillow has the same
+PRECISION = 2**22  # the sum of a pixel's weights, as in Pillow
 PART = 64  # a weight is `high * PART + low`; with it, sums over 4,095 pixels stay below 2^24
-LONGEST = 32_767  # pixels a side
+LONGEST = 32_767  # pixels per side
 BASE = 2**25 + 1  # fractions are in units of 1 / BASE^2; odd, so that it can be divided by
 
 
@@ -82,8 +82,7 @@ class ResizeAsPillow(keras.layers.Layer):
 
 
 def taps(length: tf.Tensor, size: int, interpolation: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """How much pixels count for each of `size` that are made of `length`,
-    in Pillow's whole numbers.
+    """The weights with which `length` pixels are resized to `size`, in Pillow's whole numbers.
 
     Returns:
         The first pixel of each, int32 (size,), and the weights of it and those behind it, float32
@@ -134,10 +133,10 @@ def _either(condition: tf.Tensor, yes: tf.Tensor, no: tf.Tensor) -> tf.Tensor:
 
 
 def nearest(length: tf.Tensor, size: int) -> tf.Tensor:
-    """Which of `length` pixels each of `size` is: int32 (size,).
+    """For nearest neighbours, which of `length` pixels each of `size` copies: int32 (size,).
 
-    Pillow adds up the scale in float64. Where a sum should be a whole number it may end just below,
-    and one pixel too far left.
+    Pillow adds up the scale in float64. A sum that should be a whole number may be slightly less,
+    which gives the pixel to the left.
     """
     exact = (2 * tf.range(size) + 1) * length // (2 * size)
     rows, lower = _rounded_down(size)
@@ -149,13 +148,13 @@ def nearest(length: tf.Tensor, size: int) -> tf.Tensor:
 
 @functools.cache
 def _rounded_down(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of each length the number of a pattern, int32 (LONGEST + 1,), and the patterns, int32 (P,
+    """For each length the number of its pattern, int32 (LONGEST + 1,), and the patterns, int32 (P,
     size): 1 where Pillow is one lower."""
     odd = size // (size & -size)
     patterns = {(0,) * size: 0}
     rows = np.zeros(LONGEST + 1, np.int32)
     if odd > 1:
-        step = 2 * size // odd  # of other lengths no sum should be a whole number
+        step = 2 * size // odd  # for other lengths no sum should be a whole number
         lengths = np.arange(step, LONGEST + 1, step)
         for length, sums in zip(lengths, _float64_sums(lengths, size), strict=True):
             lower = (2 * np.arange(size) + 1) * length // (2 * size) - np.floor(sums).astype(
@@ -220,8 +219,8 @@ def _parts(a: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _quotient(a: tf.Tensor, b: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """A quotient below 2^26, where it is near a whole number perhaps one off, and what that leaves
-    of `a`."""
+    """A quotient below 2^26, which may be off by one if it is near a whole number, and the
+    remainder of `a`."""
     scale = tf.cast(b, tf.float32)
     rough = tf.cast(tf.floor(tf.cast(a, tf.float32) / scale), tf.int64)
     fine = tf.cast(tf.floor(tf.cast(a - rough * b, tf.float32) / scale), tf.int64)

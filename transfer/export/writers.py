@@ -1,5 +1,5 @@
-"""Writing the whole classifier as SavedModel, ONNX and LiteRT, with class names and version inside.
-TensorFlow only: its converters are."""
+"""Writes the end-to-end model as SavedModel, ONNX and LiteRT, with class names and version inside.
+Needs TensorFlow, whose converters it uses."""
 
 import json
 import logging
@@ -16,16 +16,14 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from transfer.compute.keras import keras
 from transfer.export.canonical_onnx import canonical
 
-ONNX_OPSET = 18  # of ONNX 1.13 (2022), which every runtime of the last years reads
+ONNX_OPSET = 18  # of ONNX 1.13 (2022), which every recent runtime reads
 LABELS, ABOUT = "labels.txt", "about.json"  # inside a LiteRT file, as its metadata names the first
 
 
 @dataclass(frozen=True)
 class About:
-    """What a file says of itself.
-
-    version: other whenever the classifier is. interpolation: how images are resized, a Pillow name
-    in lower case. weights_license: under which licence the pretrained
+    """The metadata of a file. version: changes with the classifier. interpolation: how images are
+    resized, a Pillow name in lower case. weights_license: under which licence the pretrained
     weights in it are, and whom to name.
     """
 
@@ -50,7 +48,7 @@ class About:
 
 def write(kind: str, path: Path, model: keras.Model, about: About) -> None:
     """Write a model of `build_end_to_end` in one of the formats of `formats.FORMATS`."""
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of its own converters
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns about its own converters
     if kind == "saved_model":
         write_saved_model(path, model, about)
     elif kind == "onnx":
@@ -80,8 +78,8 @@ def write_saved_model(folder: Path, model: keras.Model, about: About) -> None:
 
 
 def _forget_machine(path: Path) -> None:
-    """Take out of a SavedModel's calls what they would be run with where it was made, such as the
-    number of cores."""
+    """Remove machine-specific settings, such as the number of cores, from a SavedModel's calls, so
+    that its bytes repeat."""
     saved = SavedModel.FromString(path.read_bytes())
     for graph in (meta_graph.graph_def for meta_graph in saved.meta_graphs):
         for node in (
@@ -114,8 +112,8 @@ def write_onnx(path: Path, model: keras.Model, about: About) -> None:
 
 
 def _with_calls_opened(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
-    """A graph whose functions the converter puts in their places; Keras wants those with grouped
-    convolutions compiled as they are."""
+    """A graph in which the converter inlines functions; Keras marks those with grouped convolutions
+    to be compiled unchanged."""
     opened = tf.compat.v1.GraphDef.FromString(graph.SerializeToString())
     functions = opened.library.function
     for marked in (
@@ -129,8 +127,7 @@ def _with_calls_opened(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
 
 
 def _without_erfc(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
-    """The same graph with 1 - erf for erfc, which is in TensorFlow's GELU and which ONNX
-    has not."""
+    """The same graph with 1 - erf for erfc, which TensorFlow's GELU uses and ONNX lacks."""
     rewritten = tf.compat.v1.GraphDef.FromString(graph.SerializeToString())
     for node in [node for node in rewritten.node if node.op == "Erfc"]:
         kind = node.attr["T"]
@@ -164,9 +161,9 @@ def write_litert(path: Path, model: keras.Model, about: About, numbers: str) -> 
     metadata tools do.
 
     Args:
-        numbers: of the weights, `float32`, `float16` or `int8`. Activations stay float32: with int8
-            for them too the resizing, whose positions in a picture have no fixed range, gave wrong
-            labels to half of all images that had another size.
+        numbers: of the weights, `float32`, `float16` or `int8`. Activations stay float32. With int8
+            activations, the resizing, whose positions in a picture have no fixed range, gave wrong
+            labels to half of the images of another size.
     """
     converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen(model)], model)
     if numbers != "float32":

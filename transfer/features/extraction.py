@@ -19,8 +19,8 @@ from transfer.storage.params import ArrayFormat
 
 
 class ImageSource(Protocol):
-    """Images by row: what is sent to a worker, which draws the pixels of it, and a key that no
-    other content has."""
+    """Images by row: the data sent to a worker, which draws the pixels from it, and a key that is
+    unique to the content."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, row: int) -> Any: ...
@@ -44,7 +44,7 @@ class CleanImages:
 
 
 def unchanged(image: np.ndarray) -> np.ndarray:
-    """How a worker draws clean images."""
+    """Draws clean images on a worker."""
     return image
 
 
@@ -58,17 +58,17 @@ def extract_features(
     size_parameter: str,
     kept: ArrayFormat,
 ) -> None:
-    """Send images through the frozen network and write what comes out, taking the rows that are
-    known from the store.
+    """Send images through the frozen network and write the activations; rows that the store has are
+    taken from there.
 
     Args:
         workers: of a FrozenTask that draws these pictures.
-        pictures: as many as the product of `leading`, the last index fastest.
+        pictures: as many as the product of `leading`, with the last index fastest.
         leading: leading shape of both arrays, (N,) or (V, N).
         files: paths without suffix; get the features (*leading, h, w, C) and the activations at
             the cut (*leading, h', w', C').
         cache_gigabytes: what the store may keep; 0 keeps none.
-        checkpoint: folder that keeps the rows until the stage ends, where the store keeps none.
+        checkpoint: folder that keeps the rows until the stage ends, if the store keeps none.
         size_parameter: the parameter that makes the arrays smaller, for the message when the disk
             cannot hold them.
         kept: the format of both arrays.
@@ -122,8 +122,8 @@ def extract_features(
 def _unknown(
     pictures: ImageSource, store: ActivationCache, write: Callable, size: int
 ) -> Iterator[tuple[list[tuple[int, bytes]], list]]:
-    """Walk all rows in order: write those that the store knows, and give the others in batches:
-    rows with their keys, and what is sent."""
+    """Walk through all rows in order: write those that the store has, and yield the others in
+    batches: rows with their keys, and the data to send."""
 
     def missing() -> Iterator[tuple[int, bytes]]:
         for row in range(len(pictures)):

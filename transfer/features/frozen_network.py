@@ -1,5 +1,5 @@
-"""Batches of images through the frozen part of the network: what a worker does, in this process or
-on a cluster."""
+"""Sends batches of images through the frozen part of the network: the work of a worker, in this
+process or on a cluster."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -35,9 +35,9 @@ class FrozenNetwork(Protocol):
 
     Attributes:
         image_shape, cut_shape, features_shape: of one image.
-        batch_size: how many images a call had best be given.
+        batch_size: the best number of images per call.
         uses_all_cores: a single call does, so that calls need not be spread over threads.
-        identity: bytes that differ whenever the network would compute other rows.
+        identity: bytes that change whenever the network would compute other rows.
     """
 
     image_shape: Shape
@@ -51,7 +51,7 @@ class FrozenNetwork(Protocol):
 
 
 class About(NamedTuple):
-    """identity: 32 bytes that differ whenever rows would. layout: of a row. size: images a batch,
+    """identity: 32 bytes that change whenever rows would. layout: of a row. size: images per batch,
     at most."""
 
     identity: bytes
@@ -61,7 +61,7 @@ class About(NamedTuple):
 
 @dataclass(frozen=True)
 class FrozenTask:
-    """draw: makes the pixels (H, W, 3), 0..255, of what is sent for an image.
+    """draw: makes the pixels (H, W, 3), 0..255, from the data sent for an image.
     runtime: from `choose_runtime`."""
 
     architecture: BackboneParams
@@ -97,7 +97,7 @@ class FrozenTask:
 
 
 class FrozenPass:
-    """A call takes what is sent for some images and gives rows of `about.layout`: activations at
+    """A call takes the data sent for some images and returns rows of `about.layout`: activations at
     the cut, and features."""
 
     def __init__(self, network: FrozenNetwork, storage: str, draw: Callable[[Any], np.ndarray]):
@@ -115,10 +115,10 @@ class FrozenPass:
 
 
 def choose_runtime(architecture: BackboneParams, compute: ComputeParams) -> Runtime:
-    """LiteRT for a CPU, which it serves without TensorFlow and with bytes that do not follow the
-    processor; else Keras's backend.
+    """LiteRT for a CPU, where it needs no TensorFlow and its bytes do not depend on the processor;
+    otherwise Keras's backend.
 
-    Says in a line why a CPU is left to Keras.
+    Prints one line if Keras computes on a CPU, with the reason.
 
     Raises:
         PipelineError: the converted network is missing, damaged or does not belong to the weights.
@@ -147,7 +147,7 @@ def _sees_accelerator() -> bool:
 
 def load_network(runtime: Runtime, architecture: BackboneParams, batch_size: int) -> FrozenNetwork:
     """The frozen network, ready to be called. With "litert" neither Keras nor its backend is
-    imported; "keras" takes it as it is set up.
+    imported; "keras" uses the backend as it is set up.
 
     Args:
         batch_size: images that an accelerator gets at a time.
@@ -172,7 +172,7 @@ def load_network(runtime: Runtime, architecture: BackboneParams, batch_size: int
 
 
 def _pack(layout: np.dtype, cut: np.ndarray, features: np.ndarray) -> np.ndarray:
-    """Rows of the layout (b,); refused where its type cannot hold a value."""
+    """Rows of the layout (b,). Raises PipelineError if its type cannot hold a value."""
     content = np.zeros(len(cut), layout)
     with np.errstate(over="ignore"):
         content["cut"], content["features"] = cut, features

@@ -1,4 +1,4 @@
-"""One vector an image, made small: what the audit compares."""
+"""One small vector per image, which the audit and `predict` compare."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ from transfer.storage.array_paths import find_array, inputs_path
 from transfer.storage.arrays import take
 from transfer.storage.params import Shards
 
-if TYPE_CHECKING:  # Pandas takes a third of a second, and `pool` needs none
+if TYPE_CHECKING:  # importing pandas takes a third of a second, and `pool` does not need it
     import pandas as pd
 
 _ROWS = 256  # read at once
@@ -18,9 +18,9 @@ _ROWS = 256  # read at once
 def read_pooled(manifest: "pd.DataFrame", splits: tuple[str, ...], shards: Shards) -> np.ndarray:
     """The images of these splits, one split after the other: float32 (N, C + C').
 
-    A row is the mean over the picture of the activations at the cut and that of the bottleneck
-    features behind it, each scaled to length 1: 4 kB an image, however many pixels it has. An image
-    without any activation is all zeros there.
+    A row is the mean over the picture of the activations at the cut, followed by that of the
+    bottleneck features, each scaled to length 1: 4 kB per image at any number of pixels. A part
+    without any activation is all zeros.
 
     Raises:
         PipelineError: an array is missing, does not fit the manifest, or holds NaN or infinity.
@@ -63,10 +63,10 @@ def unit_length(vectors: np.ndarray) -> np.ndarray:
 
 
 def pool(cut: np.ndarray) -> np.ndarray:
-    """Activations at the cut (B, h, w, C) to one vector an image: their mean over the picture,
-    scaled to length 1, float32 (B, C).
+    """Reduce activations at the cut (B, h, w, C) to one vector per image: their mean over the
+    picture, scaled to length 1, float32 (B, C).
 
-    The cut, because the layers in front of it are the same for all three models, and every one of
+    The cut is used because the layers before it are the same for all three models, and each of
     these computes it anyway.
     """
     return unit_length(cut.mean(axis=(1, 2), dtype=np.float32))

@@ -1,14 +1,14 @@
 """Cache of what a frozen network computed: one row per image, kept by content in `.rows/` under the
 project's root.
 
-A stage assembles its arrays from here and computes only the rows that are missing. The store is a
-convenience: it can be deleted at any time, damaged rows are noticed and computed again, and a disk
-without room only means that rows are not kept.
+A stage assembles its arrays from here and computes only the rows that are missing. The store is
+optional: it can be deleted at any time, damaged rows are noticed and computed again, and if the
+disk is full, rows are not kept.
 
 A network has a folder, named by its identity. Each run that computes rows adds one segment:
-`NAME.rows` holds rows of a fixed size, `NAME.index` their keys and checksums in the same order. A
-segment is only ever appended to, by one process, so a run that is killed leaves what it had
-computed, and several may write at once.
+`NAME.rows` holds rows of a fixed size, `NAME.index` their keys and checksums in the same order.
+Only one process appends to a segment, so a killed run leaves the rows that it had computed, and
+several runs may write at the same time.
 """
 
 import hashlib
@@ -28,8 +28,8 @@ ENTRY = np.dtype([("key", "u1", KEY_BYTES), ("checksum", "u1", 16)])
 
 
 def store_folder() -> Path:
-    """`.rows` of the main workspace: DVC names it in DVC_ROOT, in the temporary folders of its
-    experiments too."""
+    """`.rows` of the main workspace, which DVC names in DVC_ROOT, also in the temporary folders of
+    its experiments."""
     return Path(os.environ.get("DVC_ROOT", ".")) / FOLDER
 
 
@@ -39,10 +39,10 @@ class ActivationCache:
 
     Args:
         folder: the whole store, all networks.
-        identity: 32 bytes, other for any network that computes other rows.
+        identity: 32 bytes that differ for networks that compute other rows.
         layout: of one row, shared by all rows of this identity.
-        limit: bytes that the whole store may have; segments that were not used for longest go
-            first. 0 switches it off.
+        limit: bytes that the whole store may have; the segments with the oldest last use are
+            deleted first. 0 switches the store off.
     """
 
     def __init__(self, folder: Path, identity: bytes, layout: np.dtype, limit: int):
@@ -67,7 +67,7 @@ class ActivationCache:
         return prefixes[order], places[order]
 
     def get(self, key: bytes) -> np.ndarray | None:
-        """The row of a key, of the store's layout, or None where there is none that is whole."""
+        """The row of a key, of the store's layout, or None if there is no undamaged one."""
         prefix = np.frombuffer(key[:8], "<u8")[0]
         first, last = (
             np.searchsorted(self._prefixes, prefix, "left"),
@@ -101,8 +101,8 @@ class ActivationCache:
         return len(self._places)
 
     def put(self, key: bytes, row: np.ndarray) -> None:
-        """Keep a row. Where the limit or the disk leaves no room, say so once and keep no more: the
-        stage does not depend on it."""
+        """Keep a row. If the limit or the disk leaves no room, print that once and keep no more
+        rows: the stage does not depend on them."""
         size = ENTRY.itemsize + self._layout.itemsize
         if not self._limit:
             return
@@ -127,8 +127,8 @@ class ActivationCache:
         self._room -= size
 
     def _make_room(self, needed: int) -> bool:
-        """Delete segments, the longest unused first, but none that this run reads or writes;
-        whether there is room now."""
+        """Delete segments, the one with the oldest last use first, but none that this run reads or
+        writes; returns whether there is room now."""
         busy = {*self._used, self._new}
         idle = (segment for segment in sorted(self._all_segments()) if segment[2] not in busy)
         while self._room < needed:
@@ -146,7 +146,7 @@ class ActivationCache:
             try:
                 yield index.stat().st_mtime, index.stat().st_size + rows.stat().st_size, index
             except OSError:
-                _delete(index)  # half a segment serves nobody
+                _delete(index)  # half a segment is useless
 
     def __exit__(self, *exception: object) -> None:
         for index in self._used:
@@ -155,7 +155,8 @@ class ActivationCache:
 
 
 def _read_entries(index: Path) -> np.ndarray:
-    """The whole entries of an index file, of dtype ENTRY (n,); a cut-off last one is left out."""
+    """The complete entries of an index file, of dtype ENTRY (n,); an incomplete last one is left
+    out."""
     try:
         content = index.read_bytes()
     except OSError:
@@ -174,8 +175,8 @@ def _checksum(key: bytes, content: bytes) -> bytes:
 
 
 def _delete(index: Path) -> bool:
-    """Delete a segment; whether the disk let it. The rows go first: an index left alone is found
-    again and deleted."""
+    """Delete a segment; returns whether the disk allowed it. The rows are deleted first, because a
+    remaining index is found again and deleted."""
     try:
         index.with_suffix(".rows").unlink(missing_ok=True)
         index.unlink(missing_ok=True)

@@ -1,2 +1,2 @@
-"""What the command `label` alone is made of: the networks as they were trained, with their tops,
-and the names of the 1,000 classes."""
+"""The command `label`: pretrained networks with their original tops, and the names of the 1,000
+classes."""

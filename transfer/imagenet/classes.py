@@ -1,5 +1,5 @@
-"""The names of ImageNet's 1,000 classes, as they ship with the project (SOURCE.md says where they
-are from)."""
+"""The names of ImageNet's 1,000 classes, which are part of the project (SOURCE.md gives their
+origin)."""
 
 import csv
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ CLASSES = Path(__file__).with_name("imagenet_classes.csv")
 
 @dataclass(frozen=True)
 class ImageNetClass:
-    """Two names stand for two classes each: only the id tells these apart."""
+    """Two names belong to two classes each, which only the id distinguishes."""
 
     wordnet_id: str
     name: str

@@ -1,5 +1,5 @@
-"""Downloads a large file over HTTP: resumed where it broke off, checked, and under its name only
-when it is complete."""
+"""Downloads a large file over HTTP: an interrupted download is resumed, the file is checked, and it
+gets its name only when it is complete."""
 
 import sys
 from http import HTTPStatus
@@ -16,18 +16,18 @@ from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 
 TIMEOUT_SECONDS = 60  # without a byte; a whole download may take longer
-# connections that a download may take,
-# each but the first because the one before broke off after some bytes
+# connections per download; a further one is opened only if the one before broke off after some
+# bytes
 ATTEMPTS = 5
 _PIECE = 2**18
 
 
 class DownloadError(Exception):
-    """Why a download failed, in words for a person."""
+    """Why a download failed, as a message for people."""
 
 
 def algorithm_of(checksum: str) -> str:
-    """As Keras tells them apart, which lists either."""
+    """Which of the two algorithms a checksum is of, recognised as in Keras, which lists both."""
     return "sha256" if len(checksum) == 64 else "md5"
 
 
@@ -42,7 +42,7 @@ def download(url: str, target: Path, checksum: str, most_bytes: int) -> None:
 
     Args:
         checksum: MD5 or SHA-256. A file with another one is deleted.
-        most_bytes: what comes beyond these is not taken.
+        most_bytes: further bytes are not accepted.
 
     Raises:
         DownloadError: the address cannot be reached, breaks off, or has another file.
@@ -64,11 +64,12 @@ def download(url: str, target: Path, checksum: str, most_bytes: int) -> None:
 
 
 def _complete(url: str, file: FileIO, part: Path, checksum: str, most_bytes: int) -> None:
-    """Fetch what the file `part` lacks and check it; an empty one is deleted if that fails."""
+    """Fetch the missing bytes of the file `part` and check it; if that fails, an empty file is
+    deleted."""
     resumes = file.tell() > 0
     try:
         _fetch(url, file, most_bytes)
-        # it began with what another server had sent, say
+        # for example, its beginning came from another server
         if resumes and file_checksum(part, algorithm_of(checksum)) != checksum:
             _empty(file)
             _fetch(url, file, most_bytes)
@@ -83,7 +84,7 @@ def _complete(url: str, file: FileIO, part: Path, checksum: str, most_bytes: int
 
 
 def _fetch(url: str, file: FileIO, most_bytes: int) -> None:
-    """Append what the file lacks, over several connections as long as each brings something."""
+    """Append the missing bytes, over several connections as long as each brings some."""
     for left in reversed(range(ATTEMPTS)):
         had = file.tell()
         try:
@@ -97,7 +98,7 @@ def _fetch(url: str, file: FileIO, most_bytes: int) -> None:
 
 def _append(url: str, file: FileIO, most_bytes: int) -> None:
     had = file.tell()
-    request = Request(url, headers={"Range": f"bytes={had}-"} if had else {})  # noqa: S310, not an address that anybody typed
+    request = Request(url, headers={"Range": f"bytes={had}-"} if had else {})  # noqa: S310, not an address that a user typed
     try:
         response = urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
     except HTTPError as error:
@@ -108,7 +109,7 @@ def _append(url: str, file: FileIO, most_bytes: int) -> None:
     except (OSError, HTTPException) as error:
         raise _download_error(error) from None
     with response:
-        # a server that knows no ranges sends all of it
+        # a server without support for ranges sends the whole file
         if response.status != HTTPStatus.PARTIAL_CONTENT:
             had = _empty(file)
         length = response.headers["Content-Length"]
@@ -135,7 +136,7 @@ def _write(file: FileIO, piece: bytes) -> None:
         while piece:
             piece = piece[file.write(piece) :]
     except OSError as error:
-        # a full disk is found out in writing, and only opening says where
+        # a full disk is noticed in writing, and only an error of opening names the file
         error.filename = file.name
         raise
 

@@ -41,7 +41,7 @@ class Labeller:
         self.probabilities(blank)  # traced once, before threads share it
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
-        """Of an image uint8 (side, side, 3): float64 (CLASSES,), the network's own softmax."""
+        """The network's own softmax for an image uint8 (side, side, 3): float64 (CLASSES,)."""
         pixels = preprocess(self._name, image[None].astype(np.float32))
         return keras.ops.convert_to_numpy(self._network.predict_on_batch(pixels))[0].astype(
             np.float64
@@ -50,9 +50,9 @@ class Labeller:
     def stream(self, entries: Iterable[SourceFile]) -> Iterator[PredictionRow]:
         """Label image files in their order: one row per file, also for a file that is no image.
 
-        One thread per core reads and labels one image after the other, so that few are in memory
-        and a row depends on its image alone. If one image takes all cores, or there is a GPU, it is
-        one thread.
+        One thread per core reads and labels one image after the other, so that few images are in
+        memory and a row depends only on its image. If one image uses all cores, or there is a GPU,
+        there is one thread.
         """
         return map_in_order(self._label, entries, workers=None if is_single_threaded() else 1)
 

@@ -17,16 +17,14 @@ from transfer.runtime.files import write_bytes
 
 # as in transfer/backbones/weight_sources.py, which takes seconds to import
 HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
-# the smallest, and pip fetches it from any package index
+# the smallest, and pip fetches it from the package index
 DEFAULT = "EfficientNetLite0"
 
 
 @dataclass(frozen=True)
 class ImageNetModelInfo:
-    """What is known of a network with its top.
-
-    parameters: how many; the file has four bytes for each. side: of the images that it was trained
-        on, in pixels.
+    """Properties of a network with its top. parameters: their number; the file has four bytes for
+    each. side: of the images that it was trained on, in pixels.
     """
 
     parameters: int
@@ -94,7 +92,7 @@ def _fetch_from_wheel(wheel: Wheel, kept: Path) -> None:
 
 
 def check_name(name: str) -> None:
-    """Check that `--backbone` names a network that knows the 1,000 classes.
+    """Check that `--backbone` names a network with the 1,000 classes.
 
     Raises:
         PipelineError: a model file, or no name of the table; the nearest names, and all of them.
@@ -106,7 +104,8 @@ def check_name(name: str) -> None:
         )
     try:
         find_architecture(name)
-    except PipelineError as error:  # it speaks of params.yaml, where a model file would do too
+    # its message is about params.yaml, where a model file is possible too
+    except PipelineError as error:
         words = (
             str(error)
             .removeprefix("backbone.name = ")
@@ -119,12 +118,12 @@ def find_weights(name: str, given: Path | None) -> Path:
     """The file with the weights of a network of the table, checked: the given one, the one that
     an earlier run or Keras keeps, or a download.
 
-    A download is kept where Keras keeps its own, $KERAS_HOME/models or ~/.keras/models, so that
-    either finds what the other has fetched.
+    A download is kept in Keras's folder, $KERAS_HOME/models or ~/.keras/models, so that this
+    command and Keras find each other's files.
 
     Raises:
-        PipelineError: the given file is not there or another one, or the download cannot be had:
-            what was tried, and what can be done.
+        PipelineError: the given file is missing or a different one, or the download fails; the
+            message says what was tried and what to do.
         OSError: the download cannot be written.
     """
     published = _published(name)

@@ -1,4 +1,4 @@
-"""What the commands that label images have in common: their options, and where the rows go."""
+"""Options and output that the commands which label images share."""
 
 import argparse
 import sys
@@ -30,7 +30,7 @@ EXIT_CODES = (
 
 
 def parser_of(name: str, description: str, *, top_k: int) -> argparse.ArgumentParser:
-    """A parser with the options of both commands, to which each adds its own.
+    """A parser with the options of `predict` and `label`, to which each adds its own.
 
     Args:
         top_k: default of --top-k, the number of classes per image.

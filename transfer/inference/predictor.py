@@ -1,8 +1,7 @@
 """A trained model with all that it needs, loaded once: image files or pixels in, predictions out.
 
-The only steps between a file and its prediction are those of the stages `decode`, `extract` and
-`evaluate`, in the same precision. On a CPU LiteRT takes them, and neither Keras nor its backend is
-imported.
+The steps from a file to its prediction are those of the stages `decode`, `extract` and `evaluate`,
+in the same precision. On a CPU LiteRT computes them, and neither Keras nor its backend is imported.
 """
 
 import os
@@ -75,8 +74,8 @@ class LoadedClassifier(Protocol):
         input_kind: `images`, `features` or `cut`, the array that it reads.
         input_shape: of one row of that array.
         class_names: the classes by label.
-        batch_size: rows that a call had best be given; None: no byte depends on it.
-        uses_all_cores: a single call does, so that calls need not be spread over threads.
+        batch_size: the number of rows per call; None if no byte depends on it.
+        uses_all_cores: whether a single call does, so that calls need not be spread over threads.
     """
 
     input_kind: str
@@ -90,7 +89,8 @@ class LoadedClassifier(Protocol):
 
 
 class Predictor:
-    """Predicts images, best `batch_size` at a time; several threads may call it at once."""
+    """Predicts images, most efficiently `batch_size` at a time; several threads may call it at
+    once."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Predictor:
     ):
         """
         Args:
-            temperature: by which logits are divided.
+            temperature: the number by which logits are divided.
             storage: the type in which `extract` keeps activations, float32 or float16.
             interpolation: `decode.interpolation`.
             novelty: None leaves distances and percentiles out.
@@ -146,7 +146,7 @@ class Predictor:
         logits = self.classifier.logits(activations[self.classifier.input_kind])
         with np.errstate(invalid="ignore", over="ignore"):
             chances = probabilities(logits / self._temperature)
-            for name in activations:  # a dense layer may turn even these into numbers
+            for name in activations:  # a dense layer may turn infinity and NaN into numbers
                 chances[~np.isfinite(activations[name]).all(axis=(1, 2, 3))] = np.nan
             if self.novelty is None:
                 return [Prediction(each) for each in chances]
@@ -328,7 +328,7 @@ def _why_keras(runtime: Runtime, compute: ComputeParams) -> str | None:
 
 
 def check_name(name: str) -> None:
-    """Check that there is a model of this name, before seconds are spent on loading.
+    """Check that there is a model of this name before loading takes seconds.
 
     Raises:
         PipelineError: its files are missing or damaged, or there are only others, which the message

@@ -1,4 +1,4 @@
-"""The images to label next on one HTML page that needs nothing but itself."""
+"""The images to label next, on one self-contained HTML page."""
 
 import base64
 import io

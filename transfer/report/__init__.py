@@ -1,1 +1,1 @@
-"""What the stage `report` is made of."""
+"""The stage `report`: the HTML page, the model card and their charts."""

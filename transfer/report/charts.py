@@ -1,5 +1,5 @@
-"""The report's charts: each with the words that say what it shows, in numbers,
-and the table behind it."""
+"""The report's charts, each with a text that says in numbers what it shows, and with the table
+behind it."""
 
 from dataclasses import dataclass
 
@@ -26,8 +26,8 @@ DIAGONAL = ([0, 1], [0, 1])
 
 @dataclass(frozen=True)
 class Chart:
-    """svg: the element, or empty where nothing could be drawn, which `says` then explains; how: how
-    to read it."""
+    """svg: the element, or empty if nothing could be drawn, which `says` then explains; how: how to
+    read it."""
 
     title: str
     svg: str

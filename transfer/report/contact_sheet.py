@@ -1,5 +1,5 @@
-"""A sheet of augmented views, so that one sees what the parameters of `augment` do
-to the training images."""
+"""A sheet of augmented views, which shows what the parameters of `augment` do to the training
+images."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from transfer.storage.arrays import take
 
 ROWS = 5
 VIEWS = 7
-LARGEST = 96  # pixels a side of a tile; larger images are shrunk
+LARGEST = 96  # pixels per side of a tile; larger images are shrunk
 GAP = 4
 
 

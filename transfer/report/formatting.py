@@ -22,7 +22,7 @@ FEW = 30
 
 
 def number(value: Value | None, digits: int = 3) -> str:
-    """A number with so many decimals; words as they are; nothing as a dash."""
+    """A number with this many decimals; text unchanged; None as a dash."""
     if value is None or value == "":
         return "–"
     if isinstance(value, str):
@@ -33,7 +33,7 @@ def number(value: Value | None, digits: int = 3) -> str:
 
 
 def count(value: Value) -> str:
-    """A whole number with commas; words as they are."""
+    """A whole number with commas; text unchanged."""
     return f"{value:,.0f}" if is_number(value) else number(value)
 
 
@@ -47,7 +47,7 @@ def points(value: Value) -> str:
 
 
 def is_number(value: object) -> bool:
-    """Whether it is a finite number, Python's or NumPy's; words are none."""
+    """Whether a value is a finite number, Python's or NumPy's; text is not."""
     return isinstance(value, Real) and math.isfinite(value)
 
 
@@ -83,7 +83,7 @@ def interval(low: Value, high: Value) -> str:
 
 
 def claims(results: Results) -> list[str]:
-    """What may be said of the models, a sentence each, the most important first."""
+    """What can be claimed about the models, one sentence per claim, the most important first."""
     return [
         _best(results.models),
         *_too_few(results.models),
@@ -184,8 +184,8 @@ def _too_few(models: list[ModelResults]) -> list[str]:
 
 
 def verdicts(comparison: pd.DataFrame, name: str) -> list[str]:
-    """What the comparison says of one model, a phrase a finding;
-    pairs without one share a phrase."""
+    """What the comparison says about one model, one phrase per finding; pairs without a finding
+    share a phrase."""
     rows = [row for row in comparison.itertuples() if name in (row.model, row.against)]
     same = [
         row.against if row.model == name else row.model

@@ -1,5 +1,4 @@
-"""The report as one HTML page that needs nothing but itself, in the same bytes whenever the results
-are the same.
+"""The report as one self-contained HTML page; the same results give the same bytes.
 
 What users name (files, classes) is hostile text: Jinja escapes it, and the page's own
 Content-Security-Policy keeps anything that slipped through from running or from reaching a network.
@@ -80,7 +79,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class File:
-    """What tells a file from any other: its size, SHA-256, and the MD5 that DVC knows it by."""
+    """What identifies a file: its size, SHA-256, and the MD5 that DVC uses."""
 
     path: str
     what: str
@@ -163,8 +162,7 @@ def render(content: dict[str, object]) -> str:
 
 
 def breakable(text: str) -> Markup:
-    """Escaped text that may go on in the next line behind a slash, a dot,
-    a dash or an underscore."""
+    """Escaped text that may be broken after a slash, a dot, a dash or an underscore."""
     return Markup(re.sub("([/._-])", r"\1<wbr>", str(escape(visible(text)))))  # noqa: S704, escaped here
 
 

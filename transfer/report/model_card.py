@@ -71,7 +71,7 @@ def write_card(
 
 
 def front_matter(prose: Prose, license_id: str | None, models: Sequence[ModelResults]) -> str:
-    """What a hub reads, as YAML, without metrics that are words:
+    """What a hub reads, as YAML, without metrics that are text:
     https://huggingface.co/docs/hub/model-cards."""
     found = {model.name: _hub_metrics(model) for model in models}
     content = {
@@ -109,7 +109,7 @@ def _hub_metrics(model: ModelResults) -> list[dict]:
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes what appears twice twice: hubs' readers know no anchors."""
+    """Writes repeated content twice, because the YAML readers of hubs do not support anchors."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True

@@ -2,7 +2,7 @@
 nothing is made up.
 
 What no stage can know (who made the images, what the models are for, under which licence) a person
-says in params.yaml, or the text says that nobody has.
+states in params.yaml; otherwise the text says that nobody has.
 """
 
 from collections import Counter
@@ -20,8 +20,8 @@ MOST_NAMES = 20
 
 
 class ReportParams(Params):
-    """What a person tells the report; null where nobody has. data_origin_of: the only
-    `split.source` that data_origin is true of."""
+    """What a person states for the report; null if nobody has. data_origin_of: the only
+    `split.source` for which data_origin is true."""
 
     title: str | None
     data_origin: str | None
@@ -51,7 +51,7 @@ class Prose:
 
 
 def describe(results: Results, told: ReportParams, params: dict[str, dict]) -> Prose:
-    """Put results, what a person told and params.yaml (sections) into words.
+    """Describe the results, the person's statements and params.yaml (sections) in sentences.
 
     Raises:
         PipelineError: a parameter is missing.
@@ -83,7 +83,7 @@ def describe(results: Results, told: ReportParams, params: dict[str, dict]) -> P
 
 
 def value(params: dict[str, dict], key: str) -> object:
-    """The parameter `section.name`; raises PipelineError where it is missing."""
+    """The parameter `section.name`; raises PipelineError if it is missing."""
     section, name = key.split(".")
     if name not in params.get(section, {}):
         raise PipelineError(f"params.yaml: {key} is missing; restore it from params.yaml in git")

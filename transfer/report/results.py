@@ -55,9 +55,9 @@ REQUIRED_METRICS = ("n", "accuracy", "accuracy_low", "accuracy_high")
 class ModelResults:
     """One model on the test split.
 
-    metrics: a number, or words where the metric is not defined. epoch: whose weights were kept,
-    from 1. history: one row per epoch. classes: one row per class. predictions: one row per
-    test image. roc, precision_recall, reliability: points of curves, empty where the curve is not
+    metrics: a number, or a sentence if the metric is not defined. epoch: the one whose weights were
+    kept, from 1. history: one row per epoch. classes: one row per class. predictions: one row per
+    test image. roc, precision_recall, reliability: points of curves, empty if the curve is not
     defined. mistakes: the most confident first; `pictures / f"{file}.png"` is its picture.
     """
 
@@ -167,11 +167,12 @@ def read_model(name: str) -> ModelResults:
 def read_table(path: Path, columns: Mapping[str, Kind]) -> pd.DataFrame:
     """Read the named columns of a CSV file, in that order; others are left out.
 
-    Text stays text (`NA` too). A number is a finite float64, or NaN where the cell is empty;
+    Text stays text (`NA` too). A number is a finite float64, or NaN if the cell is empty;
     "number or words" is a float or else a str.
 
     Raises:
-        PipelineError: missing, not a table, a column is missing, or a number is none or infinite.
+        PipelineError: missing, not a table, a column is missing, or a number is invalid or
+            infinite.
     """
     try:
         with warnings.catch_warnings(action="error"):
@@ -226,8 +227,7 @@ def read_json(path: Path) -> dict:
 
 
 def _flat(content: dict, prefix: str = "") -> dict[str, Value]:
-    """Numbers and words of nested objects by their joined names;
-    lists and nothings are left out."""
+    """Numbers and text of nested objects by their joined names; lists and null are left out."""
     flat = {}
     for key, value in content.items():
         if isinstance(value, dict):

@@ -1,8 +1,8 @@
 """Charts as SVG to be put into a page: the page's own colours and font, the same bytes every time.
 
 Matplotlib draws them in stand-in colours, which become the page's CSS variables (`--ink`,
-`--series-1`, ...), so that dark mode reaches into them. A series is told apart by its marker and
-its dashes too, never by its colour alone.
+`--series-1`, ...), so that dark mode reaches into them. A series also differs by its marker and its
+dashes, never by its colour alone.
 """
 
 import io
@@ -98,7 +98,7 @@ def lines(
         name: of the chart, for its ids.
         says: the text alternative.
         names: of the places, for the legend.
-        styles: what a full and what a dashed line stand for.
+        styles: the meaning of a full and of a dashed line.
         reference: x and y of a dotted line for comparison.
         highlights: points to mark, (x, y, place).
     """
@@ -153,8 +153,8 @@ def intervals(
     texts: Sequence[str],
     reference: float | None,
 ) -> str:
-    """A dot with its interval a row, (label, value, low, high), its number written above; a dotted
-    line at `reference`."""
+    """One row per (label, value, low, high): a dot with its interval and its number above it; a
+    dotted line at `reference`."""
     with canvas(height=0.9 + 0.75 * len(rows)) as figure:
         axes = figure.subplots()
         axes.grid(visible=False, axis="y")
@@ -235,7 +235,7 @@ def thinned(values: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
 @contextmanager
 def canvas(height: float = SIZE[1]) -> Iterator[Figure]:
     """A figure in this module's style, whatever the user's matplotlibrc says."""
-    # A class's name may be in a script that the measuring font lacks; the page's font draws it.
+    # The measuring font may lack the script of a class's name; the page's font draws it.
     with matplotlib.rc_context(), warnings.catch_warnings(action="ignore", category=UserWarning):
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
@@ -275,7 +275,7 @@ def to_svg(figure: Figure, name: str, says: str) -> str:
         metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")),
     )
     root = ElementTree.fromstring(buffer.getvalue())  # noqa: S314, Matplotlib wrote it
-    for style in root.findall(f"{SVG}defs"):  # those at the top would hold for the whole page
+    for style in root.findall(f"{SVG}defs"):  # at the top they would apply to the whole page
         root.remove(style)
     for element in root.iter():
         element.tag = element.tag.removeprefix(SVG)

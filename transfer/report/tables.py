@@ -1,5 +1,5 @@
-"""The report's tables: results as rows of text, cut to what a person reads, with words for what was
-left out."""
+"""The report's tables: results as rows of text, limited to what a person reads, with a sentence on
+what was left out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,8 +59,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Images by actual class (row) and predicted class (column): counts int (C, C), the share of
-    its row of each.
+    """Images by actual class (row) and predicted class (column): counts int (C, C), and each
+    count's share of its row.
 
     numbered: columns are headed by numbers, since so many names would not fit.
     """
@@ -73,7 +73,7 @@ class Confusion:
 
 
 def model_table(results: Results) -> Table:
-    """The models with their words: one row per model."""
+    """The models with their descriptions: one row per model."""
     rows = []
     for model in results.models:
         scores = model.metrics
@@ -187,7 +187,7 @@ def class_counts(manifest: pd.DataFrame) -> Table:
 
 
 def class_scores(model: ModelResults) -> Table:
-    """Precision, recall and F1 a class; of many classes those with the lowest F1."""
+    """Precision, recall and F1 per class; of many classes those with the lowest F1."""
     order = sorted(range(len(model.classes)), key=lambda i: _rank(model.classes["f1"].iloc[i]))
     shown = range(len(order)) if len(order) <= MOST_ROWS else order[:MOST_ROWS]
     rows = [
@@ -295,8 +295,8 @@ def audit_counts(audit: dict[str, Value]) -> Table:
 def point_table(
     caption: str, columns: Sequence[str], parts: dict[str, pd.DataFrame], file: str
 ) -> Table:
-    """Points of curves: one row per point, with the curve's name in front; of many points of a
-    curve, evenly chosen ones."""
+    """Points of curves: one row per point, with the curve's name in front; if a curve has many
+    points, a regular selection of them."""
     most = max(2, 2 * MOST_ROWS // max(1, len(parts)))
     rows, left = [], False
     for name, points_ in parts.items():
@@ -321,7 +321,7 @@ def point_table(
 
 
 def parameter_tables(params: dict[str, dict]) -> list[Table]:
-    """A table a section of params.yaml."""
+    """One table per section of params.yaml."""
     return [
         Table(
             section,
@@ -362,7 +362,7 @@ def cut(
     text: set[int] = frozenset({0, 1}),
     of: int = 0,
 ) -> Table:
-    """A table of the first MOST_ROWS rows (of `of`, where the rest was not made)."""
+    """A table of the first MOST_ROWS rows (of `of`, if the other rows were not made)."""
     left = max(of, len(rows)) - min(len(rows), MOST_ROWS)
     left_out = f"{plural(left, 'more row')} in {file}." if left else ""
     shown = [[shorten(cell, 120) for cell in row] for row in rows[:MOST_ROWS]]

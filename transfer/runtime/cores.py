@@ -17,7 +17,7 @@ B = TypeVar("B")
 
 
 CGROUP = Path("/sys/fs/cgroup")
-# Where the limits lie: in version 2 of control groups, and in version 1.
+# Files with the limits, in version 2 of control groups and in version 1.
 _MEMORY_FILES = (
     ("memory.max", "memory.current"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
@@ -35,7 +35,7 @@ def available_cores(cgroup: Path = CGROUP) -> int:
 
 
 def _cpu_quota(cgroup: Path) -> float | None:
-    """CPU seconds a second that the control group may use; None without a limit."""
+    """CPU seconds per second that the control group may use; None without a limit."""
     with suppress(OSError, ValueError):  # no such file, or no limit: "max"
         quota, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
         return int(quota) / int(period)

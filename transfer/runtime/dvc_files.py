@@ -23,8 +23,8 @@ from transfer.runtime.params import read_params
 from transfer.runtime.pins import PINS, in_use, installed, unlike_pins
 
 PIPELINE = Path("dvc.yaml")
-# The second has what `dvc repro` leaves out unless it is named: the release of a model. Paths in it
-# are those of the project's root too (wdir).
+# The second one releases a model and runs only if it is named. Its paths too are relative to the
+# project's root (wdir).
 PIPELINES = (PIPELINE, Path("deploy/dvc.yaml"))
 LOCK = Path("dvc.lock")
 LOCKS = (LOCK, Path("deploy/dvc.lock"))
@@ -51,7 +51,7 @@ def verify_inputs(stage: str) -> None:
                 raise PipelineError(
                     f"{path} is not what dvc.lock says (md5 {found} instead of {written[path]}): "
                     "it was damaged, or changed by hand. `make verify` says how to get it back; "
-                    "`dvc commit` keeps it where you meant the change"
+                    "`dvc commit` keeps it if you meant the change"
                 )
 
 
@@ -71,13 +71,13 @@ def input_fingerprint(stage: str) -> str:
 
 @cache
 def checksum(path: Path) -> str:
-    """MD5 of a file as DVC has it in dvc.lock; taken once a process, since a stage's inputs do not
+    """MD5 of a file as in dvc.lock; computed once per process, because a stage's inputs do not
     change while it runs."""
     return file_checksum(path, "md5")
 
 
 def output_checksum(path: Path) -> str:
-    """The MD5 of an output as dvc.lock has it: of a file, or, with `.dir` at its end, of a folder's
+    """The MD5 of an output as in dvc.lock: of a file, or, with `.dir` at its end, of a folder's
     listing."""
     if not path.is_dir():
         return checksum(path)
@@ -110,11 +110,11 @@ def _contents(path: Path) -> str | dict[str, str]:
 
 
 def read_stage(stage: str) -> dict:
-    """What dvc.yaml (or deploy/dvc.yaml) says of a stage, with the values of params.yaml where it
-    names parameters, `${section.name}`, and of the matrix for a stage `NAME@ITEM`.
+    """The entry of a stage in dvc.yaml (or deploy/dvc.yaml), with the values of params.yaml for
+    `${section.name}`, and those of the matrix for a stage `NAME@ITEM`.
 
-    What params.yaml lacks stays as it is: the stage says better what is wrong there. So does
-    `${item.key}` where the stage is named without its item.
+    Names that params.yaml lacks are not replaced, because the stage has the better error message.
+    Neither is `${item.key}` if the stage is named without its item.
     """
     name, _, item = stage.partition("@")
     described = described_stages()[name]
@@ -172,10 +172,11 @@ def other_versions(stage: str) -> list[str]:
     """A phrase for each package that decides the stage's bytes and is installed in another version
     than pins.yaml has.
 
-    None where there is no dvc.yaml or no pins.yaml: by hand, stages may be run without them.
+    Empty if there is no dvc.yaml or no pins.yaml, because a stage that is run by hand may lack
+    them.
 
     Raises:
-        PipelineError: pins.yaml is no list of versions.
+        PipelineError: pins.yaml is not a list of versions.
     """
     if not PIPELINE.exists() or not PINS.exists():
         return []
@@ -186,7 +187,7 @@ def read_pins(path: Path = PINS) -> dict[str, str]:
     """The pinned version by package.
 
     Raises:
-        PipelineError: the file cannot be read, or it is no list of versions.
+        PipelineError: the file cannot be read, or it is not a list of versions.
     """
     try:
         pins = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -229,7 +230,7 @@ def locked_stages() -> dict[str, dict]:
 
 
 def _outputs_in_lock() -> Iterator[tuple[str, str]]:
-    """Path and MD5 of each file or folder that a lock has as an output."""
+    """Path and MD5 of each file or folder that a lock lists as an output."""
     for stage in locked_stages().values():
         for output in stage.get("outs", []):
             yield output["path"], output["md5"]

@@ -8,14 +8,14 @@ from transfer.runtime.cores import available_cores
 from transfer.runtime.instructions import VARIABLES, processor_information
 from transfer.runtime.pins import in_use, installed
 
-# By these, as Linux names them, the libraries choose their kernels on x86-64.
+# Linux's names of the instruction sets by which libraries choose their kernels on x86-64.
 _INSTRUCTIONS = ("avx", "avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
 _VARIABLES = ("KERAS_BACKEND", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", *VARIABLES)
 
 
 def describe_environment() -> dict:
-    """System, processor, cores that may be used, Python, versions of the packages that decide
-    bytes, and the variables that steer them."""
+    """System, processor, available cores, Python, versions of the packages that decide bytes, and
+    the variables that control them."""
     return {
         "system": platform.platform(),
         "processor": processor(),
@@ -33,6 +33,6 @@ def processor() -> str:
 
 
 def instruction_sets() -> list[str]:
-    """Those of _INSTRUCTIONS that the processor has; none where the system does not say (macOS)."""
+    """Those of _INSTRUCTIONS that the processor has; empty if the system does not say (macOS)."""
     there = processor_information("flags").split()
     return [name for name in _INSTRUCTIONS if name in there]

@@ -13,7 +13,8 @@ from pathlib import Path
 
 INFORMATION = Path("/proc/cpuinfo")
 X86_64 = ("x86_64", "AMD64")
-# What libraries choose their kernels by, whoever has set it: another value may give other bytes.
+# Variables by which libraries choose their kernels, whoever set them: another value may give other
+# bytes.
 VARIABLES = (
     "TF_ENABLE_ONEDNN_OPTS",
     "ONEDNN_MAX_CPU_ISA",
@@ -33,13 +34,13 @@ _ON_AVX2 = {
 
 
 def hold_to_avx2() -> None:
-    """Set what the user has not set: oneDNN switched on in TensorFlow, and nothing beyond AVX2 in
-    any library.
+    """Set the variables that the user has not set: oneDNN is switched on in TensorFlow, and no
+    library uses more than AVX2.
 
-    TensorFlow switches oneDNN on by itself only where the processor has certain extensions, and
-    computes with Eigen elsewhere. A processor without AVX2 or FMA, or of another kind than x86-64,
-    keeps the kernels that the libraries choose for it. A variable that is set already stays as it
-    is; `logs/STAGE.json` has them all.
+    By itself TensorFlow switches oneDNN on only if the processor has certain extensions, and
+    otherwise computes with Eigen. A processor without AVX2 or FMA, or of another kind than x86-64,
+    keeps the kernels that the libraries choose for it. A variable that is set already is not
+    changed; `logs/STAGE.json` records all of them.
     """
     if platform.machine() not in X86_64:
         return
@@ -63,10 +64,10 @@ def allow_all_instructions() -> None:
 
 
 def missing_instructions() -> str | None:
-    """The instruction set that an x86-64 processor lacks for the kernels that are used here, `avx2`
-    say; None if it has all.
+    """The instruction set, for example `avx2`, that an x86-64 processor lacks for the kernels used
+    here; None if it has all.
 
-    Other systems than Linux do not say, and are taken to have them; ARM processors need none of
+    Systems other than Linux do not say, and are assumed to have them; ARM processors need none of
     these.
     """
     flags = processor_information("flags").split()
@@ -76,8 +77,8 @@ def missing_instructions() -> str | None:
 
 
 def processor_information(key: str) -> str:
-    """What Linux says of the first core under `key` in /proc/cpuinfo, `model name` or `flags` say;
-    empty if it says nothing."""
+    """The value of `key`, for example `model name` or `flags`, for the first core in /proc/cpuinfo;
+    empty if there is none."""
     lines = INFORMATION.read_text(encoding="utf-8").splitlines() if INFORMATION.exists() else []
     return next(
         (line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key),

@@ -11,7 +11,7 @@ from transfer.runtime.errors import PipelineError
 
 PARAMS_FILE = Path("params.yaml")
 
-# A few lines of YAML aliases stand for more text than fits in memory.
+# A few lines of YAML aliases can expand to more text than fits in memory.
 _brief = reprlib.Repr()
 _brief.maxlevel, _brief.maxstring, _brief.maxother = 2, 200, 200
 
@@ -19,8 +19,8 @@ _brief.maxlevel, _brief.maxstring, _brief.maxother = 2, 200, 200
 class Params(BaseModel):
     """Base of every section: frozen, and an unknown key is an error.
 
-    Pydantic's lax mode is on purpose: `dvc exp run -S x=0.00001` writes `1e-05`, which YAML 1.1
-    reads as a string; pydantic makes it the float that was meant.
+    Pydantic's lax mode is used on purpose: `dvc exp run -S x=0.00001` writes `1e-05`, which YAML
+    1.1 reads as a string; pydantic makes it the float that was meant.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -33,7 +33,7 @@ def load_params(kind: type[P], section: str, path: Path = PARAMS_FILE) -> P:
     """Read one section of params.yaml as `kind`.
 
     Raises:
-        PipelineError: the file or section is missing, is no YAML, or a value does not fit; every
+        PipelineError: the file or section is missing, is not YAML, or a value does not fit; every
             problem is named with its key and value.
     """
     content = _read_section(section, path)
@@ -68,7 +68,7 @@ def read_params(path: Path = PARAMS_FILE) -> dict[str, dict]:
     """All sections of params.yaml as they are, unchecked: to be shown or copied.
 
     Raises:
-        PipelineError: the file is missing, is no YAML, or a section is none.
+        PipelineError: the file is missing, is not YAML, or something in it is not a section.
     """
     document = _read_document(path)
     if not isinstance(document, dict) or not all(
@@ -104,7 +104,7 @@ def _read_document(path: Path) -> Any:
 
 
 def _explain(problem: dict, section: str, path: Path) -> str:
-    """Say one of pydantic's findings in a line: file, key, value, what is wrong."""
+    """One of pydantic's findings as a line: file, key, value, what is wrong."""
     key = ".".join([section, *map(str, problem["loc"])])
     if problem["type"] == "extra_forbidden":
         return (
@@ -122,5 +122,5 @@ def _explain(problem: dict, section: str, path: Path) -> str:
 def _shown(value: object) -> str:
     try:
         return _brief.repr(value)
-    except ValueError:  # Python writes out no integer of more than some thousand digits
+    except ValueError:  # Python does not print integers of more than some thousand digits
         return "a number of thousands of digits"

@@ -1,8 +1,8 @@
 """Ends a stage when the DVC that runs it has ended.
 
-DVC that is killed leaves its stage running, and that would go on writing files which the next
-`dvc repro` deletes, restores or writes itself. Used by `stages/__init__.py`, so that it holds from
-the stage's first moment on.
+A killed DVC leaves its stage running, and the stage would continue to write files that the next
+`dvc repro` deletes, restores or writes itself. `stages/__init__.py` calls it, so that it works from
+the stage's first moment.
 """
 
 import os
@@ -24,8 +24,8 @@ def exit_with_dvc() -> None:
 
 
 def _ancestors() -> list[int]:
-    """The parent, and its parent where the first is the shell in which DVC runs commands: the last
-    is DVC.
+    """The parent, and also its parent if the first one is the shell in which DVC runs commands: the
+    last one is DVC.
 
     The watch compares these ids instead of searching for DVC's process: a process whose parent ends
     gets another parent at once, while the ended one may stay in the process table for some time.
@@ -50,7 +50,7 @@ def _watch(ancestors: list[int]) -> None:
             file=sys.stderr,
             flush=True,
         )
-    # the main thread may be deep in the network; what it was writing has a temporary name
+    # the main thread may be in a long computation; a file that it was writing has a temporary name
     os._exit(1)
 
 

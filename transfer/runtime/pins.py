@@ -25,7 +25,7 @@ DECIDE_BYTES = (
     "cleanlab",
     "cleanvision",
     "h5py",  # the layout of .weights.h5
-    "imagehash",  # its phash is all that is used, and that needs no pywavelets
+    "imagehash",  # only its phash is used, which does not need pywavelets
     "jinja2",
     "keras",
     "kiwisolver",  # Matplotlib's constrained layout
@@ -33,7 +33,7 @@ DECIDE_BYTES = (
     "matplotlib",
     "numpy",
     "onnx",
-    "onnxruntime",  # its answers, as those of LiteRT
+    "onnxruntime",  # its answers, like those of LiteRT
     "pandas",  # how numbers are written in tables
     "pillow",
     "protobuf",  # the order of fields in a SavedModel and an ONNX file
@@ -73,7 +73,7 @@ def in_use(packages: Iterable[str] = DECIDE_BYTES) -> list[str]:
 
 
 def installed(packages: Iterable[str]) -> dict[str, str]:
-    """Versions by package; NOT_INSTALLED where there is none."""
+    """Versions by package; NOT_INSTALLED for a missing package."""
     found = {}
     for name in packages:
         try:

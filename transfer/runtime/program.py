@@ -1,5 +1,5 @@
-"""Runs a command as a program: what a person can correct ends in one sentence, a bug keeps its
-traceback."""
+"""Runs a command as a program: an error that a person can correct is printed as one sentence, a bug
+keeps its traceback."""
 
 import argparse
 import os
@@ -40,7 +40,7 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         return explain_missing(error)
     if isinstance(error, OSError):
-        # of a rename the second is the file that was meant
+        # for a rename the second is the intended file
         place = error.filename2 or error.filename
         return f"{f'{place}: ' if place else ''}{error.strerror or error}"
     return None
@@ -49,13 +49,14 @@ def explain(error: Exception) -> str | None:
 def run_program(name: str, main: Callable[[], int | None]) -> int:
     """Run `main` and return the exit code.
 
-    What `explain` has a sentence for is printed on standard error, behind the name. A reader that
-    closes the pipe early, such as `head`, is no error. Ctrl-C ends it without a traceback.
+    An error that `explain` has a sentence for is printed on standard error, after the name. A
+    reader that closes the pipe early, such as `head`, is no error. Ctrl-C ends it without a
+    traceback.
     """
     try:
         return main() or 0
     except BrokenPipeError:
-        # Python writes what is left as it ends
+        # Python writes the rest of its buffer at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:

@@ -29,10 +29,10 @@ from transfer.runtime.files import write_json
 from transfer.runtime.program import explain
 
 LOGS = Path("logs")
-# seconds for another process of the same stage to end: an orphan needs a tenth of one
+# seconds to wait for another process of the same stage; an orphan needs a tenth of a second to end
 # (transfer/runtime/parent_watch.py)
 LOCK_TIMEOUT = 10
-# What a file system without locks answers.
+# Errors of a file system without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -152,7 +152,7 @@ def peak_memory() -> int:
 
 
 def _describe(name: str) -> str:
-    """What stage `name` is for, reads and writes, as dvc.yaml says it."""
+    """The purpose, inputs and outputs of stage `name`, from dvc.yaml."""
     if not PIPELINE.exists():
         return f"{PIPELINE} is not in {Path.cwd()}; run from the project's folder."
     stage = read_stage(name)

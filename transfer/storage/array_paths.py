@@ -1,5 +1,5 @@
-"""Where arrays lie: one folder per array, in which readers recognise the format by the file that is
-there."""
+"""Where arrays are stored: one folder per array, in which readers recognise the format by the file
+that exists."""
 
 from pathlib import Path
 from typing import Literal

@@ -1,5 +1,5 @@
-"""New arrays, written row by row in any order: `.npy` as a memory map, so that memory does not
-bound its size, or shards."""
+"""Writes new arrays row by row in any order: `.npy` as a memory map, so that memory does not limit
+its size, or shards."""
 
 import math
 import shutil

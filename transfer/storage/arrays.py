@@ -14,8 +14,8 @@ from transfer.storage.array_paths import find_array
 from transfer.storage.params import Shards
 from transfer.storage.sharded_array import SUFFIX, ShardedArray, read_index
 
-# What numpy raises on a damaged header. No file of ours makes it warn (of a size that overflows, of
-# one from Python 2).
+# What NumPy raises on a damaged header. No file of this project makes it warn (about an overflowing
+# size, or a file from Python 2).
 _DAMAGE = (
     ValueError,
     EOFError,
@@ -41,11 +41,11 @@ def take(array: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
 
 
 def inference_batch_rows(shape: tuple[int, ...]) -> int:
-    """How many rows of a shape (h, w, C) a model is given at a time: 256, and fewer where these
-    would be large pictures.
+    """The number of rows of a shape (h, w, C) that a model gets at a time: 256, and fewer for large
+    pictures.
 
-    A function of the shape alone: another number of rows changes the last bits of what some layers
-        give.
+    It depends only on the shape, because another number of rows changes the last bits of some
+    layers' outputs.
     """
     return max(1, min(ROWS_AT_ONCE, NUMBERS_AT_ONCE // math.prod(shape)))
 
@@ -55,7 +55,7 @@ def release_pages(array: np.ndarray) -> None:
 
     Written data stays in the system's page cache. Arrays that are no memory map are not changed.
     """
-    mapped = getattr(array, "_mmap", None)  # None in a copy of a map, which is of the same class
+    mapped = getattr(array, "_mmap", None)  # None in a copy of a map, which has the same class
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
@@ -71,8 +71,8 @@ def read_array(
     """Open an array read-only: a memory map, or one whose shards are fetched as its rows are read.
 
     Args:
-        array: its path without suffix, or with one where only that format is meant.
-        shards: where shards lie; an array in shards cannot be read without.
+        array: its path without suffix, or with one if only that format is meant.
+        shards: where shards are; needed for an array in shards.
         rows: how many rows the manifest (or the array beside it) says there are, along `axis`.
         ndim: how many dimensions there must be.
 
@@ -104,7 +104,7 @@ def read_array(
 def _open_map(path: Path) -> np.ndarray:
     try:
         with warnings.catch_warnings(action="error"):
-            # unlike np.load it knows no archives and no pickles
+            # unlike np.load it reads neither archives nor pickles
             return np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing; run `dvc repro` or `dvc pull`") from None

@@ -1,5 +1,5 @@
-"""Objects at a URL, by name: `s3://`, `gs://` and whatever else fsspec speaks, or a folder that all
-machines see.
+"""Objects at a URL, by name: `s3://`, `gs://` and other protocols of fsspec, or a folder that all
+machines can read.
 
 Settings come from the environment, as each store's own tools read them (AWS_ENDPOINT_URL,
 AWS_ACCESS_KEY_ID, AWS_PROFILE, ...).
@@ -18,16 +18,14 @@ from transfer.runtime.errors import PipelineError
 
 T = TypeVar("T")
 
-PROBE_TIMEOUT = (
-    20  # seconds in which a store must take and give back a few bytes, before work starts
-)
+# seconds in which a store must write and read back a few bytes, before work starts
+PROBE_TIMEOUT = 20
 LOCKS = (
     dict.fromkeys(("s3", "s3a"), "s3")
     | dict.fromkeys(("gs", "gcs"), "gs")
     | dict.fromkeys(("az", "abfs", "abfss"), "azure")
 )
-# A store that is there answers within seconds; what comes and goes is tried again, by botocore and
-# then by s3fs.
+# An available store answers within seconds; botocore and then s3fs retry temporary failures.
 _OPTIONS = {
     "s3": {
         "use_listings_cache": False,
@@ -94,7 +92,7 @@ class ObjectStore:
             raise PipelineError(
                 f"{named} = {url!r}: the client for {protocol}:// is not installed; {how}"
             ) from None
-        # unknown protocols and what a setting in the environment makes a client run into
+        # unknown protocols, and errors of a client that settings in the environment cause
         except Exception as error:
             raise PipelineError(f"{named} = {url!r}: {_reason(error)}") from None
         self._is_atomic = protocol == "memory" or lock is not None
@@ -107,7 +105,7 @@ class ObjectStore:
         return self._call(lambda: self._files.cat_file(self._path(name), start, end))
 
     def size(self, name: str) -> int | None:
-        """Bytes of an object, None where there is none."""
+        """Size of an object in bytes; None if there is no such object."""
         try:
             return self._call(lambda: self._files.info(self._path(name)))["size"]
         except FileNotFoundError:
@@ -138,11 +136,11 @@ class ObjectStore:
                 name = entry["name"].rstrip("/").removeprefix(self._root).lstrip("/")
                 if entry["type"] == "directory":
                     waiting.append(name)
-                elif name != folder:  # the empty object that some tools put in a folder's place
+                elif name != folder:  # the empty object that some tools create for a folder
                     yield name, entry["size"]
 
     def _children(self, folder: str) -> list[dict]:
-        """What lies in a folder: files by name, then folders by name, the last first."""
+        """The content of a folder: files by name, then folders in reverse order of their names."""
         entries = self._call(lambda: self._files.ls(self._path(folder).rstrip("/"), detail=True))
         folders = sorted(
             (entry for entry in entries if entry["type"] == "directory"),
@@ -171,7 +169,7 @@ class ObjectStore:
             self._check_root()
             self._files.pipe_file(self._path(name), b"probe")
             if self._files.cat_file(self._path(name)) != b"probe":
-                raise OSError("it gives back other bytes than it was given")
+                raise OSError("it returns bytes that differ from those written")
             self._files.rm_file(self._path(name))
 
         self._with_timeout(probe)
@@ -185,7 +183,7 @@ class ObjectStore:
         """Buckets and folders are not created: a missing one is a wrong name, or a disk that is not
         mounted."""
         top = self._root if self._files.protocol[0] == "file" else self._root.split("/")[0]
-        # whoever may write below a bucket need not be allowed to look at it
+        # permission to write below a bucket does not include permission to list it
         with suppress(PermissionError):
             self._files.info(top)
 
@@ -199,7 +197,7 @@ class ObjectStore:
             except BaseException as error:
                 problem.append(error)
 
-        # a client that waits for minutes must not keep the process
+        # a client that waits for minutes must not keep the process alive
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         thread.join(PROBE_TIMEOUT)
@@ -236,12 +234,12 @@ def _reason(error: BaseException) -> str:
     if kind & {*_NO_CREDENTIALS}:
         return (
             f"no credentials ({error}); set them as the store's own tools read them "
-            "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, say)"
+            "(for example AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
         )
     if isinstance(error, TimeoutError) or kind & {*_UNREACHED}:
         return (
             f"it cannot be reached ({error}); check the network and the address (AWS_ENDPOINT_URL, "
-            "where it is not Amazon's)"
+            "if it is not Amazon's)"
         )
     if isinstance(error, PermissionError):
         why = error.strerror or error

@@ -22,10 +22,10 @@ class ArrayParams(Params):
 
 @dataclass(frozen=True)
 class Shards:
-    """The place of all shards; it is opened when the first array in shards is.
+    """The place of all shards; it is opened when the first array in shards is opened.
 
     url: `resources.shards_url`. window: shards that a training holds and shuffles at a time; other
-        readers do without.
+        readers do not use it.
     """
 
     url: str | None = None
@@ -41,8 +41,8 @@ class Shards:
         if not self.url:
             raise PipelineError(
                 "params.yaml: resources.shards_url is not set, and shards (arrays.format = "
-                "'shards') need it: s3://bucket/prefix, say, or the absolute path of a folder that "
-                "all machines see"
+                "'shards') need it: for example s3://bucket/prefix, or the absolute path of a "
+                "folder that all machines can read"
             )
         return ObjectStore(self.url, "resources.shards_url")
 

@@ -29,12 +29,12 @@ def create_shards(
     store: ObjectStore,
     size_parameter: str,
 ) -> Iterator["ShardWriter"]:
-    """Yield what takes the rows of an array (*leading, *row), `rows[i] = content`; the index gets
-    its name when the block ends well.
+    """Yield a writer for the rows of an array (*leading, *row), `rows[i] = content`; the index gets
+    its name when the block ends without an error.
 
     Args:
         leading: (N,) or (V, N); i counts over both, the last one fastest.
-        lower_with: the parameter that makes the array smaller, for the message.
+        size_parameter: the parameter that makes the array smaller, for the message.
 
     Raises:
         PipelineError: the store accepts no objects, checked before the work starts; or the disk has
@@ -43,7 +43,7 @@ def create_shards(
     store.check_writable()
     index = Index(np.dtype(dtype).name, leading, row, shard_rows, ())
     scratch = path.with_name(f".tmp-filling-{path.name}")
-    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(scratch, ignore_errors=True)  # of a killed run
     scratch.mkdir(parents=True)
     largest = shard_rows * index.row_bytes
     if (free := shutil.disk_usage(scratch).free) < largest:

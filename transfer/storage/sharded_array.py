@@ -2,8 +2,8 @@
 small index that DVC tracks.
 
 The index names the shards but not where they lie: moving them to another bucket changes nothing. An
-array of several views has shards of its own for each view, so that a view is laid out as an array
-without views is.
+array of several views has shards of its own for each view, so that a view has the same layout as an
+array without views.
 """
 
 import hashlib
@@ -48,8 +48,8 @@ class Index:
     """An array (*leading, *row) of `dtype`: all shards of the first view, then those of the second,
     and so on.
 
-    leading: (N,) or (V, N). shards: each view has as many, all of `shard_rows` rows but for its
-        last.
+    leading: (N,) or (V, N). shards: each view has the same number, all with `shard_rows` rows
+        except its last.
     """
 
     dtype: str
@@ -73,7 +73,7 @@ class Index:
         )
 
     def header(self, number: int) -> bytes:
-        """How the file of shard `number` begins."""
+        """The first bytes of the file of shard `number`."""
         return npy_header(self.dtype, (self.rows_in(number), *self.row))
 
     def view(self, view: int) -> Self:
@@ -83,7 +83,7 @@ class Index:
 
 
 def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
-    """How numpy begins the `.npy` of an array of that shape."""
+    """The header that NumPy writes to the `.npy` of an array of that shape."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header,
