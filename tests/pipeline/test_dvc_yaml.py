@@ -271,7 +271,7 @@ NAME_THE_TEST_SPLIT = {
     "export.py": "compares exported files with their model, which was chosen on validation",
     "model_card.py": "says that the results are of the test split",
     "manifest.py": "lists the splits",
-    "layout.py": "knows folders of that name",
+    "folder_words.py": "knows folders of that name",
     "command.py": "writes the sizes of the splits to params.yaml",
 }
 

@@ -3,7 +3,8 @@
 import pytest
 
 from transfer.runtime.errors import PipelineError
-from transfer.sources.layout import find_layout, name_splits
+from transfer.sources.folder_words import name_splits
+from transfer.sources.layout import find_layout
 
 
 def paths_in(folders: list[str], classes: str = "cat dog") -> list[str]:
@@ -31,9 +32,21 @@ def refusal(paths: list[str]) -> str:
         ("pets-train", "pets-valid", "pets-test"),
         ("1_train", "2_validation", "3_test"),
         ("entrenamiento", "validación", "prueba"),
+        ("apprentissage", "validation", "test"),
+        ("addestramento", "validazione", "prova"),
+        ("treningowy", "walidacyjny", "testowy"),
+        ("eğitim", "doğrulama", "test"),
+        ("обучающая выборка", "валидационная выборка", "тестовая выборка"),
+        ("训练集", "验证集", "测试集"),
+        ("訓練資料", "驗證資料", "測試資料"),
+        ("学習用データ", "検証用データ", "テストデータ"),
+        ("학습", "검증", "테스트"),
+        ("تدريب", "تحقق", "اختبار"),
+        ("train_val", "dev", "test"),
+        ("flowerstrain", "flowersval", "flowerstest"),
     ],
 )
-@pytest.mark.parametrize("root", ["", "data/", "a/b/"])
+@pytest.mark.parametrize("root", ["", "a/b/"])
 def test_splits_of_any_name_are_splits(root, train, validation, test):
     layout = find_layout(paths_in([root + train, root + validation, root + test]), "set")
     for name, split in ((train, "train"), (validation, "validation"), (test, "test")):
@@ -172,3 +185,86 @@ def test_both_unicode_forms_of_a_name_are_one_class():
 
 def test_names_are_judged_by_whole_words():
     assert name_splits(["test set", "trainee", "valid-ish"]) == {"test set": "test"}
+
+
+def test_each_class_may_spell_its_splits_in_its_own_way():
+    paths = ["cat/train/1.png", "cat/test/1.png", "dog/Train/1.png", "dog/TEST/1.png"]
+    layout = find_layout(paths, "set")
+    assert layout.place("cat/train/1.png") == ("train", "cat")
+    assert layout.place("dog/TEST/1.png") == ("test", "dog")
+    words = refusal([*paths, "dog/training/1.png"])
+    assert "but in 'dog' into the folders TEST, Train, training" in words
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["images", "masks"],
+        ["JPEGImages", "SegmentationClass", "SegmentationObject"],
+        ["train_images", "train_masks"],
+        ["img", "gt"],
+    ],
+)
+@pytest.mark.parametrize("inside", ["", "train/"])
+def test_pictures_and_their_masks_are_no_classes(names, inside):
+    paths = [f"{inside}{name}/{i}.png" for name in names for i in range(2)]
+    paths += [f"test/{name}/1.png" for name in names] if inside else []
+    assert "are pictures and their masks or labels by their names" in refusal(paths)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["HAM10000_images_part_1", "HAM10000_images_part_2"],
+        ["images_001/images", "images_002/images"],
+        ["partA", "partB"],
+        ["batch1", "batch 2", "Batch-3"],
+    ],
+)
+def test_parts_of_one_set_are_no_classes(names):
+    words = refusal([f"{name}/{i}.png" for name in names for i in range(2)])
+    assert "are parts of one set by their names" in words
+    assert "split.labels" in words
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["with_mask", "without_mask"],
+        ["00000", "00001"],
+        ["c0", "c1"],
+        ["class_1", "class_2"],
+        ["original", "forgery"],
+        ["part", "whole"],
+        ["trainer", "tester"],
+    ],
+)
+def test_classes_that_sound_like_parts_or_masks_are_classes(names):
+    layout = find_layout([f"{name}/{i}.png" for name in names for i in range(2)], "set")
+    assert [layout.place(f"{name}/1.png") for name in names] == [(None, name) for name in names]
+
+
+BOXES = {
+    "YOLO's": "images/train/1.jpg images/val/2.jpg labels/train/1.txt labels/val/2.txt",
+    "YOLO's, other": "train/images/1.jpg train/labels/1.txt val/images/2.jpg val/labels/2.txt",
+    "Pascal VOC's": "JPEGImages/1.jpg JPEGImages/2.jpg Annotations/1.xml Annotations/2.xml",
+    "COCO's": "train2017/1.jpg val2017/2.jpg annotations/instances_train2017.json",
+    "COCO's, of Roboflow": "train/1.jpg valid/2.jpg train/_annotations.coco.json",
+    "a table": "train/1.jpg valid/2.jpg train/_annotations.csv",
+}
+
+
+@pytest.mark.parametrize("kind", BOXES)
+def test_data_for_detection_is_refused_as_such(kind):
+    words = refusal(BOXES[kind].split())
+    assert f"{kind.partition(',')[0]} " in words
+    assert "data for the detection of objects. Here each image has one class" in words
+
+
+def test_folders_of_masks_with_the_same_classes_are_refused_as_masks():
+    assert "are pictures and their masks" in refusal(paths_in(["images", "masks"]))
+
+
+def test_boxes_beside_class_folders_are_passed_over():
+    layout = find_layout(["cat/1.jpg", "dog/2.jpg", "Annotation/1.xml", "Annotation/2.xml"], "set")
+    assert layout.place("cat/1.jpg") == (None, "cat")

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from transfer.runtime.errors import PipelineError
-from transfer.sources.layout import name_splits
+from transfer.sources.folder_words import name_splits
 from transfer.sources.row_files import first_few
 
 _NO_SPLIT = {"unassigned", ""}  # Vertex AI divides these itself

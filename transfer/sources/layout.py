@@ -1,58 +1,22 @@
 """Where a source keeps its classes, and its splits if it has any."""
 
-import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from transfer.runtime.errors import PipelineError
+from transfer.sources.box_files import describe_boxes
+from transfer.sources.folder_words import (
+    SPLITS,
+    are_parts,
+    are_pictures_and_masks,
+    name_splits,
+    sounds_unlabelled,
+)
 from transfer.sources.source_file import climbs, is_sidecar
 
-SPLITS = ("train", "validation", "test")
-# What people call splits. A name is one if nothing but these and words without meaning are in it.
-_SPLIT_WORDS = {
-    word: split
-    for split, words in {
-        "train": "train training trainset traindata trainingset trainval trn tr entrenamiento "
-        "entrainement treino 训练集 训练",
-        "validation": "validation val valid validate validationset valset valdata dev devset "
-        "development eval evaluation evalset validierung validacion validacao 验证集 验证",
-        "test": "test testing testset testdata testingset tst te holdout prueba teste 测试集 测试",
-    }.items()
-    for word in words.split()
-}
-_EMPTY_WORDS = {
-    *("set", "sets", "data", "dataset", "image", "images", "img", "imgs", "picture", "pictures"),
-    *(
-        "photo",
-        "photos",
-        "seg",
-        "split",
-        "folder",
-        "dir",
-        "sample",
-        "samples",
-        "crops",
-        "full",
-        "the",
-    ),
-}
-# Beside splits: pictures whose labels nobody gave.
-_UNLABELLED_WORDS = {
-    *(
-        "pred",
-        "predict",
-        "prediction",
-        "predictions",
-        "unlabeled",
-        "unlabelled",
-        "unsup",
-        "unknown",
-    ),
-    *("unsupervised", "submission", "inference"),
-}
 _BY_PATTERN = (
     "split.label_pattern, a regular expression with the group `label`, reads labels from the path"
 )
@@ -152,10 +116,25 @@ def find_layout(paths: Iterable[str], source: Path | str) -> Layout:
 
     Raises:
         PipelineError: no folders at all; splits that are not train and others, each once; labels
-            that are not in the names of folders; or it is ambiguous what is a class.
+            that are not in the names of folders; pictures with boxes or masks instead of classes;
+            or it is ambiguous what is a class.
     """
+    paths, where = list(paths), f"split.source = {str(source)!r}"
+    boxes = describe_boxes(paths)
+    try:
+        layout = _find_layout(paths, where)
+    except PipelineError as problem:
+        if not boxes:
+            raise
+        raise PipelineError(f"{problem}. {boxes}") from None
+    if boxes and len({place[1] for path in paths if (place := layout.place(path))}) < 2:
+        raise PipelineError(f"{where}: there are no class folders. {boxes}")
+    return layout
+
+
+def _find_layout(paths: Iterable[str], where: str) -> Layout:
     node, prefix = _descend(_tree(paths), ())
-    kids, where = node.kids, f"split.source = {str(source)!r}"
+    kids = node.kids
     if not kids:
         raise PipelineError(
             f"{where} holds no class folders; put each class's images in a folder of its own, or "
@@ -171,33 +150,10 @@ def find_layout(paths: Iterable[str], source: Path | str) -> Layout:
             for folder, split in found.items()
         ]
         return Layout(tuple(roots))
+    _check_no_masks(kids, where)
     _check_unambiguous(kids, splits, where)
+    _check_no_parts(kids, where)
     return Layout((ClassRoot(prefix),), ignored=_ignored(node, prefix))
-
-
-def name_splits(names: Iterable[str]) -> dict[str, str]:
-    """train, validation or test for each name among the names of one level that says so, as
-    `Training`, `seg_train`, `val2017`, `pets-test` beside `pets-train`, or `dev` do."""
-    found: dict[frozenset[str], dict[str, str]] = {}
-    for name in names:
-        words = _words(name)
-        splits = {_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS}
-        if len(splits) == 1:
-            rest = frozenset(words - {*_SPLIT_WORDS} - _EMPTY_WORDS)
-            found.setdefault(rest, {})[name] = splits.pop()
-    return {
-        name: split
-        for rest, named in found.items()
-        if not rest or len({*named.values()}) >= 2
-        for name, split in named.items()
-    }
-
-
-def _words(name: str) -> set[str]:
-    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", name)).casefold()
-    name = re.sub(r"h[oe]ld[\W_]*out", "holdout", name)
-    plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
-    return {*re.findall(r"[^\W\d_]+", plain)}
 
 
 def _tree(paths: Iterable[str]) -> _Folder:
@@ -233,7 +189,7 @@ def _others_are_unlabelled(kids: Mapping[str, _Folder], splits: Mapping[str, str
     return (
         bool(others)
         and not any(kids[name].is_flat for name in splits)
-        and all(_words(name) & _UNLABELLED_WORDS for name in others)
+        and all(map(sounds_unlabelled, others))
     )
 
 
@@ -257,13 +213,15 @@ def _split_layout(
             "table"
         )
     known = {name for train in trains for name in _descend(kids[train], ())[0].kids}
+    _check_no_masks(known, where)
+    _check_no_parts(known, where)
     roots, ignored, unlabelled = [], set(), []
     for name, kid in kids.items():
         inner, folder = _root_with(known, kid, (*prefix, name))
         if name in splits and inner is not None:
             roots.append(ClassRoot(folder, splits[name]))
             ignored |= _ignored(inner, folder)
-        elif name in splits or _words(name) & _UNLABELLED_WORDS:
+        elif name in splits or sounds_unlabelled(name):
             unlabelled.append((*prefix, name))
         else:
             raise PipelineError(_not_splits(where, listed))
@@ -274,10 +232,11 @@ def _split_layout(
     return Layout(tuple(roots), tuple(unlabelled), frozenset(ignored))
 
 
-def _not_splits(where: str, listed: str) -> str:
+def _not_splits(where: str, listed: str, inside: str = "") -> str:
     return (
-        f"{where} looks already split, but into the folders {listed}; it needs train, validation "
-        "(or val, valid, dev) and test, each once and nothing beside them, or class folders only"
+        f"{where} looks already split, but{inside} into the folders {listed}; it needs train, "
+        "validation (or val, valid, dev) and test, each once and nothing beside them, or class "
+        "folders only"
     )
 
 
@@ -306,8 +265,9 @@ def _splits_inside(kids: Mapping[str, _Folder], where: str) -> dict[str, dict[st
         return None
     if any(kid.is_flat or kid.own for kid in kids.values()):
         return None
-    if len({*splits.values()}) < len(splits):
-        raise PipelineError(_not_splits(where, ", ".join(sorted(names))))
+    for name, kid in kids.items():
+        if len({splits[folder] for folder in kid.kids}) < len(kid.kids):
+            raise PipelineError(_not_splits(where, ", ".join(sorted(kid.kids)), f" in {name!r}"))
     return {name: {folder: splits[folder] for folder in kid.kids} for name, kid in kids.items()}
 
 
@@ -336,6 +296,30 @@ def _check_unambiguous(kids: Mapping[str, _Folder], splits: Mapping[str, str], w
         r"('^(?P<label>[^/]+)/' takes the outer ones for classes, '/(?P<label>[^/]+)/' the inner "
         "ones)"
     )
+
+
+def _check_no_masks(names: Collection[str], where: str) -> None:
+    if are_pictures_and_masks(names):
+        raise PipelineError(
+            f"{where}: the folders {_listed(names)} are pictures and their masks or labels by "
+            "their names, as the segmentation of images has them, and no classes. Here each image "
+            "has one class: name the folder of the pictures alone as split.source; if that has no "
+            "class folders, name their labels by split.labels or split.label_pattern"
+        )
+
+
+def _check_no_parts(names: Collection[str], where: str) -> None:
+    if are_parts(names):
+        raise PipelineError(
+            f"{where}: the folders {_listed(names)} are parts of one set by their names, and no "
+            "classes; labels may be in a table (split.labels) or in the paths "
+            "(split.label_pattern; '^(?P<label>[^/]+)/' takes these folders for classes all the "
+            "same)"
+        )
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(map(repr, _some(sorted(names))))
 
 
 def _some(names: list[str]) -> Iterator[str]:

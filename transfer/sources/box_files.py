@@ -1,0 +1,43 @@
+"""Files that say where objects are in pictures, as data sets for detection have them."""
+
+import re
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from transfer.sources.source_file import is_sidecar
+
+_COCO = re.compile(
+    r"(^|/)([^/]*coco[^/]*|(instances|person_keypoints|panoptic)_[^/]*)\.json$", re.I
+)
+_CSV = re.compile(r"(^|/)_annotations\.csv$", re.I)
+_WHAT_TO_DO = (
+    "Here each image has one class: cut the objects out and put each into a folder of its class, "
+    "or name a table with one label for each image (split.labels)"
+)
+
+
+def describe_boxes(paths: Iterable[str]) -> str:
+    """What says that the source is one for the detection of objects, and what to do, in words;
+    empty where nothing does.
+
+    Args:
+        paths: of the files of a source.
+    """
+    stems: dict[str, set[str]] = {"picture": set(), ".txt": set(), ".xml": set()}
+    found = ""
+    for path in paths:
+        plain = PurePosixPath(path)
+        suffix = plain.suffix.lower()
+        if suffix == ".xml" or (suffix == ".txt" and "labels" in path.lower().split("/")):
+            stems[suffix].add(plain.stem)
+        elif path and not path.endswith("/") and not is_sidecar(path):
+            stems["picture"].add(plain.stem)
+        elif _COCO.search(path):
+            found = f"{path} looks like COCO's file of boxes or outlines"
+        elif _CSV.search(path):
+            found = f"{path} looks like a table of boxes"
+    for suffix, kind in ((".txt", "YOLO's"), (".xml", "Pascal VOC's")):
+        beside = len(stems[suffix] & stems["picture"])
+        if beside and 2 * beside >= len(stems["picture"]):
+            found = f"The {suffix} files named as the pictures look like {kind} files of boxes"
+    return f"{found}: data for the detection of objects. {_WHAT_TO_DO}" if found else ""

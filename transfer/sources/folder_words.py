@@ -1,0 +1,140 @@
+"""What the names of folders say: that they are splits, parts of one set, pictures and masks, or
+pictures without labels."""
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable
+
+SPLITS = ("train", "validation", "test")
+# What people call splits. A name is one if nothing but these and words without meaning are in it.
+_SPLIT_NAMES = {
+    "train": (
+        "train training trainings trainset traindata trainingset trainval trn tr learning "
+        "entrenamiento entrainement apprentissage treino treinamento addestramento allenamento "
+        "trening treningowy treningowe trenovaci traning opetus egitim latih pelatihan "
+        "обучение обучающая обучающие тренировка тренировочная тренировочные навчання "
+        "εκπαίδευση תדריב אימון تدريب التدريب آموزش "
+        "训练 訓練 学習 トレーニング 학습 훈련"
+    ),
+    "validation": (
+        "validation val valid validate validationset valset valdata dev devset development eval "
+        "evaluation evalset validierung validierungs validacion validacao validazione convalida "
+        "validatie walidacja walidacyjny walidacyjne validacni validering validointi dogrulama "
+        "validasi валидация валидационная валидационные проверка проверочная валідація "
+        "επικύρωση ולידציה التحقق تحقق "
+        "验证 驗證 検証 バリデーション 검증"
+    ),
+    "test": (
+        "test testing testset testdata testingset tst te holdout prueba pruebas teste testes prova "
+        "testowy testowe testovaci testi uji pengujian "
+        "тест тестовая тестовые тестирование тестування "
+        "δοκιμή מבחן اختبار الاختبار "
+        "测试 測試 評価 テスト 테스트 평가"
+    ),
+}
+_EMPTY_NAMES = (
+    "set sets data dataset datasets image images img imgs picture pictures photo photos seg split "
+    "folder dir sample samples crops full the daten satz datos donnees dati dados выборка набор "
+    "данные 集 数据 數據 数据集 數據集 資料 資料集 图片 圖片 用 データ 用データ 画像 セット "
+    "데이터 데이터셋 세트"
+)
+# Beside splits: pictures whose labels nobody gave.
+_UNLABELLED_NAMES = (
+    "pred predict prediction predictions unlabeled unlabelled unsup unknown unsupervised "
+    "submission inference"
+)
+_PART_NAMES = "part parts batch batches chunk shard fold vol volume disc subset archive"
+_HOLDER_NAMES = "data dataset datasets folder dir"
+_PICTURE_NAMES = (
+    "image images img imgs photo photos picture pictures jpegimages frame frames rgb input inputs"
+)
+_MASK_NAMES = (
+    "mask masks label labels annotation annotations annot annots gt groundtruth truth target "
+    "targets segmentation segmentations segmap trimap trimaps depth"
+)
+_KINDS_OF_MASKS = {"class", "object", "instance", "semantic"}
+_LEAST_LETTERS = 3  # of a word that is written together with the name of a split
+
+
+def _plain(text: str) -> str:
+    """In lower case without accents, in one Unicode form."""
+    text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
+    return "".join(c for c in text if not unicodedata.combining(c))
+
+
+def _table(names: str) -> set[str]:
+    return {*_plain(names).split()}
+
+
+_SPLIT_WORDS = {word: split for split, names in _SPLIT_NAMES.items() for word in _table(names)}
+_LONGEST_FIRST = sorted(_SPLIT_WORDS, key=len, reverse=True)
+_EMPTY_WORDS, _UNLABELLED_WORDS = _table(_EMPTY_NAMES), _table(_UNLABELLED_NAMES)
+_PART_WORDS, _PICTURE_WORDS = _table(_PART_NAMES), _table(_PICTURE_NAMES)
+_HOLDER_WORDS, _MASK_WORDS = _table(_HOLDER_NAMES), _table(_MASK_NAMES)
+
+
+def name_splits(names: Iterable[str]) -> dict[str, str]:
+    """train, validation or test for each name among the names of one level that says so, as
+    `Training`, `seg_train`, `val2017`, `pets-test` beside `pets-train`, or `dev` do; `train_val` is
+    train."""
+    found: dict[frozenset[str], dict[str, str]] = {}
+    for name in names:
+        read = [_read(word) for word in _words(name)]
+        splits = {split for split, _ in read if split}
+        if splits == {"train", "validation"}:
+            splits = {"train"}
+        if len(splits) == 1:
+            rest = frozenset({rest for _, rest in read if rest} - _EMPTY_WORDS)
+            found.setdefault(rest, {})[name] = splits.pop()
+    return {
+        name: split
+        for rest, named in found.items()
+        if not rest or len({*named.values()}) >= 2
+        for name, split in named.items()
+    }
+
+
+def _read(word: str) -> tuple[str | None, str]:
+    """The split that a word names, and what else is in it: `traindata`, `flowerstest`."""
+    if word in _SPLIT_WORDS:
+        return _SPLIT_WORDS[word], ""
+    for name in _LONGEST_FIRST:
+        rest = word.removeprefix(name) if word.startswith(name) else word.removesuffix(name)
+        if rest != word and (rest in _EMPTY_WORDS or len(rest) >= _LEAST_LETTERS <= len(name)):
+            return _SPLIT_WORDS[name], rest
+    return None, word
+
+
+def sounds_unlabelled(name: str) -> bool:
+    """Whether a folder of this name has pictures without labels, as `seg_pred` or `unlabeled`."""
+    return bool(_words(name) & _UNLABELLED_WORDS)
+
+
+def are_parts(names: Collection[str]) -> bool:
+    """Whether these are parts of one set, `images_part_1` and `images_part_2` say: the same words,
+    of which one says so, or none but words for pictures and folders, with numbers or letters."""
+    words = [{word for word in _words(name) if len(word) > 1} for name in names]
+    same = words[0] if words else set()
+    return (
+        len(names) > 1
+        and all(own == same for own in words)
+        and bool(same & _PART_WORDS or (same and same <= _PICTURE_WORDS | _HOLDER_WORDS))
+    )
+
+
+def are_pictures_and_masks(names: Collection[str]) -> bool:
+    """Whether these are pictures and what belongs to them pixel by pixel, `images` and `masks`
+    say."""
+    words = [_words(name) - (_EMPTY_WORDS - _PICTURE_WORDS) - _KINDS_OF_MASKS for name in names]
+    masks = [bool(own & _MASK_WORDS) for own in words]
+    return (
+        any(masks)
+        and not all(masks)
+        and all(own and own <= _PICTURE_WORDS | _MASK_WORDS | {*_SPLIT_WORDS} for own in words)
+    )
+
+
+def _words(name: str) -> set[str]:
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", name))
+    name = re.sub(r"h[oe]ld[\W_]*out", "holdout", name, flags=re.IGNORECASE)
+    return {*re.findall(r"[^\W\d_]+", _plain(name))}
