@@ -139,7 +139,7 @@ def test_the_nearest_on_another_side_is_that_of_comparing_all(sides):
     assert (nearest >= 0).any() == (sides > 1)
 
 
-def test_a_hundred_thousand_images_of_which_half_look_the_same_are_no_matter():
+def test_a_hundred_thousand_images_with_many_equal_hashes_are_compared_quickly():
     """Their pairs would be billions."""
     hashes = np.random.default_rng(0).integers(0, 2**64, 100_000, dtype=np.uint64)
     hashes[::2] = 0

@@ -391,7 +391,7 @@ def test_a_large_image_is_measured_as_a_small_one_is():
         assert small[name] == pytest.approx(large[name], rel=0.1)
 
 
-def test_that_labels_were_not_judged_is_said(project, capsys):
+def test_labels_that_were_not_judged_are_reported(project, capsys):
     run_split(build(project / "set", CLEAN))
     write_features(spread=0)
     for file in Path("data/features").rglob("*.npy"):

@@ -191,7 +191,7 @@ def test_a_file_that_is_none_or_another_says_so(own, set_params):
 
 
 @pytest.mark.parametrize("weights", [{"path": "other.h5"}, {"compare": True}])
-def test_other_weights_beside_an_own_model_are_refused(weights, own):
+def test_weights_in_addition_to_a_model_of_the_user_are_refused(weights, own):
     own(plain(), **weights)
     assert "brings its own weights; set weights.path: null and weights.compare: false" in error_of(
         main

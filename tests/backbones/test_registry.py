@@ -147,7 +147,7 @@ def test_weights_of_one_size_serve_any_other_and_any_preprocessing(name, preproc
     )
 
 
-def test_networks_that_scale_pixels_themselves_are_told_not_to_where_something_else_does(tmp_path):
+def test_networks_do_not_scale_pixels_themselves_if_the_preprocessing_does(tmp_path):
     name, images = "MobileNetV3Large", np.full((1, 32, 32, 3), 51, np.float32)
     by_itself, told = build_backbone(name, 32), build_backbone(name, 32, includes_scaling=False)
     told.set_weights(by_itself.get_weights())

@@ -128,7 +128,9 @@ def test_a_file_of_another_kind_is_refused_with_the_kinds_that_are_read(tmp_path
     assert "own.keras" in message and ".weights.h5" in message and "keras.applications" in message
 
 
-def test_a_file_whose_weights_lie_in_another_one_is_refused(world, set_params, published, tmp_path):
+def test_a_file_that_links_to_weights_in_another_file_is_refused(
+    world, set_params, published, tmp_path
+):
     save_legacy(published, tmp_path / "other.h5")
     with h5py.File(tmp_path / "other.h5", "r") as other, h5py.File(tmp_path / "own.h5", "w") as own:
         own.attrs.update(other.attrs)

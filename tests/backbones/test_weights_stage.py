@@ -104,7 +104,7 @@ def test_the_file_has_the_same_bytes_whichever_source_served(
 # --- comparing the sources ------------------------------------------------------------------------
 
 
-def test_equal_sources_are_said_to_be_equal_and_none_is_fetched_twice(
+def test_equal_sources_are_reported_as_equal_and_none_is_fetched_twice(
     world, site, set_params, capsys
 ):
     set_params(compare=True)
@@ -137,7 +137,9 @@ def test_a_changed_tensor_is_named_with_both_sources(
     assert not WEIGHTS.exists()
 
 
-def test_with_one_source_only_nothing_is_said_to_be_compared(world, site, set_params, capsys):
+def test_with_only_one_source_it_is_reported_that_nothing_was_compared(
+    world, site, set_params, capsys
+):
     close(site[0], world[1])
     set_params(compare=True)
     main()

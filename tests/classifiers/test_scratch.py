@@ -40,7 +40,7 @@ def test_two_classes_have_one_logit(n_classes, n_logits, n_layers):
     assert len(build_small_network(32, 8, 0, n_classes).layers) == n_layers - 1
 
 
-def test_pixels_come_to_the_first_convolution_as_shares_of_255():
+def test_the_first_convolution_gets_pixels_divided_by_255():
     network = build_small_network(32, 8, 0, 2)
     assert (
         np.asarray(network.get_layer("rescale")(np.full((1, 32, 32, 3), 255.0))).tolist()

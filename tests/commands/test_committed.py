@@ -68,14 +68,14 @@ def changed(outs: dict[str, str], **params: object) -> dict[str, dict]:
     return stages
 
 
-def test_all_are_the_commits():
+def test_all_outputs_are_those_of_the_commit():
     assert (
         say(COMMITTED, COMMITTED, MACHINE)
         == "All 5 outputs are the bytes of the commit (dvc.lock in HEAD)."
     )
 
 
-def test_another_processor_is_named_where_nothing_else_has_changed():
+def test_another_processor_is_named_if_nothing_else_has_changed():
     """The report is made from the model, whose bits are others: that is the machine's doing too."""
     said = say(changed({"model.h5": "45", "report.html": "56"}), COMMITTED, MACHINE)
     assert said == (
@@ -108,7 +108,7 @@ def test_a_parameter_of_several_stages_is_named_once():
     )
 
 
-def test_both_are_told_apart():
+def test_causes_of_both_kinds_are_listed_separately():
     """The features differ by the processor; the model has another parameter besides."""
     said = say(changed({"cut.npy": "35", "model.h5": "45"}, units=6), COMMITTED, MACHINE)
     assert said.startswith("3 of 5 outputs ")
@@ -168,7 +168,7 @@ def other_command(stages: dict) -> str:
     "change",
     [other_pin, no_pins_before, other_code, new_dependency, dropped_dependency, other_command],
 )
-def test_whatever_a_person_may_change_is_named(change):
+def test_every_change_by_a_person_is_named(change):
     stages = changed({"model.h5": "45"})
     expected = change(stages)
     assert [*causes("train", stages, COMMITTED)] == [expected]
@@ -187,7 +187,7 @@ def test_a_new_stage_and_one_that_is_gone_are_named():
     )
 
 
-def test_of_many_a_few_are_named():
+def test_long_lists_name_only_a_few():
     many = {f"{i}.csv": "00" for i in range(9)}
     stages = {"split": stage("split", many, {}, {}, {}), "many": stage("many", {}, many, {}, {})}
     said = say({"many": stages["many"]}, {"many": stages["many"] | {"outs": []}}, MACHINE)
@@ -243,7 +243,7 @@ def no_lock(project: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.parametrize("way", [no_git, no_repository, no_commit, no_lock])
-def test_where_there_is_nothing_to_compare_with_the_line_says_why(repository, monkeypatch, way):
+def test_without_a_committed_lock_the_line_says_why(repository, monkeypatch, way):
     reason = way(repository, monkeypatch)
     assert (
         run.say_of_commit()
@@ -252,7 +252,7 @@ def test_where_there_is_nothing_to_compare_with_the_line_says_why(repository, mo
 
 
 @pytest.mark.parametrize("content", ["stages: [", "- 1", "{}", ""])
-def test_a_committed_lock_that_is_damaged_is_said_to_be(repository, content):
+def test_a_damaged_committed_lock_is_reported(repository, content):
     (repository / "dvc.lock").write_text(content)
     call("git", "commit", "--quiet", "--all", "--message", "two", cwd=repository)
     with pytest.raises(NoCommitError, match=r"^dvc\.lock in HEAD cannot be read"):

@@ -118,7 +118,7 @@ def test_uv_installs_what_the_lock_names_with_its_bytecode(with_uv, tmp_path):
     assert list((packages(with_uv) / "thing/__pycache__").glob("__init__.*.pyc"))
 
 
-def test_where_uv_cannot_be_had_pip_installs_and_says_why(environment, tmp_path):
+def test_without_uv_pip_installs_and_prints_why(environment, tmp_path):
     wheel = build_wheel(tmp_path)
     lock = lock_for(wheel, tmp_path)
     http_servers.add_to_index(tmp_path / "index", "thing", wheel)
@@ -235,9 +235,7 @@ def constrained(folder: Path, constraint: str) -> dict[str, str]:
 
 
 @PIP_TOO
-def test_a_constraint_of_the_users_that_forbids_what_is_locked_is_not_passed_over(
-    tool, request, tmp_path
-):
+def test_a_constraint_of_the_user_that_forbids_the_lock_is_an_error(tool, request, tmp_path):
     environment = request.getfixturevalue(tool)
     wheel = build_wheel(tmp_path)
     words = constrained(tmp_path, "thing<1.0")

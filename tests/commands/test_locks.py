@@ -57,7 +57,7 @@ def test_an_extra_holds_nothing_of_the_base_and_no_two_extras_disagree():
             assert found.setdefault(name, versions) == versions, (lock, name)
 
 
-def test_each_extra_has_its_source_beside_it_and_make_lock_makes_each():
+def test_each_extra_has_its_source_and_make_lock_makes_each():
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     named = re.search(r"^EXTRAS := (.+)$", makefile, re.MULTILINE)[1].split()
     assert named == sorted(

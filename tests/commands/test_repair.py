@@ -158,7 +158,7 @@ def test_what_is_no_lock_at_all_is_the_last_commits_again(folder, content):
     assert (folder / "dvc.lock").read_bytes() == SMALL
 
 
-def test_where_git_does_not_have_it_it_is_removed_and_that_is_said(folder):
+def test_a_lock_without_a_copy_in_git_is_removed_with_a_message(folder):
     (folder / "dvc.lock").write_bytes(SMALL[:90])
     assert (
         "0 of its stages are kept; taken from the last commit: none; missing ones come from "
@@ -200,7 +200,7 @@ def test_a_whole_rwlock_is_left_alone(folder):
 
 
 @pytest.mark.parametrize("cut", [0.0, 0.6])
-def test_make_run_repairs_both_and_dvc_goes_on_with_nothing_to_run(base, tmp_path, cut):
+def test_make_run_repairs_both_and_dvc_then_has_nothing_to_run(base, tmp_path, cut):
     project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
     whole = (base / "dvc.lock").read_text()
     (project / "dvc.lock").write_text(whole[: int(cut * len(whole))])

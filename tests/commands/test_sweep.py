@@ -143,7 +143,7 @@ def test_each_value_that_is_tried_is_one_that_the_training_takes(spaces):
         assert len(words) > 3 or trial.number == 0
 
 
-def test_a_sweep_repeats_to_the_byte_and_goes_on_as_if_never_stopped(spaces, project):
+def test_a_sweep_repeats_to_the_byte_and_resumes_as_if_never_stopped(spaces, project):
     (space,) = spaces(SPACE)
     for name, trials in (("whole", 14), ("again", 14), ("stopped", 6)):
         write_table(project / f"{name}.csv", [*search(space, trials, 2, 7, bowl)], 2)
@@ -183,7 +183,7 @@ def test_a_trial_that_fails_is_a_row_with_its_reason(spaces, project):
     assert table["loss"].dropna().tolist() == [trial.loss for trial in trials if trial.scores]
 
 
-def test_nothing_is_searched_where_the_defaults_fail(spaces):
+def test_nothing_is_searched_if_the_defaults_fail(spaces):
     (space,) = spaces(SPACE)
     with pytest.raises(PipelineError, match="no loss"):
         next(

@@ -178,7 +178,7 @@ def run_verify(capsys: pytest.CaptureFixture[str], status: int) -> Said:
     return Said(text)
 
 
-def test_a_sound_world_is_said_to_be_sound(world, capsys):
+def test_an_undamaged_world_has_no_findings(world, capsys):
     said = run_verify(capsys, status=0)
     assert said == "verify: 13 files, 0.0 MB read; no problems\n"
 
@@ -237,7 +237,7 @@ def test_a_changed_input_is_named_with_both_ways_out(world, capsys):
     ],
     ids=["gone", "cut off", "not text", "not a lock"],
 )
-def test_a_lock_that_cannot_be_used_is_said_in_a_sentence(world, content, message):
+def test_a_lock_that_cannot_be_used_is_an_error_for_people(world, content, message):
     Path("dvc.lock").unlink()
     if content is not None:
         Path("dvc.lock").write_bytes(content)
@@ -245,6 +245,6 @@ def test_a_lock_that_cannot_be_used_is_said_in_a_sentence(world, content, messag
         verify.main([])
 
 
-def test_a_folder_without_dvc_is_said_in_a_sentence(project):
+def test_a_folder_without_dvc_is_an_error_for_people(project):
     with pytest.raises(PipelineError, match="you are not inside of a DVC repository"):
         verify.main([])

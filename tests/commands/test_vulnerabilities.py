@@ -29,7 +29,7 @@ def test_each_vulnerability_is_named_with_its_remedy():
     assert status == 1
 
 
-def test_data_that_cannot_be_reached_is_said_and_is_no_success():
+def test_data_that_cannot_be_reached_is_reported_and_is_no_success():
     lines, status = report([SOUND, SKIPPED])
     assert lines == [
         "vulnerabilities: 1 of 2 packages audited, 0 known vulnerabilities in these",

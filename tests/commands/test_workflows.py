@@ -122,7 +122,7 @@ def test_the_line_of_make_run_on_the_commits_bytes_is_quoted(line):
     ]
 
 
-def test_a_base_that_is_no_revision_is_said_so(changed):
+def test_a_base_that_is_no_revision_is_an_error(changed):
     finished = call(
         "python", "-m", "transfer", "comment", "nowhere", "comment", cwd=changed, check=False
     )

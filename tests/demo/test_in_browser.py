@@ -155,7 +155,7 @@ def test_an_image_gets_the_answer_that_evaluate_has(base, browser, demo):
     }
 
 
-def test_what_cannot_be_used_says_why_and_the_rest_goes_on(browser, demo, files):
+def test_unusable_files_show_the_reason_and_the_others_are_labelled(browser, demo, files):
     broken, no_image, large, sound = show(
         browser, demo, files["broken.png"], files[LONG], files["large.png"], files[HOSTILE]
     )

@@ -43,7 +43,7 @@ def test_sign_flips_of_groups_are_counted_out():
     assert sign_flips(np.zeros(5), seed=0) == 1
 
 
-def test_the_interval_is_that_of_the_normal_distribution_where_there_are_many():
+def test_with_many_images_the_interval_is_that_of_the_normal_distribution():
     gain = np.random.default_rng(0).choice([-1, 0, 1], size=2000, p=[0.05, 0.8, 0.15])
     low, high = interval(gain, np.ones_like(gain), seed=0)
     half = 1.96 * gain.std() / 2000**0.5
@@ -59,7 +59,7 @@ def test_copies_in_groups_do_not_narrow_the_interval():
     assert copied == pytest.approx(once)
 
 
-def test_a_difference_that_is_there_is_said_and_one_that_is_not_is_not():
+def test_a_verdict_names_a_real_difference_and_no_other():
     n = 200
     models = {
         "head": right(n, *range(40)),

@@ -42,7 +42,7 @@ def bright_or_not() -> keras.Model:
     return model
 
 
-def test_heat_is_where_the_class_is(backbone):
+def test_the_heat_map_marks_the_region_of_the_class(backbone):
     cut = np.zeros((3, 4, 4, 2), dtype=np.float32)
     cut[1, 0, 3, 0], cut[1, 2, 1, 1] = 5, 2
     heat = heat_maps(
@@ -93,7 +93,7 @@ def test_no_mistakes_no_maps(backbone):
     )
 
 
-def test_an_overlay_is_brightest_where_the_heat_is():
+def test_an_overlay_is_brightest_at_the_heat():
     heat = np.zeros((4, 4), dtype=np.float32)
     heat[0, 0] = 1
     picture = overlay(np.full((32, 48, 3), 100, dtype=np.uint8), heat)
@@ -108,7 +108,7 @@ def test_the_surest_mistake_comes_first_and_right_answers_not_at_all():
     assert most_confident_mistakes(labels, chances, 1).tolist() == [2]
 
 
-def test_a_pair_is_made_smaller_only_where_it_is_large():
+def test_only_large_pairs_are_shrunk():
     small, large = (np.zeros((side, side, 3), dtype=np.uint8) for side in (64, 224))
     assert side_by_side(small, small).shape == (64, 128, 3)
     assert side_by_side(large, large).shape == (128, 256, 3)

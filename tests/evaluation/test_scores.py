@@ -72,7 +72,7 @@ def test_calibration_error_is_the_mean_distance_of_confidence_and_accuracy():
     assert reliability(np.array([1]), certain).to_numpy().tolist() == [[1, 1, 1]]
 
 
-def test_classes_have_a_row_each_with_words_where_nothing_can_be_said():
+def test_each_class_has_a_row_with_sentences_for_undefined_scores():
     table = class_table(np.array([0, 0, 1]), np.array([0, 2, 0]), ["cat", "dog", "owl"])
     assert table.to_numpy().tolist() == [
         ["cat", 0.5, 0.5, 0.5, 2],
@@ -117,7 +117,7 @@ def test_the_roc_curve_runs_from_corner_to_corner_and_holds_the_area():
     assert area == score(LABELS, BINARY, NAMES)["roc_auc"]
 
 
-def test_the_precision_recall_curve_ends_where_every_image_is_taken():
+def test_the_precision_recall_curve_ends_with_every_image_called_positive():
     curve = precision_recall(LABELS, BINARY)
     assert curve.iloc[0].tolist() == [0, 1]
     assert curve.iloc[-1].tolist() == [1, 0.5]  # half of the images are dogs

@@ -373,7 +373,7 @@ def test_a_released_version_is_fetched_by_its_name(exported, tmp_path):
         ("max_accuracy_drop", 1, "params.yaml: export.max_accuracy_drop = 1"),
     ],
 )
-def test_a_mistake_is_said_in_a_line(key, value, said, own_models):
+def test_an_error_is_one_line(key, value, said, own_models):
     set_param(own_models, f"export.{key}", value)
     finished = call("python", "-m", "stages.export", cwd=own_models, check=False)
     assert (

@@ -162,7 +162,7 @@ def test_new_images_only_are_computed(project, frozen, images, capsys):
     assert sorted(pictures.drawn) == list(range(N, N + 10))
 
 
-def test_new_images_in_between_are_computed_and_come_where_they_belong(
+def test_new_images_between_known_ones_are_computed_and_get_their_own_rows(
     project, frozen, images, capsys
 ):
     without = cache(project, frozen, CleanImages(images), gigabytes=0)

@@ -55,14 +55,14 @@ def test_a_file_arrives_whole_and_alone(site, target, checksum):
     assert kept(target) == {"whole.h5": CONTENT}
 
 
-def test_a_connection_that_breaks_is_taken_up_where_it_broke(site, target):
+def test_an_interrupted_connection_is_resumed(site, target):
     with http_servers.serve(site, drop_after=1000, ranges=True) as server:
         fetch(server.url, target)
     assert kept(target) == {"whole.h5": CONTENT}
     assert server.starts == [0, 1000, 2000, 3000, 4000]
 
 
-def test_after_some_connections_it_is_given_up_and_the_next_call_goes_on(site, target):
+def test_after_some_connections_the_download_fails_and_the_next_call_resumes_it(site, target):
     with http_servers.serve(site, drop_after=500, ranges=True) as server:
         with pytest.raises(DownloadError, match="broke off after 2,500 of 4,500 bytes"):
             fetch(server.url, target)

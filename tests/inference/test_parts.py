@@ -267,7 +267,7 @@ def test_the_nearest_are_those_of_scikit_learn():
     assert (rows == indices + 1000).all()
 
 
-def test_distances_do_not_depend_on_what_is_compared_beside_them():
+def test_distances_do_not_depend_on_other_images_in_the_same_call():
     among, wanted = np.concatenate([some_vectors(400)] * 2), some_vectors(24, seed=1)
     together = nearest(among, wanted, 5, np.arange(800))[0]
     assert (

@@ -118,7 +118,9 @@ def test_without_novelty_the_rest_is_the_same(told):
     ]
 
 
-def test_novelty_is_the_mean_distance_to_the_nearest_training_images_beside_validations(base, told):
+def test_novelty_compares_the_mean_distance_to_the_nearest_training_images_with_validation(
+    base, told
+):
     manifest = csv.DictReader(io.StringIO((base / "data/manifest/manifest.csv").read_text()))
     params = yaml.safe_load((base / "params.yaml").read_text())
     rows = {row["path"]: row for row in told["finetuned"]}

@@ -162,7 +162,9 @@ def uninterrupted(base, tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-def test_an_experiment_killed_in_its_folder_goes_on_in_the_workspace(base, uninterrupted, tmp_path):
+def test_an_experiment_killed_in_its_folder_is_resumed_in_the_workspace(
+    base, uninterrupted, tmp_path
+):
     """Its checkpoint is found by what it computes, not by where."""
     project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
     words = (
@@ -220,7 +222,7 @@ def test_a_second_repro_says_who_runs_and_disturbs_nothing(training):
     assert run.process.poll() is None
 
 
-def test_an_orphan_stops_by_itself_and_writes_nothing(training):
+def test_an_orphan_stops_and_writes_nothing(training):
     project, run = training
     kill("dvc", run)
     wait_until(lambda: not run.members(), seconds=5)

@@ -165,7 +165,7 @@ def test_code_dependencies_are_the_stages_file_and_the_packages_that_it_imports(
     assert listed == {f"stages/{name}.py", *folders_behind(f"stages/{name}.py")} - {CHANGES_NO_BYTE}
 
 
-def test_a_module_lies_in_a_package_and_never_beside_them():
+def test_every_module_is_in_a_package():
     """What lies at the top of transfer/ would be in no folder that a stage can list."""
     assert {path.name for path in (ROOT / "transfer").glob("*.py")} == {
         "__init__.py",

@@ -209,7 +209,7 @@ def test_the_stage_starts_without_what_only_training_needs():
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
 
 
-def test_what_is_not_defined_is_said_in_words(project):
+def test_undefined_scores_are_explained_in_sentences(project):
     write_world(project, absent=["dog"], defined=False, wrong=())
     page = report(project)
     assert WORDS in page.text
@@ -278,7 +278,7 @@ def test_a_thousand_classes_stay_readable(project):
     assert "and 980 other classes" in (project / CARD).read_text()
 
 
-def test_the_pictures_of_mistakes_have_a_limit_that_is_said(project):
+def test_the_page_states_the_limit_of_pictures_of_mistakes(project):
     write_world(project, n_test=200, wrong=range(200), shown=100)
     page = report(project)
     shown = [
@@ -327,7 +327,7 @@ def test_an_empty_audit_says_so(project):
     assert "The audit made no map." in page.text
 
 
-def test_a_difference_that_can_be_shown_is_said_pair_by_pair(project):
+def test_differences_that_can_be_shown_are_listed_pair_by_pair(project):
     write_world(project)
     write_comparison(
         project, ["better, p = 0.012", "no difference can be shown", "no difference can be shown"]
@@ -360,7 +360,7 @@ def test_the_card_has_the_numbers(plain):
     assert "learning\\_rate 0.00003" in text
 
 
-def test_what_nobody_told_is_said_and_not_made_up(plain):
+def test_missing_statements_are_reported_and_not_invented(plain):
     said = sentences(plain, report={"data_origin_of": "other.zip"})
     assert matter(plain)["license"] == "unknown"
     assert said.origin.startswith("Nobody has told the pipeline who made these images")
@@ -398,7 +398,7 @@ def test_the_licence_of_the_weights_follows_their_source(plain, weights, words):
     assert words in sentences(plain, weights=weights).weights_license
 
 
-def test_copies_on_two_sides_are_said(project):
+def test_copies_on_two_sides_of_the_split_are_reported(project):
     write_world(project)
     table(
         project / "data/split/duplicates.csv",

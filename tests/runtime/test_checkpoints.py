@@ -116,7 +116,7 @@ def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(
     ],
     ids=["plateau", "cosine"],
 )
-def test_every_option_goes_on_where_it_was(tmp_path, changes):
+def test_every_option_resumes_with_the_same_bytes(tmp_path, changes):
     whole = train(None, **changes)
     with pytest.raises(StoppedError):
         train(Checkpoint(tmp_path), 4, **changes)
@@ -223,7 +223,7 @@ def test_a_stage_that_fails_leaves_its_checkpoint_to_the_next_one_with_the_same_
         assert checkpoint.load().numbers == {"best_epoch": 7}
 
 
-def test_checkpoints_that_nobody_came_back_to_are_deleted_in_time(stage):
+def test_checkpoints_that_were_not_used_for_long_are_deleted(stage):
     old, recent = (stage / ".checkpoints/train" / name for name in ("old", "recent"))
     for folder in (old, recent):
         folder.mkdir(parents=True)

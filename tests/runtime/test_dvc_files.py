@@ -60,7 +60,7 @@ def test_a_flipped_bit_that_dvc_cannot_see_is_named_with_what_to_do(stage):
     assert "`make verify` says how to get it back" in str(error.value)
 
 
-def test_a_file_whose_name_a_parameter_completes_is_looked_at_too(stage):
+def test_a_file_named_by_a_parameter_is_verified_too(stage):
     text = (stage / "dvc.yaml").read_text()
     (stage / "dvc.yaml").write_text(text.replace("data.npy", "data.${arrays.format}"))
     assert read_stage("train")["deps"] == ["data.npy", "images", "train.py"]

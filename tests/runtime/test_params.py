@@ -124,7 +124,7 @@ def test_every_mistake_is_named_at_once(params):
     ]
 
 
-def test_a_missing_file_says_where_to_be(project):
+def test_a_missing_file_is_an_error_that_names_the_folder_to_run_in(project):
     with pytest.raises(PipelineError) as error:
         load_params(TrainParams, "train")
     assert str(error.value) == f"params.yaml is not in {project}; run from the project's folder"

@@ -85,7 +85,7 @@ def test_the_backends_packages_are_those_of_the_backend_in_use(monkeypatch, back
     assert {*in_use()} == {*DECIDE_BYTES} - {"tensorflow"} | {*used}
 
 
-def test_a_package_that_is_absent_is_said_to_be_absent():
+def test_a_missing_package_is_recorded_as_not_installed():
     assert installed(["numpy", "no-such-package"]) == {
         "numpy": version("numpy"),
         "no-such-package": NOT_INSTALLED,
@@ -143,7 +143,7 @@ def pin(project: Path, name: str, pinned: str) -> None:
     (project / "pins.yaml").write_text(yaml.safe_dump(content))
 
 
-def test_a_stage_that_runs_with_other_versions_than_pinned_says_so_in_a_line_and_goes_on(
+def test_a_stage_with_other_versions_than_the_pinned_ones_prints_a_warning_and_runs(
     stage, capsys, install
 ):
     install(keras="1.0")
@@ -160,7 +160,7 @@ def test_a_stage_that_runs_with_other_versions_than_pinned_says_so_in_a_line_and
 
 
 @pytest.mark.parametrize("missing", ["pins.yaml", "dvc.yaml"])
-def test_by_hand_a_stage_runs_where_nothing_is_pinned(stage, capsys, missing, install):
+def test_by_hand_a_stage_runs_without_pins(stage, capsys, missing, install):
     install(keras="1.0")
     (stage / missing).unlink()
     stage_program.run_stage(lambda: None)

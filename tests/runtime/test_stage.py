@@ -42,7 +42,7 @@ def test_a_stage_that_runs_already_is_refused_with_its_process(held, monkeypatch
         pytest.fail("two at once")
 
 
-def test_another_stage_may_run_beside_it(held):
+def test_another_stage_may_run_at_the_same_time(held):
     with stage.only_one("augment"):
         pass
 

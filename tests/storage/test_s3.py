@@ -127,7 +127,7 @@ def test_class_folders_on_s3_are_read(s3):
         (f"s3://{BUCKET}/arrays", {"AWS_PROFILE": "nobodys"}, "nobodys"),
     ],
 )
-def test_a_bucket_that_cannot_be_written_is_said_within_seconds(
+def test_a_bucket_that_cannot_be_written_is_an_error_within_seconds(
     s3, monkeypatch, tmp_path, url, changes, words
 ):
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -339,9 +339,7 @@ def test_what_no_index_names_is_listed_and_deleted_and_nothing_else(s3, reproduc
 
 
 @pytest.mark.slow
-def test_a_stage_killed_in_the_midst_leaves_no_index_and_ends_the_same_when_run_again(
-    s3, reproduced, tmp_path
-):
+def test_a_killed_stage_leaves_no_index_and_ends_the_same_when_run_again(s3, reproduced, tmp_path):
     project = Path(shutil.copytree(reproduced, tmp_path / "project", symlinks=True))
     index = project / "data/views/features.shards"
     expected = index.read_bytes()

@@ -156,7 +156,7 @@ def test_a_row_of_another_shape_or_of_a_full_shard_is_refused(tmp_path, store):
             rows[1] = [0, 0]
 
 
-def test_what_is_on_the_local_disk_is_a_few_shards_where_rows_come_in_order(tmp_path, store):
+def test_only_a_few_shards_are_on_the_local_disk_if_rows_come_in_order(tmp_path, store):
     most = 0
     with create_shards(tmp_path / "a.shards", (400,), (8,), "float32", 10, store, "x") as rows:
         for row in range(400):
@@ -348,7 +348,7 @@ def test_names_are_listed_folder_by_folder(tmp_path):
     ]
 
 
-def test_arrays_in_shards_are_written_and_read_where_they_are_said_to_lie(project):
+def test_arrays_in_shards_are_written_and_read_at_the_given_place(project):
     (project / "place").mkdir()
     shards = Shards(str(project / "place"), window=3)
     array, kept = random(10, 2, 2, 3), ArrayFormat("shards", 4, shards)

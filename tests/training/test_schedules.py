@@ -70,7 +70,7 @@ def test_a_plateau_lowers_the_rate_after_so_many_epochs_without_a_lower_loss():
 
 
 @pytest.mark.parametrize("patience", [1, 2, 3])
-def test_a_plateau_is_where_keras_sees_one(patience):
+def test_plateaus_are_those_of_keras(patience):
     losses = np.random.default_rng(0).random(60).round(2) + np.linspace(0.3, 0, 60)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(1.0), "mse")

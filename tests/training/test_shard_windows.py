@@ -194,6 +194,6 @@ def test_training_from_many_shards_takes_the_memory_of_two_windows(tmp_path, sto
     assert megabytes(80) > 280, "the measure must see what is held otherwise"
 
 
-def test_an_index_is_small_beside_what_it_names(tmp_path, store):
+def test_an_index_is_small_compared_with_its_shards(tmp_path, store):
     write(tmp_path / "a.shards", random(64, 64), store)
     assert Path(tmp_path / "a.shards").stat().st_size < 16 * 150

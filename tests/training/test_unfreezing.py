@@ -171,7 +171,7 @@ def test_the_list_can_be_given_to_an_experiment(project):
     ]
 
 
-def test_a_mistake_is_said_with_its_key(project):
+def test_an_error_names_its_key(project):
     write_params(
         project,
         finetune={"unfreeze": [{"from_layer": "block5_conv3", "epoch": 11}], "warmup_epochs": "x"},
