@@ -3,7 +3,7 @@
 # as its digest behind the tag: python:3.11-slim-bookworm@sha256:...
 FROM python:3.11-slim-bookworm
 
-# Debian keeps the newest version of a package only, so that a version named here could soon not be had.
+# Debian keeps only the newest version of a package, so a version named here would soon be unavailable.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git make \
@@ -18,10 +18,10 @@ RUN make .venv/installed
 COPY requirements/gpu.txt requirements/s3.txt requirements/
 RUN make .venv/extra-gpu .venv/extra-s3
 
-# The person's own number, so that what is written to a mounted checkout is theirs.
+# The user's own number, so that files in a mounted checkout belong to the user.
 ARG UID=1000
 RUN useradd --create-home --uid "$UID" person && install -d -m 700 -o person /home/person/site /project
-# DVC unpickles what lies in its site_cache_dir, so nobody else may write there; this goes before the folder in .dvc/config.local.
+# DVC unpickles files in its site_cache_dir, so nobody else may write there; this overrides the folder in .dvc/config.local.
 ENV PATH=/opt/transfer/.venv/bin:$PATH DVC_SITE_CACHE_DIR=/home/person/site
 USER $UID
 WORKDIR /project
