@@ -76,6 +76,8 @@ fuzz: $(VENV)/extra-tests  ## give some 20,000 damaged images, archives, tables,
 
 test-backends: $(BACKENDS)/installed  ## run all stages under JAX and PyTorch, in a separate environment (gigabytes)
 	$(BACKENDS)/bin/python -m pytest -m slow tests/compute/test_backends.py
+	KERAS_BACKEND=jax $(BACKENDS)/bin/python -m pytest -m 'slow or not slow' tests/compute/test_card.py tests/compute/test_device.py tests/compute/test_training_steps.py
+	KERAS_BACKEND=torch $(BACKENDS)/bin/python -m pytest -m 'slow or not slow' tests/compute/test_card.py
 
 reproduce: $(VENV)/extra-export  ## run two fresh clones, one on a single core: are all outputs the same bytes? (ten minutes)
 	python -m transfer reproduce
@@ -92,11 +94,11 @@ vulnerabilities: $(AUDIT)/installed  ## list known vulnerabilities of all pinned
 engines: $(BACKENDS)/installed  ## time the frozen pass on this CPU, compared with ONNX Runtime, OpenVINO and PyTorch
 	$(BACKENDS)/bin/python -m benchmarks.scale_study.other_engines
 
-bench: $(VENV)/installed  ## compare the pipeline with the lesson's notebook: seconds, memory, accuracy (half an hour)
-	python -m benchmarks.lesson_vs_pipeline
+bench: $(VENV)/installed  ## print every row of docs/performance.md on this machine, each beside what a user would do instead (half an hour on 2 cores)
+	python -m benchmarks.bench $(BENCH_OPTIONS)
 
-lesson: $(VENV)/installed  ## run the lesson's values (docs/lesson.yaml) as an experiment beside the workspace
-	python -m benchmarks.seeds --vary training --preset docs/lesson.yaml --seeds 0
+lesson: $(VENV)/installed  ## run the lesson's values (docs/presets/lesson.yaml) as an experiment beside the workspace
+	python -m benchmarks.seeds --vary training --preset lesson --seeds 0
 
 SEEDS ?= 0 1 2 3 4
 seeds: $(VENV)/installed  ## mean and standard deviation of the test accuracy over other splits and trainings; SEEDS="5 6" sets the seeds

@@ -2,38 +2,32 @@
 
     python -m benchmarks.first_row --images 300 --repeats 5 \\
         ours='python -m transfer predict --format jsonl' \\
-        other='/path/to/python /path/to/its_script.py'
+        timm='/path/to/python benchmarks/timm_first_row.py' \\
+        ultralytics='/path/to/yolo classify predict model=yolo11n-cls.yaml save=False source={path}'
 
-Each command gets one image, and then a folder of the source's images, as its last word, and prints
-one line per image; lines without the image's suffix, a header say, do not count. The commands run
-in turns, as processes of their own, since the speed of a shared machine changes. Seconds are those
-of the clock, and those that the cores worked, which others on the machine change less.
+Each command gets one image, and then a folder of the source's images, in the place of {path} or
+else as its last word, and prints one line per image with the name of its file; other lines, a
+header say, do not count. The commands run in turns, as processes of their own, since the speed of a
+shared machine changes. Seconds are those of the clock, and those that the cores worked, which
+others on the machine change less; memory is that of the largest process.
 """
 
 import argparse
-import resource
+import os
 import shlex
-import subprocess
+import sys
 import tempfile
-import time
 from collections import defaultdict
+from collections.abc import Mapping
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
 
-from transfer.runtime.params import load_param
-from transfer.sources.reader import read_source
+from benchmarks.measuring import Place, Timed, as_table, number, spread
+from transfer.runtime.program import run_program
 
-SUFFIX = ".image.jpg"
-
-
-class Timing(NamedTuple):
-    """Seconds of one run: until the first row, until the end, and of the cores."""
-
-    first: float
-    total: float
-    cores: float
+MARK = ".image."  # in the names of the images, and so in the rows
+SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def main() -> None:
@@ -45,68 +39,73 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    commands = dict(each.split("=", 1) for each in arguments.commands)
-    timings: dict[tuple[str, str], list[Timing]] = defaultdict(list)
+    commands = read_commands(arguments.commands)
+    one: dict[str, list[Timed]] = defaultdict(list)
+    everything: dict[str, list[Timed]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images"
-        copy_images(Path(load_param(str, "split.source")), images, arguments.images)
+        first = copy_images(images, arguments.images)
+        place = Place(Path.cwd(), dict(os.environ), Path(folder) / "log.txt")
         for _ in range(arguments.repeats):
             for name, command in commands.items():
-                one = images / f"0{SUFFIX}"
-                timings[name, "one"].append(run(shlex.split(command), one, 1))
-                timings[name, "all"].append(run(shlex.split(command), images, arguments.images))
-    show(commands, timings, arguments.images)
+                one[name].append(time_rows(place, command, first, 1))
+                everything[name].append(time_rows(place, command, images, arguments.images))
+    print(table(one, everything, arguments.images))
 
 
-def copy_images(source: Path, folder: Path, n: int) -> None:
-    """The first `n` of the source's JPEG images, again and again, as files."""
+def read_commands(words: list[str]) -> dict[str, list[str]]:
+    """The commands by name, from NAME=COMMAND."""
+    pairs = (word.split("=", 1) for word in words)
+    return {name: shlex.split(command) for name, command in pairs}
+
+
+def copy_images(folder: Path, n: int) -> Path:
+    """Write the source's images, again and again until there are `n`, as files; the first."""
+    # they import NumPy, and what measures memory starts without it (benchmarks/measuring.py)
+    from transfer.runtime.params import load_param
+    from transfer.sources.reader import read_source
+
     folder.mkdir()
-    contents = [
-        entry.content
-        for entry in read_source(source)
-        if entry.content is not None and entry.path.endswith((".jpg", ".jpeg"))
+    entries = [
+        entry
+        for entry in read_source(Path(load_param(str, "split.source")))
+        if entry.content is not None and Path(entry.path).suffix.lower() in SUFFIXES
     ]
-    for number, content in enumerate(islice(cycle(contents), n)):
-        (folder / f"{number}{SUFFIX}").write_bytes(content)
+    files = []
+    for position, entry in enumerate(islice(cycle(entries), n)):
+        files.append(folder / f"{position}{MARK}{Path(entry.path).suffix[1:]}")
+        files[-1].write_bytes(entry.content)
+    return files[0]
 
 
-def run(command: list[str], path: Path, n: int) -> Timing:
+def time_rows(place: Place, command: list[str], path: Path, n: int) -> Timed:
     """Run the command on an image or a folder of `n` and time it.
 
     Raises:
-        SystemExit: it fails, or prints another number of rows.
+        PipelineError: it fails, or prints another number of rows.
     """
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    first, rows = None, 0
-    with subprocess.Popen([*command, str(path)], stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            if SUFFIX in line:
-                first = first or time.perf_counter() - started
-                rows += 1
-    total = time.perf_counter() - started
-    if process.returncode or rows != n:
-        raise SystemExit(
-            f"{shlex.join(command)}: exit code {process.returncode}, {rows} rows of {n}"
-        )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cores = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Timing(first, total, cores)
+    words = command if any("{path}" in word for word in command) else [*command, "{path}"]
+    words = [word.replace("{path}", str(path)) for word in words]
+    return place.run(words, is_row=lambda line: MARK in line, rows=n)
 
 
-def show(
-    commands: dict[str, str], timings: dict[tuple[str, str], list[Timing]], n_images: int
-) -> None:
-    """Print medians over the runs, and the lowest and highest time to the first row."""
-    print(f"{'':24}first row, s        one image, s of the cores  images/s of {n_images:,}")
-    for name in commands:
-        one, everything = timings[name, "one"], timings[name, "all"]
-        first = sorted(timing.first for timing in one)
-        rates = [n_images / timing.total for timing in everything]
-        print(
-            f"{name:24}{median(first):6.2f} ({first[0]:.2f} to {first[-1]:.2f})"
-            f"{median(timing.cores for timing in one):26.2f}{median(rates):17.1f}"
-        )
+def table(
+    one: Mapping[str, list[Timed]], everything: Mapping[str, list[Timed]], n_images: int
+) -> str:
+    """One line per command: medians over the runs, and the least and most time to the first row."""
+    header = ["", "first row, s", "one image, s of the cores", f"images/s of {n_images:,}", "MB"]
+    rows = [
+        [
+            name,
+            spread([timed.first_row for timed in timings]),
+            number(median(timed.core_seconds for timed in timings)),
+            number(n_images / median(timed.seconds for timed in everything[name])),
+            f"{max(timed.peak_bytes for timed in everything[name]) / 1e6:,.0f}",
+        ]
+        for name, timings in one.items()
+    ]
+    return as_table(header, rows)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_program("first_row", main))

@@ -1,10 +1,14 @@
 """The lesson's notebook in our own words: what the pipeline is measured against.
 
     python -m benchmarks.lesson --seed 0 --output logs/lesson-0.json
+    python -P benchmarks/lesson.py --images FOLDER --output logs/lesson.json
 
-The same split files and the same weights as the pipeline (run `dvc repro weights split` first), and
-everything else as the lesson has it: pixels / 255, nearest-neighbour resizing, sigmoid and binary
-cross-entropy, every epoch through the whole network, the weights of the last epoch. Method 1
+The same split files and the same weights as the pipeline (run `dvc repro weights split` first). The
+second way imports nothing of the pipeline, so that TensorFlow computes with all that the processor
+has, as it would in a notebook; FOLDER is written by `python -m benchmarks.split_folders FOLDER`.
+
+Everything else is as the lesson has it: pixels / 255, nearest-neighbour resizing, sigmoid and
+binary cross-entropy, every epoch through the whole network, the weights of the last epoch. Method 1
 extracts features and trains a dense head; method 2 trains a head behind the frozen base with
 augmentation; then block5 is fine-tuned. Prints and writes the seconds of each part and the test
 accuracy of each model.
@@ -24,12 +28,10 @@ import keras
 import numpy as np
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-from transfer.backbones.registry import WEIGHTS
-from transfer.dataset.manifest import SPLITS, read_manifest
-from transfer.runtime.params import load_param
-from transfer.sources.reader import read_source
-
 SIZE = (64, 64)
+SPLITS = ("train", "validation", "test")
+WEIGHTS = Path("data/weights/backbone.weights.h5")
+EPOCHS = {"head": 20, "augmented": 10, "finetuned": 10}
 
 
 def main() -> None:
@@ -38,30 +40,34 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--images", type=Path, help="split/class/file; by default they are made")
+    parser.add_argument(
+        "--short", action="store_true", help="one epoch of each training, to see that it runs"
+    )
     arguments = parser.parse_args()
     keras.utils.set_random_seed(arguments.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        unpack_splits(Path(folder))
-        results = run_lesson(Path(folder))
+    epochs = dict.fromkeys(EPOCHS, 1) if arguments.short else EPOCHS
+    if arguments.images:
+        results = run_lesson(arguments.images, epochs)
+    else:
+        # imported here, since the second way does without the pipeline
+        from benchmarks.split_folders import write_split_folders
+
+        with tempfile.TemporaryDirectory() as folder:
+            write_split_folders(Path(folder))
+            results = run_lesson(Path(folder), epochs)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps({"seed": arguments.seed, **results}, indent=2) + "\n")
 
 
-def unpack_splits(folder: Path) -> None:
-    """Lay the images out as the lesson has them: split/class/file."""
-    manifest = read_manifest().set_index("path")
-    for entry in read_source(Path(load_param(str, "split.source")), set(manifest.index)):
-        if entry.path.endswith("/"):
-            continue
-        row = manifest.loc[entry.path]
-        target = folder / row["split"] / row["class_name"] / Path(entry.path).name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(entry.content)
-
-
-def run_lesson(folder: Path) -> dict:
+def run_lesson(folder: Path, epochs: dict[str, int]) -> dict:
     """Start, extraction, both methods and fine-tuning: the seconds of each part, and test accuracy
-    of each model."""
+    of each model.
+
+    Args:
+        folder: images as split/class/file.
+        epochs: of each training.
+    """
     plain = ImageDataGenerator(rescale=1 / 255)
     augmenting = ImageDataGenerator(
         rescale=1 / 255,
@@ -96,7 +102,7 @@ def run_lesson(folder: Path) -> dict:
     compile_as_lesson(head, 1e-4)
     head.fit(
         *features["train"],
-        epochs=20,
+        epochs=epochs["head"],
         batch_size=10,
         validation_data=features["validation"],
         verbose=2,
@@ -122,14 +128,14 @@ def run_lesson(folder: Path) -> dict:
         folder / "test", target_size=SIZE, batch_size=20, class_mode="binary", shuffle=False
     )
     compile_as_lesson(model, 2e-5)
-    model.fit(train, epochs=10, validation_data=validation, verbose=2)
+    model.fit(train, epochs=epochs["augmented"], validation_data=validation, verbose=2)
     note("augmented", model.evaluate(test, verbose=0)[1])
 
     base.trainable = True
     for layer in base.layers:
         layer.trainable = layer.name.startswith("block5")
     compile_as_lesson(model, 1e-4)
-    model.fit(train, epochs=10, validation_data=validation, verbose=2)
+    model.fit(train, epochs=epochs["finetuned"], validation_data=validation, verbose=2)
     note("finetuned", model.evaluate(test, verbose=0)[1])
     return results
 

@@ -1,24 +1,25 @@
 """Test accuracy over seeds, as DVC experiments: how far one run's numbers hang on chance.
 
     python -m benchmarks.seeds --seeds 0 1 2 3 4
-    python -m benchmarks.seeds --seeds 0 1 2 --vary training --preset docs/lesson.yaml
+    python -m benchmarks.seeds --seeds 0 1 2 --vary training --preset lesson
 
 `--vary splits` (the default) gives each seed to the split and to the trainings: other images train
 and test. Views keep their seed, so rows of `.rows/` serve every split, and what one split has
 computed no other computes again. `--vary training` leaves the split alone and gives the seed to the
-augmentation instead. The experiments are named NAME-VARY-SEED and stay in `dvc exp show`; the
-workspace is left alone. Prints one row per model: mean, standard deviation (of a sample, n - 1),
-and each seed.
+augmentation instead. The experiments are named NAME-VARY-SEED, NAME being the preset's or
+`defaults`, and stay in `dvc exp show`; the workspace is left alone. Prints one row per model: mean,
+standard deviation (of a sample, n - 1), and each seed.
 """
 
 import argparse
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pandas as pd
-import yaml
+
+from transfer.commands.use.params_file import Value, rendered
+from transfer.commands.use.presets import preset_names, read_preset
 
 TRAININGS = ("train_scratch", "train_head", "train_augmented", "finetune")
 SEEDED = {"splits": ("split", *TRAININGS), "training": ("augment", *TRAININGS)}
@@ -31,12 +32,10 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--vary", choices=SEEDED, default="splits")
-    parser.add_argument("--preset", type=Path, help="a YAML file of sections of params.yaml")
+    parser.add_argument("--preset", choices=preset_names(), help="a file of docs/presets")
     arguments = parser.parse_args()
-    preset = (
-        yaml.safe_load(arguments.preset.read_text(encoding="utf-8")) if arguments.preset else {}
-    )
-    name = arguments.preset.stem if arguments.preset else "defaults"
+    preset = read_preset(arguments.preset) if arguments.preset else {}
+    name = arguments.preset or "defaults"
     seeded = SEEDED[arguments.vary]
     accuracies = {
         seed: run_experiment(f"{name}-{arguments.vary}-{seed}", preset, seeded, seed)
@@ -49,22 +48,29 @@ def main() -> None:
 
 
 def spread(accuracies: dict[int, dict[str, float]]) -> pd.DataFrame:
-    """One row per model: mean, standard deviation, and the accuracy of each seed; no deviation of a
-    single one."""
-    table = pd.DataFrame(accuracies, index=MODELS)
+    """One row per model that was trained: mean, standard deviation, and the accuracy of each seed;
+    no deviation of a single one."""
+    table = pd.DataFrame(accuracies, index=MODELS).dropna(how="all")
     deviation = table.std(axis=1) if len(accuracies) > 1 else "one seed"
     return pd.concat(
-        [table.mean(axis=1).rename("mean"), pd.Series(deviation, MODELS, name="sd"), table], axis=1
+        [
+            table.mean(axis=1).rename("mean"),
+            pd.Series(deviation, table.index, name="sd"),
+            table,
+        ],
+        axis=1,
     )
 
 
-def run_experiment(name: str, preset: dict, seeded: tuple[str, ...], seed: int) -> dict[str, float]:
-    """Run one experiment beside the workspace; the test accuracy of each model."""
-    changes = [
-        f"{section}.{key}={value}"
-        for section, values in preset.items()
-        for key, value in values.items()
-    ]
+def run_experiment(
+    name: str, preset: dict[str, Value], seeded: tuple[str, ...], seed: int
+) -> dict[str, float]:
+    """Run one experiment beside the workspace; the test accuracy of each model that is not skipped.
+
+    Args:
+        preset: values of params.yaml by `section.key`.
+    """
+    changes = [f"{key}={rendered(value)}" for key, value in preset.items()]
     changes += [f"{section}.seed={seed}" for section in seeded]
     dvc = [sys.executable, "-m", "dvc"]
     settings = [word for change in changes for word in ("--set-param", change)]
@@ -77,8 +83,12 @@ def run_experiment(name: str, preset: dict, seeded: tuple[str, ...], seed: int) 
         capture_output=True,
         text=True,
     )
-    metrics = json.loads(shown.stdout)
-    return {model: metrics["metrics/accuracy.json"][model]["new"] for model in MODELS}
+    found = json.loads(shown.stdout)["metrics/accuracy.json"]
+    return {
+        model: found[model]["new"]
+        for model in MODELS
+        if found.get(model, {}).get("new") is not None
+    }
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from stages.finetune import FinetuneParams
-from transfer.backbones.keras_network import KerasNetwork
+from transfer.backbones.keras_network import start_on_backend
 from transfer.backbones.network import build_backbone, trainable_tail, with_preprocessing
 from transfer.backbones.registry import BackboneParams
 from transfer.classifiers.head import build_head
@@ -132,12 +132,12 @@ def write_reference(folder: Path) -> dict:
     backbone.save_weights(folder / "backbone.weights.h5")
     np.save(
         folder / "features.npy",
-        features_of(KerasNetwork(with_preprocessing(backbone, VGG16), COMPARED)),
+        features_of(start_on_backend(with_preprocessing(backbone, VGG16), COMPARED)),
     )
     return {}
 
 
-def features_of(network: KerasNetwork) -> np.ndarray:
+def features_of(network: FrozenNetwork) -> np.ndarray:
     """Features of the images that are compared, float32 (COMPARED, h, w, C)."""
     return np.concatenate(
         [features.astype(np.float32) for _, features in pass_all(network, some_images(COMPARED))]
@@ -151,7 +151,7 @@ def measure(precision: str, batch: int, images: int, folder: Path) -> dict:
     )
     backbone = build_backbone("VGG16", VGG16.image_size)
     backbone.load_weights(folder / "backbone.weights.h5")
-    network = KerasNetwork(with_preprocessing(backbone, VGG16), batch)
+    network = start_on_backend(with_preprocessing(backbone, VGG16), batch)
     reference = np.load(folder / "features.npy", allow_pickle=False)
     difference = float(np.abs(features_of(network) - reference).max() / reference.max())
     extraction = extraction_speed(network, images)
@@ -169,7 +169,7 @@ def measure(precision: str, batch: int, images: int, folder: Path) -> dict:
     }
 
 
-def extraction_speed(network: KerasNetwork, n: int) -> float:
+def extraction_speed(network: FrozenNetwork, n: int) -> float:
     """Images a second through the frozen pass, drawn from memory."""
     images = some_images(n)
     started = time.perf_counter()

@@ -20,6 +20,7 @@ written again after each.
 import argparse
 import contextlib
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -117,17 +118,18 @@ def run(root: Path, name: str, changes: dict[str, dict], seed: int) -> list[dict
     return rows
 
 
-def scores(model: str) -> dict[str, float]:
+def scores(model: str, splits: Iterable[str] = ("validation", "test")) -> dict[str, float]:
+    """Accuracy and loss of the model in the working directory on these splits, those of SCORES."""
     classifier, manifest = load_classifier(model), read_manifest()
     found = {}
-    for split in ("validation", "test"):
+    for split in splits:
         examples = read_examples(manifest, split, classifier.input_kind, Shards())
         predicted = probabilities(predict_logits(classifier.model, examples.inputs))
         found[f"{split} accuracy"] = float((predicted.argmax(axis=1) == examples.labels).mean())
         found[f"{split} loss"] = float(
             log_loss(examples.labels, predicted, labels=range(predicted.shape[1]))
         )
-    return {name: found[name] for name in SCORES}
+    return {name: found[name] for name in SCORES if name in found}
 
 
 def compare(rows: pd.DataFrame) -> pd.DataFrame:

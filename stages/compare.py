@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import NonNegativeInt
 
-from transfer.classifiers.names import EVALUATION, MODEL_NAMES, history_file
+from transfer.classifiers.names import BASELINES, EVALUATION, MODEL_NAMES, NETWORKS, history_file
 from transfer.dataset.manifest import read_manifest, split_rows
 from transfer.evaluation.comparison import compare
 from transfer.runtime.errors import PipelineError
@@ -37,8 +37,10 @@ def main() -> None:
     write_json(METRICS / "accuracy.json", {name: scores[name]["accuracy"] for name in scores})
     write_table(PLOTS / "accuracy.csv", accuracy_table(scores))
     is_right = {name: read_is_right(name, test) for name in scores}
-    write_table(PLOTS / "comparison.csv", compare(is_right, test["group"].to_numpy(), params.seed))
-    write_table(PLOTS / "history.csv", joined({name: history_file(name) for name in scores}))
+    compared = compare(is_right, test["group"].to_numpy(), params.seed, BASELINES)
+    write_table(PLOTS / "comparison.csv", compared)
+    trained = [name for name in scores if name in NETWORKS]
+    write_table(PLOTS / "history.csv", joined({name: history_file(name) for name in trained}))
     for curve in CURVES:
         files = {name: EVALUATION / name / f"{curve}.csv" for name in scores}
         write_table(PLOTS / f"{curve}.csv", joined(files))

@@ -4,6 +4,7 @@ python -m stages.evaluate head
 """
 
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,24 +12,20 @@ import numpy as np
 import pandas as pd
 from pydantic import PositiveInt
 
-from transfer.backbones.network import load_backbone
 from transfer.backbones.registry import BackboneParams
-from transfer.classifiers.logits import classifier_logits
-from transfer.classifiers.names import EVALUATION, MODEL_NAMES, is_skipped
+from transfer.classifiers.names import BASELINES, EVALUATION, MODEL_NAMES, NEIGHBOURS, is_skipped
+from transfer.classifiers.neighbours import Neighbours, load_neighbours
 from transfer.classifiers.probabilities import probabilities
-from transfer.classifiers.saved import Classifier, load_classifier
 from transfer.classifiers.temperatures import calibration_file
-from transfer.compute.device import ComputeParams, configure_backend
-from transfer.compute.keras import keras
+from transfer.compute.params import ComputeParams
 from transfer.dataset.examples import Examples, read_examples
-from transfer.dataset.manifest import class_names, read_manifest, split_rows
+from transfer.dataset.manifest import class_names, labels_of, read_manifest, split_rows
 from transfer.evaluation.calibration import (
     Calibration,
     choose_threshold,
     class_logits,
     fit_temperature,
 )
-from transfer.evaluation.gradcam import heat_maps, overlay, split_at_maps
 from transfer.evaluation.mistakes import (
     draw_mistakes,
     most_confident_mistakes,
@@ -49,7 +46,7 @@ from transfer.runtime.params import Params, load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.storage.array_paths import inputs_path
-from transfer.storage.arrays import read_array
+from transfer.storage.arrays import read_array, take
 from transfer.storage.params import Shards
 
 
@@ -57,6 +54,25 @@ class EvaluateParams(Params):
     """max_mistakes: misclassified images that are shown per model."""
 
     max_mistakes: PositiveInt
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A trained model as this stage sees it, a network or the nearest neighbours.
+
+    Attributes:
+        input_kind: `images`, `features` or `cut`, the array that it reads.
+        class_names: the classes by label.
+        logits: float32 (N, L) of such inputs (N, ...).
+        explain: pictures uint8 (H, W, 3) of test images, int (M,), that show what spoke for the
+            classes, int (M,).
+    """
+
+    name: str
+    input_kind: str
+    class_names: list[str]
+    logits: Callable[[np.ndarray], np.ndarray]
+    explain: Callable[[np.ndarray, np.ndarray], Sequence[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -72,29 +88,24 @@ class SplitPredictions:
 def main(name: str) -> None:
     """Score the model `name` and write the results to data/evaluation/NAME."""
     params = load_params(EvaluateParams, "evaluate")
+    architecture = load_params(BackboneParams, "backbone")
+    compute = load_params(ComputeParams, "compute")
+    shards = Shards(load_params(ResourceParams, "resources").shards_url)
     folder = EVALUATION / name
     if is_skipped(name):
         write_skipped(folder)
         return
-    architecture = load_params(BackboneParams, "backbone")
-    compute = load_params(ComputeParams, "compute")
-    shards = Shards(load_params(ResourceParams, "resources").shards_url)
-    configure_backend(compute, seed=0, threads=compute.threads)
     manifest = read_manifest()
     test, names = split_rows(manifest, "test"), class_names(manifest)
-    classifier = load_classifier(name)
-    judged = predict_test_split(classifier, manifest, shards)
-    write_judgement(name, judged, test, names)
-    write_mistakes(
-        name,
-        classifier.input_kind,
-        explained_by(classifier, architecture),
-        judged.calibrated,
-        test,
-        names,
-        params.max_mistakes,
-        shards,
+    model = (
+        load_nearest(manifest, shards)
+        if name == NEIGHBOURS
+        else load_network(name, architecture, compute, len(test), shards)
     )
+    predictions = predict_test_split(model, manifest, shards)
+    write_judgement(name, predictions, test, names)
+    images = read_array(inputs_path("test", "images"), shards, rows=len(test), ndim=4)
+    write_mistakes(model, images, predictions.calibrated, test, params.max_mistakes)
 
 
 def write_skipped(folder: Path) -> None:
@@ -103,33 +114,105 @@ def write_skipped(folder: Path) -> None:
     write_json(folder / "scores.json", {})
 
 
-def predict_test_split(
-    classifier: Classifier, manifest: pd.DataFrame, shards: Shards
-) -> SplitPredictions:
+def load_nearest(manifest: pd.DataFrame, shards: Shards) -> Judged:
+    """The nearest neighbours; what speaks for a class is its training image that is nearest."""
+    neighbours = load_neighbours()
+    rows = len(labels_of(manifest, "train"))
+    if rows != len(neighbours.labels):
+        raise PipelineError(
+            f"models/{NEIGHBOURS} has {len(neighbours.labels)} training images, the manifest "
+            f"{rows}; run `dvc repro`"
+        )
+    return Judged(
+        NEIGHBOURS,
+        neighbours.input_kind,
+        neighbours.class_names,
+        neighbours.logits,
+        lambda tested, labels: nearest_images(
+            neighbours,
+            read_array(inputs_path("train", "images"), shards, rows=rows, ndim=4),
+            take(read_examples(manifest, "test", "features", shards).inputs, tested),
+            labels,
+        ),
+    )
+
+
+def nearest_images(
+    neighbours: Neighbours, images: np.ndarray, features: np.ndarray, labels: np.ndarray
+) -> list[np.ndarray]:
+    """Of each class, the training image that is nearest to a test image.
+
+    Args:
+        images: the training images, uint8 (N, H, W, 3).
+        features: of the test images, (M, h, w, C).
+        labels: of the classes, int (M,).
+    """
+    return [
+        images[neighbours.nearest_of_class(each, label)]
+        for each, label in zip(features, labels, strict=True)
+    ]
+
+
+def load_network(
+    name: str, architecture: BackboneParams, compute: ComputeParams, n_test: int, shards: Shards
+) -> Judged:
+    """A network on Keras; Grad-CAM shows what speaks for a class."""
+    # TensorFlow takes seconds, and the nearest neighbours need none of it.
+    from transfer.backbones.network import load_backbone
+    from transfer.classifiers.logits import classifier_logits
+    from transfer.classifiers.saved import load_classifier
+    from transfer.compute.device import configure_backend
+    from transfer.evaluation.gradcam import heat_maps, overlay, split_at_maps
+
+    configure_backend(compute, seed=0, threads=compute.threads)
+    classifier = load_classifier(name)
+    kind = classifier.input_kind
+
+    def explain(rows: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+        # a model that takes features is seen behind the backbone's layers, which the others do
+        # without
+        backbone = load_backbone(architecture) if kind == "features" else None
+        halves = split_at_maps(classifier.model, kind, backbone, architecture.unfreeze_from)
+        images, cut = (
+            read_array(inputs_path("test", each), shards, rows=n_test, ndim=4)
+            for each in ("images", "cut")
+        )
+        heats = heat_maps(halves, images if kind == "images" else cut, rows, labels)
+        return [overlay(images[row], heat) for row, heat in zip(rows, heats, strict=True)]
+
+    return Judged(
+        name,
+        kind,
+        classifier.class_names,
+        lambda inputs: classifier_logits(classifier, inputs),
+        explain,
+    )
+
+
+def predict_test_split(model: Judged, manifest: pd.DataFrame, shards: Shards) -> SplitPredictions:
     """Choose temperature and threshold on the validation images and predict the test images.
 
     Raises:
         PipelineError: the model was trained on classes other than the manifest's, or computes
             numbers that are not finite.
     """
-    if classifier.class_names != class_names(manifest):
+    if model.class_names != class_names(manifest):
         raise PipelineError(
-            f"the model knows {classifier.class_names}, the manifest {class_names(manifest)}; run "
+            f"the model knows {model.class_names}, the manifest {class_names(manifest)}; run "
             "`dvc repro`"
         )
     validation, test = (
-        read_examples(manifest, split, classifier.input_kind, shards)
-        for split in ("validation", "test")
+        read_examples(manifest, split, model.input_kind, shards) for split in ("validation", "test")
     )
-    calibration = calibrate(classifier, validation)
-    logits = logits_of(classifier, test)
+    calibration = calibrate(model, validation)
+    logits = logits_of(model, test)
     return SplitPredictions(
         probabilities(logits), probabilities(logits / calibration.temperature), calibration
     )
 
 
-def calibrate(classifier: Classifier, validation: Examples) -> Calibration:
-    logits = logits_of(classifier, validation)
+def calibrate(model: Judged, validation: Examples) -> Calibration:
+    logits = logits_of(model, validation)
     temperature = fit_temperature(class_logits(logits), validation.labels)
     is_binary = logits.shape[1] == 1
     return Calibration(
@@ -140,14 +223,14 @@ def calibrate(classifier: Classifier, validation: Examples) -> Calibration:
     )
 
 
-def logits_of(classifier: Classifier, examples: Examples) -> np.ndarray:
+def logits_of(model: Judged, examples: Examples) -> np.ndarray:
     """Logits float32 (N, L), all of them finite."""
-    logits = classifier_logits(classifier, examples.inputs)
+    logits = model.logits(examples.inputs)
     if not np.isfinite(logits).all():
+        remedy = "delete data/features" if model.name in BASELINES else "lower its learning_rate"
         raise PipelineError(
-            f"{classifier.model.name}: {(~np.isfinite(logits)).any(axis=1).sum()} of "
-            f"{len(logits)} images get no finite logit; lower its learning_rate and run "
-            "`dvc repro`"
+            f"{model.name}: {(~np.isfinite(logits)).any(axis=1).sum()} of "
+            f"{len(logits)} images get no finite logit; {remedy} and run `dvc repro`"
         )
     return logits
 
@@ -207,50 +290,31 @@ def prediction_table(test: pd.DataFrame, predictions: np.ndarray, names: list[st
     )
 
 
-def explained_by(
-    classifier: Classifier, architecture: BackboneParams
-) -> tuple[keras.Model, keras.Model]:
-    """The two halves of the network that Grad-CAM needs. For a model that takes features they
-    include the backbone's layers; other models do not need these."""
-    backbone = load_backbone(architecture) if classifier.input_kind == "features" else None
-    return split_at_maps(
-        classifier.model, classifier.input_kind, backbone, architecture.unfreeze_from
-    )
-
-
 def write_mistakes(
-    name: str,
-    input_kind: str,
-    explained: tuple[keras.Model, keras.Model],
-    predictions: np.ndarray,
-    test: pd.DataFrame,
-    names: list[str],
-    most: int,
-    shards: Shards,
+    model: Judged, images: np.ndarray, predictions: np.ndarray, test: pd.DataFrame, most: int
 ) -> None:
-    """Write a model's most confident mistakes, each image beside its Grad-CAM for the wrong class:
-    one picture per mistake, and a contact sheet."""
-    folder = EVALUATION / name
-    images = read_array(inputs_path("test", "images"), shards, rows=len(test), ndim=4)
-    starts = (
-        images
-        if input_kind == "images"
-        else read_array(inputs_path("test", "cut"), shards, rows=len(test), ndim=4)
-    )
+    """Write a model's most confident mistakes, each image beside what spoke for the wrong class:
+    one picture per mistake, and a contact sheet.
+
+    Args:
+        images: of the test split, uint8 (N, H, W, 3).
+        predictions: calibrated probabilities (N, C).
+        test: the manifest's rows of the test split.
+    """
+    folder = EVALUATION / model.name
     rows = most_confident_mistakes(test["label"].to_numpy(), predictions, most)
-    heats = heat_maps(explained, starts, rows, predictions[rows].argmax(axis=1))
+    explained = model.explain(rows, predictions[rows].argmax(axis=1))
     pairs = [
-        side_by_side(images[row], overlay(images[row], heat))
-        for row, heat in zip(rows, heats, strict=True)
+        side_by_side(images[row], picture) for row, picture in zip(rows, explained, strict=True)
     ]
-    table = prediction_table(test.iloc[rows], predictions[rows], names)
+    table = prediction_table(test.iloc[rows], predictions[rows], model.class_names)
     table.insert(0, "file", write_pictures(folder / "mistakes", pairs))
     write_table(folder / "mistakes.csv", table)
     n_wrong = int((predictions.argmax(axis=1) != test["label"]).sum())
     shown = f", the {len(rows)} surest" if len(rows) < n_wrong else ""
     draw_mistakes(
         folder / "mistakes.png",
-        f"{name}: {n_wrong} of {len(test)} wrong{shown}",
+        f"{model.name}: {n_wrong} of {len(test)} wrong{shown}",
         pairs,
         table,
     )

@@ -1,4 +1,4 @@
-"""Export the best model as SavedModel, ONNX and LiteRT, and compare each file with the Keras model.
+"""Export the best network as SavedModel, ONNX and LiteRT, and compare each file with Keras's.
 
 Each takes RGB images of any size, uint8 (B, height, width, 3), and gives calibrated probabilities,
 float32 (B, classes): resizing, preprocessing, class names and a version are inside. Its own runtime
@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from transfer.backbones.registry import BackboneParams, describe_weights_license
-from transfer.classifiers.names import MODEL_NAMES
+from transfer.classifiers.names import NEIGHBOURS, NETWORKS, PROBE
 from transfer.export.formats import FORMATS
 from transfer.runtime.files import write_json
 from transfer.runtime.params import Params, load_param, load_params
@@ -27,12 +27,23 @@ EXPORT = Path("deploy/export")
 
 
 class ExportParams(Params):
-    """model: a name, or the one whose kept epoch has the lowest validation loss.
+    """model: a name, or the network whose kept epoch has the lowest validation loss. The nearest
+    neighbours are no network, and cannot be exported.
     max_accuracy_drop: share of the test images."""
 
-    model: Literal["best", *MODEL_NAMES]
+    model: Literal["best", *NETWORKS, PROBE]
     formats: list[Literal[*FORMATS]]
     max_accuracy_drop: float = Field(ge=0, lt=1)
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _is_a_network(cls, model: object) -> object:
+        if model == NEIGHBOURS:
+            raise ValueError(
+                "it is a list of training images and no network, and cannot be exported; choose "
+                f"best, {', '.join(NETWORKS)} or {PROBE}"
+            )
+        return model
 
     @field_validator("formats")
     @classmethod

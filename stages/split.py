@@ -41,12 +41,14 @@ from transfer.sources.value_ranges import write_pixel_rules
 def main() -> None:
     params = load_params(SplitParams, "split")
     passed_over: list[str] = []
+    remarks: list[str] = []
     files, folders = scan_source(
         params.source,
         load_engine(load_params(ResourceParams, "resources"), "split"),
         background=parse_colour(load_param(str, "decode.background")),
         follow_links=params.follow_links,
         on_clutter=passed_over.append,
+        on_remark=remarks.append,
     )
     labels = read_path_labels(files, params)
     if labels is None:
@@ -61,6 +63,7 @@ def main() -> None:
     write_rejected(rejected)
     check_rejected(rejected, params.max_rejected)
     notes = [
+        *remarks,
         *describe_clutter(passed_over),
         *describe_unlabelled(unlabelled),
         *describe_unicode(images),

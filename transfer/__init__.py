@@ -2,5 +2,8 @@
 layers only (CONTRIBUTING.md)."""
 
 from transfer.runtime.instructions import hold_to_avx2
+from transfer.runtime.startup_messages import hide_messages
 
-hold_to_avx2()  # before any module below imports NumPy or TensorFlow
+# before any module below imports NumPy or TensorFlow
+hold_to_avx2()
+hide_messages()

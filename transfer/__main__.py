@@ -5,7 +5,6 @@ Only the requested command's module is imported, so that help appears at once an
 check needs none of the project's packages.
 """
 
-import os
 import sys
 from importlib import import_module
 
@@ -57,9 +56,6 @@ def main(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    # TensorFlow's start-up messages on instruction sets and absent GPUs hide a command's own; set
-    # it to 0 to see them.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     return run_program(name, lambda: import_module(f"transfer.commands.{name}").main(words))
 
 

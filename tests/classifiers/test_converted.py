@@ -23,14 +23,16 @@ from transfer.classifiers.converted import (
     load_converted,
 )
 from transfer.classifiers.description import read_description
-from transfer.classifiers.head import build_head
+from transfer.classifiers.head import build_head, build_linear
 from transfer.classifiers.litert_classifier import LiteRTClassifier
 from transfer.classifiers.names import description_file, weights_file
+from transfer.classifiers.probe import Probe, save_probe
 from transfer.classifiers.saved import Classifier, load_classifier, predict_logits, save_classifier
 from transfer.classifiers.scratch import build_small_network
 from transfer.runtime.errors import PipelineError
 
 KEPT = FOLDER / "head.litert"
+LINEAR = np.linspace(-1, 1, 24, dtype=np.float32).reshape(8, 3), np.arange(3, dtype=np.float32)
 FEATURES = np.random.default_rng(0).random((7, 1, 1, 8), dtype=np.float32)
 
 
@@ -60,6 +62,7 @@ def test_a_converted_classifier_computes_what_keras_computes():
         (build_head((1, 1, 8), 3, 0.5, normalize=True, n_classes=2), "features", FEATURES),
         (build_head((2, 2, 8), 3, 0, normalize=False, n_classes=4), "cut", FEATURES.repeat(4, 0)),
         (build_small_network(32, 4, 0.5, n_classes=2), "images", None),
+        (build_linear((3, 1, 8), *LINEAR), "features", FEATURES.repeat(3, 0)),
     ):
         if inputs is None:
             inputs = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
@@ -213,3 +216,16 @@ def test_two_processes_that_come_first_together_convert_once(conversions, projec
     ] * 3
     assert Path("conversions").read_text() == "head\n"
     assert [path.name for path in FOLDER.iterdir() if path.suffix != ".lock"] == ["head.litert"]
+
+
+def test_the_probe_is_converted_like_a_head_and_the_neighbours_say_that_they_are_no_network(
+    conversions,
+):
+    probe = Probe(*LINEAR)
+    choices = pd.DataFrame({"strength": [1.0], "val_loss": [0.5], "val_accuracy": [1.0]})
+    save_probe(probe, (1, 1, 8), ["a", "b", "c"], 1.0, choices)
+    found = load_converted("probe")
+    assert found.logits(FEATURES) == pytest.approx(probe.logits(FEATURES[:, 0, 0]), abs=1e-5)
+    assert load_classifier("probe").epoch is None
+    with pytest.raises(PipelineError, match="neighbours is a list of training images and no netw"):
+        load_classifier("neighbours")

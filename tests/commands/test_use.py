@@ -299,7 +299,7 @@ def test_params_yaml_is_edited_in_place_whatever_stands_in_it():
 
 
 @pytest.mark.parametrize(
-    "value", [*NAMES, "plain/a-1.zip", "", " x", "no", "1:30", "tab\tx", None, 0.1, 3]
+    "value", [*NAMES, "plain/a-1.zip", "", " x", "no", "1:30", "tab\tx", None, 0.1, 0.00003, 1.0, 3]
 )
 def test_every_value_is_read_back_by_both_readers(value):
     from ruamel.yaml import YAML

@@ -1,6 +1,11 @@
 """Device, precision and what the backends are told;
 that all backends compute the same is test_backends.py."""
 
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -75,3 +80,38 @@ def test_bfloat16_leaves_weights_and_logits_float32(bfloat16):
     assert {weight.dtype for weight in head.weights} == {"float32"}
     logits = head.predict_on_batch(np.ones((2, 2, 2, 8), dtype=np.float32))
     assert logits.dtype == np.float32
+
+
+COMPILE = """
+import sys
+from pathlib import Path
+import transfer.compute.device as device
+device.COMPILED_BYTES, device.WORTH_KEEPING = int(sys.argv[1]), 0
+device.keep_compiled_code(Path("kept"))
+import jax
+jax.jit(lambda x: x @ x + int(sys.argv[2]))(jax.numpy.ones((8, 8))).block_until_ready()
+"""
+
+
+def compiled_files(project: Path, at_most: int, number: int) -> dict[str, int]:
+    """Bytes of each file of compiled code after a process has compiled a function of its own."""
+    command = [sys.executable, "-c", COMPILE, str(at_most), str(number)]
+    subprocess.run(command, check=True)
+    return {file.name: file.stat().st_size for file in (project / "kept").glob("*-cache")}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax: make test-backends")
+def test_jax_keeps_what_it_compiled_within_a_limit(project, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    plenty = 10**9
+    first = compiled_files(project, plenty, 1)
+    assert first
+    assert compiled_files(project, plenty, 1) == first, "the second process takes what is there"
+    both = compiled_files(project, plenty, 2)
+    assert first.items() < both.items()
+    limit = sum(both.values())
+    after = compiled_files(project, limit, 3)
+    assert sum(after.values()) <= limit
+    assert both.keys() - after.keys() and after.keys() - both.keys()

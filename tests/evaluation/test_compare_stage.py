@@ -1,4 +1,4 @@
-"""What `compare` joins and refuses, and that neither it nor the report needs Keras."""
+"""What `compare` joins and refuses, and that neither it nor the report nor baselines need Keras."""
 
 import subprocess
 import sys
@@ -23,14 +23,19 @@ def write(path: str, text: str) -> Path:
     return file
 
 
-@pytest.mark.parametrize("stage", ["compare", "report"])
-def test_comparisons_and_the_page_import_no_backend(stage):
+def test_comparisons_the_page_and_the_baselines_import_no_backend():
+    stages = ("compare", "report", "train_neighbours", "train_probe", "evaluate")
     script = (
-        f"import sys, stages.{stage}; "
-        f"sys.exit(' '.join(name for name in {HEAVY} if name in sys.modules) or 0)"
+        "import sys, importlib\n"
+        f"for stage in {stages}:\n"
+        "    importlib.import_module(f'stages.{stage}')\n"
+        f"    if loaded := [name for name in {HEAVY} if name in sys.modules]:\n"
+        "        sys.exit(f'{stage}: {loaded}')"
     )
-    finished = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=False)
-    assert finished.returncode == 0
+    finished = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
 
 
 def test_a_skipped_model_has_no_scores_and_the_others_keep_their_order(project):

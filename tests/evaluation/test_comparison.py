@@ -4,6 +4,7 @@ and cases whose answer is known."""
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
@@ -79,6 +80,18 @@ def test_a_verdict_names_a_real_difference_and_no_other():
     assert (table["p_holm"] >= table["p"]).all()
     worse = compare(dict(reversed(models.items())), np.arange(n), seed=0)
     assert worse["verdict"].str.startswith("worse, p = ").tolist() == [True, True, False]
+
+
+def test_a_baseline_takes_nothing_from_what_is_said_of_the_others():
+    n = 200
+    models = {"head": right(n, *range(9)), "augmented": right(n, 0), "finetuned": right(n, 1)}
+    alone = compare(models, np.arange(n), seed=0)
+    table = compare(models | {"probe": right(n, *range(12))}, np.arange(n), 0, ["probe"])
+    rows = table[table["model"] != "probe"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rows, alone)
+    added = table[table["model"] == "probe"]
+    assert (added["p_holm"] > added["p"]).any()
+    assert added["p_holm"].max() <= 3 * added["p"].max() + 1e-6
 
 
 def test_images_in_groups_are_compared_by_group():

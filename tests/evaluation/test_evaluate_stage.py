@@ -3,40 +3,35 @@
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from stages.compare import accuracy_table
 from stages.evaluate import (
+    Judged,
     SplitPredictions,
     calibrate,
     calibrated_scores,
     logits_of,
+    nearest_images,
     predict_test_split,
+    write_mistakes,
 )
-from transfer.classifiers.head import build_head
-from transfer.classifiers.saved import Classifier
-from transfer.compute.keras import keras
+from transfer.classifiers.neighbours import Neighbours, unit_length
 from transfer.dataset.examples import Examples
 from transfer.evaluation.calibration import Calibration
 from transfer.runtime.errors import PipelineError
 from transfer.storage.params import Shards
 
 
-def classifier(scale: float, n_classes: int = 2) -> Classifier:
-    """One whose hidden units hand the features' sum on, times `scale`."""
-    head = build_head((1, 1, 2), 1, 0, normalize=False, n_classes=n_classes)
-    head.set_weights(
-        [
-            np.ones((2, 1)),
-            np.zeros(1),
-            np.full((1, head.output_shape[1]), scale),
-            np.zeros(head.output_shape[1]),
-        ]
-    )
-    return Classifier(
-        keras.Model(head.input, head.output, name="finetuned"),
+def model(scale: float, n_classes: int = 2, name: str = "finetuned") -> Judged:
+    """One whose logits are the features' sum times `scale`."""
+    n_logits = 1 if n_classes == 2 else n_classes
+    return Judged(
+        name,
         "features",
         [f"class {i}" for i in range(n_classes)],
-        1,
+        lambda inputs: np.repeat(scale * inputs.sum(axis=(1, 2, 3))[:, None], n_logits, axis=1),
+        lambda rows, labels: [np.full((4, 4, 3), label, np.uint8) for label in labels],
     )
 
 
@@ -48,10 +43,15 @@ def examples(*sums: float, labels: list[int]) -> Examples:
 
 def test_a_model_whose_logits_are_not_finite_is_refused():
     with pytest.raises(PipelineError) as error:
-        logits_of(classifier(np.nan), examples(1, 2, 3, labels=[0, 1, 1]))
+        logits_of(model(np.nan), examples(1, 2, 3, labels=[0, 1, 1]))
     assert str(error.value) == (
         "finetuned: 3 of 3 images get no finite logit; lower its learning_rate and run `dvc repro`"
     )
+
+
+def test_a_baseline_without_a_finite_logit_has_no_learning_rate_to_lower():
+    with pytest.raises(PipelineError, match="1 of 1 images get no finite logit; delete data/feat"):
+        logits_of(model(np.nan, name="probe"), examples(1, labels=[0]))
 
 
 def test_a_model_of_other_classes_than_the_manifests_is_refused():
@@ -63,21 +63,19 @@ def test_a_model_of_other_classes_than_the_manifests_is_refused():
             r"repro`"
         ),
     ):
-        predict_test_split(classifier(1), manifest, Shards())
+        predict_test_split(model(1), manifest, Shards())
 
 
 def test_a_model_that_is_too_sure_gets_a_temperature_above_one_and_a_threshold():
-    found = calibrate(classifier(4), examples(0, 1, 1, 1, 2, labels=[0, 0, 1, 1, 1]))
+    found = calibrate(model(4), examples(0, 1, 1, 1, 2, labels=[0, 0, 1, 1, 1]))
     assert found.temperature > 1
     assert 0.5 < found.threshold < 1
 
 
 def test_more_than_two_classes_have_no_threshold():
-    assert (
-        calibrate(classifier(1, n_classes=3), examples(0, 1, 2, labels=[0, 1, 2])).threshold is None
-    )
-    model = SplitPredictions(np.eye(3), np.eye(3), Calibration(1.0, None))
-    assert list(calibrated_scores(np.arange(3), model)) == [
+    assert calibrate(model(1, n_classes=3), examples(0, 1, 2, labels=[0, 1, 2])).threshold is None
+    found = SplitPredictions(np.eye(3), np.eye(3), Calibration(1.0, None))
+    assert list(calibrated_scores(np.arange(3), found)) == [
         "temperature",
         "log_loss_calibrated",
         "brier_calibrated",
@@ -102,3 +100,35 @@ def test_the_table_of_intervals_has_a_row_a_model():
         ["head", 0.5, 0.25, 0.75],
         ["finetuned", 0.5, 0.25, 0.75],
     ]
+
+
+def test_what_speaks_for_a_class_to_the_neighbours_is_its_nearest_training_image():
+    features = np.array([[1, 0.1], [0.9, 0.3], [0.1, 1], [0.3, 0.9]], np.float32)[:, None, None]
+    neighbours = Neighbours(
+        unit_length(features[:, 0, 0]),
+        np.array([0, 0, 1, 1]),
+        np.ones(4, np.float32),
+        3,
+        (1, 1, 2),
+        ["a", "b"],
+    )
+    images = np.arange(4, dtype=np.uint8)[:, None, None, None].repeat(3, axis=-1)
+    found = nearest_images(neighbours, images, features[[0, 0]], np.array([0, 1]))
+    assert [int(image.max()) for image in found] == [0, 3]
+
+
+def test_each_mistake_is_shown_beside_what_spoke_for_the_wrong_class(project):
+    test = pd.DataFrame(
+        {"path": ["a.png", "b.png"], "class_name": ["class 0", "class 1"], "label": [0, 1]}
+    )
+    chances = np.array([[0.2, 0.8], [0.1, 0.9]])
+    write_mistakes(
+        model(1, name="neighbours"), np.full((2, 4, 4, 3), 9, np.uint8), chances, test, 5
+    )
+    folder = project / "data/evaluation/neighbours"
+    table = pd.read_csv(folder / "mistakes.csv")
+    assert table[["path", "predicted"]].to_numpy().tolist() == [["a.png", "class 1"]]
+    with Image.open(folder / "mistakes" / table["file"][0]) as picture:
+        pixels = np.asarray(picture)
+    assert pixels.shape == (4, 8, 3)
+    assert (pixels[:, :4] == 9).all() and (pixels[:, 4:] == 1).all()

@@ -24,6 +24,7 @@ from tests.commands.test_verify import flip
 from tests.helpers.tiny_pipeline import call, repro, set_param
 from transfer.backbones.registry import BackboneParams
 from transfer.classifiers.probabilities import probabilities
+from transfer.classifiers.probe import Probe, save_probe
 from transfer.classifiers.saved import Classifier, save_classifier, save_skipped
 from transfer.commands.committed import read_committed
 from transfer.export import export
@@ -240,6 +241,9 @@ def test_the_best_model_is_that_of_the_lowest_validation_loss_at_the_epoch_that_
         history = pd.DataFrame({"epoch": [1, 2], "val_loss": losses})
         save_classifier(name, Classifier(network, "features", ["a", "b"], epoch), history)
     save_skipped("scratch", "it would be the best")
+    probe = Probe(np.zeros((3, 1), np.float32), np.zeros(1, np.float32))
+    tried = pd.DataFrame({"strength": [1.0], "val_loss": [0.01], "val_accuracy": [1.0]})
+    save_probe(probe, (2, 2, 3), ["a", "b"], 1.0, tried)  # a baseline, and so never the best
     assert best_on_validation() == "head"  # as good as the fine-tuned one, and simpler
 
 
@@ -370,6 +374,7 @@ def test_a_released_version_is_fetched_by_its_name(exported, tmp_path):
         ("formats", ["gguf"], "params.yaml: export.formats.0 = 'gguf'"),
         ("formats", ["onnx", "onnx"], "one of them is listed twice; name each once"),
         ("model", "worst", "params.yaml: export.model = 'worst'"),
+        ("model", "neighbours", "it is a list of training images and no network"),
         ("max_accuracy_drop", 1, "params.yaml: export.max_accuracy_drop = 1"),
     ],
 )

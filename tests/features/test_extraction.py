@@ -11,10 +11,15 @@ from tests.helpers.augmentation import augment_params
 from transfer.augmentation.views import AugmentationJobs, ViewRenderer
 from transfer.augmentation.warp import AugmentParams, render_view
 from transfer.backbones.conversion import convert
-from transfer.backbones.keras_network import KerasNetwork
+from transfer.backbones.keras_network import KerasNetwork, KerasNetworkOnCard
 from transfer.backbones.litert_network import LiteRTNetwork
 from transfer.engines.local import LocalWorkerPool
-from transfer.features.extraction import CleanImages, extract_features, unchanged
+from transfer.features.extraction import (
+    CleanImages,
+    extract_features,
+    in_another_thread,
+    unchanged,
+)
 from transfer.features.frozen_network import ExtractParams, FrozenNetwork, FrozenPass
 from transfer.runtime.errors import PipelineError
 from transfer.storage.params import ArrayFormat
@@ -61,12 +66,12 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (N + 10, 8, 8, 3), dtype=np.uint8)
 
 
-@pytest.fixture(scope="module", params=["litert", "keras"])
+@pytest.fixture(scope="module", params=["litert", "keras", "card"])
 def frozen(request) -> FrozenNetwork:
-    """The tiny network run by LiteRT, and by Keras: what the stages promise holds for both."""
-    return (
-        on_litert(tiny_model(seed=0)) if request.param == "litert" else on_keras(tiny_model(seed=0))
-    )
+    """The tiny network run by LiteRT, by Keras, and as if this CPU were a card: what the stages
+    promise holds for all."""
+    start = {"litert": on_litert, "keras": on_keras, "card": on_card}[request.param]
+    return start(tiny_model(seed=0))
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +80,11 @@ def _in_a_project(project, monkeypatch):
 
 
 def on_keras(model: keras.Model) -> KerasNetwork:
-    return KerasNetwork(model, batch_size=64)
+    return KerasNetwork(model)
+
+
+def on_card(model: keras.Model) -> KerasNetworkOnCard:
+    return KerasNetworkOnCard(model, batch_size=8)
 
 
 def on_litert(model: keras.Model) -> LiteRTNetwork:
@@ -354,3 +363,24 @@ def test_keys_of_views_change_with_the_warp_itself(images, monkeypatch):
         "transfer.augmentation.warp.apply_warp", lambda image, warp: image.astype(np.float32)
     )
     assert AugmentationJobs(images[:1], RANGES).key(0) != before
+
+
+def test_calls_in_another_thread_keep_their_order_and_are_made_even_if_the_block_fails():
+    made = []
+    with pytest.raises(RuntimeError, match="the power went out"), in_another_thread() as later:
+        for number in range(20):
+            later(made.append, number)
+        raise RuntimeError("the power went out")
+    assert made == [*range(20)]
+
+
+def test_what_such_a_call_raises_is_raised_and_no_call_waits_for_ever():
+    def refuse(number: int) -> None:
+        raise OSError(f"no room for {number}")
+
+    with pytest.raises(OSError, match="no room for 0"), in_another_thread() as later:
+        later(refuse, 0)
+    with pytest.raises(OSError, match="no room for 0"), in_another_thread() as later:
+        for number in range(100):
+            later(refuse, number)
+        pytest.fail("the error of the first call was not raised by a later one")

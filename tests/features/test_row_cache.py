@@ -43,7 +43,7 @@ def keep(
     before = set(folder.rglob("*.index"))
     with opened(folder, identity, limit) as store:
         for number in numbers:
-            store.put(key(number), row(number))
+            store.put([key(number)], [row(number)])
     (index,) = set(folder.rglob("*.index")) - before
     if used is not None:
         os.utime(index, (used, used))
@@ -169,7 +169,7 @@ def test_a_damaged_row_is_put_again_and_the_newer_one_is_found(tmp_path):
 def test_of_two_whole_rows_the_newer_is_found(tmp_path):
     for number in (0, 1, 2):
         with opened(tmp_path) as store:
-            store.put(key(0), row(number))
+            store.put([key(0)], [row(number)])
     assert opened(tmp_path).get(key(0)).tobytes() == row(2).tobytes()
 
 
@@ -181,7 +181,7 @@ def test_the_limit_is_never_exceeded_and_the_longest_unused_goes_first(tmp_path)
     left = []
     with opened(tmp_path, limit=limit) as store:
         for number in range(10, 16):
-            store.put(key(number), row(number))
+            store.put([key(number)], [row(number)])
             assert bytes_in(tmp_path) <= limit
             left.append((known(tmp_path, range(6)), known(tmp_path, range(6), OTHER)))
     assert left == [
@@ -202,7 +202,7 @@ def test_segments_of_this_run_stay_and_a_full_store_says_so_once(tmp_path, capsy
     with opened(tmp_path, limit=limit) as store:
         assert store.get(key(0)) is not None
         for number in range(10, 20):
-            store.put(key(number), row(number))
+            store.put([key(number)], [row(number)])
             assert bytes_in(tmp_path) <= limit
     assert known(tmp_path, range(20)) == [0, 1, 10, 11, 12]
     said = capsys.readouterr().out.splitlines()
@@ -230,7 +230,7 @@ def test_a_limit_lowered_since_is_enforced_on_entering(tmp_path):
 
 def test_a_limit_of_zero_neither_reads_nor_writes(tmp_path, capsys):
     with opened(tmp_path / FOLDER, limit=0) as store:
-        store.put(key(0), row(0))
+        store.put([key(0)], [row(0)])
         assert store.get(key(0)) is None
     assert list(tmp_path.iterdir()) == []
     keep(tmp_path, 1)
@@ -253,11 +253,11 @@ def test_a_disk_that_refuses_ends_the_keeping_with_one_sentence(
         return accept(path, mode, *arguments, **options)
 
     with opened(tmp_path) as store:
-        store.put(key(0), row(0))
+        store.put([key(0)], [row(0)])
         monkeypatch.setattr(Path, "open", refuse)
-        store.put(key(1), row(1))
+        store.put([key(1)], [row(1)])
         monkeypatch.setattr(Path, "open", accept)
-        store.put(key(2), row(2))
+        store.put([key(2)], [row(2)])
     assert known(tmp_path, range(3)) == [0]
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 1
@@ -275,15 +275,15 @@ def test_a_store_that_cannot_be_changed_still_serves_its_rows(tmp_path, monkeypa
         monkeypatch.setattr(owner, name, refuse)
     with opened(tmp_path, limit=SIZE) as store:
         assert store.get(key(0)).tobytes() == row(0).tobytes()
-        store.put(key(2), row(2))
+        store.put([key(2)], [row(2)])
     assert known(tmp_path, range(3)) == [0, 1]
 
 
 def test_two_runs_at_the_same_time_keep_the_rows_of_both(tmp_path):
     with opened(tmp_path) as one, opened(tmp_path) as other:
         for number in range(0, 6, 2):
-            one.put(key(number), row(number))
-            other.put(key(number + 1), row(number + 1))
+            one.put([key(number)], [row(number)])
+            other.put([key(number + 1)], [row(number + 1)])
     assert known(tmp_path, range(6)) == list(range(6))
 
 
@@ -292,11 +292,11 @@ def test_a_store_deleted_meanwhile_has_no_rows_and_raises_nothing(tmp_path):
     keep(folder, 0, 1)
     with opened(folder) as store:
         assert store.get(key(0)) is not None
-        store.put(key(2), row(2))
+        store.put([key(2)], [row(2)])
         shutil.rmtree(folder)
         assert store.get(key(0)) is None
         assert store.get(key(1)) is None
-        store.put(key(3), row(3))
+        store.put([key(3)], [row(3)])
     assert known(folder, range(4)) == []
 
 

@@ -449,7 +449,7 @@ def test_damaged_kept_rows_are_the_very_rows_or_none(guard, tmp_path, suffix):
     rows = {content_key(bytes([i])): np.array(((i, i), (i, 1, 2)), dtype=layout) for i in range(4)}
     with ActivationCache(tmp_path, b"network!" * 4, layout, 10**6) as store:
         for key, row in rows.items():
-            store.put(key, row)
+            store.put([key], [row])
     damaged = next(tmp_path.glob(f"*/*{suffix}"))
 
     @given(mutated([damaged.read_bytes()]))

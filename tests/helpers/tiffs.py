@@ -6,15 +6,22 @@ import numpy as np
 
 
 def tiff(
-    values: np.ndarray, bits: int, photometric: int = 1, tags: dict | None = None, order: str = "<"
+    values: np.ndarray,
+    bits: int,
+    photometric: int = 1,
+    tags: dict | None = None,
+    order: str = "<",
+    *,
+    big: bool = False,
 ) -> bytes:
     """A TIFF of one strip, uncompressed.
 
     Args:
         values: (H, W, bands). bits: of a sample. photometric: 1 for grey, 2 for RGB.
         tags: more of them, a tuple of numbers each; of strings, ASCII.
-        order: < for little-endian, > for big-endian.
+        order: < for little-endian, > for big-endian. big: a BigTIFF.
     """
+    word, room = ("Q", 8) if big else ("I", 4)
     height, width, bands = values.shape
     data = _pack(values, bits, order)
     entries = {
@@ -31,7 +38,7 @@ def tiff(
         339: ({"u": 1, "i": 2, "f": 3}[values.dtype.kind],) * bands,
     }
     entries |= tags or {}
-    start = 8 + 2 + 12 * len(entries) + 4
+    start = 16 + 8 + 20 * len(entries) + 8 if big else 8 + 2 + 12 * len(entries) + 4
     more = b""
     place = {}
     for tag, value in sorted(entries.items()):
@@ -43,19 +50,22 @@ def tiff(
             raw, kind, count = struct.pack(f"{order}{len(value)}f", *value), 11, len(value)
         else:
             raw, kind, count = struct.pack(f"{order}{len(value)}H", *value), 3, len(value)
-        if len(raw) > 4:
-            place[tag] = (kind, count, struct.pack(f"{order}I", start + len(more)))
+        if len(raw) > room:
+            place[tag] = (kind, count, struct.pack(order + word, start + len(more)))
             more += raw
         else:
-            place[tag] = (kind, count, raw.ljust(4, b"\0"))
-    place[273] = (4, 1, struct.pack(f"{order}I", start + len(more)))
+            place[tag] = (kind, count, raw.ljust(room, b"\0"))
+    place[273] = (16 if big else 4, 1, struct.pack(order + word, start + len(more)))
     body = b"".join(
-        struct.pack(f"{order}HHI", tag, kind, count) + raw
+        struct.pack(f"{order}HH{word}", tag, kind, count) + raw
         for tag, (kind, count, raw) in sorted(place.items())
     )
-    magic = b"II" if order == "<" else b"MM"
-    header = magic + struct.pack(f"{order}HIH", 42, 8, len(entries))
-    return header + body + bytes(4) + more + data
+    header = b"II" if order == "<" else b"MM"
+    if big:
+        header += struct.pack(f"{order}HHHQQ", 43, 8, 0, 16, len(entries))
+    else:
+        header += struct.pack(f"{order}HIH", 42, 8, len(entries))
+    return header + body + bytes(room) + more + data
 
 
 def _pack(values: np.ndarray, bits: int, order: str) -> bytes:

@@ -17,7 +17,8 @@ from transfer.runtime.errors import PipelineError
 def test_an_unknown_model_is_refused_with_the_list_of_models(world):
     with pytest.raises(
         PipelineError,
-        match=r"no model 'best' in models/; there are augmented, finetuned, head, scratch$",
+        match=r"no model 'best' in models/; there are augmented, finetuned, head, neighbours, "
+        r"probe, scratch$",
     ):
         load_predictor("best", with_novelty=False)
 

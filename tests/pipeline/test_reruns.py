@@ -167,7 +167,8 @@ def test_a_model_that_is_skipped_is_nowhere_and_nothing_misses_it(base, rerun):
         check=False,
     )
     assert refused.returncode == 1
-    assert "no model 'scratch' in models/; there are augmented, finetuned, head" in refused.stderr
+    others = "augmented, finetuned, head, neighbours, probe"
+    assert f"no model 'scratch' in models/; there are {others}" in refused.stderr
 
 
 def computed(text: str) -> dict[str, tuple[int, int]]:

@@ -5,23 +5,29 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
 
 from stages.report import CARD, PAGE, SHEET, main
 from tests.helpers.report_world import ROOT, WORDS, table, write_comparison, write_world
+from transfer.classifiers.names import BASELINES, NETWORKS
 from transfer.dataset.notes_file import write_notes
+from transfer.report.charts import learning_curves
 from transfer.report.formatting import listed, number, plural, points, shorten, visible
 from transfer.report.html_page import PICTURE_BYTES
 from transfer.report.narrative import Prose, ReportParams, describe, value
-from transfer.report.results import read_results, read_table
+from transfer.report.results import HISTORY, read_results, read_table
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import read_params
 
@@ -334,10 +340,81 @@ def test_differences_that_can_be_shown_are_listed_pair_by_pair(project):
     )
     claims = sentences(project).claims
     assert "augmented against head: better, p = 0.012." in claims
-    assert (
-        "No difference can be shown between finetuned and head and between finetuned and augmented."
-        in claims
+    assert "No difference can be shown between finetuned and head or augmented." in claims
+
+
+WITH_BASELINES = (*NETWORKS, *BASELINES)
+
+
+@pytest.fixture(scope="module")
+def with_baselines(tmp_path_factory) -> Path:
+    """A project with all six models, and its report."""
+    folder = tmp_path_factory.mktemp("six")
+    write_world(folder, models=WITH_BASELINES)
+    report(folder)
+    return folder
+
+
+def test_six_models_are_on_the_page_and_only_networks_have_learning_curves(with_baselines):
+    page = Parsed((with_baselines / PAGE).read_text(encoding="utf-8"))
+    assert len(page.all("svg")) == 7
+    labels = [svg["aria-label"] for svg in page.all("svg")]
+    by_epoch = [label for label in labels if " by epoch" in label]
+    assert len(by_epoch) == 2
+    for label in labels:
+        if "class" not in label:  # all but the map of images
+            shown = [name for name in WITH_BASELINES if name in label]
+            assert shown == list(NETWORKS if label in by_epoch else WITH_BASELINES), label
+    card = (with_baselines / CARD).read_text()
+    assert "| probe |" in card and "train\\_neighbours" in card
+    assert "three ways to train on top of it, and a small network from scratch" in page.text
+    assert "its nearest neighbours and a linear probe beside them" in page.text
+    assert "the nearest training image of the class that was answered" in page.text
+
+
+def test_a_baseline_is_described_by_its_setting_and_not_by_an_epoch(with_baselines):
+    said = sentences(
+        with_baselines,
+        train_neighbours={"neighbours": [1, 5]},
+        train_probe={"strengths": [1, 5, 9]},
     )
+    told = dict(said.descriptions)
+    assert told["neighbours"].endswith("5 images vote, the best by validation loss of 1 and 5.")
+    assert told["probe"].endswith("the best by validation loss of 3, C = 5 (scikit-learn).")
+    assert "poch" not in told["neighbours"] + told["probe"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "difference", "claim"),
+    [
+        ("no difference can be shown, p = 1", -0.01, "has not been shown: nothing tells its accur"),
+        ("worse, p = 0.01", -0.1, "Training a head was worth it: it beats a linear probe"),
+        ("better, p = 0.01", 0.1, "Training a head was not worth it: a linear probe on the same"),
+    ],
+)
+def test_the_page_says_whether_training_a_head_was_worth_it(
+    with_baselines, verdict, difference, claim
+):
+    with contextlib.chdir(with_baselines):
+        results, params = read_results(), read_params()
+    comparison = results.comparison
+    row = (comparison["model"] == "probe") & (comparison["against"] == "head")
+    comparison.loc[row, ["verdict", "difference"]] = [verdict, difference]
+    told = ReportParams.model_validate(params["report"])
+    claims = describe(replace(results, comparison=comparison), told, params).claims
+    assert sum(claim in each for each in claims) == 1
+
+
+def test_a_baseline_without_its_setting_is_damaged(with_baselines, project):
+    shutil.copytree(with_baselines, project, dirs_exist_ok=True)
+    (project / "models/probe/model.json").write_text('{"class_names": ["cat", "dog"], "epoch": 2}')
+    with pytest.raises(PipelineError, match=r"models/probe/model.json is damaged: .*strength = No"):
+        read_results()
+
+
+def test_curves_without_any_network_are_left_out():
+    baseline = SimpleNamespace(name="probe", history=pd.DataFrame(columns=list(HISTORY)))
+    assert learning_curves([baseline]) == []
 
 
 def test_the_card_has_the_numbers(plain):

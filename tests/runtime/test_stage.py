@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -73,7 +74,20 @@ def test_the_log_says_when_how_long_how_much_and_where(project, monkeypatch, cap
     (project / "dvc.yaml").write_text("stages: {extract: {desc: Test}}")
     stage.run_stage(lambda: None)
     log = json.loads((project / "logs/extract.json").read_text())
-    assert set(log) == {"started", "seconds", "peak_bytes", "environment"}
+    assert set(log) == {
+        "started",
+        "seconds",
+        "core_seconds",
+        "import_seconds",
+        "import_core_seconds",
+        "peak_bytes",
+        "environment",
+    }
+    assert 0 <= log["seconds"] < 60
+    assert 0 <= log["core_seconds"] < 60
+    # of this process: pytest's own start, at least
+    assert log["import_seconds"] > 0
+    assert 0 < log["import_core_seconds"] <= time.process_time()
     assert log["environment"]["python"] == platform.python_version()
     assert set(log["environment"]["packages"]) == {*in_use()}
     assert log["environment"]["packages"]["numpy"] == np.__version__

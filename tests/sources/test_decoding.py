@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from tests.helpers.tiny_sources import encode, picture
-from transfer.sources.decoding import METADATA, BadImageError, examine, read_rgb, resize
+from transfer.sources.decoding import BadImageError, examine, read_rgb, resize
+from transfer.sources.opened import METADATA
 
 FORMATS = ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"]
 ORIENTATION = 0x0112
@@ -277,7 +278,7 @@ NO_IMAGE = "not a JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, JPEG 2000, PPM"
         (b"%PDF-1.7\n" * 20, "a PDF document; save its pages"),
         (
             b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99),
-            "a HEIC image, as phones save it; install",
+            "a HEIC image, as phones save it; run `make .venv/extra-heic`",
         ),
         (b"\0\0\0\x18ftypisom" + bytes(99), "a video; save its frames"),
         (bytes(128) + b"DICM" + bytes(99), "a DICOM file; convert it to PNG"),

@@ -1,5 +1,6 @@
 """Formats beyond the usual ones, transparency that is none, and JPEGs that break off."""
 
+import base64
 import io
 import struct
 
@@ -8,16 +9,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from tests.helpers.tiny_sources import encode, picture
-from transfer.sources.decoding import (
-    ALPHA_ZERO,
-    ANIMATION,
-    FLATTENED,
-    NO_END,
-    BadImageError,
-    examine,
-    parse_colour,
-    read_rgb,
-)
+from transfer.sources.decoding import BadImageError, examine, parse_colour, read_rgb
+from transfer.sources.opened import ALPHA_ZERO, ANIMATION, EMPTY_FRAMES, FLATTENED, NO_END
 from transfer.sources.value_ranges import PixelRules
 
 WHITE = (255, 255, 255)
@@ -80,7 +73,9 @@ def test_an_icon_that_would_unpack_to_gigabytes_is_refused(inner):
 @pytest.mark.parametrize("name", ["x.jpg", "x.png", "x"])
 def test_heic_is_named_whatever_it_is_called(name):
     content = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
-    assert refusal(content).startswith("a HEIC image, as phones save it; install pillow-heif")
+    assert refusal(content).startswith(
+        "a HEIC image, as phones save it; run `make .venv/extra-heic`"
+    )
 
 
 @pytest.mark.parametrize("tag", [{50706: b"\1\4\0\0"}, {254: 1, 330: 8}])
@@ -108,6 +103,62 @@ def test_the_pictures_of_a_phone_are_no_animation():
     assert examine(content, WHITE).remarks == ()
 
 
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_an_animation_that_begins_with_nothing_gives_its_first_picture(kind):
+    nothing = Image.new("RGBA", (12, 8), (0, 0, 0, 0))
+    frames = [nothing, nothing.copy(), picture(0).convert("RGBA"), picture(1).convert("RGBA")]
+    options = {"lossless": True} if kind == "WEBP" else {"duration": [10, 20, 30, 40]}
+    content = encode(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    found = examine(content, WHITE)
+    difference = np.abs(np.asarray(found.image).astype(int) - np.asarray(picture(0)))
+    assert difference.mean() < (12 if kind == "GIF" else 1)
+    assert found.remarks == (EMPTY_FRAMES,)
+
+
+# Samples of formats that Pillow cuts to 8 bits
+
+
+def pfm(values: np.ndarray, order: str) -> bytes:
+    height, width, bands = values.shape
+    kind, scale = ("PF" if bands == 3 else "Pf"), (-1.0 if order == "<" else 1.0)
+    return (
+        f"{kind}\n{width} {height}\n{scale}\n".encode()
+        + values[::-1].astype(f"{order}f4").tobytes()
+    )
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_floating_point_maps_are_read(order, bands):
+    values = np.random.default_rng(0).random((8, 12, bands))
+    found = np.asarray(read_rgb(pfm(values, order), PixelRules({"float": (0, 1)})))
+    assert np.abs(found - values * 255).max() <= 1
+    assert refusal(pfm(values, order)[:-1]).startswith("damaged or truncated: ")
+
+
+def test_twelve_bits_in_sixteen_of_jpeg_2000_follow_the_rule_of_the_data_set():
+    values = np.linspace(0, 4095, 96).reshape(8, 12).astype("u2")
+    content = encode(Image.fromarray(values), "JPEG2000", irreversible=False)
+    assert examine(content, WHITE).value_range.high == 4095
+    found = np.asarray(read_rgb(content, PixelRules({"unsigned": (0, 4095)})))
+    assert np.abs(found[..., 0] - values / 4095 * 255).max() <= 1
+
+
+# 4 x 4 pixels of colour of 16 bits, black around 4000, which OpenJPEG wrote.
+DARK_J2K = base64.b64decode(
+    "/0//UQAvAAAAAAAEAAAABAAAAAAAAAAAAAAABAAAAAQAAAAAAAAAAAADDwEBDwEBDwEB/1IADAAAAAEBAAQEAAH/XAAE"
+    "QID/ZAAlAAFDcmVhdGVkIGJ5IE9wZW5KUEVHIHZlcnNpb24gMi41LjT/kAAKAAAAAAAjAAH/k9/4kHgRUVRnuMjU1gwh"
+    "CCYb7h+AgP/Z"
+)
+
+
+def test_dark_sixteen_bit_colour_of_jpeg_2000_is_refused_with_a_remedy():
+    assert refusal(DARK_J2K) == (
+        "a JPEG 2000 image of 16-bit colour that uses less than a quarter of its range, and of "
+        "which 8 bits are all that can be read; save it as a PNG or TIFF of 16 bits"
+    )
+
+
 # Transparency
 
 
@@ -123,6 +174,21 @@ def test_alpha_that_is_zero_throughout_is_ignored(kind):
     found = examine(content, WHITE)
     assert (np.asarray(found.image) == np.asarray(picture(0))).all()
     assert found.remarks == (ALPHA_ZERO,)
+
+
+@pytest.mark.parametrize("alpha", [1, 128, 254])
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_alpha_that_is_the_same_everywhere_is_ignored(alpha, kind):
+    options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    found = examine(encode(with_alpha(picture(0), alpha), kind, **options), WHITE)
+    assert (np.asarray(found.image) == np.asarray(picture(0))).all()
+    assert found.remarks == (ALPHA_ZERO,)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "GIF"])
+def test_nothing_at_all_is_refused(kind):
+    content = encode(Image.new("RGBA", (12, 8), (0, 0, 0, 0)), kind)
+    assert refusal(content).startswith("blank: every pixel is transparent")
 
 
 def test_a_palette_that_is_transparent_throughout_is_kept():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from transfer.sources.name_encodings import guess_encoding
+from transfer.sources.name_encodings import encoding_of_names
 from transfer.sources.reader import read_source
 
 NAMES = [
@@ -24,6 +24,21 @@ NAMES = [
     ("cp437", ["käfer/1.png", "löwe/2.png"]),
     ("cp850", ["pássaro/1.png", "cão/2.png"]),
     ("cp1252", ["café/1.png", "thé/2.png"]),
+    ("cp1252", ["pájaro/1.png", "niño/2.png"]),
+    ("cp850", ["ørn/1.png", "bjørn/2.png"]),
+    ("cp852", ["kočka/1.png", "žába/2.png"]),
+    ("cp1250", ["żółw/1.png", "łoś/2.png"]),
+    ("cp1254", ["köpek/1.png", "kuş/2.png"]),
+    ("koi8_r", ["кошка/1.png", "собака/2.png"]),
+    ("cp1251", ["КОШКА/1.png", "СОБАКА/2.png"]),
+    ("cp737", ["γάτα/1.png", "σκύλος/2.png"]),
+    ("cp1253", ["γάτα/1.png", "σκύλος/2.png"]),
+    ("cp862", ["חתול/1.png", "כלב/2.png"]),
+    ("cp1255", ["חתול/1.png", "כלב/2.png"]),
+    ("cp1256", ["قطة/1.png", "كلب/2.png"]),
+    ("cp874", ["แมว/1.png", "หมา/2.png"]),
+    ("cp932", ["表/1.png", "能/2.png"]),  # their last bytes are backslashes
+    ("gbk", ["猫/1.png", "狗/2.png"]),  # the first one is UTF-8 too
     ("utf-8", ["käfer/1.png", "日本/2.png", "кот/3.png"]),
 ]
 
@@ -51,6 +66,21 @@ def paths(source: Path) -> list[str]:
 def test_names_of_a_zip_in_any_code_page_are_read(tmp_path, encoding, names):
     source = zip_of(tmp_path / "set.zip", [name.encode(encoding) for name in names])
     assert paths(source) == sorted(names)
+
+
+@pytest.mark.parametrize(("encoding", "names"), NAMES)
+def test_a_guessed_code_page_is_said(tmp_path, encoding, names):
+    source = zip_of(tmp_path / "set.zip", [name.encode(encoding) for name in names])
+    with tarfile.open(
+        tmp_path / "set.tar", "w", format=tarfile.GNU_FORMAT, encoding=encoding
+    ) as archive:
+        for name in names:
+            archive.addfile(tarfile.TarInfo(name))
+    for path in (source, tmp_path / "set.tar"):
+        remarks = []
+        assert list(read_source(path, on_remark=remarks.append))
+        assert len(remarks) == (encoding != "utf-8")
+        assert all("names in the archive do not say their code page" in each for each in remarks)
 
 
 @pytest.mark.parametrize(("encoding", "names"), NAMES)
@@ -99,4 +129,11 @@ def test_backslashes_are_folders(tmp_path, kind):
 
 
 def test_bytes_of_no_code_page_are_taken_as_the_format_says():
-    assert guess_encoding([b"x\xe9\xb1y"]) == "cp437"
+    found = encoding_of_names([b"x\xe9\xb1y", b"k\xc3\xa4fer"])
+    assert (found.encoding, found.guessed) == ("cp437", True)
+    assert found.decode(b"k\xc3\xa4fer") == "käfer"
+
+
+def test_backslashes_behind_letters_of_two_bytes_are_folders(tmp_path):
+    source = zip_of(tmp_path / "set.zip", [f"表\\{i}能.png".encode("cp932") for i in range(2)])
+    assert paths(source) == ["表/0能.png", "表/1能.png"]

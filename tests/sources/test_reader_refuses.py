@@ -37,20 +37,47 @@ def test_a_missing_source_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    ("name", "content", "reason"),
     [
-        ("notes.txt", b"just text\n" * 100),
-        ("empty.zip", b""),
-        ("web.zip", b"<!DOCTYPE html><html>not found</html>"),
-        ("start.tar.gz", gzip.compress(bytes(5000), mtime=0)[:15]),
-        ("photo.jpg", b"\xff\xd8\xff\xe0" + bytes(600)),
+        ("notes", b"just bytes\n" * 100, "is the download complete?"),
+        ("empty.zip", b"", "it is empty; is the download complete?"),
+        ("cut.zip", b"PK\3\4" + bytes(600), "cut off, or one part of a split one"),
+        ("web.zip", b"<!DOCTYPE html><html>not found</html>", "a web page, not an image"),
+        ("lfs.zip", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("start.tar.gz", gzip.compress(bytes(5000), mtime=0)[:15], "is the download complete?"),
+        ("photo.jpg", b"\xff\xd8\xff\xe0" + bytes(600), "it is one image; give the folder"),
+        ("set.7z", b"7z\xbc\xaf\x27\x1c\0\4", "a 7-Zip archive; unpack it and give the folder"),
+        ("set.rar", b"Rar!\x1a\7\1\0", "a RAR archive; unpack it"),
+        ("set.tar.zst", b"\x28\xb5\x2f\xfd", "unpack it to a .tar: zstd -d"),
+        ("set.zip.001", b"PK\3\4", "one part of a split archive; join them"),
+        ("set.part2.rar", b"Rar!", "one part of a split archive; join them"),
+        ("set.parquet", b"PAR1", "it is a Parquet file: if it has paths and labels"),
+        ("data_batch_1", b"\x80\4", "Python's pickle"),
+        ("labels.csv", b"path,label\n", "it is a table; give the folder of the images"),
     ],
 )
-def test_a_source_of_another_kind_is_named(tmp_path, name, content):
+def test_a_source_of_another_kind_is_named(tmp_path, name, content, reason):
     (tmp_path / name).write_bytes(content)
     words = refusal(tmp_path / name)
     assert f"{name}': neither a folder nor a .zip, .tar or .tar.gz" in words
-    assert "is the download complete?" in words
+    assert reason in words
+
+
+@pytest.mark.parametrize("name", ["set.iso", "SET.DMG"])
+def test_an_image_of_a_disk_is_not_an_empty_archive(tmp_path, name):
+    (tmp_path / name).write_bytes(bytes(40_000))
+    assert "is an image of a disk; open it" in refusal(tmp_path / name)
+
+
+def test_one_part_of_a_split_zip_is_refused_as_such(tmp_path):
+    source = build(tmp_path / "set.zip", {"cat/1.png": b"one"})
+    (tmp_path / "set.z01").write_bytes(b"the first part")
+    assert "one part of a split zip archive; join the parts first" in refusal(source)
+    (tmp_path / "set.z01").unlink()
+    content = bytearray(source.read_bytes())
+    content[content.rindex(b"PK\5\6") + 4] = 1  # the number of this part
+    source.write_bytes(content)
+    assert "one part of a split zip archive; join the parts first" in refusal(source)
 
 
 @pytest.mark.parametrize("kind", [*ARCHIVES, "set.tar.bz2", "set.tar.xz"])

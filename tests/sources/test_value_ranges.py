@@ -11,13 +11,8 @@ from PIL import Image
 from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_sources import encode
 from transfer.runtime.errors import PipelineError
-from transfer.sources.decoding import (
-    SCALED,
-    TIFF_ALPHA,
-    BadImageError,
-    examine,
-    read_rgb,
-)
+from transfer.sources.decoding import BadImageError, examine, read_rgb
+from transfer.sources.opened import SCALED, TIFF_ALPHA
 from transfer.sources.value_ranges import (
     PixelRules,
     ValueRange,

@@ -50,12 +50,15 @@ def portable(model: keras.Model) -> keras.Model:
 
     XNNPACK adds up a row in as many partial sums as the processor's registers have lanes, and takes
     square roots by instructions that processors approximate differently. So the two halves of a row
-    are added to each other until one element is left, and Heron's method takes the roots.
+    are added to each other until one element is left, those of a picture too whose mean is taken,
+    and Heron's method takes the roots.
     """
 
     def replace(operation: Operation) -> Operation:
         if isinstance(operation, Sum):
             return PairwiseSum(name=operation.name)
+        if isinstance(operation, keras.layers.GlobalAveragePooling2D):
+            return PairwiseMean(name=operation.name, dtype="float32")
         return HeronRoot(name=operation.name) if isinstance(operation, Sqrt) else operation
 
     return keras.models.clone_model(model, clone_function=replace, recursive=True)
@@ -66,11 +69,27 @@ class PairwiseSum(keras.layers.Layer):
 
     def call(self, rows: keras.KerasTensor) -> keras.KerasTensor:
         """The sums (B, 1) of rows (B, D)."""
-        while (width := rows.shape[-1]) > 1:
-            half = width // 2
-            parts = [rows[:, :half] + rows[:, half : 2 * half], rows[:, 2 * half :]]
-            rows = keras.ops.concatenate(parts, axis=-1) if width % 2 else parts[0]
-        return rows
+        return _pairwise_sums(rows)
+
+
+class PairwiseMean(keras.layers.Layer):
+    """Means over the pictures (B, h, w, C) -> (B, C), in an order that is part of the model."""
+
+    def call(self, pictures: keras.KerasTensor) -> keras.KerasTensor:
+        """The means (B, C) of pictures (B, h, w, C)."""
+        _, height, width, channels = pictures.shape
+        places = keras.ops.reshape(pictures, (-1, height * width, channels))
+        return _pairwise_sums(places)[:, 0] / (height * width)
+
+
+def _pairwise_sums(values: keras.KerasTensor) -> keras.KerasTensor:
+    """Sums along axis 1 of (B, D, ...) -> (B, 1, ...): one half is added to the other until one
+    element is left."""
+    while (size := values.shape[1]) > 1:
+        half = size // 2
+        parts = [values[:, :half] + values[:, half : 2 * half], values[:, 2 * half :]]
+        values = keras.ops.concatenate(parts, axis=1) if size % 2 else parts[0]
+    return values
 
 
 class HeronRoot(keras.layers.Layer):

@@ -4,7 +4,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from transfer.classifiers.names import MODELS, description_file, is_skipped, weights_file
+from transfer.classifiers.names import (
+    BASELINES,
+    MODELS,
+    description_file,
+    is_skipped,
+    weights_file,
+)
 from transfer.runtime.errors import PipelineError
 
 
@@ -18,7 +24,7 @@ class Description:
         content: bytes of `file`, which hold the architecture.
         input_kind: `images`, `features` or `cut`, the array that the classifier reads.
         class_names: the classes by label.
-        epoch: the epoch whose weights these are, from 1.
+        epoch: the epoch whose weights these are, from 1; None for a baseline.
     """
 
     file: Path
@@ -26,7 +32,7 @@ class Description:
     content: bytes
     input_kind: str
     class_names: list[str]
-    epoch: int
+    epoch: int | None
 
 
 def read_description(name: str, folder: Path = MODELS) -> Description:
@@ -47,10 +53,9 @@ def read_description(name: str, folder: Path = MODELS) -> Description:
     content = file.read_bytes()
     try:
         recorded = json.loads(content)
-        input_kind, class_names, epoch = (
-            recorded[key] for key in ("input_kind", "class_names", "epoch")
-        )
-        _check(input_kind, class_names, epoch)
+        input_kind, class_names = recorded["input_kind"], recorded["class_names"]
+        epoch = None if name in BASELINES else recorded["epoch"]
+        _check(input_kind, class_names, epoch, has_epoch=name not in BASELINES)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise PipelineError(
             f"{file} and {weights.name} are damaged or do not belong together: {error}"
@@ -58,13 +63,13 @@ def read_description(name: str, folder: Path = MODELS) -> Description:
     return Description(file, weights, content, input_kind, class_names, epoch)
 
 
-def _check(input_kind: object, class_names: object, epoch: object) -> None:
+def _check(input_kind: object, class_names: object, epoch: object, *, has_epoch: bool) -> None:
     """Refuse what `save_classifier` would not have written.
 
     Raises:
         ValueError: a value is none that it writes.
     """
-    if input_kind not in ("images", "features", "cut") or type(epoch) is not int:
+    if input_kind not in ("images", "features", "cut") or (has_epoch and type(epoch) is not int):
         raise ValueError(f"input_kind = {input_kind!r}, epoch = {epoch!r}")
     if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
         raise ValueError(f"class_names = {class_names!r}")

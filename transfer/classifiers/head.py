@@ -1,4 +1,6 @@
-"""The dense head: features to logits."""
+"""The dense head and the linear probe as Keras models: features to logits."""
+
+import numpy as np
 
 from transfer.compute.keras import keras
 
@@ -32,6 +34,22 @@ def build_head(
         hidden
     )  # in every precision
     return keras.Model(features, logits, name="head")
+
+
+def build_linear(input_shape: tuple[int, ...], kernel: np.ndarray, bias: np.ndarray) -> keras.Model:
+    """The mean over the picture, then a linear layer: features (B, h, w, C) -> logits (B, L), in
+    float32 in every precision.
+
+    Args:
+        kernel: float32 (C, L).
+        bias: float32 (L,).
+    """
+    features = keras.Input(input_shape, name="features")
+    means = keras.layers.GlobalAveragePooling2D(dtype="float32", name="mean")(features)
+    logits = keras.layers.Dense(len(bias), dtype="float32", name="logits")(means)
+    model = keras.Model(features, logits, name="probe")
+    model.set_weights([kernel, bias])
+    return model
 
 
 def _unit_length(vectors: keras.KerasTensor) -> keras.KerasTensor:

@@ -5,7 +5,10 @@ name."""
 import json
 from pathlib import Path
 
-MODEL_NAMES = ("scratch", "head", "augmented", "finetuned")
+NETWORKS = ("scratch", "head", "augmented", "finetuned")  # trained epoch by epoch, by Keras
+NEIGHBOURS, PROBE = "neighbours", "probe"
+BASELINES = (NEIGHBOURS, PROBE)  # fitted to the frozen features, by scikit-learn and NumPy
+MODEL_NAMES = (*NETWORKS, *BASELINES)
 MODELS = Path("models")
 EVALUATION = Path("data/evaluation")  # what `evaluate` finds, one folder per model
 
@@ -21,8 +24,13 @@ def weights_file(name: str, folder: Path = MODELS) -> Path:
 
 
 def history_file(name: str, folder: Path = MODELS) -> Path:
-    """Losses and accuracies, one row per epoch."""
+    """Losses and accuracies of a network, one row per epoch."""
     return folder / name / "history.csv"
+
+
+def choices_file(name: str, folder: Path = MODELS) -> Path:
+    """Losses and accuracies of a baseline, one row per setting that was tried."""
+    return folder / name / "choices.csv"
 
 
 def is_skipped(name: str, folder: Path = MODELS) -> bool:

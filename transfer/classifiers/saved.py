@@ -17,13 +17,27 @@ import numpy as np
 import pandas as pd
 
 from transfer.classifiers.description import read_description
-from transfer.classifiers.names import MODELS, description_file, history_file, weights_file
+from transfer.classifiers.head import build_linear
+from transfer.classifiers.names import (
+    MODELS,
+    NEIGHBOURS,
+    PROBE,
+    description_file,
+    history_file,
+    weights_file,
+)
+from transfer.classifiers.probe import load_probe
 from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write, write_json, write_weights
 from transfer.storage.arrays import inference_batch_rows, take
 
 HISTORY = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
+NO_NETWORK = (
+    f"{NEIGHBOURS} is a list of training images and no network: it is compared with the models and "
+    "can label images (predict), but it cannot be exported and has no Grad-CAM; choose another "
+    "model"
+)
 _WAITING = "uninitialized_variables"  # Keras's name for its list of those
 
 
@@ -32,13 +46,13 @@ class Classifier:
     """A model from pixels or cached activations to logits (B, L).
 
     input_kind: `images`, `features` or `cut`, the array that it reads. epoch: the epoch whose
-        weights these are, from 1.
+        weights these are, from 1; None: the probe, which has no epochs.
     """
 
     model: keras.Model
     input_kind: str
     class_names: list[str]
-    epoch: int
+    epoch: int | None
 
 
 def save_classifier(
@@ -93,12 +107,19 @@ def _write_history(path: Path, history: pd.DataFrame) -> None:
 
 
 def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
-    """Read a classifier back.
+    """Read a classifier back; the probe as a Keras model too.
 
     Raises:
         PipelineError: missing, skipped, damaged, weights that do not fit the layers, or what
-            `save_classifier` would not have written.
+            `save_classifier` would not have written; or the nearest neighbours, which are no
+            network.
     """
+    if name == NEIGHBOURS:
+        raise PipelineError(NO_NETWORK)
+    if name == PROBE:
+        probe, shape, class_names = load_probe(folder)
+        model = build_linear(shape, probe.kernel, probe.bias)
+        return Classifier(model, "features", class_names, None)
     described = read_description(name, folder)
     try:
         model = _build(

@@ -26,6 +26,8 @@ from transfer.runtime.resource_params import ResourceParams
 
 # batches per worker thread: the current one and the next, so that it does not wait
 IN_FLIGHT = 2
+# calls at once of a worker with a GPU: while one waits for the card, others send and fetch
+GPU_CALLS = 4
 POLL_SECONDS = 1.0  # between two polls of the cluster
 # Endpoints, but no secrets: a node has its own credentials.
 _PASSED_ON = (
@@ -186,7 +188,7 @@ class RayWorkerPool:
 
     @property
     def _threads(self) -> int:
-        return 1 if self._work.needs_gpu else self._params.worker_cpus
+        return GPU_CALLS if self._work.needs_gpu else self._params.worker_cpus
 
     def _take_done(self, timeout: float) -> Iterator[_Whole]:
         """Wait for results; return the stage's batches that they complete."""

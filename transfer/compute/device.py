@@ -2,13 +2,20 @@
 the reasons."""
 
 import os
+from pathlib import Path
 
 from transfer.compute.data_parallel import enable_data_parallel
 from transfer.compute.keras import keras
 from transfer.compute.params import ComputeParams
 from transfer.runtime.cores import available_cores
+from transfer.runtime.dvc_files import PIPELINE
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.instructions import allow_all_instructions
+
+COMPILED = Path(".cache/jax")
+COMPILED_BYTES = 2**30  # of compiled code that is kept; what was not used for longest goes first
+# Seconds of compiling; what takes less is compiled again.
+WORTH_KEEPING = 0.1
 
 
 def configure_backend(params: ComputeParams, seed: int, threads: int | None = None) -> None:
@@ -74,6 +81,25 @@ def _set_up_jax(params: ComputeParams, threads: int | None) -> None:
     jax.config.update("jax_default_matmul_precision", "highest")
     if params.device == "cpu":
         jax.config.update("jax_platforms", "cpu")
+    # DVC names the main workspace in DVC_ROOT, in the temporary folders of its experiments too. A
+    # worker on a cluster is in no project.
+    project = Path(os.environ.get("DVC_ROOT", "."))
+    if has_accelerator() and (project / PIPELINE).exists():
+        keep_compiled_code(project / COMPILED)
+
+
+def keep_compiled_code(folder: Path) -> None:
+    """Make JAX keep what it compiles from now on, and take what an earlier process has compiled.
+
+    For cards: code for a CPU is that of one kind of processor. JAX knows code by the program, its
+    own version, the card and the flags; a folder that cannot be written costs a warning. All of it
+    can be deleted at any time.
+    """
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(folder.absolute()))
+    jax.config.update("jax_compilation_cache_max_size", COMPILED_BYTES)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", WORTH_KEEPING)
 
 
 def _set_up_torch(params: ComputeParams, threads: int | None) -> None:

@@ -1,17 +1,21 @@
 """Keras without scikit-learn and Matplotlib: `from transfer.compute.keras import keras`.
 
 Keras imports both if they are installed, for wrappers and galleries that are not used here. That
-costs every stage more than a second, so they are hidden while Keras loads.
+costs every stage more than a second, so they are hidden while Keras loads. So are the remarks of
+TensorFlow's libraries (transfer/runtime/startup_messages.py).
 """
 
 import os
 import sys
 
+from transfer.runtime.startup_messages import without_remarks
+
 _hidden = [name for name in ("sklearn", "matplotlib") if name not in sys.modules]
 # None makes an import fail as if the package were not installed
 sys.modules.update(dict.fromkeys(_hidden))
 try:
-    import keras
+    with without_remarks():
+        import keras
 except (ValueError, ModuleNotFoundError) as error:
     backend = os.environ.get("KERAS_BACKEND")
     if backend is None:

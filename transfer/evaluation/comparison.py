@@ -1,6 +1,6 @@
 """Which of two models is better on the same images, and whether the data can show it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import combinations
 
 import numpy as np
@@ -16,19 +16,27 @@ RESAMPLES = 9999
 AT_ONCE = 10_000_000  # resampled numbers in memory
 
 
-def compare(is_right: Mapping[str, np.ndarray], groups: np.ndarray, seed: int) -> pd.DataFrame:
+def compare(
+    is_right: Mapping[str, np.ndarray],
+    groups: np.ndarray,
+    seed: int,
+    baselines: Collection[str] = (),
+) -> pd.DataFrame:
     """One row per pair of models, the later one first.
 
     Columns: model, against; difference of their accuracies with its 95 % interval, difference_low
     and difference_high (paired bootstrap, percentiles); only_model_right and only_against_right, in
     images; mcnemar_p, exact; method, the test that `p` is of: McNemar's, or sign flips if images
     come in groups, because copies and near-copies are not independent; p_holm, corrected for the
-    number of pairs (Holm); verdict, in words.
+    number of pairs (Holm), separately for pairs with a baseline and for the others; verdict, in
+    words.
 
     Args:
         is_right: by model, in the order of the pipeline, whether each image was labelled rightly,
             bool (N,).
         groups: int (N,), equal for images that belong together. The bootstrap draws groups.
+        baselines: models of which the only question is whether others beat them. How many there are
+            does not change what is said of the others.
     """
     single = len(np.unique(groups)) == len(groups)
     rows = []
@@ -55,7 +63,10 @@ def compare(is_right: Mapping[str, np.ndarray], groups: np.ndarray, seed: int) -
             }
         )
     table = pd.DataFrame(rows)
-    table["p_holm"] = multipletests(table["p"], method="holm")[1]
+    with_baseline = table[["model", "against"]].isin([*baselines]).any(axis=1)
+    table["p_holm"] = table.groupby(with_baseline)["p"].transform(
+        lambda p: multipletests(p, method="holm")[1]
+    )
     table["verdict"] = [verdict(row.difference, row.p_holm) for row in table.itertuples()]
     return table.round(DECIMALS)
 

@@ -1,7 +1,16 @@
-"""The frozen part of the network, computed once per image and kept on disk."""
+"""The frozen part of the network, computed once per image and kept on disk.
+
+Three things happen at once: this thread reads images and looks up what is known of them, the
+engine's workers compute what is not, and another thread writes.
+"""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +25,9 @@ from transfer.runtime.errors import PipelineError
 from transfer.storage.array_writer import create_array
 from transfer.storage.arrays import take
 from transfer.storage.params import ArrayFormat
+
+CALLS_WAITING = 2  # of the thread that writes; each is one of a batch
+WALKED = 64  # rows that are looked up before those that are known are written
 
 
 class ImageSource(Protocol):
@@ -95,28 +107,73 @@ def extract_features(
         ActivationCache(folder, identity, layout, limit) as store,
         tqdm(total=len(pictures), desc=str(features_file), unit=" images") as progress,
     ):
-
-        def write(row: int, content: np.ndarray) -> None:
-            cut[row], features[row] = content["cut"], content["features"]
-            progress.update()
-
+        writer = _RowWriter(features, cut, store, progress)
         computed = 0
-        for chosen, contents in workers.map(_unknown(pictures, store, write, size)):
-            for (row, key), content in zip(chosen, contents, strict=True):
-                if isinstance(content, Crashed):
-                    raise PipelineError(
-                        f"{features_file}: row {row} ended {content.attempts} workers, one after "
-                        "the other; their node may lack memory: raise resources.worker_cpus, "
-                        "which makes fewer of them"
-                    )
-                write(row, content)
-                store.put(key, content)
-                computed += 1
+        with in_another_thread() as later:
+            known = partial(later, writer.write)
+            for chosen, contents in workers.map(_unknown(pictures, store, known, size)):
+                rows, keys = zip(*chosen, strict=True)
+                later(writer.write_new, rows, keys, contents)
+                _refuse_crashes(features_file, rows, contents)
+                computed += len(rows)
     source = FOLDER if cache_gigabytes else CHECKPOINTS
     print(
         f"{features_file}: {len(pictures) - computed:,} rows were known ({source}), {computed:,} "
         "were computed"
     )
+
+
+@contextmanager
+def in_another_thread() -> Iterator[Callable]:
+    """Yield a function `later(call, *arguments)`: another thread makes the calls, in their order.
+
+    It waits while more than CALLS_WAITING calls are open, so that memory does not grow. What a call
+    raises is raised by a later one, or at the end of the block. Where the block raises, the open
+    calls are still made.
+    """
+    waiting = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="rows") as thread:
+
+        def later(call: Callable, *arguments: Any) -> None:
+            waiting.append(thread.submit(call, *arguments))
+            if len(waiting) > CALLS_WAITING:
+                waiting.popleft().result()
+
+        yield later
+        while waiting:
+            waiting.popleft().result()
+
+
+class _RowWriter:
+    """Writes rows to both arrays, and new ones to the store; one thread calls it."""
+
+    def __init__(self, features: Any, cut: Any, store: ActivationCache, progress: tqdm):
+        self._features, self._cut, self._store, self._progress = features, cut, store, progress
+
+    def write(self, rows: Sequence[int], contents: Sequence[np.ndarray]) -> None:
+        for row, content in zip(rows, contents, strict=True):
+            self._cut[row], self._features[row] = content["cut"], content["features"]
+        self._progress.update(len(rows))
+
+    def write_new(
+        self, rows: Sequence[int], keys: Sequence[bytes], contents: Sequence[np.ndarray | Crashed]
+    ) -> None:
+        """Those that did not end their workers."""
+        whole = [not isinstance(content, Crashed) for content in contents]
+        found = [*compress(contents, whole)]
+        self.write([*compress(rows, whole)], found)
+        self._store.put([*compress(keys, whole)], found)
+
+
+def _refuse_crashes(
+    array: Path, rows: Sequence[int], contents: Sequence[np.ndarray | Crashed]
+) -> None:
+    for row, content in zip(rows, contents, strict=True):
+        if isinstance(content, Crashed):
+            raise PipelineError(
+                f"{array}: row {row} ended {content.attempts} workers, one after the other; their "
+                "node may lack memory: raise resources.worker_cpus, which makes fewer of them"
+            )
 
 
 def _unknown(
@@ -126,13 +183,16 @@ def _unknown(
     batches: rows with their keys, and the data to send."""
 
     def missing() -> Iterator[tuple[int, bytes]]:
-        for row in range(len(pictures)):
-            key = pictures.key(row)
-            known = store.get(key)
-            if known is None:
-                yield row, key
-            else:
-                write(row, known)
+        for rows in batches_of(range(len(pictures)), WALKED):
+            known = {}
+            for row in rows:
+                key = pictures.key(row)
+                content = store.get(key)
+                if content is None:
+                    yield row, key
+                else:
+                    known[row] = content
+            write([*known], [*known.values()])
 
     for chosen in batches_of(missing(), size):
         yield chosen, [pictures[row] for row, _ in chosen]

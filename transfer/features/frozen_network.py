@@ -25,7 +25,9 @@ Shape = tuple[int, int, int]
 
 
 class ExtractParams(Params):
-    batch_size: PositiveInt
+    """The section `extract` of params.yaml, which explains each key."""
+
+    batch_size: PositiveInt | Literal["auto"]
     dtype: Literal["float32", "float16"]
 
 
@@ -145,15 +147,17 @@ def _sees_accelerator() -> bool:
     return has_accelerator()
 
 
-def load_network(runtime: Runtime, architecture: BackboneParams, batch_size: int) -> FrozenNetwork:
+def load_network(
+    runtime: Runtime, architecture: BackboneParams, batch_size: int | Literal["auto"]
+) -> FrozenNetwork:
     """The frozen network, ready to be called. With "litert" neither Keras nor its backend is
     imported; "keras" uses the backend as it is set up.
 
     Args:
-        batch_size: images that an accelerator gets at a time.
+        batch_size: images that a card is given at a time; auto: as its memory allows.
 
     Raises:
-        PipelineError: a file is missing or damaged.
+        PipelineError: a file is missing or damaged, or a card's memory does not hold one image.
     """
     if runtime == "litert":
         from transfer.backbones.litert_network import LiteRTNetwork
@@ -165,10 +169,11 @@ def load_network(runtime: Runtime, architecture: BackboneParams, batch_size: int
             raise PipelineError(
                 f"{NETWORK}: LiteRT cannot read it ({error}); run `dvc repro --force convert`"
             ) from None
-    from transfer.backbones.keras_network import KerasNetwork
+    from transfer.backbones.keras_network import start_on_backend
     from transfer.backbones.network import load_backbone, with_preprocessing
 
-    return KerasNetwork(with_preprocessing(load_backbone(architecture), architecture), batch_size)
+    frozen = with_preprocessing(load_backbone(architecture), architecture)
+    return start_on_backend(frozen, batch_size)
 
 
 def _pack(layout: np.dtype, cut: np.ndarray, features: np.ndarray) -> np.ndarray:

@@ -28,14 +28,23 @@ def read_pooled(manifest: "pd.DataFrame", splits: tuple[str, ...], shards: Shard
     return np.concatenate(
         [
             np.concatenate(
-                [_pooled(manifest, split, kind, shards) for kind in ("cut", "features")], axis=1
+                [
+                    unit_length(read_means(manifest, split, kind, shards))
+                    for kind in ("cut", "features")
+                ],
+                axis=1,
             )
             for split in splits
         ]
     )
 
 
-def _pooled(manifest: "pd.DataFrame", split: str, input_kind: str, shards: Shards) -> np.ndarray:
+def read_means(manifest: "pd.DataFrame", split: str, input_kind: str, shards: Shards) -> np.ndarray:
+    """A split's `features` or activations at the `cut`, averaged over the picture: float32 (N, C).
+
+    Raises:
+        PipelineError: the array is missing, does not fit the manifest, or holds NaN or infinity.
+    """
     from transfer.dataset.examples import read_examples
     from transfer.dataset.manifest import split_rows
 
@@ -51,7 +60,7 @@ def _pooled(manifest: "pd.DataFrame", split: str, input_kind: str, shards: Shard
             f"({split_rows(manifest, split)['path'][row]!r}) holds NaN or infinity; "
             "delete the file and run `dvc repro extract`"
         )
-    return unit_length(means)
+    return means
 
 
 def unit_length(vectors: np.ndarray) -> np.ndarray:

@@ -14,8 +14,9 @@ several runs may write at the same time.
 import hashlib
 import os
 import secrets
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -34,8 +35,8 @@ def store_folder() -> Path:
 
 
 class ActivationCache:
-    """Rows of one network, by key. A context manager:
-    the segment that it writes is open inside the block.
+    """Rows of one network, by key. A context manager: rows are put inside the block. One thread may
+    put rows while another gets some.
 
     Args:
         folder: the whole store, all networks.
@@ -50,6 +51,7 @@ class ActivationCache:
         self._network = folder / identity.hex()[:32]
         self._segments = sorted(self._network.glob("*.index")) if limit else []
         self._used: set[Path] = set()
+        self._using = threading.Lock()  # for `_used`
         self._prefixes, self._places = self._read_indexes()
         self._new: Path | None = None
         self._room = 0
@@ -77,7 +79,8 @@ class ActivationCache:
         for number, position in self._places[first:last][::-1]:
             content = self._read(self._segments[number], int(position), key)
             if content is not None:
-                self._used.add(self._segments[number])
+                with self._using:
+                    self._used.add(self._segments[number])
                 return np.frombuffer(content, self._layout)[0]
         return None
 
@@ -100,36 +103,51 @@ class ActivationCache:
     def __len__(self) -> int:
         return len(self._places)
 
-    def put(self, key: bytes, row: np.ndarray) -> None:
-        """Keep a row. If the limit or the disk leaves no room, print that once and keep no more
-        rows: the stage does not depend on them."""
-        size = ENTRY.itemsize + self._layout.itemsize
+    def put(self, keys: Sequence[bytes], rows: Sequence[np.ndarray]) -> None:
+        """Keep some rows, each of the store's layout. If the limit or the disk leaves no room,
+        print that once and keep no more rows: the stage does not depend on them."""
         if not self._limit:
             return
-        if self._room < size and not self._make_room(size):
+        room = self._rows_of_room(len(keys))
+        contents = [row.tobytes() for row in rows[:room]]
+        if contents:
+            self._append(keys[:room], contents)
+        if room < len(keys) and self._limit:
             print(
                 f"{self._folder} is full: no more rows are kept for the next run; raise "
                 f"resources.cache_gigabytes = {self._limit / 1e9:g}"
             )
             self._limit = 0
-            return
-        content = row.tobytes()
+
+    def _rows_of_room(self, wanted: int) -> int:
+        """Make and take room for so many rows; for how many there was some."""
+        size = ENTRY.itemsize + self._layout.itemsize
+        for number in range(wanted):
+            if self._room < size and not self._make_room(size):
+                return number
+            self._room -= size
+        return wanted
+
+    def _append(self, keys: Sequence[bytes], contents: list[bytes]) -> None:
+        entries = [
+            key + _checksum(key, content) for key, content in zip(keys, contents, strict=True)
+        ]
         try:
             if self._new is None:
                 self._network.mkdir(parents=True, exist_ok=True)
                 self._new = self._network / f"{time.time_ns():020}-{secrets.token_hex(4)}.index"
             with self._new.with_suffix(".rows").open("ab") as rows, self._new.open("ab") as index:
-                rows.write(content)
-                index.write(key + _checksum(key, content))
+                rows.write(b"".join(contents))
+                index.write(b"".join(entries))
         except OSError as error:
             print(f"{self._folder}: no more rows are kept for the next run ({error.strerror})")
             self._limit = 0
-        self._room -= size
 
     def _make_room(self, needed: int) -> bool:
         """Delete segments, the one with the oldest last use first, but none that this run reads or
         writes; returns whether there is room now."""
-        busy = {*self._used, self._new}
+        with self._using:
+            busy = {*self._used, self._new}
         idle = (segment for segment in sorted(self._all_segments()) if segment[2] not in busy)
         while self._room < needed:
             _, size, index = next(idle, (None, 0, None))

@@ -70,7 +70,7 @@ def add_model_option(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="finetuned",
         metavar="NAME",
-        help="scratch, head, augmented or finetuned (the default)",
+        help="scratch, head, augmented, finetuned (the default), neighbours or probe",
     )
 
 

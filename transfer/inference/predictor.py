@@ -22,6 +22,7 @@ from transfer.classifiers.description import read_description
 from transfer.classifiers.names import (
     MODEL_NAMES,
     MODELS,
+    NEIGHBOURS,
     description_file,
     is_skipped,
     weights_file,
@@ -233,8 +234,10 @@ def load_predictor(name: str, *, with_novelty: bool) -> Predictor:
     temperature = read_temperature(name)
     check_params()
     runtime = choose_runtime(architecture, compute)
-    classifier = load_model(name, runtime, compute, extract.batch_size)
+    if runtime == "keras":
+        configure_keras(compute)
     network = load_network(runtime, architecture, extract.batch_size)
+    classifier = load_model(name, runtime, compute, network.batch_size)
     computed = {
         "images": network.image_shape,
         "cut": network.cut_shape,
@@ -274,20 +277,23 @@ def load_model(
     name: str, runtime: Runtime, compute: ComputeParams, batch_size: int
 ) -> LoadedClassifier:
     """Load the model `models/NAME` on what `evaluate` computes it with: on a CPU LiteRT; on an
-    accelerator, and if LiteRT cannot run the model, Keras's backend.
+    accelerator, and if LiteRT cannot run the model, Keras's backend; the nearest neighbours on
+    NumPy.
 
     Prints one line that says why Keras computes on a CPU. Keras's backend is set up if it computes
-    the model or the frozen network.
+    the model and not the frozen network.
 
     Args:
-        runtime: of the frozen network.
+        runtime: of the frozen network; with "keras" the backend is set up already.
         batch_size: rows that an accelerator gets at a time.
 
     Raises:
         PipelineError: the model is missing, skipped or damaged.
     """
-    if runtime == "keras":
-        configure_keras(compute)
+    if name == NEIGHBOURS:
+        from transfer.classifiers.neighbours import load_neighbours  # Pandas and scikit-learn
+
+        return load_neighbours()
     try:
         if (reason := _why_keras(runtime, compute)) is None:
             return load_converted(name)

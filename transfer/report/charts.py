@@ -83,7 +83,9 @@ def accuracy_chart(results: Results) -> Chart:
 
 
 def learning_curves(models: list[ModelResults]) -> list[Chart]:
-    """Loss and accuracy by epoch, all models in each."""
+    """Loss and accuracy by epoch, all models that have epochs in each; none if no model has."""
+    if all(model.history.empty for model in models):
+        return []
     values = np.concatenate(
         [model.history[["accuracy", "val_accuracy"]].to_numpy().ravel() for model in models]
     )
@@ -99,6 +101,8 @@ def _learning(
 ) -> Chart:
     title, series, highlights, says = f"{title} by epoch", [], [], []
     for place, model in enumerate(models):
+        if model.history.empty:
+            continue
         epochs = model.history["epoch"].to_numpy()
         training, validation = model.history[key].to_numpy(), model.history[f"val_{key}"].to_numpy()
         series += [Series(epochs, validation, place), Series(epochs, training, place, dashed=True)]
@@ -115,7 +119,7 @@ def _learning(
     )
     text = f"{title}, {'; '.join(says)}."
     names, x, y = (
-        [model.name for model in models],
+        ["" if model.history.empty else model.name for model in models],
         Axis("epoch", whole=True),
         Axis(f"{key}{unit}", limits),
     )
@@ -134,6 +138,7 @@ def _learning(
         .astype({"epoch": int})
         .astype({"epoch": str})
         for model in models
+        if not model.history.empty
     }
     table = point_table(
         title, ("Model", "Epoch", "Training", "Validation"), parts, "plots/history.csv"

@@ -8,6 +8,7 @@ from numbers import Real
 
 import pandas as pd
 
+from transfer.classifiers.names import PROBE
 from transfer.report.results import ModelResults, Results, Value
 
 UNSHOWABLE = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
@@ -88,6 +89,7 @@ def claims(results: Results) -> list[str]:
         _best(results.models),
         *_too_few(results.models),
         *_against_guessing(results),
+        *_worth_training(results.comparison),
         *_differences(results.comparison),
         ONE_SEED,
     ]
@@ -156,6 +158,22 @@ def _against_guessing(results: Results) -> list[str]:
     return [f"{always}: no model has been shown to do better than that."]
 
 
+def _worth_training(comparison: pd.DataFrame) -> list[str]:
+    """Whether the head, which learns by itself from the frozen features, beats the probe."""
+    rows = [row for row in comparison.itertuples() if {row.model, row.against} == {"head", PROBE}]
+    if not rows:
+        return []
+    row = rows[0]
+    if row.verdict.startswith(NO_DIFFERENCE):
+        return [
+            "That training a head was worth it has not been shown: nothing tells its accuracy from "
+            "that of a linear probe on the same features, which is fitted in seconds."
+        ]
+    if (row.difference > 0) == (row.model == "head"):
+        return ["Training a head was worth it: it beats a linear probe on the same features."]
+    return ["Training a head was not worth it: a linear probe on the same features beats it."]
+
+
 def _differences(comparison: pd.DataFrame) -> list[str]:
     """The pairs of models grouped by whether a difference can be shown."""
     rows = list(comparison.itertuples())
@@ -169,7 +187,10 @@ def _differences(comparison: pd.DataFrame) -> list[str]:
             "ranked by these numbers."
         )
     elif same:
-        pairs = [f"between {row.model} and {row.against}" for row in same]
+        against = {row.model: [] for row in same}
+        for row in same:
+            against[row.model].append(row.against)
+        pairs = [f"between {name} and {' or '.join(others)}" for name, others in against.items()]
         sentences.append(f"No difference can be shown {listed(pairs)}.")
     return sentences
 

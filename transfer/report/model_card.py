@@ -22,7 +22,16 @@ from transfer.report.tables import (
 from transfer.runtime.files import atomic_write
 
 CARD = "MODEL_CARD.md.j2"
-PROCEDURE = ("backbone", "augment", "train_scratch", "train_head", "train_augmented", "finetune")
+PROCEDURE = (
+    "backbone",
+    "augment",
+    "train_scratch",
+    "train_head",
+    "train_augmented",
+    "finetune",
+    "train_neighbours",
+    "train_probe",
+)
 HUB_NAMES = {  # the hub's names of scores, and what they are called
     "accuracy": ("accuracy", "Accuracy"),
     "balanced_accuracy": ("balanced_accuracy", "Balanced accuracy"),

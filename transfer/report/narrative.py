@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transfer.backbones.registry import describe_weights_license
+from transfer.classifiers.names import NEIGHBOURS, PROBE
 from transfer.report.contact_sheet import VIEWS
 from transfer.report.formatting import claims, count, listed, plural, shorten
 from transfer.report.results import ModelResults, Results
@@ -125,7 +126,7 @@ def sheet_says(files: Sequence[str], params: dict[str, dict]) -> str:
     flip = ", mirrored or not" if value(params, "augment.horizontal_flip") else ""
     return (
         f"{plural(len(files), 'training image')}, a row each: as decoded at the left, then "
-        f"{min(VIEWS, views)} of the {views} views that all models but head trained on. Each is "
+        f"{min(VIEWS, views)} of the {views} views that all networks but head trained on. Each is "
         f"turned by up to {rotation}°, shifted by up to {width} of the width and {height} of the "
         f"height, sheared by up to {shear}°, zoomed by up to {zoom}{flip}. They are "
         f"{', '.join(shorten(file, 60) for file in files)}."
@@ -152,12 +153,14 @@ def _facts(results: Results, params: dict[str, dict]) -> str:
 
 
 def _ways(models: Sequence[ModelResults]) -> str:
-    behind = "three ways to train on top of it"
-    return (
-        f"{behind} and a small network from scratch beside them"
-        if any(model.name == "scratch" for model in models)
-        else behind
-    )
+    behind, names = "three ways to train on top of it", {model.name for model in models}
+    beside = {
+        "scratch": "a small network from scratch",
+        NEIGHBOURS: "its nearest neighbours",
+        PROBE: "a linear probe",
+    }
+    others = [what for name, what in beside.items() if name in names]
+    return f"{behind}, and {listed(others)} beside them" if others else behind
 
 
 def _descriptions(models: Sequence[ModelResults], params: dict[str, dict]) -> list[tuple[str, str]]:
@@ -172,7 +175,7 @@ def _descriptions(models: Sequence[ModelResults], params: dict[str, dict]) -> li
         "scratch": (
             f"A small network trained from scratch, {value(params, 'train_scratch.units')} units "
             f"behind three convolutions, on the same {views} augmented views of each image and "
-            f"without {name}: the baseline for the others."
+            f"without {name}: what transfer is compared with."
         ),
         "head": (
             f"A dense head of {units} units on the features that the frozen {name} gives of each "
@@ -186,14 +189,33 @@ def _descriptions(models: Sequence[ModelResults], params: dict[str, dict]) -> li
             f"The head of augmented and the layers of {name} from {unfrozen} on, trained together "
             "on the same views."
         ),
+        NEIGHBOURS: (
+            f"A baseline without training: the training images whose features of the frozen {name} "
+            "are nearest vote, the nearer the more."
+        ),
+        PROBE: (
+            f"A baseline in seconds: a logistic regression on the features of the frozen {name}, "
+            "averaged over the picture."
+        ),
     }
-    epochs = {
-        model.name: (
-            f"Epoch {model.epoch} of {len(model.history)}, the {_kept(model, params)}, was kept."
+    return [(model.name, f"{what[model.name]} {_choice(model, params)}") for model in models]
+
+
+def _choice(model: ModelResults, params: dict[str, dict]) -> str:
+    """Which of its epochs a network is of, or which setting of a baseline was taken."""
+    if model.name == NEIGHBOURS:
+        tried = value(params, "train_neighbours.neighbours")
+        return (
+            f"{plural(int(model.setting), 'image')} {'votes' if model.setting == 1 else 'vote'}, "
+            f"the best by validation loss of {listed([str(each) for each in tried])}."
         )
-        for model in models
-    }
-    return [(model.name, f"{what[model.name]} {epochs[model.name]}") for model in models]
+    if model.name == PROBE:
+        tried = value(params, "train_probe.strengths")
+        return (
+            f"Its penalty is the best by validation loss of {len(tried)}, C = "
+            f"{model.setting:g} (scikit-learn)."
+        )
+    return f"Epoch {model.epoch} of {len(model.history)}, the {_kept(model, params)}, was kept."
 
 
 def _kept(model: ModelResults, params: dict[str, dict]) -> str:

@@ -2,6 +2,7 @@
 are read."""
 
 import json
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,15 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from transfer.classifiers.names import EVALUATION, MODEL_NAMES, description_file, history_file
+from transfer.classifiers.names import (
+    BASELINES,
+    EVALUATION,
+    MODEL_NAMES,
+    NEIGHBOURS,
+    PROBE,
+    description_file,
+    history_file,
+)
 from transfer.dataset.manifest import read_manifest
 from transfer.dataset.notes_file import read_notes
 from transfer.runtime.errors import PipelineError
@@ -19,6 +28,8 @@ from transfer.runtime.errors import PipelineError
 Kind = Literal["text", "number", "number or words"]
 Value = float | str
 HISTORY = dict.fromkeys(("epoch", "loss", "accuracy", "val_loss", "val_accuracy"), "number")
+# what was chosen for a baseline, as its description names it
+SETTINGS = {NEIGHBOURS: "neighbours", PROBE: "strength"}
 CLASSES = {"class_name": "text"} | dict.fromkeys(
     ("precision", "recall", "f1", "support"), "number or words"
 )
@@ -56,16 +67,19 @@ class ModelResults:
     """One model on the test split.
 
     metrics: a number, or a sentence if the metric is not defined. epoch: the one whose weights were
-    kept, from 1. history: one row per epoch. classes: one row per class. predictions: one row per
-    test image. roc, precision_recall, reliability: points of curves, empty if the curve is not
-    defined. mistakes: the most confident first; `pictures / f"{file}.png"` is its picture.
+    kept, from 1; None for a baseline. history: one row per epoch, no rows for a baseline. setting:
+    what validation chose for a baseline, NaN for a network. classes: one row per class.
+    predictions: one row per test image. roc, precision_recall, reliability: points of curves, empty
+    if the curve is not defined. mistakes: the most confident first; `pictures / f"{file}.png"` is
+    its picture.
     """
 
     name: str
     metrics: dict[str, Value]
     class_names: list[str]
-    epoch: int
+    epoch: int | None
     history: pd.DataFrame
+    setting: float
     classes: pd.DataFrame
     predictions: pd.DataFrame
     roc: pd.DataFrame
@@ -128,20 +142,26 @@ def read_model(name: str) -> ModelResults:
     described, scores = description_file(name), found / "scores.json"
     description, metrics = read_json(described), _flat(read_json(scores))
     class_names, epoch = description.get("class_names"), description.get("epoch")
+    is_baseline = name in BASELINES
+    setting = description.get(SETTINGS[name]) if is_baseline else math.nan
     if (
         not isinstance(class_names, list)
         or not all(isinstance(each, str) for each in class_names)
-        or type(epoch) is not int
+        or not (type(setting) in (int, float) if is_baseline else type(epoch) is int)
     ):
-        raise damaged(described, f"class_names = {class_names!r}, epoch = {epoch!r}")
+        said = f"{SETTINGS[name]} = {setting!r}" if is_baseline else f"epoch = {epoch!r}"
+        raise damaged(described, f"class_names = {class_names!r}, {said}")
     if missing := [key for key in REQUIRED_METRICS if key not in metrics]:
         raise damaged(scores, f"{missing[0]} is missing")
     return ModelResults(
         name=name,
         metrics=metrics,
         class_names=class_names,
-        epoch=epoch,
-        history=read_table(history_file(name), HISTORY),
+        epoch=None if is_baseline else epoch,
+        history=pd.DataFrame(columns=list(HISTORY), dtype=float)
+        if is_baseline
+        else read_table(history_file(name), HISTORY),
+        setting=setting,
         classes=read_table(found / "classes.csv", CLASSES),
         predictions=read_table(
             found / "predictions.csv",

@@ -97,7 +97,7 @@ def lines(
     Args:
         name: of the chart, for its ids.
         says: the text alternative.
-        names: of the places, for the legend.
+        names: of the places, for the legend; an empty name is left out.
         styles: the meaning of a full and of a dashed line.
         reference: x and y of a dotted line for comparison.
         highlights: points to mark, (x, y, place).
@@ -135,6 +135,7 @@ def lines(
                 [], [], color=SERIES[i], marker=MARKERS[i], markersize=6, linewidth=2, label=text
             )
             for i, text in enumerate(names)
+            if text
         ]
         if styles:
             handles += [

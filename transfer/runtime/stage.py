@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
+import psutil
 from filelock import FileLock, Timeout
 
 from transfer.runtime.dvc_files import (
@@ -36,6 +38,14 @@ LOCK_TIMEOUT = 10
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
+class Begun(NamedTuple):
+    """When a stage's work began: the time, and the seconds that the cores had spent in its process
+    by then, on Python's start and the imports."""
+
+    at: float
+    core_seconds: float
+
+
 def run_stage(main: Callable[..., None], items: Sequence[str] = ()) -> None:
     """Run a stage's `main` as a program: `python -m stages.NAME [--help] [ITEM]`.
 
@@ -58,20 +68,20 @@ def run_stage(main: Callable[..., None], items: Sequence[str] = ()) -> None:
         parser.add_argument("item", choices=items)
     arguments = list(vars(parser.parse_args()).values())
     name = "@".join([name, *arguments])
-    started = time.time()
+    begun = Begun(time.time(), time.process_time())
     try:
         with only_one(name):
             verify_inputs(name)
             _warn_of_versions(name)
             main(*arguments)
-            _log(name, started)
+            _log(name, begun)
     except Exception as error:
         if (sentence := explain(error)) is None:
             raise
         if isinstance(error, OSError):
             sentence += "; nothing is half-written: fix that and run the stage again"
         sys.exit(f"{name}: {sentence}")
-    print(f"{name}: {time.time() - started:.1f} s")
+    print(f"{name}: {time.time() - begun.at:.1f} s")
 
 
 def _warn_of_versions(name: str) -> None:
@@ -84,11 +94,16 @@ def _warn_of_versions(name: str) -> None:
         )
 
 
-def _log(name: str, started: float) -> None:
-    """Write logs/NAME.json: start, duration, peak memory, environment."""
+def _log(name: str, begun: Begun) -> None:
+    """Write logs/NAME.json: start, duration and processor time of the imports and of the work, peak
+    memory, environment."""
+    worked = time.process_time() - begun.core_seconds
     log = {
-        "started": started,
-        "seconds": time.time() - started,
+        "started": begun.at,
+        "seconds": time.time() - begun.at,
+        "core_seconds": worked,
+        "import_seconds": max(0.0, begun.at - psutil.Process().create_time()),
+        "import_core_seconds": begun.core_seconds,
         "peak_bytes": peak_memory(),
         "environment": describe_environment(),
     }

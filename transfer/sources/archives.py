@@ -7,11 +7,12 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from transfer.runtime.errors import PipelineError
-from transfer.sources.name_encodings import guess_encoding
+from transfer.sources.name_encodings import NameEncoding, encoding_of_names, is_utf8
+from transfer.sources.not_archives import check_whole_zip
 from transfer.sources.source_file import (
     SourceFile,
     clutter_of,
@@ -31,6 +32,18 @@ _DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
     *(EOFError, OSError, RuntimeError, NotImplementedError, ValueError, OverflowError),
 )
+_PACKED = {  # methods of zip archives that Python has not
+    1: "shrunk, as programs of the 1980s did",
+    6: "imploded, as programs of the 1980s did",
+    9: "packed with Deflate64, as Windows packs large files",
+    93: "packed with Zstandard",
+    95: "packed with XZ",
+    96: "packed as JPEG",
+    97: "packed with WavPack",
+    98: "packed with PPMd",
+    99: "encrypted with AES",
+}
+_LINK = "a link inside an archive"
 _HEADERS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
@@ -58,8 +71,17 @@ def is_zip(source: Path) -> bool:
 
 
 def read_zip(
-    source: Path, wanted: Collection[str] | None, on_clutter: Callable[[str], None]
+    source: Path,
+    wanted: Collection[str] | None,
+    on_clutter: Callable[[str], None],
+    on_remark: Callable[[str], None],
 ) -> Iterator[SourceFile]:
+    """The members of a zip archive; `on_remark` is called with a sentence on how names are read.
+
+    Raises:
+        PipelineError: it is damaged, or one part of a split one.
+    """
+    check_whole_zip(source)
     try:
         archive = zipfile.ZipFile(source)
     except _DAMAGE as error:
@@ -68,10 +90,17 @@ def read_zip(
             "complete?"
         ) from None
     with archive:
-        encoding = _zip_encoding(archive.infolist())
+        raw = [
+            name
+            for member in archive.infolist()
+            if (name := _raw_name(member)) and not _unicode_name(member)
+        ]
+        encoding = encoding_of_names(raw)
+        if encoding.guessed:
+            on_remark(_describe_encoding(encoding, raw))
         for member in archive.infolist():
-            path = _zip_name(member, encoding)
-            is_folder = member.filename.endswith(("/", "\\"))
+            name = _zip_name(member, encoding)
+            path, is_folder = tidy(name), name.endswith("/")
             if clutter := clutter_of(path):
                 on_clutter(clutter)
                 continue
@@ -80,7 +109,7 @@ def read_zip(
             elif is_folder:
                 yield SourceFile(path + "/")
             elif stat.S_ISLNK(member.external_attr >> 16):
-                yield SourceFile(path, problem="a link inside an archive")
+                yield SourceFile(path, problem=f"{_LINK}; archive it again with links followed")
             elif problem := size_problem(member.file_size):
                 yield SourceFile(path, problem=problem)
             elif wanted is None or path in wanted:
@@ -90,6 +119,8 @@ def read_zip(
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> SourceFile:
     if member.flag_bits & 0x1:
         return SourceFile(path, problem="encrypted; archive it again without a password")
+    if method := _PACKED.get(member.compress_type):
+        return SourceFile(path, problem=f"{method}; unpack it, or archive it again as zip")
     if member.compress_type == zipfile.ZIP_BZIP2:  # a piece of it can become gigabytes, in one call
         return SourceFile(path, problem="packed with bzip2; archive it again as an ordinary zip")
     try:
@@ -112,30 +143,6 @@ def _raw_name(member: zipfile.ZipInfo) -> bytes | None:
         return None
 
 
-def _zip_encoding(members: list[zipfile.ZipInfo]) -> str:
-    """Of the names of an archive that do not say it: UTF-8, which many programs write all the same,
-    or a code page that fits them."""
-    raw = [name for member in members if (name := _raw_name(member)) and not _unicode_name(member)]
-    return _encoding_of(raw)
-
-
-def _encoding_of(names: list[bytes]) -> str:
-    try:
-        for name in names:
-            name.decode("utf-8")
-    except UnicodeDecodeError:
-        return guess_encoding(name.replace(b"\\", b"/") for name in names if not _is_utf8(name))
-    return "utf-8"
-
-
-def _is_utf8(name: bytes) -> bool:
-    try:
-        name.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _unicode_name(member: zipfile.ZipInfo) -> str | None:
     """The name in Info-ZIP's extra field for Unicode, if it is of this name."""
     extra, raw = member.extra, _raw_name(member)
@@ -143,23 +150,28 @@ def _unicode_name(member: zipfile.ZipInfo) -> str | None:
         kind, length = struct.unpack_from("<HH", extra)
         field, extra = extra[4 : 4 + length], extra[4 + length :]
         start = b"\1" + zlib.crc32(raw).to_bytes(4, "little")
-        if kind == 0x7075 and field.startswith(start) and _is_utf8(field[5:]):
+        if kind == 0x7075 and field.startswith(start) and is_utf8(field[5:]):
             return field[5:].decode("utf-8")
     return None
 
 
-def _zip_name(member: zipfile.ZipInfo, encoding: str) -> str:
-    """The member's path; `encoding` is of names that do not say theirs."""
+def _zip_name(member: zipfile.ZipInfo, encoding: NameEncoding) -> str:
+    """The member's path, with slashes; `encoding` is of names that do not say theirs."""
     path, raw = member.filename, _raw_name(member)
     if unicode_name := _unicode_name(member):
         path = unicode_name
     elif raw is not None:
-        path = _decode_name(raw, encoding)
-    return tidy(path.replace("\\", "/"))
+        path = encoding.decode(raw)
+    return path.replace("\\", "/")
 
 
-def _decode_name(raw: bytes, encoding: str) -> str:
-    return raw.decode("utf-8") if _is_utf8(raw) else raw.decode(encoding, "surrogateescape")
+def _describe_encoding(encoding: NameEncoding, names: Sequence[bytes]) -> str:
+    example = next(encoding.decode(name) for name in names if not name.isascii())
+    return (
+        f"names in the archive do not say their code page, and are read as {encoding.encoding}, "
+        f"which fits them: {printable(example)!r}; if that is wrong, archive it again with names "
+        "in UTF-8"
+    )
 
 
 class _Member(tarfile.TarInfo):
@@ -204,8 +216,16 @@ def _open_tar(source: Path) -> tarfile.TarFile:
 
 
 def read_tar(
-    source: Path, wanted: Collection[str] | None, on_clutter: Callable[[str], None]
+    source: Path,
+    wanted: Collection[str] | None,
+    on_clutter: Callable[[str], None],
+    on_remark: Callable[[str], None],
 ) -> Iterator[SourceFile]:
+    """The members of a tar archive; `on_remark` is called with a sentence on how names are read.
+
+    Raises:
+        PipelineError: it is damaged.
+    """
     encoding = None  # of names that are not UTF-8; found when the first one comes
     try:
         with _open_tar(source) as archive:
@@ -216,8 +236,12 @@ def read_tar(
                 if not member.name.isascii() and (
                     raw := member.name.encode("utf-8", "surrogateescape")
                 ):
-                    encoding = encoding or _tar_encoding(source)
-                    member.name = _decode_name(raw, encoding)
+                    if encoding is None:
+                        names = _names_of_tar(source)
+                        encoding = encoding_of_names(names)
+                        if encoding.guessed:
+                            on_remark(_describe_encoding(encoding, names))
+                    member.name = encoding.decode(raw)
                 path = tidy(member.name.replace("\\", "/"))
                 if clutter := clutter_of(path):
                     on_clutter(clutter)
@@ -229,8 +253,10 @@ def read_tar(
                 elif not member.isfile():
                     yield SourceFile(
                         path,
-                        problem="a link inside an archive"
-                        if member.issym() or member.islnk()
+                        problem=f"{_LINK}; archive it again with tar --dereference"
+                        if member.issym()
+                        else f"{_LINK}; archive it again with tar --hard-dereference"
+                        if member.islnk()
                         else "not a regular file",
                     )
                 elif problem := size_problem(member.size):
@@ -242,8 +268,8 @@ def read_tar(
         raise _damaged_tar(source, error) from None
 
 
-def _tar_encoding(source: Path) -> str:
-    """The encoding of the names of an archive, whose headers are read for it."""
+def _names_of_tar(source: Path) -> list[bytes]:
+    """The names of an archive that are not ASCII, whose headers are read for it."""
     names = set()
     with _open_tar(source) as archive:
         for number, member in enumerate(archive):
@@ -252,7 +278,7 @@ def _tar_encoding(source: Path) -> str:
                 break
             if not member.name.isascii():
                 names.add(member.name.encode("utf-8", "surrogateescape"))
-    return _encoding_of(sorted(names))
+    return sorted(names)
 
 
 def _check_tar_end(archive: tarfile.TarFile) -> None:

@@ -1,45 +1,109 @@
 """What a file is that is not read here, by its first bytes, and what a person can do about it."""
 
+import re
+
 _CONVERT = "convert it to JPEG, PNG or TIFF"
+_SLICES = "save its slices as PNG or TIFF"
+_FRAMES = "save its frames as images"
 _RAW = f"a camera's RAW file; {_CONVERT} with the camera's program or darktable"
+_ANNEX = "a git-annex pointer, not the image: git annex get"
 # offset, bytes, what it is and what to do
 _SIGNATURES = (
     (0, b"version https://git-lfs.github.com", "a Git LFS pointer, not the image: git lfs pull"),
-    (0, b"/annex/objects/", "a git-annex pointer, not the image: git annex get"),
+    (0, b"/annex/objects/", _ANNEX),
     (128, b"DICM", "a DICOM file; convert it to PNG or TIFF with dcm2img (DCMTK) or pydicom"),
     (0, b"\xff\x0a", f"a JPEG XL image; {_CONVERT} with djxl"),
     (0, b"\0\0\0\x0cJXL \r\n\x87\n", f"a JPEG XL image; {_CONVERT} with djxl"),
+    (0, b"II\xbc\x01", f"a JPEG XR image; {_CONVERT}"),
     (0, b"FUJIFILMCCD-RAW", _RAW),
     (0, b"IIRO", _RAW),
     (0, b"IIRS", _RAW),
     (0, b"MMOR", _RAW),
     (0, b"IIU\0", _RAW),
     (0, b"FOVb", _RAW),
+    (0, b"\0MRM", _RAW),
     (8, b"CR\x02", _RAW),
+    (6, b"HEAPCCDR", _RAW),
     (0, b"8BPS", f"a Photoshop file; {_CONVERT}"),
+    (0, b"gimp xcf", f"a GIMP file; {_CONVERT}"),
     (0, b"v/1\x01", f"an OpenEXR image; {_CONVERT}"),
     (0, b"#?RADIANCE", f"a Radiance HDR image; {_CONVERT}"),
+    (0, b"#?RGBE", f"a Radiance HDR image; {_CONVERT}"),
+    (0, b"SDPX", f"a DPX image; {_CONVERT}"),
+    (0, b"XPDS", f"a DPX image; {_CONVERT}"),
+    (0, b"DDS ", f"a DDS texture; {_CONVERT}"),
+    (0, b"\xabKTX ", f"a KTX texture; {_CONVERT}"),
+    (0, b"icns", f"a macOS icon; {_CONVERT} with sips or icns2png"),
+    (0, b"P7\n", f"a PAM image; {_CONVERT}"),
+    (0, b"P7 332", f"an XV thumbnail; {_CONVERT}"),
+    (0, b"BPG\xfb", f"a BPG image; {_CONVERT}"),
+    (0, b"FLIF", f"a FLIF image; {_CONVERT}"),
+    (0, b"\x8aMNG", f"an MNG animation; {_FRAMES}"),
+    (0, b"\x8bJNG", f"a JNG image; {_CONVERT}"),
+    (0, b"AT&TFORM", f"a DjVu document; {_CONVERT} with ddjvu"),
+    (0, b"\x89PNG\n", "a PNG whose line ends were changed by a transfer as text; copy it again"),
+    (0, b"\x89PNG\r\r", "a PNG whose line ends were changed by a transfer as text; copy it again"),
     (0, b"SIMPLE  =", f"a FITS file; {_CONVERT}"),
     (0, b"\x89HDF\r\n", "an HDF5 file; save each image of it as PNG or TIFF"),
+    (0, b"\x0e\x03\x13\x01", "an HDF4 file; save each image of it as PNG or TIFF"),
+    (0, b"CDF\1", "a NetCDF file; save each image of it as PNG or TIFF"),
+    (0, b"CDF\2", "a NetCDF file; save each image of it as PNG or TIFF"),
+    (0, b"GRIB", "a GRIB file; save each image of it as PNG or TIFF"),
     (0, b"\x93NUMPY", "a NumPy array; save it as PNG or TIFF"),
-    (344, b"n+1\0", "a NIfTI volume; save its slices as PNG or TIFF"),
-    (344, b"ni1\0", "a NIfTI volume; save its slices as PNG or TIFF"),
+    (0, b"MATLAB 5.0", "a MATLAB file; save each image of it as PNG or TIFF"),
+    (0, b"ZISRAWFILE", f"a CZI file of a microscope; {_SLICES}, with Fiji say"),
+    (0, b"\xda\xce\xbe\x0a", f"an ND2 file of a microscope; {_SLICES}, with Fiji say"),
+    (0, b"NRRD000", f"an NRRD volume; {_SLICES}"),
+    (0, b"ObjectType =", f"a MetaImage volume; {_SLICES}"),
+    (344, b"n+1\0", f"a NIfTI volume; {_SLICES}"),
+    (344, b"ni1\0", f"a NIfTI volume; {_SLICES}"),
+    (4, b"n+2\0", f"a NIfTI volume; {_SLICES}"),
     (0, b"%PDF", "a PDF document; save its pages as images, with pdftoppm say"),
     (0, b"%!PS", f"a PostScript file; {_CONVERT}"),
     (0, b"\xc5\xd0\xd3\xc6", f"an EPS file; {_CONVERT}"),
+    (0, b"\xd7\xcd\xc6\x9a", f"a Windows metafile; {_CONVERT}"),
+    (0, b"\xd0\xcf\x11\xe0", "an old Office document or a Thumbs.db, not an image; remove it"),
     (0, b"PK\x03\x04", "a zip archive inside the source; unpack it"),
     (0, b"\x1f\x8b", "a gzip file; unpack it"),
+    (0, b"BZh", "a bzip2 file; unpack it"),
+    (0, b"\xfd7zXZ\0", "an xz file; unpack it"),
+    (0, b"\x28\xb5\x2f\xfd", "a Zstandard file; unpack it"),
     (0, b"Rar!", "a RAR archive; unpack it"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive; unpack it"),
-    (0, b"\x1a\x45\xdf\xa3", "a Matroska or WebM video; save its frames as images"),
-    (8, b"AVI ", "a video; save its frames as images"),
+    (257, b"ustar", "a tar archive inside the source; unpack it"),
+    (0, b"Salted__", "an encrypted file (OpenSSL); decrypt it"),
+    (0, b"-----BEGIN PGP MESSAGE", "an encrypted file (PGP); decrypt it"),
+    (0, b"age-encryption.org", "an encrypted file (age); decrypt it"),
+    (0, b"SQLite format 3\0", "an SQLite database, not an image; remove it"),
+    (0, b"PAR1", "a Parquet table, not an image; remove it, or save its images as files"),
+    (0, b"\x1a\x45\xdf\xa3", f"a Matroska or WebM video; {_FRAMES}"),
+    (0, b"FLV\1", f"a video; {_FRAMES}"),
+    (0, b"\0\0\1\xba", f"a video; {_FRAMES}"),
+    (0, b"\0\0\1\xb3", f"a video; {_FRAMES}"),
+    (8, b"AVI ", f"a video; {_FRAMES}"),
+    (8, b"WAVE", "a sound, not an image; remove it"),
+    (0, b"ID3", "a sound, not an image; remove it"),
+    (0, b"OggS", "a sound or a video, not an image; remove it"),
+    (0, b"fLaC", "a sound, not an image; remove it"),
 )
 _HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_WEB_PAGE = "a web page, not an image: the download failed"
+# Of text that begins so, in lower case and without declarations and comments in front
 _TEXT_STARTS = (
     (b"<svg", f"an SVG drawing; {_CONVERT}"),
-    (b"<!doctype html", "a web page, not an image: the download failed"),
-    (b"<html", "a web page, not an image: the download failed"),
+    (b"<!doctype svg", f"an SVG drawing; {_CONVERT}"),
+    *((start, _WEB_PAGE) for start in (b"<!doctype html", b"<html", b"<head", b"<body")),
+    (b"<error", "a server's error message, not an image: the download failed"),
+    (b"http/1.", "a server's answer with its header, not an image: download it again"),
+    (b"data:image/", "an image as text (a data URL); decode it from base64"),
+    (b"/9j/", "an image as text; decode it from base64"),
+    (b"ivborw0kggo", "an image as text; decode it from base64"),
+    (b"outs:\n- ", "a DVC file, not the image: dvc pull"),
 )
+_BEFORE_TEXT = re.compile(rb"(?:\s+|<\?xml.*?\?>|<!--.*?-->)", re.DOTALL)
+# An image that stands so near behind other bytes is what is meant; farther, it may be a preview.
+_IMAGE_INSIDE = re.compile(rb"\xff\xd8\xff[\xe0\xe1\xdb]|\x89PNG\r\n\x1a\n")
+_NEAR = 512
 
 
 def describe_unreadable(content: bytes) -> str | None:
@@ -50,11 +114,9 @@ def describe_unreadable(content: bytes) -> str | None:
             return kind
     if content[4:8] == b"ftyp":
         return _iso_media(content)
-    start = content[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    for text, kind in _TEXT_STARTS:
-        if start.startswith(text) or (start.startswith(b"<?xml") and text in start):
-            return kind
-    return None
+    if b".git/annex/objects/" in content[:1024] or b".git\\annex\\objects\\" in content[:1024]:
+        return _ANNEX
+    return _text(content) or _hidden_image(content)
 
 
 def is_heic(content: bytes) -> bool:
@@ -62,14 +124,35 @@ def is_heic(content: bytes) -> bool:
     return content[4:8] == b"ftyp" and content[8:12] in _HEIC and b"avif" not in content[8:40]
 
 
+def _text(content: bytes) -> str | None:
+    start = content[:4096].removeprefix(b"\xef\xbb\xbf").lower()
+    while found := _BEFORE_TEXT.match(start):
+        start = start[found.end() :]
+    for text, kind in _TEXT_STARTS:
+        if start.startswith(text):
+            return kind
+    if re.match(rb'[{\[]\s*["{]', start):
+        return "JSON text, not an image: a server's answer, or a table"
+    return None
+
+
+def _hidden_image(content: bytes) -> str | None:
+    found = _IMAGE_INSIDE.search(content[:_NEAR])
+    if found is None or not found.start():
+        return None
+    kind = "JPEG" if found[0].startswith(b"\xff") else "PNG"
+    count = f"{found.start()} other bytes" if found.start() > 1 else "another byte"
+    return f"a {kind} image behind {count}; remove what stands in front of it, or copy it again"
+
+
 def _iso_media(content: bytes) -> str:
     if is_heic(content):
         return (
-            "a HEIC image, as phones save it; install pillow-heif, or convert it to JPEG with "
-            "heif-convert"
+            "a HEIC image, as phones save it; run `make .venv/extra-heic`, or convert it to JPEG "
+            "with heif-convert"
         )
     if content[8:12] == b"crx ":
         return _RAW
     if b"avif" in content[8:40]:
         return "a damaged AVIF image"
-    return "a video; save its frames as images"
+    return f"a video; {_FRAMES}"

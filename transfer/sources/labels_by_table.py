@@ -22,7 +22,7 @@ from transfer.sources.row_files import (
     match_files,
     named_columns,
 )
-from transfer.sources.tables import Table
+from transfer.sources.table import Table
 
 _LABEL_NAMES = (
     *("label_name", "class_name", "category_name", "label", "labels", "class", "classname"),

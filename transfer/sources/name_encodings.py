@@ -1,12 +1,15 @@
-"""File names of archives that do not say in which code page they are: which one fits them.
+"""Names in archives, and tables, that do not say in which code page they are: which one fits them.
 
-Programs of Windows write names in the code page of their country and say nothing of it. What people
-write is tried in turn, for all names of an archive together; the last resort is code page 437,
-which is what the format of zip archives says.
+Programs of Windows write text in the code page of their country and say nothing of it. Code pages
+of several bytes a letter are tried in turn. Of the others, the one is taken whose letters are the
+commonest of a language, for all names of an archive together.
 """
 
+import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 # The syllables that most Korean words are made of; Chinese and Korean share the bytes, not these.
 _COMMON_HANGUL = frozenset(
@@ -16,20 +19,144 @@ _COMMON_HANGUL = frozenset(
     "원월위유육은을음의이인일임입잉자작잔장재저적전절점정제조족존종좋주죽준중쥐지직진질집짜차착찬참창채책처천철청체초촌총최추축출충치친칠카캐"
     "커컴코쿠크큰타탁탄태터테토통트특티파판팔패펌편평폐포표품풀풍프플피필하학한할함합항해행향허험현형호혼화환활황회효후훈흰희히힌"
 )
+_ENDS = re.compile(r'[/\\\\,;\t|"\r\n]')  # of a folder or a cell
+_MARKS = frozenset("\u00a0–—‘’“”„…°№«»·´")
+_LAST_COMMON_KANJI = 0x97  # first byte of the commoner half in code page 932
+_SHOUTED = 0.9  # capitals alone are less likely than small letters
+_TRIED_LINES = 10_000
 
 
-def guess_encoding(names: Iterable[bytes]) -> str:
-    """The code page of names that are not UTF-8: the first of those below that fits all of them, or
-    cp437."""
-    parts = {part for name in names for part in name.split(b"/") if not part.isascii()}
-    for encoding, fits in _CANDIDATES:
-        try:
-            texts = [part.decode(encoding) for part in parts]
-        except UnicodeDecodeError:
-            continue
-        if all(map(fits, texts)):
+class _Script(NamedTuple):
+    """letters: those of a language that are not ASCII, the commonest first. prior: how likely it is
+    in this code page, compared with others."""
+
+    letters: str
+    is_latin: bool = False
+    prior: float = 1
+
+
+_WESTERN = _Script("éäüöáóñíçøåàèêúâôãîõæëïùûßœÿýþð", is_latin=True)
+_CENTRAL = _Script("áéíčšžřěýąęłóżśćźńöüőűůúťďňôľĺäâăîşţđ", is_latin=True, prior=0.8)
+_TURKISH = _Script("ıişüğçöâî", is_latin=True)
+_CYRILLIC = _Script("оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфъёіїєґў")
+_OLD_CYRILLIC = _CYRILLIC._replace(prior=0.93)
+_GREEK = _Script("αοιετσνηυρπκμλωθγδάίόήέύώςξχφβζψϊΐϋΰ")
+_HEBREW = _Script("יוהלאתרמבשנעםדקחפטגצסזןכךףץ")
+_ARABIC = _Script("ايلمنوتربعدسةكفقحهجشصطخذضزثءغىئأإظؤآ")
+_THAI = _Script("านรอกเงมยลวดทสต่ะปบัี้คหแิจพุชขใูไำ็โผฟฉธณศซฎญฐษึืถฝภฏฑฌฆฮฬฒ์")
+_SCRIPTS = {
+    "cp437": _WESTERN,
+    "cp850": _WESTERN,
+    "cp1252": _WESTERN,
+    "cp852": _CENTRAL,
+    "cp1250": _CENTRAL,
+    "cp857": _TURKISH,
+    "cp1254": _TURKISH,
+    "cp866": _CYRILLIC,
+    "cp1251": _CYRILLIC,
+    "koi8_r": _OLD_CYRILLIC,
+    "cp737": _GREEK,
+    "cp1253": _GREEK,
+    "cp862": _HEBREW,
+    "cp1255": _HEBREW,
+    "cp1256": _ARABIC,
+    "cp874": _THAI,
+}
+# Zip programs write DOS's code pages, editors and spreadsheets those of Windows.
+_NAMES_FIRST = tuple(_SCRIPTS)
+_TEXTS_FIRST = ("cp1252", *(name for name in _SCRIPTS if name != "cp1252"))
+
+
+@dataclass(frozen=True)
+class NameEncoding:
+    """How the names of an archive are read.
+
+    encoding: of names that do not say theirs. mixed: those of them that are UTF-8 are read as that.
+    guessed: whether the encoding was guessed.
+    """
+
+    encoding: str
+    mixed: bool = False
+    guessed: bool = False
+
+    def decode(self, raw: bytes) -> str:
+        """A name as text; bytes that are none as surrogates."""
+        if self.mixed and is_utf8(raw):
+            return raw.decode("utf-8")
+        return raw.decode(self.encoding, "surrogateescape")
+
+
+def encoding_of_names(names: Sequence[bytes]) -> NameEncoding:
+    """UTF-8 if all names are, or else the code page that fits them: all, or those that are not
+    UTF-8. Code page 437, which the format of zip archives names, where none does."""
+    others = [name for name in names if not is_utf8(name)]
+    if not others:
+        return NameEncoding("utf-8")
+    if encoding := _fitting(names, _NAMES_FIRST):
+        return NameEncoding(encoding, guessed=True)
+    return NameEncoding(_fitting(others, _NAMES_FIRST) or "cp437", mixed=True, guessed=True)
+
+
+def encoding_of_text(content: bytes) -> str | None:
+    """The code page of a text that is not UTF-8; None where none fits."""
+    return _fitting(content.splitlines()[:_TRIED_LINES], _TEXTS_FIRST)
+
+
+def is_utf8(name: bytes) -> bool:
+    """Whether the bytes are UTF-8."""
+    try:
+        name.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _fitting(lines: Iterable[bytes], order: Sequence[str]) -> str | None:
+    """The encoding that fits the lines; of single-byte ones the likeliest, in this order of equal
+    ones."""
+    raw = {line for line in lines if not line.isascii()}
+    for encoding, fits in _OF_SEVERAL_BYTES:
+        texts = _parts(raw, encoding)
+        if texts is not None and all(map(fits, texts)):
             return encoding
-    return "cp437"
+    best, most = None, 0.0
+    for encoding in order:
+        texts = _parts(raw, encoding)
+        if texts is None:
+            continue
+        likely = _likelihood(texts, _SCRIPTS[encoding])
+        if likely > most:
+            best, most = encoding, likely
+    return best
+
+
+def _parts(raw: Iterable[bytes], encoding: str) -> set[str] | None:
+    """The parts of paths, or cells, that are not ASCII; None if they are not in the encoding."""
+    try:
+        texts = [line.decode(encoding) for line in raw]
+    except UnicodeDecodeError:
+        return None
+    return {part for text in texts for part in _ENDS.split(text) if not part.isascii()}
+
+
+def _likelihood(texts: Iterable[str], script: "_Script") -> float:
+    """How common the letters are that are not ASCII, 0 to 1; 0 if one does not belong there."""
+    ranks = {letter: rank for rank, letter in enumerate(script.letters)}
+    found = []
+    for text in texts:
+        if not script.is_latin and not _stands_apart(text):
+            return 0.0
+        for word in re.findall(r"\w+", text):
+            if any(a.islower() and b.isupper() for a, b in zip(word, word[1:], strict=False)):
+                return 0.0
+        shouted = _SHOUTED if text.isupper() and len(text) > 1 else 1.0
+        for character in _foreign(text):
+            rank = ranks.get(character.lower())
+            if rank is not None:
+                found.append(shouted * (1 - rank / len(ranks)))
+            elif character not in _MARKS:
+                return 0.0
+    return script.prior * sum(found) / len(found) if found else 0.0
 
 
 def _foreign(text: str) -> str:
@@ -46,8 +173,10 @@ def _stands_apart(text: str) -> bool:
 
 def _is_japanese(text: str) -> bool:
     kinds = [unicodedata.name(character, "").split(" ")[0] for character in _foreign(text)]
+    rare = sum(character.encode("cp932")[0] > _LAST_COMMON_KANJI for character in _foreign(text))
     return (
         _stands_apart(text)
+        and 2 * rare <= len(kinds)
         and all(
             kind in ("HIRAGANA", "KATAKANA", "CJK", "KATAKANA-HIRAGANA", "IDEOGRAPHIC", "FULLWIDTH")
             for kind in kinds
@@ -74,28 +203,9 @@ def _is_chinese(encoding: str, leads: range) -> Callable[[str], bool]:
     return fits
 
 
-def _is_russian(text: str) -> bool:
-    """Cyrillic letters in words: single ones among others are accents of another code page."""
-    foreign = _foreign(text)
-    return all("CYRILLIC" in unicodedata.name(c, "") for c in foreign) and _stands_apart(text)
-
-
-def _is_latin(text: str) -> bool:
-    """Latin letters with accents, and no capital one behind a small letter."""
-    return all("LATIN" in unicodedata.name(c, "") for c in _foreign(text)) and not any(
-        a.islower() and b.isupper() and not b.isascii()
-        for a, b in zip(text, text[1:], strict=False)
-    )
-
-
-_CANDIDATES = (
+_OF_SEVERAL_BYTES = (
     ("cp932", _is_japanese),
-    ("cp866", _is_russian),
     ("cp949", _is_korean),
     ("gbk", _is_chinese("gbk", range(0xB0, 0xD8))),
     ("big5", _is_chinese("big5", range(0xA4, 0xC7))),
-    ("cp1251", _is_russian),
-    ("cp437", _is_latin),
-    ("cp850", _is_latin),
-    ("cp1252", _is_latin),
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 from transfer.runtime.errors import PipelineError
 from transfer.sources.archives import is_tar, is_zip, read_tar, read_zip
 from transfer.sources.bucket import list_images
+from transfer.sources.not_archives import check_no_disk, describe_no_archive
 from transfer.sources.source_file import (
     SourceFile,
     clutter_of,
@@ -25,6 +26,8 @@ from transfer.storage.object_store import is_url
 MAX_ENTRIES = 5_000_000  # an archive of kilobytes can list more than fit in memory
 
 
+_FOLLOW = "split.follow_links: true reads it"
+
 # An experiment in a temporary folder runs there.
 _TEMPORARY = ".dvc/tmp/exps"
 
@@ -35,6 +38,7 @@ def read_source(
     *,
     follow_links: bool = False,
     on_clutter: Callable[[str], None] = lambda path: None,
+    on_remark: Callable[[str], None] = lambda sentence: None,
 ) -> Iterator[SourceFile]:
     """Stream the entries of a folder, an archive or a URL, one in memory at a time, in the source's
     own order.
@@ -46,6 +50,7 @@ def read_source(
     Args:
         follow_links: whether symbolic links in a folder are read that lead out of it or to folders.
         on_clutter: called with what is passed over, a folder once for all that lies in it.
+        on_remark: called with a sentence on how an archive is read, where that was guessed.
 
     Raises:
         PipelineError: the source is missing, is none of these or cannot be opened, or holds too
@@ -62,7 +67,7 @@ def read_source(
     if source.is_dir():
         entries = _read_folder(source, wanted, follow_links, on_clutter)
     else:
-        entries = _archive_reader(source)(source, wanted, on_clutter)
+        entries = _archive_reader(source)(source, wanted, on_clutter, on_remark)
     seen = set()
     for number, entry in enumerate(entries):
         if number == MAX_ENTRIES:
@@ -86,13 +91,14 @@ def _remedy(source: Path) -> str:
 
 
 def _archive_reader(source: Path):
+    check_no_disk(source)
     if is_tar(source):  # first, since a tar that holds a zip passes for a zip
         return read_tar
     if is_zip(source):
         return read_zip
     raise PipelineError(
         f"split.source = {str(source)!r}: neither a folder nor a .zip, .tar or .tar.gz that can be "
-        "opened; is the download complete?"
+        f"opened; {describe_no_archive(source)}"
     )
 
 
@@ -170,11 +176,11 @@ def _kind_of_link(link: Path, inside: Path, linked: set[Path], follow_links: boo
         linked.add(target)
         return "folder"
     if not follow_links and not target.is_relative_to(inside):
-        return "a link that leaves the folder; split.follow_links: true reads it"
+        return f"a link that leaves the folder; {_FOLLOW}"
     if target.is_file():
         return "file"
     return (
-        "a link to a folder; split.follow_links: true reads it"
+        f"a link to a folder; {_FOLLOW}"
         if target.is_dir()
         else "a link to something else than a file"
     )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from transfer.runtime.errors import PipelineError
-from transfer.sources.tables import IMAGE_NAME, Table
+from transfer.sources.table import IMAGE_NAME, Table
 
 _PATH_NAMES = (
     *("file_name", "filename", "image_path", "img_path", "path", "filepath", "file_path", "file"),

@@ -75,6 +75,7 @@ def scan_source(
     background: tuple[int, int, int] = WHITE,
     follow_links: bool = False,
     on_clutter: Callable[[str], None] = lambda path: None,
+    on_remark: Callable[[str], None] = lambda sentence: None,
 ) -> tuple[list[ScannedFile], list[str]]:
     """Read and decode every file of the source once: the files, in any order, and the paths of the
     folders.
@@ -83,10 +84,13 @@ def scan_source(
 
     Args:
         background: RGB that transparent pixels are laid over.
-        follow_links, on_clutter: as in `read_source`; text and tables count as clutter here.
+        follow_links, on_clutter, on_remark: as in `read_source`; text and tables count as clutter
+            here.
     """
     files, folders = [], []
-    found = read_source(source, follow_links=follow_links, on_clutter=on_clutter)
+    found = read_source(
+        source, follow_links=follow_links, on_clutter=on_clutter, on_remark=on_remark
+    )
     entries = (
         entry
         for entry in tqdm(found, desc="split: reading", unit=" entries")

@@ -5,6 +5,8 @@ does the rest.
     python -m transfer use photos --labels labels.csv    # labels from a table
     python -m transfer use photos --label-pattern '(?P<label>[a-z]+)[.]'    # from the paths
     python -m transfer use photos.zip --split 70/15/15 --dry-run            # only look
+    python -m transfer use photos --preset modern    # with the values of docs/presets/modern.yaml
+    python -m transfer use --preset default    # these alone; the source stays
 
 PATH is a folder, a .zip or .tar(.gz), or the URL of a bucket (s3://bucket/prefix). Any name will
 do; the shell wants quotes around spaces and brackets. A path inside the project is written relative
@@ -13,6 +15,9 @@ to it, any other absolute. Comments and order of params.yaml stay.
 For another source than that of params.yaml, what is not given is reset: labels from folders, or
 from a table that lies in the folder if it has no class folders; no group_by; 60/20/20 if the sizes
 were counts of images.
+
+A preset sets a backbone, and sizes, views, heads and rates that suit it; docs/presets.md says how
+they were chosen. Every preset has the same keys, so the last one that was used counts.
 """
 
 import argparse
@@ -22,6 +27,7 @@ from collections import Counter
 
 from transfer.commands.use.labelling import Labelled, label_by_words, label_without_words
 from transfer.commands.use.params_file import Value, edit_params, rendered
+from transfer.commands.use.presets import PRESETS, preset_changes, preset_names, read_preset
 from transfer.commands.use.source_path import as_source, untracked
 from transfer.commands.use.survey import Survey, survey
 from transfer.runtime.errors import PipelineError
@@ -42,22 +48,9 @@ _SHOWN_CLASSES, _SHOWN_FILES = 20, 5
 def main(argv: list[str]) -> int:
     """Look at the source that the words name and write params.yaml; the exit code."""
     options = parse(argv)
-    source = as_source(options.path)
-    current = load()
-    follow_links = options.follow_links or (current.source == source and current.follow_links)
-    passed_over: list[str] = []
-    entries = read_source(source, follow_links=follow_links, on_clutter=passed_over.append)
-    found = survey(entries, source)
-    values, labelled = choose(source, current, options, found)
-    values["follow_links"] = follow_links
-    changes = changed(values, current)
-    rows = describe(found, labelled, values, current)
-    if passed_over:
-        rows.append(("clutter", f"passed over: {len(passed_over):,}, such as {passed_over[0]}"))
-    print("\n".join(f"{title:10} {text}" for title, text in rows))
-    for place in dict.fromkeys((source, values["labels"])):
-        if advice := untracked(place):
-            print(f"use: {advice}")
+    changes = preset_changes(read_preset(options.preset)) if options.preset else {}
+    if options.path is not None:
+        changes |= look(options)
     written = ", ".join(f"{key} = {rendered(value)}" for key, value in changes.items())
     if options.dry_run:
         print(f"use: would write to params.yaml: {written or 'nothing, since it says all this'}")
@@ -69,6 +62,38 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def look(options: argparse.Namespace) -> dict[str, Value]:
+    """Look at the source, print what it is, and return what params.yaml has to say otherwise, by
+    `split.key`.
+
+    Raises:
+        PipelineError: as `as_source`, `survey` and `choose`.
+    """
+    source = as_source(options.path)
+    current = load()
+    follow_links = options.follow_links or (current.source == source and current.follow_links)
+    passed_over: list[str] = []
+    remarks: list[str] = []
+    entries = read_source(
+        source,
+        follow_links=follow_links,
+        on_clutter=passed_over.append,
+        on_remark=remarks.append,
+    )
+    found = survey(entries, source)
+    values, labelled = choose(source, current, options, found)
+    values["follow_links"] = follow_links
+    rows = describe(found, labelled, values, current)
+    rows += [("names", remark) for remark in remarks]
+    if passed_over:
+        rows.append(("clutter", f"passed over: {len(passed_over):,}, such as {passed_over[0]}"))
+    print("\n".join(f"{title:10} {text}" for title, text in rows))
+    for place in dict.fromkeys((source, values["labels"])):
+        if advice := untracked(place):
+            print(f"use: {advice}")
+    return changed(values, current)
+
+
 def parse(argv: list[str]) -> argparse.Namespace:
     """What was typed; a contradiction is argparse's error."""
     parser = argparse.ArgumentParser(
@@ -76,7 +101,13 @@ def parse(argv: list[str]) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("path", metavar="PATH", help="see above")
+    parser.add_argument("path", metavar="PATH", nargs="?", help="see above")
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help=f"values from {PRESETS}/NAME.yaml as well, or alone where no PATH is given; there are "
+        f"{', '.join(preset_names())}",
+    )
     parser.add_argument(
         "--labels",
         metavar="TABLE",
@@ -112,6 +143,23 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--dry-run", action="store_true", help="only look, write nothing")
     options = parser.parse_args(argv)
+    if options.path is None:
+        of_a_source = [
+            option
+            for option, value in (
+                ("--labels", options.labels),
+                ("--column", options.column),
+                ("--label-pattern", options.label_pattern),
+                ("--group-by", options.group_by),
+                ("--split", options.split),
+                ("--follow-links", options.follow_links),
+            )
+            if value
+        ]
+        if of_a_source:
+            parser.error(f"{of_a_source[0]} is of a source; name its PATH")
+        if options.preset is None:
+            parser.error("name the PATH of your images, or a --preset, or both")
     if options.labels is not None and options.label_pattern is not None:
         parser.error("--labels and --label-pattern both give labels; choose one")
     columns = dict.fromkeys(KINDS)

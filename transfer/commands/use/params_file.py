@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 
 import yaml
@@ -87,6 +88,8 @@ def rendered(value: Value) -> str:
     """A value as YAML, in quotes unless every reader takes it for the same text without."""
     if value is None:
         return "null"
+    if isinstance(value, float):
+        return f"{Decimal(repr(value)):f}"  # PyYAML takes 3e-05 for text
     if not isinstance(value, str):
         return json.dumps(value)
     if _PLAIN.fullmatch(value) and yaml.safe_load(value) == value:

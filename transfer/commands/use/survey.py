@@ -16,7 +16,7 @@ from transfer.runtime.errors import PipelineError
 from transfer.sources.decoding import FORMATS, BadImageError, read_rgb
 from transfer.sources.scan import ScannedFile
 from transfer.sources.source_file import SourceFile, is_sidecar
-from transfer.sources.tables import IMAGE_NAME
+from transfer.sources.table import IMAGE_NAME
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,47 @@
+"""What a person is told of files that are no image that is read."""
+
+import pytest
+
+from transfer.sources.decoding import BadImageError, read_rgb
+
+REST = bytes(range(1, 200))
+KINDS = {
+    b"\0\0\0\0": None,
+    b"/annex/objects/SHA256E-s1--a.jpg\n": "a git-annex pointer, not the image: git annex get",
+    b"../../.git/annex/objects/Zf/9P/SHA256E-s1--a.jpg": "a git-annex pointer, not the image",
+    b"..\\.git\\annex\\objects\\Zf\\SHA256E-s1--a.jpg": "a git-annex pointer, not the image",
+    b"outs:\n- md5: abc\n  size: 3\n  path: x.jpg\n": "a DVC file, not the image: dvc pull",
+    b"<!DOCTYPE svg PUBLIC 'x'>\n<svg/>": "an SVG drawing; convert it",
+    b"<?xml version='1.0'?>\n<!-- made by x -->\n<svg/>": "an SVG drawing; convert it",
+    b"<!-- cached --><HTML>": "a web page, not an image: the download failed",
+    b"\n\n<!doctype html>": "a web page, not an image: the download failed",
+    b"<head><title>404</title>": "a web page, not an image: the download failed",
+    b"<?xml version='1.0'?><Error><Code>AccessDenied": "a server's error message, not an image",
+    b'{"error": "not found"}': "JSON text, not an image",
+    b"data:image/png;base64,iVBORw0KGgo": "an image as text (a data URL); decode it",
+    b"/9j/4AAQSkZJRgABAQAAAQABAAD": "an image as text; decode it from base64",
+    b"DDS " + REST: "a DDS texture; convert it",
+    b"icns" + REST: "a macOS icon; convert it",
+    b"P7\nWIDTH 4\n": "a PAM image; convert it",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + REST: "an old Office document or a Thumbs.db",
+    b"Salted__" + REST: "an encrypted file (OpenSSL); decrypt it",
+    b"-----BEGIN PGP MESSAGE-----\n": "an encrypted file (PGP); decrypt it",
+    b"ZISRAWFILE" + REST: "a CZI file of a microscope; save its slices",
+    b"\0MRM" + REST: "a camera's RAW file; convert it",
+    b"BZh91AY&SY" + REST: "a bzip2 file; unpack it",
+    bytes(4) + b"moov": None,
+    b"\0\0\0\x14ftypqt  " + REST: "a video; save its frames",
+    b"NRRD0004\n": "an NRRD volume; save its slices",
+}
+
+
+@pytest.mark.parametrize(("content", "words"), KINDS.items())
+def test_a_file_that_is_no_image_is_called_by_its_name(content, words):
+    with pytest.raises(BadImageError) as error:
+        read_rgb(content)
+    assert str(error.value).startswith(words or "not a JPEG, PNG, GIF, BMP, WebP, TIFF")
+
+
+def test_a_file_of_zeros_says_so():
+    with pytest.raises(BadImageError, match="image: all its bytes are zero; copy it again$"):
+        read_rgb(bytes(5000))

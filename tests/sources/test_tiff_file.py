@@ -1,0 +1,197 @@
+"""TIFFs: which page is read, which bands, what is no data, and what is said of those not read."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.helpers.tiffs import tiff
+from tests.helpers.tiny_sources import encode, picture
+from transfer.sources.decoding import BadImageError, examine, read_rgb
+from transfer.sources.opened import (
+    ANIMATION,
+    EXTRA_BANDS,
+    NO_DATA,
+    SCALED,
+    THUMBNAIL_FIRST,
+    TIFF_ALPHA,
+)
+from transfer.sources.value_ranges import PixelRules, derive_range
+
+WHITE = (255, 255, 255)
+COLOUR = np.random.default_rng(0).random((8, 12, 3))
+GREY = np.linspace(0, 1, 96).reshape(8, 12, 1)
+
+
+def by_its_own_range(content: bytes) -> np.ndarray:
+    """Decoded as the only image of a data set, over blue."""
+    found = examine(content, WHITE)
+    ranges = (
+        {found.value_range.kind: derive_range([found.value_range])} if found.value_range else {}
+    )
+    rules = PixelRules(ranges, tiff_alpha=found.tiff_alpha is not False, background=(0, 0, 255))
+    return np.asarray(read_rgb(content, rules)).astype(float)
+
+
+def refusal(content: bytes) -> str:
+    with pytest.raises(BadImageError) as error:
+        read_rgb(content)
+    return str(error.value)
+
+
+def pages(*images: tuple[Image.Image, dict]) -> bytes:
+    """A TIFF of several pages, each with tags of its own."""
+    for image, tags in images:
+        image.encoderinfo = {"tiffinfo": tags}
+    (first, tags), *others = images
+    return encode(
+        first, "TIFF", tiffinfo=tags, save_all=True, append_images=[image for image, _ in others]
+    )
+
+
+# Pages
+
+
+@pytest.mark.parametrize("marks", [{254: 1}, {255: 2}], ids=["new", "old"])
+def test_a_thumbnail_in_front_of_the_picture_is_passed_over(marks):
+    content = pages((picture(1, 4, 4), marks), (picture(0), {254: 0}))
+    found = examine(content, WHITE)
+    assert (np.asarray(found.image) == np.asarray(picture(0))).all()
+    assert found.remarks == (THUMBNAIL_FIRST,)
+
+
+@pytest.mark.parametrize("mark", [1, 4, 5], ids=["overview", "mask", "mask of an overview"])
+def test_what_belongs_to_the_first_page_is_no_page_of_its_own(mark):
+    content = pages((picture(0), {254: 0}), (picture(1, 4, 4), {254: mark}))
+    assert examine(content, WHITE).remarks == ()
+    assert examine(pages((picture(0), {}), (picture(1), {})), WHITE).remarks == (ANIMATION,)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_bigtiff_of_both_byte_orders_is_read(order, bits):
+    values = np.round(COLOUR * (2**bits - 1)).astype(f"u{bits // 8}")
+    content = tiff(values, bits, 2, order=order, big=True)
+    assert np.abs(by_its_own_range(content) - COLOUR * 255).max() <= 1
+
+
+def test_a_sensors_mosaic_is_a_cameras_raw_file():
+    content = tiff(np.zeros((8, 8, 1), "u2"), 16, 32803)
+    assert refusal(content).startswith("a camera's RAW file")
+
+
+# Bands
+
+
+@pytest.mark.parametrize("extra", [(0, 0), (0, 2), (0,) * 10], ids=["5", "5 with alpha", "13"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_rgb_with_more_bands_is_rgb(extra, bits):
+    opaque = np.ones((8, 12, len(extra)))
+    values = np.concatenate([COLOUR, opaque], axis=-1)
+    content = tiff(np.round(values * (2**bits - 1)).astype(f"u{bits // 8}"), bits, 2, {338: extra})
+    assert np.abs(by_its_own_range(content) - COLOUR * 255).max() <= 1
+    expected = TIFF_ALPHA if extra == (0, 2) else EXTRA_BANDS
+    assert expected in examine(content, WHITE).remarks
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_colours_that_were_multiplied_by_alpha_are_divided_by_it(bits):
+    alpha = np.ones((8, 12, 1))
+    alpha[:, :4], alpha[0, 0] = 0.5, 0
+    values = np.concatenate([COLOUR * alpha, alpha], axis=-1)
+    most = 2**bits - 1
+    content = tiff(np.round(values * most).astype(f"u{bits // 8}"), bits, 2, {338: (1,)})
+    expected = 255 * (COLOUR * alpha + np.array([0, 0, 1]) * (1 - alpha))
+    assert np.abs(by_its_own_range(content) - expected).max() <= 2
+
+
+def test_four_bits_a_band_are_read():
+    content = tiff(np.round(COLOUR * 15).astype("u1"), 4, 2)
+    assert np.abs(by_its_own_range(content) / 17 - COLOUR * 15).max() <= 0.51
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_inks_of_any_numbers_are_read(kind, has_alpha):
+    inks = np.random.default_rng(1).random((8, 12, 4))
+    values = np.concatenate([inks, np.ones((8, 12, 1))], -1) if has_alpha else inks
+    most = 1 if kind == "f4" else np.iinfo(kind).max
+    stored = values.astype(kind) if kind == "f4" else np.round(values * most).astype(kind)
+    content = tiff(stored, stored.itemsize * 8, 5, {338: (2,)} if has_alpha else {})
+    expected = 255 * (1 - inks[..., :3]) * (1 - inks[..., 3:])
+    assert np.abs(by_its_own_range(content) - expected).max() < 2.5
+
+
+# Pixels without data
+
+
+@pytest.mark.parametrize(
+    ("kind", "fill"),
+    [
+        ("f4", -3.4028234663852886e38),
+        ("f4", 3.4028234663852886e38),
+        ("f4", -9999),
+        ("f8", 9.969209968386869e36),
+        ("i2", -9999),
+        ("i2", -32768),
+        ("i4", -(2**31)),
+    ],
+)
+def test_fill_values_that_no_tag_declares_are_no_data(kind, fill):
+    values = GREY.astype(kind) if kind[0] == "f" else np.round(GREY * 3000).astype(kind)
+    values[0] = fill
+    content = tiff(values, values.itemsize * 8)
+    found = by_its_own_range(content)
+    assert (found[0] == (0, 0, 255)).all()
+    assert examine(content, WHITE).value_range.high == values[1:].max()
+    assert found[1:].max() - found[1:].min() > 150
+    assert NO_DATA in examine(content, WHITE).remarks
+
+
+@pytest.mark.parametrize("least", [-9999, -32768])
+def test_a_least_value_among_others_is_data(least):
+    values = np.linspace(least, 20_000, 96).reshape(8, 12, 1).astype("i2")
+    assert examine(tiff(values, 16), WHITE).value_range.low == least
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+def test_no_data_of_eight_bits_is_background(bands):
+    values = np.round((GREY if bands == 1 else COLOUR) * 200 + 20).astype("u1")
+    expected = np.broadcast_to(values, (8, 12, 3)).astype(float)
+    values[0] = 0
+    content = tiff(values, 8, 1 if bands == 1 else 2, {42113: "0"})
+    found = by_its_own_range(content)
+    assert (found[0] == (0, 0, 255)).all()
+    assert (found[1:] == expected[1:]).all()
+    assert examine(content, WHITE).remarks == (NO_DATA,)
+
+
+def test_a_tiff_without_any_data_says_so():
+    content = tiff(np.zeros((4, 4, 1), "u1"), 8, tags={42113: "0"})
+    assert refusal(content) == "every pixel is marked as having no data"
+
+
+# What is not read
+
+
+@pytest.mark.parametrize(
+    ("photometric", "bits", "tags", "words"),
+    [
+        (2, 8, {259: (34712,)}, "3 bands of 8-bit samples, RGB, with compression JPEG 2000"),
+        (2, 16, {259: (34887,)}, "3 bands of 16-bit samples, RGB, with compression LERC"),
+        (2, 8, {259: (50001,)}, "3 bands of 8-bit samples, RGB, with compression WebP"),
+        (8, 16, {}, "3 bands of 16-bit samples, CIE Lab, with compression none"),
+        (2, 16, {259: (7,)}, "3 bands of 16-bit samples, RGB, with compression JPEG"),
+        (2, 8, {259: (999,)}, "3 bands of 8-bit samples, RGB, with compression number 999"),
+    ],
+)
+def test_a_tiff_that_is_not_read_says_what_it_is(photometric, bits, tags, words):
+    content = tiff(np.zeros((4, 4, 3), f"u{bits // 8}"), bits, photometric, tags)
+    assert refusal(content) == (
+        f"a TIFF of {words}, which is not read; save it as grey or RGB with LZW, Deflate or no "
+        "compression"
+    )
+
+
+def test_eight_bits_are_not_called_more():
+    content = tiff(np.round(COLOUR * 255).astype("u1"), 8, 2, big=True, order=">")
+    assert SCALED not in examine(content, WHITE).remarks

@@ -1,0 +1,103 @@
+"""The linear probe: a logistic regression on the features averaged over the picture; needs no
+Keras."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from transfer.classifiers.baselines import damaged, read_baseline, save_baseline
+from transfer.classifiers.names import MODELS, PROBE
+
+MAX_STEPS = 5000
+SMALLEST_DEVIATION = 1e-6  # a channel that never varies says nothing
+NEVER = -20.0  # the logit of a class without a training image
+
+
+@dataclass(frozen=True)
+class Probe:
+    """kernel float32 (C, L) and bias float32 (L,), which map averaged features (N, C) to logits
+    (N, L): the logit of label 1 for two classes, one per class for more."""
+
+    kernel: np.ndarray
+    bias: np.ndarray
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Logits float32 (N, L) of averaged features (N, C)."""
+        return features @ self.kernel + self.bias
+
+
+def fit_probe(
+    features: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray | None,
+    strength: float,
+    n_classes: int,
+) -> Probe:
+    """Fit a logistic regression to standardized features, by L-BFGS.
+
+    Args:
+        features: averaged over the picture, float32 (N, C).
+        labels: int (N,).
+        weights: how much each image counts, float32 (N,); None: all the same.
+        strength: scikit-learn's C; a smaller one is a stronger penalty on the squared kernel.
+
+    Returns:
+        The probe of features as they are: the standardization is in its kernel and bias.
+    """
+    mean = features.mean(axis=0, dtype=np.float64)
+    deviation = features.std(axis=0, dtype=np.float64) + SMALLEST_DEVIATION
+    kernel, bias = np.zeros((features.shape[1], n_classes)), np.full(n_classes, NEVER)
+    present = np.unique(labels)
+    bias[present] = 0
+    if len(present) > 1:
+        from sklearn.linear_model import LogisticRegression  # half a second; predicting needs none
+
+        fitted = LogisticRegression(C=strength, max_iter=MAX_STEPS).fit(
+            (features - mean) / deviation, labels, weights
+        )
+        columns = present[1:] if len(present) == 2 else present
+        kernel[:, columns] = (fitted.coef_ / deviation).T
+        bias[columns] = fitted.intercept_ - mean @ kernel[:, columns]
+    if n_classes == 2:
+        kernel, bias = kernel[:, 1:] - kernel[:, :1], bias[1:] - bias[:1]
+    return Probe(kernel.astype(np.float32), bias.astype(np.float32))
+
+
+def save_probe(
+    probe: Probe,
+    input_shape: tuple[int, ...],
+    class_names: list[str],
+    strength: float,
+    choices: pd.DataFrame,
+    folder: Path = MODELS,
+) -> None:
+    """Write the probe.
+
+    Args:
+        input_shape: of one image's features, (h, w, C).
+        choices: what was tried, as `score_settings` gives it.
+    """
+    save_baseline(
+        PROBE,
+        {"input_shape": [*input_shape], "class_names": class_names, "strength": strength},
+        {"kernel": probe.kernel, "bias": probe.bias},
+        choices,
+        folder,
+    )
+
+
+def load_probe(folder: Path = MODELS) -> tuple[Probe, tuple[int, ...], list[str]]:
+    """Read the probe, the shape (h, w, C) of an image's features, and the class names.
+
+    Raises:
+        PipelineError: missing, skipped or damaged.
+    """
+    recorded, (kernel, bias) = read_baseline(PROBE, ("kernel", "bias"), folder)
+    names, shape = recorded["class_names"], tuple(recorded["input_shape"])
+    n_logits = 1 if len(names) == 2 else len(names)
+    if kernel.shape != (shape[-1], n_logits) or bias.shape != (n_logits,):
+        problem = f"kernel {kernel.shape}, bias {bias.shape}, {len(names)} classes of {shape}"
+        raise damaged(PROBE, problem, folder)
+    return Probe(kernel, bias), shape, names

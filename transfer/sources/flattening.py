@@ -1,0 +1,128 @@
+"""Stored pixels to 8-bit RGB: upright, and with transparency laid over the background."""
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from transfer.sources.bad_image import BadImageError
+from transfer.sources.opened import ALPHA_ZERO, FLATTENED, NO_DATA, SCALED, Opened
+from transfer.sources.samples import EVERYTHING_EMPTY, black_and_white
+from transfer.sources.value_ranges import PixelRules
+
+_BLANK_DISTANCE = 8  # levels by which a picture must differ from its background to be seen
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def to_rgb(opened: Opened, rules: PixelRules) -> tuple[Image.Image, tuple[str, ...]]:
+    """8-bit RGB over the background, and what was done to it.
+
+    Raises:
+        BadImageError: nothing of it is visible, or its range of values is unknown.
+    """
+    if opened.samples is not None:
+        return _samples_to_rgb(opened, rules)
+    image = _upright(opened.image)
+    if not image.has_transparency_data:
+        return _convert(image), opened.remarks
+    rgba = image.convert("RGBA")
+    if opened.drop_alpha:
+        return rgba.convert("RGB"), opened.remarks
+    least, most = rgba.getchannel("A").getextrema()
+    if least == most < 255:
+        rgb = rgba.convert("RGB")
+        if most == 0:
+            _check_not_empty(rgb)
+        return rgb, (*opened.remarks, ALPHA_ZERO)
+    paper = Image.new("RGBA", rgba.size, rules.background)
+    flat = Image.alpha_composite(paper, rgba).convert("RGB")
+    if least == 255:
+        return flat, opened.remarks
+    _check_visible(flat, rules.background)
+    return flat, (*opened.remarks, FLATTENED)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # whatever garbage in the metadata makes Pillow raise, the pixels are sound
+        return image
+
+
+def _convert(image: Image.Image) -> Image.Image:
+    if image.mode == "LAB":
+        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
+    return image.convert("RGB")
+
+
+def _samples_to_rgb(opened: Opened, rules: PixelRules) -> tuple[Image.Image, tuple[str, ...]]:
+    samples, remarks = opened.samples, opened.remarks
+    if samples.fixed is None or samples.fixed[1] > 255:
+        remarks = (*remarks, SCALED)
+    pixels = samples.scaled(*black_and_white(samples, rules))
+    pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+    alpha, valid = samples.alpha, samples.valid
+    if valid is not None and not valid.any():
+        raise BadImageError(EVERYTHING_EMPTY)
+    if alpha is not None and alpha.min() == alpha.max() < 1:
+        if not alpha.any():
+            _check_not_empty(Image.fromarray(np.ascontiguousarray(pixels)))
+        alpha, remarks = None, (*remarks, ALPHA_ZERO)
+    is_flattened = alpha is not None and bool((alpha < 1).any())
+    remarks += (FLATTENED,) if is_flattened else ()
+    if valid is not None:
+        alpha = valid * (np.float32(1) if alpha is None else alpha)
+        remarks = (*remarks, NO_DATA)
+    if is_flattened or valid is not None:
+        share = alpha[..., None].astype(np.float32)
+        paper = np.array(rules.background, np.float32)
+        pixels = np.round(pixels * share + paper * (1 - share)).astype(np.uint8)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    if is_flattened:
+        _check_visible(image, rules.background)
+    turn = _TURNS.get(opened.orientation)
+    return (image if turn is None else image.transpose(turn)), remarks
+
+
+def _check_not_empty(image: Image.Image) -> None:
+    if all(low == high for low, high in image.getextrema()):
+        raise BadImageError("blank: every pixel is transparent, and all have one colour; remove it")
+
+
+def _check_visible(image: Image.Image, background: tuple[int, int, int]) -> None:
+    extrema = image.getextrema()
+    if all(
+        abs(value - level) <= _BLANK_DISTANCE
+        for (low, high), level in zip(extrema, background, strict=True)
+        for value in (low, high)
+    ):
+        colour = f"#{bytes(background).hex()}"
+        raise BadImageError(
+            f"blank: its visible pixels have the colour of the background, decode.background = "
+            f"{colour}, which transparency is laid over; set another one, 'black' or 'grey' say"
+        )
+
+
+def alpha_looks_true(opened: Opened) -> bool | None:
+    """Whether a band that a TIFF calls alpha is mostly 0 or opaque; None where there is no such
+    band, or it is 0 or opaque throughout."""
+    if not opened.is_tiff:
+        return None
+    if opened.samples is not None:
+        alpha = opened.samples.alpha
+        if alpha is None:
+            return None
+    elif opened.image.mode in ("RGBA", "LA") and not opened.drop_alpha:
+        alpha = np.asarray(opened.image.getchannel("A")) / np.float32(255)
+    else:
+        return None
+    if not alpha.any() or (alpha == 1).all():
+        return None
+    return bool(((alpha == 0) | (alpha == 1)).mean() > 0.5)

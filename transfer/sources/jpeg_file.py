@@ -1,0 +1,107 @@
+"""JPEG files: those that break off, and those of a kind that is not read."""
+
+import io
+import struct
+from collections.abc import Iterator
+
+from PIL import Image
+
+from transfer.sources.bad_image import BadImageError, UnidentifiedError
+from transfer.sources.opened import NO_END, Opened
+from transfer.sources.pillow_file import identify
+
+_START, _END, _SCAN, _TABLES, _JPEG_LS = 0xD8, 0xD9, 0xDA, 0xC4, 0xF7
+_FRAMES = frozenset({*range(0xC0, 0xD0)} - {_TABLES, 0xC8, 0xCC})
+_ALONE = frozenset({0x01, *range(0xD0, 0xD8), _START, _END})  # markers without a length
+# Bits that are put behind the end of what is there. If no row is missing, none of them is read.
+_FILLERS = (b"", b"\x55" * 64, b"\xaa" * 64)
+# What the decoder gives for blocks that are not there: the middle of the range, in every band.
+_MISSING = frozenset({127, 128})
+
+
+def open_jpeg(content: bytes) -> Opened:
+    """A JPEG, loaded. One that breaks off, or ends in zeros, is taken if no row is missing.
+
+    Raises:
+        BadImageError: rows are missing, damaged, or of a kind that is not read.
+    """
+    try:
+        image = identify(content)
+    except UnidentifiedError as error:
+        raise BadImageError(_explain(content) or str(error)) from None
+    try:
+        image.load()
+        if not _is_padded(content):
+            if _ends_in_nothing(image):
+                _reload_whole(content[: _end_of_scans(content)])
+            return Opened(image)
+    except OSError as error:
+        if "truncated" not in str(error):
+            raise
+    return Opened(_reload_whole(content[: _end_of_scans(content)]), remarks=(NO_END,))
+
+
+def _is_padded(content: bytes) -> bool:
+    """Whether a JPEG's rows end in zeros, as a download that broke off leaves them in a file of
+    full length: Pillow takes the zeros for rows."""
+    if content.endswith(bytes(16) + b"\xff\xd9"):
+        return True
+    return content.endswith(bytes(16)) and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
+
+
+def _ends_in_nothing(image: Image.Image) -> bool:
+    """Whether the last pixel looks as if its block was not in the file. An end marker behind half
+    of the rows makes the decoder fill the others with this grey, without an error."""
+    pixel = image.getpixel((image.width - 1, image.height - 1))
+    return {pixel} <= _MISSING if isinstance(pixel, int) else {*pixel} <= _MISSING
+
+
+def _reload_whole(rows: bytes) -> Image.Image:
+    """The image of a file that is cut off in front of its end marker, if every row is in it."""
+    rows = rows.rstrip(b"\0").rstrip(b"\xff")  # half a marker
+    tries = [
+        Image.open(io.BytesIO(rows + filler + b"\xff\xd9"), formats=("JPEG",))
+        for filler in _FILLERS
+    ]
+    first, *others = (each.tobytes() for each in tries)
+    if any(other != first for other in others):
+        raise BadImageError("damaged or truncated: image file is truncated, rows of it are missing")
+    return tries[0]
+
+
+def _end_of_scans(content: bytes) -> int:
+    """Where the end marker of the first image stands, or the length of the file."""
+    return next((at for marker, at in _markers(content) if marker == _END), len(content))
+
+
+def _markers(content: bytes) -> Iterator[tuple[int, int]]:
+    """Each marker of the first image of a JPEG, and where it stands."""
+    at = 2
+    while (at := content.find(b"\xff", at)) >= 0 and at + 1 < len(content):
+        marker = content[at + 1]
+        if marker in (0x00, 0xFF):  # a byte of a scan, or a fill byte
+            at += 2 if marker == 0 else 1
+            continue
+        yield marker, at
+        if marker == _END:
+            return
+        at += 2
+        if marker not in _ALONE and at + 2 <= len(content):
+            at += struct.unpack_from(">H", content, at)[0]
+
+
+def _explain(content: bytes) -> str | None:
+    """What kind of JPEG this is that Pillow does not open; None where it is just damaged."""
+    for marker, at in _markers(content):
+        if marker == _JPEG_LS:
+            return "a JPEG-LS image; convert it to PNG or TIFF"
+        if marker in _FRAMES and at + 10 <= len(content):
+            bits, height, _, bands = struct.unpack_from(">BHHB", content, at + 4)
+            if bits != 8:
+                return f"a JPEG of {bits} bits; convert it to a PNG or TIFF of 16 bits"
+            if height == 0:
+                return "damaged or truncated: a JPEG whose header has no height; save it anew"
+            if bands not in (1, 3, 4):
+                return f"a JPEG of {bands} bands; save it as grey or RGB"
+            return None
+    return None

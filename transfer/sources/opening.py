@@ -1,0 +1,76 @@
+"""Opens an image file of any format that is read: its pixels as they are stored."""
+
+import re
+
+import numpy as np
+from PIL import Image
+
+from transfer.sources.bad_image import BadImageError
+from transfer.sources.frames import load_first
+from transfer.sources.jpeg_file import open_jpeg
+from transfer.sources.opened import Opened, orientation_of
+from transfer.sources.pillow_file import identify
+from transfer.sources.png_file import open_png
+from transfer.sources.pnm_file import read_colour_pfm, read_deep_pnm
+from transfer.sources.samples import Samples
+from transfer.sources.tiff_file import open_tiff
+from transfer.sources.tiff_tags import is_tiff
+
+_J2K_SIZE = re.compile(rb"\xff\x4f\xff\x51.{36}(.)(.)(.)", re.DOTALL)
+_LEAST_LEVELS = 64  # of 256, that 16-bit colour of JPEG 2000 has to reach
+
+
+def open_image(content: bytes, *, tiff_alpha: bool) -> Opened:
+    """The picture of a file, loaded.
+
+    Args:
+        tiff_alpha: whether a band that a TIFF calls alpha is one.
+
+    Raises:
+        BadImageError: empty, of no known format, damaged, or too many pixels.
+    """
+    if not content:
+        raise BadImageError("the file is empty")
+    if is_tiff(content):
+        return open_tiff(content, tiff_alpha=tiff_alpha)
+    if content[:8] == b"\x89PNG\r\n\x1a\n":
+        return open_png(content)
+    if content[:3] == b"\xff\xd8\xff":
+        return open_jpeg(content)
+    if samples := read_colour_pfm(content):
+        return Opened(samples=samples)
+    image = identify(content)
+    if image.format == "PPM" and (samples := read_deep_pnm(image, content)):
+        return Opened(samples=samples)
+    opened = load_first(image, content)
+    if samples := _deep_samples(opened.image, content):
+        return Opened(samples=samples, orientation=orientation_of(image), remarks=opened.remarks)
+    return opened
+
+
+def _deep_samples(image: Image.Image, content: bytes) -> Samples | None:
+    """A loaded image of more than 8 bits as samples; None of any other."""
+    if image.mode == "F":
+        return Samples(np.asarray(image)[..., None], "float")
+    is_deep = image.mode == "I" or image.mode.startswith("I;16")
+    size = _J2K_SIZE.search(content) if image.format == "JPEG2000" else None
+    if size is None:
+        return Samples(np.asarray(image)[..., None], "unsigned", (0, 0xFFFF)) if is_deep else None
+    bits, is_signed = (size[3][0] & 0x7F) + 1, bool(size[3][0] & 0x80)
+    if is_deep:
+        return _j2k_samples(np.asarray(image)[..., None], bits, is_signed=is_signed)
+    if bits > 12 and max(high for _, high in image.convert("RGB").getextrema()) < _LEAST_LEVELS:
+        raise BadImageError(
+            f"a JPEG 2000 image of {bits}-bit colour that uses less than a quarter of its range, "
+            "and of which 8 bits are all that can be read; save it as a PNG or TIFF of 16 bits"
+        )
+    return None
+
+
+def _j2k_samples(values: np.ndarray, bits: int, *, is_signed: bool) -> Samples:
+    """Samples of JPEG 2000, which Pillow shifts up to 16 bits, signed ones from the middle on."""
+    if is_signed:
+        return Samples((values.astype(np.int32) - 0x8000) >> (16 - min(bits, 16)), "signed")
+    if bits == 16:
+        return Samples(values, "unsigned")
+    return Samples(values, "unsigned", (0, 0xFFFF))

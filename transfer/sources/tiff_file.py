@@ -1,0 +1,214 @@
+"""TIFF files: the page that is meant, what its bands are, and what of them is data."""
+
+import numpy as np
+
+from transfer.sources import tiff_tags
+from transfer.sources.bad_image import BadImageError, UnidentifiedError
+from transfer.sources.opened import (
+    ANIMATION,
+    EXTRA_BANDS,
+    GUESSED_BANDS,
+    THUMBNAIL_FIRST,
+    TIFF_ALPHA,
+    Opened,
+    orientation_of,
+)
+from transfer.sources.pillow_file import check_pixels, identify
+from transfer.sources.samples import Samples, find_fill_values
+from transfer.sources.tiff_blocks import UNPACKED, TiffLayout, read_bands, read_layout
+from transfer.sources.tiff_tags import Tags, number_of, numbers_of
+
+CAMERA_RAW = (
+    "a camera's RAW file (DNG, NEF or the like); convert it to JPEG, PNG or TIFF with the camera's "
+    "program or darktable"
+)
+# What an extra band is
+_UNSPECIFIED, _PREMULTIPLIED, _TRANSPARENCY = 0, 1, 2
+_BANDS = {
+    tiff_tags.WHITE_IS_ZERO: 1,
+    tiff_tags.BLACK_IS_ZERO: 1,
+    tiff_tags.RGB: 3,
+    tiff_tags.SEPARATED: 4,
+}
+
+
+def open_tiff(content: bytes, *, tiff_alpha: bool) -> Opened:
+    """The picture of a TIFF.
+
+    Args:
+        tiff_alpha: whether a band that is called alpha is one.
+
+    Raises:
+        BadImageError: damaged, a camera's RAW file, or of a kind that is not read.
+    """
+    pages = tiff_tags.read_pages(content)
+    if tiff_tags.is_camera_raw(content, pages):
+        raise BadImageError(CAMERA_RAW)
+    number = tiff_tags.choose_page(pages)
+    tags = pages[number] if pages else {}
+    remarks = (ANIMATION,) if tiff_tags.count_pictures(pages) > 1 else ()
+    remarks += (THUMBNAIL_FIRST,) if number else ()
+    if number_of(tags, tiff_tags.COMPRESSION) == tiff_tags.WEBP:
+        raise BadImageError(tiff_tags.describe_page(tags))
+    if _is_deep(tags) or tiff_tags.is_big_endian_bigtiff(content):
+        return _read_samples(content, tags, remarks, tiff_alpha=tiff_alpha)
+    return _read_by_pillow(content, number, tags, remarks, tiff_alpha=tiff_alpha)
+
+
+def _is_deep(tags: Tags) -> bool:
+    """Whether Pillow would cut the samples, refuse them, take them for alpha, or show pixels that
+    are none: other than 8 bits unsigned, bands beyond colour that nothing describes, no data."""
+    photometric = number_of(tags, tiff_tags.PHOTOMETRIC)
+    if photometric not in _BANDS:
+        return False
+    bits = numbers_of(tags, tiff_tags.BITS, (1,))
+    bands, base = number_of(tags, tiff_tags.SAMPLES, 1), _BANDS[photometric]
+    if {*numbers_of(tags, tiff_tags.FORMAT, (1,))} - {1, 4}:
+        return True
+    if photometric == tiff_tags.SEPARATED:
+        return {*bits} - {8, 16} != set() or bands != base
+    if any(each not in (1, 2, 4, 8) for each in bits):
+        return True
+    if base == 3 and bits[0] != 8:
+        return True
+    if bits[0] != 8:
+        return False
+    is_unpacked = number_of(tags, tiff_tags.COMPRESSION, 1) in UNPACKED
+    return bands not in (base, base + 1) or (is_unpacked and _no_data_value(tags) is not None)
+
+
+def _read_by_pillow(
+    content: bytes, number: int, tags: Tags, remarks: tuple[str, ...], *, tiff_alpha: bool
+) -> Opened:
+    try:
+        image = identify(content)
+    except UnidentifiedError:
+        if tiff_tags.PHOTOMETRIC not in tags or tiff_tags.WIDTH not in tags:
+            raise
+        raise BadImageError(tiff_tags.describe_page(tags)) from None
+    if number:
+        image.seek(number)
+        check_pixels(*image.size)
+    # a tile is decoded whole, however small the image is
+    tile = image.tag_v2.get(tiff_tags.TILE_WIDTH, 0), image.tag_v2.get(tiff_tags.TILE_HEIGHT, 0)
+    check_pixels(*tile)
+    image.load()
+    white_is_zero = image.tag_v2.get(tiff_tags.PHOTOMETRIC) == tiff_tags.WHITE_IS_ZERO
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        samples = Samples(
+            np.asarray(image)[..., None], "unsigned", (0, 0xFFFF), white_is_zero=white_is_zero
+        )
+        return Opened(samples=samples, orientation=orientation_of(image), remarks=remarks)
+    extra = {*image.tag_v2.get(tiff_tags.EXTRA, ())}
+    drop = image.mode in ("RGBA", "LA") and not (
+        tiff_alpha and {_PREMULTIPLIED, _TRANSPARENCY} & extra
+    )
+    if drop or (image.mode in ("RGB", "L") and extra):
+        remarks = (*remarks, TIFF_ALPHA)
+    return Opened(image, is_tiff=True, drop_alpha=drop, remarks=remarks)
+
+
+def _read_samples(
+    content: bytes, tags: Tags, remarks: tuple[str, ...], *, tiff_alpha: bool
+) -> Opened:
+    photometric = number_of(tags, tiff_tags.PHOTOMETRIC)
+    if photometric not in _BANDS:
+        raise BadImageError(tiff_tags.describe_page(tags))
+    layout = read_layout(content, tags)
+    base, extra = _BANDS[photometric], numbers_of(tags, tiff_tags.EXTRA)
+    if base == 1 and layout.samples in (3, 4) and {*extra[:2]} <= {_UNSPECIFIED}:
+        base, extra = 3, extra[2:]  # what GDAL writes of three bands
+        remarks = (*remarks, GUESSED_BANDS)
+    if layout.samples < base or (base == 1 and layout.samples > 2):
+        raise BadImageError(
+            f"{layout.samples} bands, of which nothing says which are red, green and blue; save it "
+            "with these three"
+        )
+    bands = read_bands(content, layout)
+    values, alpha = bands[..., :base], None
+    number = _alpha_band(extra) if tiff_alpha else None
+    if number is not None and base + number < layout.samples:
+        full = 1.0 if layout.kind == "float" else float(2**layout.bits - 1)
+        alpha = np.clip(bands[..., base + number].astype(np.float32) / full, 0, 1)
+        if extra[number] == _PREMULTIPLIED:
+            values = _divided(values, alpha)
+    left_out = layout.samples - base - (alpha is not None)
+    if left_out:
+        remarks = (*remarks, TIFF_ALPHA if left_out == 1 else EXTRA_BANDS)
+    valid = _where_data_is(values, layout, _no_data_value(tags))
+    if base == 4:
+        samples = Samples(_from_inks(values, layout), "unsigned", (0, 0xFFFF), alpha=alpha)
+    else:
+        samples = Samples(
+            values,
+            layout.kind,
+            fixed=_fixed(layout),
+            declared=_declared(tags),
+            white_is_zero=photometric == tiff_tags.WHITE_IS_ZERO,
+            alpha=alpha,
+            valid=valid,
+        )
+    orientation = number_of(tags, tiff_tags.ORIENTATION, 1)
+    return Opened(samples=samples, orientation=orientation, is_tiff=True, remarks=remarks)
+
+
+def _alpha_band(extra: tuple) -> int | None:
+    """The number of the band among those beyond colour that is transparency."""
+    kinds = (_PREMULTIPLIED, _TRANSPARENCY)
+    return next((number for number, kind in enumerate(extra) if kind in kinds), None)
+
+
+def _divided(values: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Colours (H, W, bands) that were multiplied by alpha (H, W), as they were before."""
+    share = np.where(alpha > 0, alpha, 1)[..., None]
+    if values.dtype.kind == "f":
+        return (values / share).astype(values.dtype)
+    most = np.iinfo(values.dtype).max
+    return np.clip(np.round(values / share), 0, most).astype(values.dtype)
+
+
+def _where_data_is(
+    values: np.ndarray, layout: TiffLayout, no_data: float | None
+) -> np.ndarray | None:
+    """Where samples (H, W, bands) are data: bool (H, W), or None for everywhere."""
+    empty = np.zeros(values.shape[:2], bool)
+    if layout.kind == "float":
+        empty |= np.isnan(values).all(axis=-1)
+    if no_data is not None:
+        empty |= (values == no_data).all(axis=-1)
+    elif (filled := find_fill_values(values, layout.kind)) is not None:
+        empty |= filled
+    return ~empty if empty.any() else None
+
+
+def _from_inks(inks: np.ndarray, layout: TiffLayout) -> np.ndarray:
+    """Red, green and blue, uint16 (H, W, 3), of cyan, magenta, yellow and black (H, W, 4)."""
+    full = 1.0 if layout.kind == "float" else float(2**layout.bits - 1)
+    colours = np.empty((*inks.shape[:2], 3), np.uint16)
+    for top in range(0, len(inks), 256):  # in bands, so that no large array of floats is made
+        paper = 1 - np.clip(inks[top : top + 256].astype(np.float32) / full, 0, 1)
+        colours[top : top + 256] = np.round(paper[..., :3] * paper[..., 3:] * 0xFFFF)
+    return colours
+
+
+def _fixed(layout: TiffLayout) -> tuple[float, float] | None:
+    if layout.kind == "unsigned" and layout.bits not in (16, 32, 64):
+        return 0, 2**layout.bits - 1
+    return None
+
+
+def _declared(tags: Tags) -> tuple[float, float] | None:
+    low = number_of(tags, tiff_tags.SMIN, number_of(tags, tiff_tags.MIN, 0))
+    high = number_of(tags, tiff_tags.SMAX, number_of(tags, tiff_tags.MAX))
+    if high is None or not np.isfinite([low, high]).all() or low >= high:
+        return None
+    return float(low), float(high)
+
+
+def _no_data_value(tags: Tags) -> float | None:
+    """The value of pixels without data, as GDAL writes it."""
+    text = tags.get(tiff_tags.NODATA)
+    try:
+        return float(str(text).strip("\0 ")) if text is not None else None
+    except ValueError:
+        return None
