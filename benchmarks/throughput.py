@@ -40,7 +40,7 @@ VGG16 = BackboneParams(
     name="VGG16", image_size=64, preprocessing="imagenet", unfreeze_from="block5_conv1"
 )
 PRECISIONS = ("float32", "bfloat16", "float16")
-COMPARED = 64  # images whose features are held against the CPU's
+COMPARED = 64  # images whose features are compared with the CPU's
 MATRIX = {True: 8192, False: 2048}  # rows of the product, by whether there is an accelerator
 REPEATS = 5
 

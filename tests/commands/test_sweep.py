@@ -67,14 +67,14 @@ def test_the_projects_own_file_is_one(monkeypatch):
         ("", "give at least one section of train_head, train_augmented, finetune"),
         ("- a", "give at least one section"),
         ("a: [", "is not valid YAML"),
-        ("extract: {batch_size: [32, 64]}", "extract is no training; choose from train_head"),
+        ("extract: {batch_size: [32, 64]}", "extract is not a training; choose from train_head"),
         ("train_head: 3", "train_head: name at least one parameter"),
         ("train_head: {seed: [0, 1]}", "train_head.seed: each trial has the same seeds"),
         (
             "train_head: {unit: [1, 2]}",
-            "train_head.unit is no parameter; params.yaml has batch_size, checkpoint, class_weight",
+            "train_head.unit is not a parameter; params.yaml has batch_size, checkpoint, class_weight",
         ),
-        ("finetune: {units: [1, 2]}", "finetune.units is no parameter"),
+        ("finetune: {units: [1, 2]}", "finetune.units is not a parameter"),
         ("train_head: {units: 3}", "give [a, b, ...] or {low: a, high: b}"),
         ("train_head: {units: {low: 1, hihg: 3}}", "give [a, b, ...] or {low: a, high: b}"),
         ("train_head: {units: {low: 300, high: 3}}", "low = 300 is not below high = 3"),
@@ -96,7 +96,7 @@ def test_the_projects_own_file_is_one(monkeypatch):
             "train_head: {optimizer: [rmsprop, adagrad]}",
             "train_head.optimizer = adagrad: Input should be 'rmsprop', 'adam', 'adamw' or 'sgd'",
         ),
-        ("train_head: {optimizer: {low: 1, high: 2}}", "is no number; give a list"),
+        ("train_head: {optimizer: {low: 1, high: 2}}", "is not a number; give a list"),
         (
             "train_head: {units: [256, 64.5]}",
             "train_head.units = 64.5: Input should be a valid integer",
@@ -321,8 +321,8 @@ finetune:
 
 @pytest.mark.slow
 def test_a_real_sweep_stopped_and_called_again(base, tmp_path):
-    """Killed in the midst, it ends with the bytes of one that was not; what it prints makes the
-    same model in DVC; git sees none of it."""
+    """Killed during a training, it ends with the bytes of one that was not; what it prints makes
+    the same model in DVC; git sees none of it."""
     project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
     (tmp_path / "tiny.yaml").write_text(TINY)
     sweep = [

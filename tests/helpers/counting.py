@@ -1,7 +1,7 @@
 """A map on a cluster, to be watched and disturbed:
 `counting.main(ADDRESS, ITEMS, TIMEOUT, DEADLY, ...)` doubles 0, 1, 2, ...
 
-Prints a line a batch as it is done, `done ITEM:RESULT ...`, or the error.
+Prints one line per batch when it is done, `done ITEM:RESULT ...`, or the error.
 """
 
 import os

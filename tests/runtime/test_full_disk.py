@@ -44,7 +44,7 @@ def under(project: Path, folder: str) -> list[str]:
 def test_a_file_that_does_not_fit_ends_the_stage_in_a_sentence_and_leaves_what_was_there(
     project, stage, blocks, file
 ):
-    """A limit on the size of files stands for a disk that fills up in the midst of one."""
+    """A limit on the size of files simulates a disk that fills up while a file is written."""
     shutil.rmtree(project / ".rows")
     before = contents(project)
     finished = call(

@@ -24,7 +24,7 @@ def map_features(features: np.ndarray, seed: int) -> np.ndarray:
 
 def principal_components(features: np.ndarray) -> np.ndarray:
     """Coordinates on the first COMPONENTS principal axes: float32 (N, D) -> float32 (N, 2 to
-    COMPONENTS), zeros where there are no more."""
+    COMPONENTS), zeros if there are fewer axes."""
     n_components = min(COMPONENTS, *features.shape)
     centred = features - features.mean(axis=0)
     components = (

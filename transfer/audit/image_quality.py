@@ -66,8 +66,8 @@ def score_images(measured: pd.DataFrame, kinds: Iterable[str]) -> pd.DataFrame:
     `measure`.
 
     `odd_size` depends on the other images: it is below 0.5 outside of three interquartile ranges
-    around the middle half of the sizes or, where that half are all of one size, below half or above
-    one and a half of it. (The size is the square root of the area.)
+    around the middle half of the sizes or, if that half has only one size, below half or above one
+    and a half of it. (The size is the square root of the area.)
     """
     scores = {"blurry": measured["sharpness"]}
     for kind in set(kinds) - {"blurry"}:

@@ -40,8 +40,8 @@ def count_issues(issues: Iterable[Issue]) -> dict[str, int]:
 
 
 def write_issues(issues: Iterable[Issue], images: pd.DataFrame, path: Path = ISSUES) -> None:
-    """Write path, split, class_name, issue, score and detail, ordered by kind and worst first; a
-    header alone where there are none.
+    """Write path, split, class_name, issue, score and detail, ordered by kind and worst first; only
+    a header if there are none.
 
     Args:
         images: the rows of the manifest that were audited, numbered from 0.

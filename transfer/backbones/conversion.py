@@ -49,7 +49,7 @@ def to_litert(model: keras.Model, outputs: tuple[str, ...]) -> bytes:
         ConversionError: TensorFlow's converter refuses the model.
         OSError: the temporary folder cannot hold it.
     """
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of its own converter
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns about its own converter
     module = tf.Module()
     module.tensors = [variable.value for variable in model.variables]
     pixels = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="pixels")

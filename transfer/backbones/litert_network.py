@@ -32,7 +32,7 @@ class LiteRTNetwork:
             identity: bytes that differ between networks.
 
         Raises:
-            ValueError: these bytes are no LiteRT file.
+            ValueError: these bytes are not a LiteRT file.
         """
         self._interpreters = InterpreterPool(content, OUTPUTS)
         self.image_shape = self._interpreters.input_shape

@@ -28,7 +28,7 @@ class _Storage:
 
 @dataclass(frozen=True)
 class _StoredTensor:
-    """Where a tensor lies in its storage; offset and strides count elements."""
+    """The place of a tensor in its storage; offset and strides count elements."""
 
     storage: _Storage
     offset: int

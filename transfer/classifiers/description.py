@@ -1,4 +1,4 @@
-"""Reads what is recorded of a trained classifier beside its weights; needs no Keras."""
+"""Reads the description that is saved with a trained classifier's weights; needs no Keras."""
 
 import json
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Description:
 
 
 def read_description(name: str, folder: Path = MODELS) -> Description:
-    """Read what is recorded of a classifier.
+    """Read the description of a classifier.
 
     Raises:
         PipelineError: a file is missing, the training was skipped, or the description is damaged.
@@ -64,10 +64,10 @@ def read_description(name: str, folder: Path = MODELS) -> Description:
 
 
 def _check(input_kind: object, class_names: object, epoch: object, *, has_epoch: bool) -> None:
-    """Refuse what `save_classifier` would not have written.
+    """Refuse values that `save_classifier` cannot have written.
 
     Raises:
-        ValueError: a value is none that it writes.
+        ValueError: it cannot have written one of them.
     """
     if input_kind not in ("images", "features", "cut") or (has_epoch and type(epoch) is not int):
         raise ValueError(f"input_kind = {input_kind!r}, epoch = {epoch!r}")

@@ -29,7 +29,7 @@ class LiteRTClassifier:
             content: of the LiteRT file.
 
         Raises:
-            ValueError: these bytes are no LiteRT file.
+            ValueError: these bytes are not a LiteRT file.
         """
         self.input_kind, self.class_names = input_kind, class_names
         self._interpreters = InterpreterPool(content, OUTPUTS)

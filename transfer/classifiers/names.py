@@ -1,6 +1,6 @@
-"""The models that the pipeline trains, in its order, and where each lies: one folder per model. A
-further model needs its name here and in the matrix of `evaluate` in dvc.yaml, and no other file
-name."""
+"""The models that the pipeline trains, in its order, and where each is stored: one folder per
+model. A further model needs its name here and in the matrix of `evaluate` in dvc.yaml, and no other
+file name."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ NEIGHBOURS, PROBE = "neighbours", "probe"
 BASELINES = (NEIGHBOURS, PROBE)  # fitted to the frozen features, by scikit-learn and NumPy
 MODEL_NAMES = (*NETWORKS, *BASELINES)
 MODELS = Path("models")
-EVALUATION = Path("data/evaluation")  # what `evaluate` finds, one folder per model
+EVALUATION = Path("data/evaluation")  # results of `evaluate`, one folder per model
 
 
 def description_file(name: str, folder: Path = MODELS) -> Path:

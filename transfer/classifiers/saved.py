@@ -1,8 +1,8 @@
 """Saves and loads trained classifiers: model.json, model.weights.h5 and history.csv in
 models/NAME/.
 
-Weights and configuration are apart because a `.keras` archive carries the date and is never the
-same bytes twice.
+Weights and configuration are separate files because a `.keras` archive contains the date and is
+never the same bytes twice.
 """
 
 import json
@@ -59,8 +59,8 @@ def save_classifier(
     name: str, classifier: Classifier, history: pd.DataFrame, folder: Path = MODELS
 ) -> None:
     """Write a classifier and its training history under `name`; equal models give equal bytes."""
-    # Without its compilation: the optimizer's state would double the file, and Keras numbers it by
-    # the process's history.
+    # Without its compilation: the optimizer's state would double the file, and its names depend on
+    # what the process built before.
     model = keras.Model(classifier.model.input, classifier.model.output, name=classifier.model.name)
     description = {
         "input_kind": classifier.input_kind,
@@ -87,8 +87,8 @@ def growing_history(name: str, folder: Path = MODELS) -> Iterator[Callable[[pd.D
     """Yield a function that writes the history so far during training, for live plots with `dvc
     plots show` and DVC's extension for VS Code.
 
-    A training that fails leaves none. Where an earlier run's history lies (DVC deletes it first, a
-    person who runs the stage does not), that one stays until the new model is whole.
+    A training that fails leaves no history. If there is a history of an earlier run (DVC deletes it
+    first, but not a person who runs the stage by hand), it stays until the new model is complete.
     """
     path = history_file(name, folder)
     if path.exists():
@@ -110,8 +110,8 @@ def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
     """Read a classifier back; the probe as a Keras model too.
 
     Raises:
-        PipelineError: missing, skipped, damaged, weights that do not fit the layers, or what
-            `save_classifier` would not have written; or the nearest neighbours, which are no
+        PipelineError: missing, skipped, damaged, weights that do not fit the layers, or values
+            that `save_classifier` cannot have written; or the nearest neighbours, which are not a
             network.
     """
     if name == NEIGHBOURS:
@@ -125,7 +125,7 @@ def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
         model = _build(
             json.dumps(json.loads(described.content)["model"]), described.weights.stat().st_size
         )
-        # it warns of groups that are not there: the error that follows says it better
+        # it warns about missing groups, which the error that follows explains better
         with warnings.catch_warnings(action="ignore"):
             model.load_weights(described.weights)
     except Exception as error:  # Keras and h5py raise many exception types on bad values
@@ -137,11 +137,11 @@ def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
 
 
 def _build(description: str, most: int) -> keras.Model:
-    """The model of a description: of Keras's own layers only, and none that needs more bytes than
-    its weights file has.
+    """Build the model of a description. It may have only Keras's own layers, and not more bytes
+    than its weights file.
 
     Raises:
-        ValueError: it needs more; said before memory is taken.
+        ValueError: it needs more bytes; raised before the memory is allocated.
     """
     from keras.src.backend.common import global_state  # Keras is loaded by transfer.compute.keras
 
@@ -152,7 +152,7 @@ def _build(description: str, most: int) -> keras.Model:
     finally:
         global_state.set_global_attribute(
             _WAITING, waiting
-        )  # the plan's variables would take their memory with the next model that is built
+        )  # otherwise the next model would allocate the memory of the plan's variables too
     needed = sum(math.prod(variable.shape) for variable in plan.weights)
     if needed > most:
         raise ValueError(f"a model of {needed:,} numbers, and {most:,} bytes of weights")

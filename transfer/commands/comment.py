@@ -70,7 +70,7 @@ def about_files(uncommitted: list[str]) -> list[str]:
 
 
 def about_experiment(name: str) -> list[str]:
-    """How somebody else gets the experiment."""
+    """How others get the experiment."""
     return [
         f"This is the experiment `{name}`: `dvc exp pull origin {name}` fetches it, `dvc exp apply "
         f"{name}` applies it.",

@@ -98,7 +98,7 @@ def repair_busy() -> str | None:
         return None
     BUSY.unlink()
     return (
-        f"{BUSY} was cut short, as when DVC is killed while it writes it: removed, since it says "
+        f"{BUSY} was cut short, as when DVC is killed while it writes it: removed, because it says "
         "only which DVC runs at this moment"
     )
 

@@ -22,7 +22,9 @@ from transfer.storage.params import Shards
 from transfer.storage.shard_check import check
 from transfer.storage.sharded_array import SUFFIX, Index, read_index
 
-_SHARD = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}\.npy")  # whatever else lies there is none of ours
+_SHARD = re.compile(
+    r"[0-9a-f]{2}/[0-9a-f]{62}\.npy"
+)  # other objects there do not belong to this project
 
 
 def main(argv: list[str]) -> int:

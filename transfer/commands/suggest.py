@@ -234,4 +234,4 @@ def report(images: Unlabelled, suggestions: list["Suggestion"], table: Path, pag
         print(f"suggest: cannot be read: {path}: {problem}", file=sys.stderr)
     if (more := len(images.problems) - 5) > 0:
         print(f"suggest: ... and {more:,} more cannot be read", file=sys.stderr)
-    print(f"suggest: fill in the column label of {table}; docs/suggest.md says how to go on")
+    print(f"suggest: fill in the column label of {table}; docs/suggest.md says how to continue")

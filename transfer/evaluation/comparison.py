@@ -76,8 +76,8 @@ def _numbered(groups: np.ndarray) -> np.ndarray:
 
 
 def exact_mcnemar(gain: np.ndarray) -> float:
-    """Exact p of McNemar's test (statsmodels): 1 where one model is right and the other wrong, -1
-    the other way round, 0 else."""
+    """Exact p of McNemar's test (statsmodels): 1 if one model is right and the other wrong, -1 the
+    other way round, otherwise 0."""
     return float(mcnemar([[0, (gain > 0).sum()], [(gain < 0).sum(), 0]], exact=True).pvalue)
 
 

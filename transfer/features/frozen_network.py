@@ -117,8 +117,8 @@ class FrozenPass:
 
 
 def choose_runtime(architecture: BackboneParams, compute: ComputeParams) -> Runtime:
-    """LiteRT for a CPU, where it needs no TensorFlow and its bytes do not depend on the processor;
-    otherwise Keras's backend.
+    """LiteRT for a CPU, because it needs no TensorFlow and its bytes do not depend on the
+    processor; otherwise Keras's backend.
 
     Prints one line if Keras computes on a CPU, with the reason.
 

@@ -24,8 +24,8 @@ class LabelColumns:
         self.width = len(self.header)
 
     def values(self, row: PredictionRow) -> list[str | float | None]:
-        """A row's values in the order of `names`, probabilities to six digits; None where there
-        are none."""
+        """A row's values in the order of `names`, probabilities to six digits; None if there are
+        none."""
         if row.prediction is None:
             return [row.path, *[None] * (3 * self._top_k), row.problem]
         return [

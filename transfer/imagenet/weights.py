@@ -185,9 +185,9 @@ def _cannot_be_had(name: str, published: _Published, tried: dict[str, str], kept
     )
     return (
         f"the weights of {name} with its 1,000 classes, {published.name} of some "
-        f"{MODEL_INFO[name].megabytes} MB, cannot be had:\n"
+        f"{MODEL_INFO[name].megabytes} MB, are not available:\n"
         + "".join(f"  {place}: {reason}\n" for place, reason in tried.items())
-        + f"Run this again where that address can be reached{received}; or fetch the file on "
+        + f"Run this again when that address can be reached{received}; or fetch the file on "
         f"another machine and name it: --weights FILE, {algorithm_of(published.checksum)} "
         f"{published.checksum}{smaller}"
     )

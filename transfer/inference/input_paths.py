@@ -51,7 +51,7 @@ def read_given(
 
     As in `split`, every file of a folder or archive counts, except hidden files and those that
     desktops leave behind. A glob stands for the files that it matches, sorted. `-` is a list of
-    paths, each ended by `end`; they may be folders and archives, but not globs, since file names
+    paths, each ended by `end`; they may be folders and archives, but not globs, because file names
     may contain brackets. A file that cannot be read is an entry with its problem, in its place.
 
     Args:
@@ -104,8 +104,8 @@ def _is_many(name: str) -> bool:
 
 
 def _read(name: str) -> Iterator[SourceFile]:
-    """The files behind one path. A problem is an entry and no error, since the next path may be
-    readable."""
+    """The files behind one path. A problem is an entry and not an error, because the next path may
+    be readable."""
     found = False
     try:
         for entry in _read_many(name) if _is_many(name) else [_read_file(name)]:

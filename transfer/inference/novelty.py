@@ -18,7 +18,7 @@ from transfer.storage.params import Shards
 # as many as the audit compares; a product with more would take long compared with the network
 MOST_NEIGHBOURS = 10_000
 _ROWS = 256  # that are read or compared at once
-# candidates beyond the neighbours, since the fast comparison may swap nearly equal distances
+# candidates beyond the neighbours, because the fast comparison may swap nearly equal distances
 _SPARE = 10
 
 

@@ -124,7 +124,7 @@ class Predictor:
         image_size, 3).
 
         Raises:
-            BadImageError: these bytes are no image.
+            BadImageError: these bytes are not an image.
         """
         with memory_for(content):
             return self.shrink(self.open(content))
@@ -355,7 +355,8 @@ def check_params(params: Path = PARAMS, lock: Path = LOCK) -> None:
     trained; without a dvc.lock nothing is checked.
 
     Raises:
-        PipelineError: a parameter has changed since. The model would still answer, but wrongly.
+        PipelineError: a parameter has changed since then. The model would still answer, but
+            wrongly.
     """
     if not lock.exists() or not params.exists():
         return

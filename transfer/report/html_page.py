@@ -67,7 +67,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 @dataclass(frozen=True)
 class Mistake:
     """A misclassified test image;
-    picture: a data URI of the image beside what the model looked at."""
+    picture: a data URI of the image and its Grad-CAM."""
 
     model: str
     path: str

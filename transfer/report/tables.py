@@ -46,7 +46,7 @@ METRICS = {  # what is shown of metrics/evaluation.json, in this order
 class Table:
     """A table whose first column names its rows.
 
-    text: the places of columns that hold text, to stand at the left; the others hold numbers.
+    text: the indexes of columns with text, which are aligned left; the others hold numbers.
         left_out: what is not shown, if anything.
     """
 
@@ -62,7 +62,7 @@ class Confusion:
     """Images by actual class (row) and predicted class (column): counts int (C, C), and each
     count's share of its row.
 
-    numbered: columns are headed by numbers, since so many names would not fit.
+    numbered: columns are headed by numbers, because so many names would not fit.
     """
 
     caption: str

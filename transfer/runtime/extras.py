@@ -1,8 +1,9 @@
 """Packages that only some commands need: which extra has each, and the sentence for one that is not
 installed.
 
-An extra is a lock in requirements/, installed beside requirements.txt by `make .venv/extra-NAME`.
-The standard library is all that is imported here: commands use this before anything else.
+An extra is a lock in requirements/ that `make .venv/extra-NAME` installs in addition to
+requirements.txt. The standard library is all that is imported here: commands use this before
+anything else.
 """
 
 EXTRAS = {  # module -> requirements/EXTRA.txt

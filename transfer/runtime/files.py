@@ -13,7 +13,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` if the block succeeds,
     delete it if not.
 
-    The suffix is kept, since Keras and others choose the format by it. An OSError without a
+    The suffix is kept, because Keras and others choose the format by it. An OSError without a
     file name gets this one's: a full disk is noticed in writing, and only opening names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)

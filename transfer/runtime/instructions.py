@@ -3,7 +3,7 @@ and TensorFlow read when they are loaded.
 
 These libraries choose their kernels by the processor they find, and another kernel adds in another
 order, so that the last bits differ (docs/reproducibility.md). Here they are limited to what every
-such processor has. `transfer/__init__.py` calls it, since that runs before any module of the
+such processor has. `transfer/__init__.py` calls it, because that runs before any module of the
 project can import one of them.
 """
 

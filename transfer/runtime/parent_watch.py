@@ -18,7 +18,7 @@ _SECONDS = 0.1
 
 
 def exit_with_dvc() -> None:
-    """If DVC runs this process, end it as soon as that DVC is gone."""
+    """If DVC runs this process, end it as soon as that DVC has ended."""
     if "DVC_STAGE" in os.environ:
         threading.Thread(target=_watch, args=(_ancestors(),), daemon=True).start()
 

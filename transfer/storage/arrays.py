@@ -53,7 +53,7 @@ def inference_batch_rows(shape: tuple[int, ...]) -> int:
 def release_pages(array: np.ndarray) -> None:
     """Release the resident pages of a memory map, which would otherwise grow to the file's size.
 
-    Written data stays in the system's page cache. Arrays that are no memory map are not changed.
+    Written data stays in the system's page cache. Arrays that are not memory maps are not changed.
     """
     mapped = getattr(array, "_mmap", None)  # None in a copy of a map, which has the same class
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):

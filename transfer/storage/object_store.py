@@ -160,8 +160,7 @@ class ObjectStore:
         starts.
 
         Raises:
-            PipelineError: no such bucket or folder, no permission, no credentials, or nobody
-                answers.
+            PipelineError: no such bucket or folder, no permission, no credentials, or no answer.
         """
         name = f".probe-{secrets.token_hex(8)}"
 

@@ -1,7 +1,7 @@
 """Arrays in shards: files of a fixed number of rows, each an object named by its checksum, and a
 small index that DVC tracks.
 
-The index names the shards but not where they lie: moving them to another bucket changes nothing. An
+The index names the shards but not their place: moving them to another bucket changes nothing. An
 array of several views has shards of its own for each view, so that a view has the same layout as an
 array without views.
 """
@@ -282,7 +282,7 @@ class ShardedArray:
             content = self.store.read(shard.name, start, end)
         except FileNotFoundError:
             raise PipelineError(
-                f"{self._names(shard)} is missing; is that the bucket where the shards lie? `make "
+                f"{self._names(shard)} is missing; is that the bucket with the shards? `make "
                 "verify` says how to make it again"
             ) from None
         if start is not None and len(content) != end - start:

@@ -68,7 +68,7 @@ class Trial:
 
 
 def main(argv: list[str]) -> None:
-    """Search each section of the space in turn, and print what was found."""
+    """Search the sections of the space one after another, and print the results."""
     parser = command_parser("sweep", __doc__)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--space", type=Path, default=Path("transfer/commands/sweep/space.yaml"))

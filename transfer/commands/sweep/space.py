@@ -104,7 +104,7 @@ def read_spaces(path: Path, params: Mapping[str, Params]) -> list[Space]:
 
 def _space(where: str, section: str, entries: Any, params: Mapping[str, Params]) -> Space:
     if section not in TRAININGS:
-        raise PipelineError(f"{where} is no training; choose from {', '.join(TRAININGS)}")
+        raise PipelineError(f"{where} is not a training; choose from {', '.join(TRAININGS)}")
     if not isinstance(entries, dict) or not entries:
         raise PipelineError(f"{where}: name at least one parameter to vary")
     kind = TRAININGS[section].params
@@ -117,7 +117,7 @@ def _space(where: str, section: str, entries: Any, params: Mapping[str, Params])
             )
         if name not in kind.model_fields:
             raise PipelineError(
-                f"{where}.{name} is no parameter; params.yaml has "
+                f"{where}.{name} is not a parameter; params.yaml has "
                 f"{', '.join(sorted({*kind.model_fields} - {'seed'}))}"
             )
         distributions[name] = _distribution(f"{where}.{name}", kind.model_fields[name], entry)
@@ -126,7 +126,7 @@ def _space(where: str, section: str, entries: Any, params: Mapping[str, Params])
         if not _contains(distributions[name], default):
             raise PipelineError(
                 f"{where}.{name}: params.yaml has {written(default)}, which is not among these; "
-                "include it, since the first trial is params.yaml as it is"
+                "include it, because the first trial has the values of params.yaml"
             )
     return Space(section, defaults, distributions)
 
@@ -150,7 +150,7 @@ def _distribution(where: str, field: FieldInfo, entry: Any) -> BaseDistribution:
         ) from None
     kinds = _kinds(field.annotation)
     if not kinds & {int, float}:
-        raise PipelineError(f"{where} is no number; give a list of values")
+        raise PipelineError(f"{where} is not a number; give a list of values")
     if limits.low >= limits.high:
         raise PipelineError(f"{where}: low = {limits.low:g} is not below high = {limits.high:g}")
     if limits.log and limits.low <= 0:
@@ -174,7 +174,7 @@ def _allowed(where: str, field: FieldInfo, value: Value) -> Value:
 
 
 def _kinds(annotation: Any) -> set[type]:
-    """The plain types in an annotation: of `float | None`, say."""
+    """The plain types in an annotation, for example of `float | None`."""
     parts = get_args(annotation)
     return (
         set().union(*map(_kinds, parts))
