@@ -72,7 +72,7 @@ def test_the_projects_own_file_is_one(monkeypatch):
         ("train_head: {seed: [0, 1]}", "train_head.seed: each trial has the same seeds"),
         (
             "train_head: {unit: [1, 2]}",
-            "train_head.unit is not a parameter; params.yaml has batch_size, checkpoint, class_weight",
+            "train_head.unit is not a parameter; params.yaml has batch_size, checkpoint, ",
         ),
         ("finetune: {units: [1, 2]}", "finetune.units is not a parameter"),
         ("train_head: {units: 3}", "give [a, b, ...] or {low: a, high: b}"),
