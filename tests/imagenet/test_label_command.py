@@ -345,8 +345,8 @@ def test_without_weights_it_ends_in_a_sentence_before_anything_is_loaded(say, pr
     said = say("photos", "--output", "labels.csv")
     assert (said.code, said.out) == (1, "")
     assert (
-        f"label: the weights of {NAME} with its 1,000 classes, whole.h5 of some 22 MB, cannot be "
-        "had:" in said.err
+        f"label: the weights of {NAME} with its 1,000 classes, whole.h5 of some 22 MB, are not "
+        "available:" in said.err
     )
     assert "net/whole.h5: Connection refused" in said.err
     assert not (project / "labels.csv").exists()
