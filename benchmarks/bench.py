@@ -193,6 +193,11 @@ def measure(ours: Place, others: Place, amount: Amount, beside: dict[str, list[s
         ours, others: the clone with the weights, from `clone_commit`.
         beside: further commands that predict, by name.
     """
+    with chdir(ours.folder):
+        image = copy_images(ours.log.with_name("to_predict"), 1)
+    for command in beside.values():
+        # one that does not work is found now, and not after half an hour
+        time_rows(others, command, image, 1)
     fresh = copy_of(ours, "fresh")
     began = time.time()
     whole = run(ours, [*DVC, "repro"])
@@ -210,7 +215,7 @@ def measure(ours: Place, others: Place, amount: Amount, beside: dict[str, list[s
             lesson,
         ),
         *experiment_rows(ours, others, amount, parts, lesson.peak_bytes),
-        *predict_rows(ours, others, amount, beside),
+        *predict_rows(ours, others, amount, image, beside),
         scratch_row(stages, others, images, amount),
         *part_rows(ours, others, amount),
     ]
@@ -307,12 +312,9 @@ def experiment(ours: Place, change: str) -> Timed:
 
 
 def predict_rows(
-    ours: Place, others: Place, amount: Amount, beside: dict[str, list[str]]
+    ours: Place, others: Place, amount: Amount, image: Path, beside: dict[str, list[str]]
 ) -> list[Row]:
     """The first row of `predict` for one image, beside a script in Keras and further commands."""
-    folder = ours.log.with_name("to_predict")
-    with chdir(ours.folder):
-        image = copy_images(folder, 1)
     predict = [PYTHON, "-m", "transfer", "predict", "--format", "jsonl"]
     commands = {"a script in Keras": [*KERAS, "predict"], **beside}
     say("predict, first use")
@@ -369,7 +371,7 @@ def part_rows(ours: Place, others: Place, amount: Amount) -> list[Row]:
             "frozen pass, CPU", "images/s", amount, ours, without_gpu, ["frozen_pass", *images]
         ),
     ]
-    if gpu_names():
+    if gpu_names() and sees_gpu(ours):
         gpu = ["--device", "gpu"]
         rows.append(
             compare_part(
@@ -377,6 +379,14 @@ def part_rows(ours: Place, others: Place, amount: Amount) -> list[Row]:
             )
         )
     return rows
+
+
+def sees_gpu(ours: Place) -> bool:
+    """Whether the backend that is installed sees the card that the system has; says so if not."""
+    numbers, _ = ours.read_numbers([*PARTS, "sees_gpu", *TO_FILE])
+    if not numbers["value"]:
+        say("the backend sees no GPU, so there is no row for it (docs/gpu.md has the set-up)")
+    return numbers["value"]
 
 
 def compare_part(

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -68,27 +68,26 @@ class Place:
         with self.log.open("ab") as log:
             place = log.tell()
             started, first, found = time.perf_counter(), None, 0
-            process = subprocess.Popen(
-                command,
-                cwd=self.folder,
-                env=self.environment,
-                stdout=log if is_row is None else subprocess.PIPE,
-                stderr=log,
-                # so that all that it starts can be ended with it
-                start_new_session=True,
-            )
             try:
-                for line in process.stdout or ():
-                    if is_row(line.decode(errors="replace")):
-                        first = first or time.perf_counter() - started
-                        found += 1
+                process = subprocess.Popen(
+                    command,
+                    cwd=self.folder,
+                    env=self.environment,
+                    stdout=log if is_row is None else subprocess.PIPE,
+                    stderr=log,
+                    # so that Ctrl-C reaches this process alone, which then ends the others
+                    start_new_session=True,
+                )
+                with process.stdout or nullcontext(()) as lines:
+                    for line in lines:
+                        if is_row(line.decode(errors="replace")):
+                            first = first or time.perf_counter() - started
+                            found += 1
                 _, status, usage = os.wait4(process.pid, 0)
             except BaseException:
-                _end_group(process)
+                # also where it was interrupted before Popen had returned
+                end_children()
                 raise
-            finally:
-                if process.stdout:
-                    process.stdout.close()
             seconds = time.perf_counter() - started
             process.returncode = os.waitstatus_to_exitcode(status)
         words = " ".join(map(str, command))
@@ -111,15 +110,18 @@ class Place:
         return json.loads(output.read_text(encoding="utf-8")), timed
 
 
-def _end_group(process: subprocess.Popen) -> None:
-    """Kill a process and all that it has started, and wait until they are gone, since they could
-    still write into a folder that is about to be deleted."""
-    with suppress(ProcessLookupError):
-        members = [psutil.Process(process.pid)]
-        members += members[0].children(recursive=True)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        psutil.wait_procs(members, timeout=_GRACE)
+def end_children() -> None:
+    """Kill all processes that this one has started, with what they have started, and wait until
+    they are gone, since they could still write into a folder that is about to be deleted."""
+    own = os.getpgrp()
+    members = psutil.Process().children(recursive=True)
+    for member in members:
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            # a group may hold orphans, which are in no list of children
+            if (group := os.getpgid(member.pid)) != own:
+                os.killpg(group, signal.SIGKILL)
+            member.kill()
+    psutil.wait_procs(members, timeout=_GRACE)
 
 
 @contextmanager

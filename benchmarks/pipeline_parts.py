@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("kind", choices=("frozen_pass", "head_step", "matrix_product"))
+    parser.add_argument("kind", choices=("frozen_pass", "head_step", "matrix_product", "sees_gpu"))
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--images", type=int, default=480)
     parser.add_argument("--steps", type=int, default=1000)
@@ -31,6 +31,7 @@ def main() -> None:
         "frozen_pass": lambda: frozen_pass(arguments.images, arguments.device),
         "head_step": lambda: head_step(arguments.steps),
         "matrix_product": matrix_product,
+        "sees_gpu": sees_gpu,
     }[arguments.kind]()
     arguments.output.write_text(json.dumps({"value": value}))
 
@@ -93,6 +94,13 @@ def head_step(steps: int) -> float:
         fit(head, lambda _: features, labels, few, params.model_copy(update={"epochs": epochs}))
         seconds.append(time.perf_counter() - started)
     return 1000 * (seconds[2] - seconds[1]) / (10 * (steps // 10))
+
+
+def sees_gpu() -> bool:
+    """Whether Keras's backend sees a GPU."""
+    from transfer.compute.device import has_accelerator
+
+    return has_accelerator()
 
 
 def matrix_product(size: int = 2048) -> float:

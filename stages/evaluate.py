@@ -317,6 +317,7 @@ def write_mistakes(
         f"{model.name}: {n_wrong} of {len(test)} wrong{shown}",
         pairs,
         table,
+        model.class_names,
     )
 
 

@@ -55,6 +55,8 @@ def test_the_table_has_medians_ranges_and_memory():
     # what is neither imports nor work is DVC's: 20 - 2 - 6
     assert ["all", "2.0", "1.0", "6.0", "5.0", "200", "12.0"] in lines
     assert "DVC after the last stage: 4.0 s" in text
+    # 7 - 1 - 5
+    assert "all but imports and work: 1.0 s" in text
     assert ["head", "0.900", "0.800"] in lines
     assert ["scratch", "0.700"] in lines
     assert "123 GFLOP/s" in text

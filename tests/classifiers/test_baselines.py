@@ -20,11 +20,12 @@ from transfer.classifiers.neighbours import (
     SHARPNESS,
     Neighbours,
     load_neighbours,
+    save_neighbours,
     unit_length,
     vote_logits,
 )
 from transfer.classifiers.probabilities import probabilities
-from transfer.classifiers.probe import fit_probe, load_probe
+from transfer.classifiers.probe import fit_probe, load_probe, save_probe
 from transfer.dataset.manifest import manifest_file, write_manifest
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_params
@@ -228,6 +229,21 @@ def test_settings_that_make_no_sense_are_refused(section, kind, values, project)
         load_params(kind, section)
 
 
+@pytest.fixture
+def saved(project) -> Path:
+    """A project with both baselines, of features (2, 2, 6) and two classes."""
+    features, labels = features_of(60, 2, seed=0)
+    for name, setting in (("neighbours", 3), ("probe", 0.01)):
+        logits = np.zeros((60, 1))
+        choices = score_settings(name, [setting], [logits], labels)
+        if name == "probe":
+            probe = fit_probe(features.mean(axis=(1, 2)), labels, None, setting, 2)
+            save_probe(probe, (2, 2, 6), ["a", "b"], setting, choices)
+        else:
+            save_neighbours(neighbours_of(features, labels, setting, "ab"), choices)
+    return project
+
+
 def change(name: str, key: str, value: object) -> None:
     """Replace an array, or leave it out for None."""
     with h5py.File(weights_file(name), "a") as file:
@@ -260,23 +276,20 @@ ARRAYS = {"neighbours": "vectors", "probe": "kernel"}
 
 @pytest.mark.parametrize("damage", [each for each in DAMAGES if each != "other classes"])
 @pytest.mark.parametrize("name", STAGES)
-def test_damaged_files_are_named(name, damage, extracted):
-    STAGES[name].main()
+def test_damaged_files_are_named(name, damage, saved):
     DAMAGES[damage](name)
     with pytest.raises(PipelineError, match=f"models/{name}/model.*(missing|damaged)"):
         load_neighbours() if name == "neighbours" else load_probe()
 
 
-def test_a_probe_of_other_classes_is_damaged(extracted):
-    train_probe.main()
+def test_a_probe_of_other_classes_is_damaged(saved):
     DAMAGES["other classes"]("probe")
     with pytest.raises(PipelineError, match="do not belong together"):
         load_probe()
 
 
 @pytest.mark.parametrize("wrong", [{"labels": -1}, {"labels": 2}, {"count": 0}])
-def test_neighbours_that_cannot_vote_are_damaged(wrong, extracted):
-    train_neighbours.main()
+def test_neighbours_that_cannot_vote_are_damaged(wrong, saved):
     if "labels" in wrong:
         change("neighbours", "labels", np.full(60, wrong["labels"], np.int32))
     else:
@@ -286,8 +299,7 @@ def test_neighbours_that_cannot_vote_are_damaged(wrong, extracted):
         load_neighbours()
 
 
-def test_an_array_larger_than_its_file_is_refused_before_memory_is_taken(extracted):
-    train_probe.main()
+def test_an_array_larger_than_its_file_is_refused_before_memory_is_taken(saved):
     with h5py.File(weights_file("probe"), "a") as file:
         del file["kernel"]
         file.create_dataset("kernel", (1 << 40,), np.float32, chunks=(1 << 20,))

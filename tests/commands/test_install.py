@@ -338,7 +338,10 @@ TARGETS = {  # the extras that each target installs
     "sweep": ["sweep"],
     "lint": ["lint"],
     "scale": ["ray", "scale"],
-    "test": ["demo", "export", "lint", "parquet", "ray", "s3", "scale", "ssh", "sweep", "tests"],
+    "test": [
+        *("demo", "export", "heic", "lint", "parquet", "ray", "s3", "scale", "ssh", "sweep"),
+        "tests",
+    ],
 }
 
 

@@ -370,3 +370,52 @@ def test_what_is_left_out_is_said(here, capsys):
     assert "test will be drawn from train" in said
     assert "1 images without labels are left out: unlabelled/1.png" in said
     assert "clutter    passed over: 1, such as val/.DS_Store" in said
+
+
+TABLES = {  # a table in the folder of the images, and what is said of it
+    "labels.csv": ("id,label\n0,cat|dog\n1,cat\n", "is several labels, divided by '|'"),
+    "list.csv": ("id,a,b\n0,x,y\n1,x,z\n2,w,y\n", "which column is the label?"),
+    "urls.csv": ("url,label\nhttps://x.org/gone.png,cat\n", "no row names a file of the source"),
+    "deep/meta/x.json": ('{"images": [1], "annotations": [{"bbox": [1]}]}', "has boxes"),
+    "labels.xlsx": ("PK\3\4", "labels.xlsx may have the labels; save its sheet as CSV"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_why_a_table_does_not_serve_is_said(here, capsys, name):
+    text, message = TABLES[name]
+    files = {f"images/{i}.png": encode(picture(i)) for i in range(4)}
+    build(here / "set", files | {name: text.encode()})
+    assert main(["use", "set"]) == 1
+    said = capsys.readouterr().err
+    assert "'set' has one class folder, 'images'" in said
+    assert message in said
+
+
+def test_a_table_in_an_archive_is_not_read_and_said_so(here, capsys):
+    files = {f"images/{i}.png": encode(picture(i)) for i in range(4)}
+    build(here / "set.zip", files | {"labels.csv": b"id,label\n0,cat\n1,dog\n"})
+    assert main(["use", "set.zip"]) == 1
+    assert "labels.csv lies in the archive; if it has the labels" in capsys.readouterr().err
+
+
+def test_a_table_goes_before_folders_that_are_parts_of_one_set(here, capsys):
+    files = {f"part_{i // 4}/{i}.png": encode(picture(i)) for i in range(8)}
+    rows = "".join(f"{i},{('mel', 'nv')[i % 2]}\n" for i in range(8))
+    build(here / "set", files | {"metadata_x.csv": f"image_id,dx\n{rows}".encode()})
+    assert main(["use", "set"]) == 0
+    assert "classes    2: mel 4, nv 4" in capsys.readouterr().out
+    assert split_params()["labels"] == "set/metadata_x.csv"
+
+
+def test_tables_named_after_splits_are_taken_together(here, capsys):
+    files = {f"images/{i}.png": encode(picture(i)) for i in range(12)}
+    lists = {
+        f"{split}.txt": "".join(f"images/{i}.png {i % 2}\n" for i in numbers).encode()
+        for split, numbers in (("train", range(6)), ("val", range(6, 9)), ("test", range(9, 12)))
+    }
+    build(here / "set", files | lists)
+    assert main(["use", "set"]) == 0
+    said = capsys.readouterr().out
+    assert "labels from set (test.txt, train.txt, val.txt, list of paths and labels" in said
+    assert "split      as the source has it" in said

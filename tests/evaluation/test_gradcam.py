@@ -16,6 +16,7 @@ from transfer.evaluation.gradcam import (
     split_at_maps,
 )
 from transfer.evaluation.mistakes import (
+    caption,
     draw_mistakes,
     most_confident_mistakes,
     shorten,
@@ -124,6 +125,7 @@ def test_pictures_replace_those_of_the_run_before(tmp_path):
 def draw_sheet(path, n: int) -> int:
     """Draw a sheet of n pictures; its height."""
     row = {
+        "file": "001.png",
         "path": "cat/image_of_a_rather_long_name_indeed.jpg",
         "actual": "cat",
         "predicted": "$dog_1",
@@ -134,6 +136,7 @@ def draw_sheet(path, n: int) -> int:
         "head",
         [np.full((8, 16, 3), 128, dtype=np.uint8)] * n,
         pd.DataFrame([row] * n, columns=list(row)),
+        ["$dog_1", "cat"],
     )
     with Image.open(path) as image:
         return image.height
@@ -148,6 +151,38 @@ def test_the_sheet_repeats_byte_for_byte(tmp_path):
     draw_sheet(tmp_path / "a.png", 5)
     draw_sheet(tmp_path / "b.png", 5)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+NAMES = {  # as captions: what is drawn of a name, class 1 of two
+    "кошка": "кошка",
+    "größe": "größe",
+    "gro\u0308ße": "größe",
+    "חתול": "\u200eחתול\u200e",
+    "قط": "\u200eقط\u200e",
+    "猫": "class 1",
+    "แมว": "class 1",
+    "कुत्ता": "class 1",
+    "🐶": "class 1",
+}
+
+
+@pytest.mark.parametrize(("name", "drawn"), NAMES.items())
+def test_names_in_any_script_are_drawn_or_replaced(name, drawn):
+    row = {"file": "007.png", "path": f"x/{name}", "actual": name, "predicted": "cat"}
+    table = pd.DataFrame([row | {"probability": 0.9}])
+    file = "007.png" if drawn == "class 1" else drawn
+    words = caption(next(table.itertuples()), ["cat", name])
+    assert words == f"{file}\n{drawn} taken for cat, 90%"
+
+
+@pytest.mark.filterwarnings("error")  # Matplotlib warns where it draws a box for a character
+@pytest.mark.parametrize(("name", "has_footnote"), [("猫", True), ("кошка", False)])
+def test_a_sheet_without_some_names_says_so_at_its_foot(name, has_footnote, tmp_path):
+    row = {"file": "007.png", "path": f"x/{name}", "actual": name, "predicted": "cat"}
+    table, path = pd.DataFrame([row | {"probability": 0.9}]), tmp_path / "sheet.png"
+    draw_mistakes(path, "head", [np.full((8, 16, 3), 255, np.uint8)], table, ["cat", name])
+    foot = np.asarray(Image.open(path).convert("L"))[-20:]
+    assert (foot.min() < 128) == has_footnote
 
 
 def test_long_names_keep_both_ends():

@@ -1,6 +1,8 @@
 """Damaged images and archives end in an image, entries, or the project's own error, and nothing is
 written anywhere."""
 
+import base64
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.fuzz.mutations import NAMES, mutated, mutated_png, tars, zips
+from tests.helpers.pngs import chunk, png
 from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_sources import build, class_folders, encode, picture
 from transfer.sources.decoding import MAX_PIXELS, examine, read_rgb, resize
@@ -22,6 +25,7 @@ PNGS = [
     encode(picture(2), save_all=True, append_images=[picture(3)]),
 ]
 RAMP = np.arange(96 * 3).reshape(8, 12, 3) * 10
+PFM = b"PF\n2 2\n-1.0\n" + np.linspace(0, 1, 12, dtype="<f4").tobytes()
 TIFFS = [
     {},
     {"compression": "tiff_lzw"},
@@ -29,8 +33,23 @@ TIFFS = [
     {"tiffinfo": {322: 16, 323: 16}},
     {"save_all": True, "append_images": [picture(4)]},
 ]
+# 16 x 12 pixels, written by pillow-heif; without that extra each is refused
+HEICS = [
+    base64.b64decode(
+        "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAXxtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAA"
+        "AAAAAAACJpbG9jAAAAAERAAAEAAQAAAAABoAABAAAAAAAAALcAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMx"
+        "AAAAAA5waXRtAAAAAAABAAAA/GlwcnAAAADcaXBjbwAAAHVodmNDAQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDA"
+        "H//wNwAAADAJAAAAMAAAMAHroCQGEAAQApQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbqrprm4CGgwIAAAAyAAAADAIRiAAEA"
+        "BkQBwXPBiQAAABNjb2xybmNseAABAA0ABoAAAAAUaXNwZQAAAAAAAABAAAAAQAAAAChjbGFwAAAAEAAAAAEAAAAMAAAAAf"
+        "///9AAAAAC////zAAAAAIAAAAQcGl4aQAAAAADCAgIAAAAGGlwbWEAAAAAAAAAAQABBYECAwWEAAAAv21kYXQAAACzKAGv"
+        "EyCIEXCI9SA7y1S82GUj/jhAD7Rq/1V/gsJ6RtaRLv3ums6/z8NsAMWKhrp2C5fl4YZUOKLlIjzJKUf/8JXqIj0c8+VQ0F"
+        "2N2dzmtK58CDv2ehILIx+mXWM/4sPf1V7iAEc3OMtdeOVzXBSr1qeuCg0eAyLlRBt5f0lOOkK7MhWReTzCtNxOgNAIYAVN"
+        "UGlaxYzSUf5858PzA/cqjT5dwATb+hHots1P9NYo1g0+CeA="
+    )
+]
 IMAGES = {
     "PNG": PNGS,
+    "HEIC": HEICS,
     "JPEG": [
         encode(picture(0), "JPEG", exif=picture(0).getexif()),
         encode(picture(1, 40, 40), "JPEG", progressive=True),
@@ -57,10 +76,21 @@ IMAGES = {
             ("u2", 16, 2, {281: (4000,)}),
             ("i2", 16, 1, {338: (0, 0)}),
             ("f4", 32, 2, {42113: "-1"}),
+            ("u1", 8, 1, {42113: "10"}),
         )
     ]
+    + [
+        tiff(RAMP.astype("u2"), 16, 2, order=">", big=True),
+        tiff(np.dstack([RAMP, RAMP[..., :1] % 2]).astype("u2"), 16, 2, {338: (1,)}),
+        tiff(np.dstack([RAMP, RAMP[..., :2]]).astype("f4") / 3000, 32, 5, {338: (2,)}),
+    ]
     + [encode(Image.fromarray(RAMP[..., 0].astype("u2")), "TIFF", compression="tiff_lzw")],
-    "PPM": [encode(picture(0), "PPM"), b"P5 3 2 999\n" + bytes(range(12)), b"P2 2 1 9 3 4"],
+    "PNG, deep": [
+        png(np.dstack([RAMP, RAMP[..., :1]]), 16),
+        png(RAMP[..., :2], 16, chunk(b"sBIT", b"\x0c\x0c")),
+        png(RAMP[..., :1] % 16, 4, chunk(b"tRNS", b"\0\x03")),
+    ],
+    "PPM": [encode(picture(0), "PPM"), PFM, b"P5 3 2 999\n" + bytes(range(12)), b"P2 2 1 9 3 4"],
     "TGA": [encode(picture(0), "TGA"), encode(picture(0), "TGA", compression="tga_rle")],
     "ICO": [
         encode(picture(0, 16, 16), "ICO"),

@@ -35,6 +35,20 @@ TASKS = [
 ]
 
 
+COCO = {
+    "images": [{"id": number, "file_name": path} for number, path in enumerate(IMAGES)],
+    "annotations": [{"image_id": n, "category_id": n % 2} for n in range(len(IMAGES))],
+    "categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}],
+}
+VERTEX = [
+    {
+        "imageGcsUri": f"gs://b/{each['path']}",
+        "classificationAnnotation": {"displayName": each["label"]},
+    }
+    for each in RECORDS
+]
+
+
 def parquet() -> bytes:
     buffer = io.BytesIO()
     features = {"info": {"features": {"label": {"names": ["cat", "dog"]}}}}
@@ -52,6 +66,14 @@ TABLES = [
     json.dumps(RECORDS).encode(),
     json.dumps(TASKS).encode(),
     json.dumps({each["path"]: each["label"] for each in RECORDS}).encode(),
+    json.dumps({"cat": IMAGES[::2], "dog": IMAGES[1::2]}).encode(),
+    json.dumps({"data": RECORDS}).encode(),
+    json.dumps(COCO).encode(),
+    "".join(f"{json.dumps(each)}\n" for each in VERTEX).encode(),
+    b"images/1.jpg 0\nimages/2.jpg 1\nx/4.png 0\n",
+    b"0\t1.000000\timages/1.jpg\n1\t0.000000\timages/2.jpg\n2\t1.000000\tx/4.png\n",
+    b"# by hand\nimage,cat,dog\n1,1,0\n2,0,1\n4,1.0,0.0\n",
+    "path;label\n1.jpg;кошка\n2.jpg;собака\n".encode("cp1251"),
     parquet(),
 ]
 

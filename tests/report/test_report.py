@@ -367,8 +367,10 @@ def test_six_models_are_on_the_page_and_only_networks_have_learning_curves(with_
             assert shown == list(NETWORKS if label in by_epoch else WITH_BASELINES), label
     card = (with_baselines / CARD).read_text()
     assert "| probe |" in card and "train\\_neighbours" in card
-    assert "three ways to train on top of it, and a small network from scratch" in page.text
-    assert "its nearest neighbours and a linear probe beside them" in page.text
+    assert (
+        "three ways to train on top of it, compared with a small network from scratch, nearest "
+        "neighbours and a linear probe" in page.text
+    )
     assert "the nearest training image of the class that was answered" in page.text
 
 

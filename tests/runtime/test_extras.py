@@ -14,8 +14,8 @@ from transfer.runtime.extras import EXTRAS, explain_missing
 from transfer.runtime.pins import read_locks
 
 OWN = {"stages", "transfer"}
-# The user installs them: backends (docs/reproducibility.md), and HEIC images (docs/your-data.md).
-UNLOCKED = {"jax", "pillow_heif", "torch"}
+# The user installs them: backends (docs/reproducibility.md).
+UNLOCKED = {"jax", "torch"}
 
 
 def imported(path: Path) -> set[str]:
@@ -52,8 +52,9 @@ def test_everything_that_the_product_imports_is_in_the_base_or_in_the_extra_that
 
 @pytest.mark.parametrize(("module", "extra"), EXTRAS.items())
 def test_the_lock_of_the_extra_has_the_package_and_the_base_has_not(module, extra):
-    assert module in read_locks([REPOSITORY / f"requirements/{extra}.txt"])
-    assert module not in read_locks([REPOSITORY / "requirements.txt"])
+    package = module.replace("_", "-")
+    assert package in read_locks([REPOSITORY / f"requirements/{extra}.txt"])
+    assert package not in read_locks([REPOSITORY / "requirements.txt"])
 
 
 def test_the_sentence_names_the_package_and_the_target():

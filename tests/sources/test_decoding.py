@@ -2,13 +2,15 @@ import io
 import struct
 import tracemalloc
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.helpers.tiny_sources import encode, picture
-from transfer.sources.decoding import BadImageError, examine, read_rgb, resize
+from transfer.sources import decoding, pillow_file
+from transfer.sources.decoding import BadImageError, examine, memory_for, read_rgb, resize
 from transfer.sources.opened import METADATA
 
 FORMATS = ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"]
@@ -290,7 +292,8 @@ NO_IMAGE = "not a JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, JPEG 2000, PPM"
         (b"FUJIFILMCCD-RAW" + bytes(99), "a camera's RAW file; convert it"),
     ],
 )
-def test_what_is_no_image_is_called_by_its_name(content, words):
+def test_what_is_no_image_is_called_by_its_name(content, words, monkeypatch):
+    monkeypatch.setattr(pillow_file, "reads_heic", lambda: False)
     assert refusal(content).startswith(words)
 
 
@@ -357,6 +360,27 @@ def jpeg_of_size(width: int, height: int) -> bytes:
 def test_a_decompression_bomb_is_refused_by_its_header(bomb, words):
     assert len(bomb) < 20_000
     assert refusal(bomb) == f"{words} pixels, more than the 100,000,000 that are allowed"
+
+
+# Memory
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        *((kind, {}) for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "TGA", "PPM")),
+        ("WEBP", {"lossless": True}),
+    ],
+)
+def test_large_images_wait_for_memory_however_few_bytes_they_have(kind, options, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        decoding, "_memory", SimpleNamespace(reserve=lambda size: asked.append(size))
+    )
+    memory_for(encode(Image.new("L", (2100, 2000)), kind, **options))
+    memory_for(encode(picture(0), kind))
+    memory_for(b"no image")
+    assert asked == [2100 * 2000 * (26 if kind == "TIFF" else 24), 0, 0]
 
 
 # Resizing

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from tests.helpers.tiny_sources import encode, picture
+from transfer.sources import pillow_file
 from transfer.sources.decoding import BadImageError, examine, parse_colour, read_rgb
 from transfer.sources.opened import ALPHA_ZERO, ANIMATION, EMPTY_FRAMES, FLATTENED, NO_END
 from transfer.sources.value_ranges import PixelRules
@@ -70,12 +71,46 @@ def test_an_icon_that_would_unpack_to_gigabytes_is_refused(inner):
     assert words == "60000 x 60000 pixels, more than the 100,000,000 that are allowed"
 
 
-@pytest.mark.parametrize("name", ["x.jpg", "x.png", "x"])
-def test_heic_is_named_whatever_it_is_called(name):
+def test_heic_is_named_where_it_is_not_read(monkeypatch):
+    monkeypatch.setattr(pillow_file, "reads_heic", lambda: False)
     content = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
     assert refusal(content).startswith(
         "a HEIC image, as phones save it; run `make .venv/extra-heic`"
     )
+
+
+def heic(image: Image.Image, **options) -> bytes:
+    package = pytest.importorskip("pillow_heif")
+    package.register_heif_opener()
+    return encode(image, "HEIF", **options)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_heic_is_read_and_upright(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = {1: SMOOTH, 3: SMOOTH.rotate(180), 6: SMOOTH.rotate(90, expand=True)}[orientation]
+    found = examine(heic(stored, exif=exif.tobytes(), quality=90), WHITE)
+    assert found.image.size == SMOOTH.size
+    assert np.abs(np.asarray(found.image).astype(int) - np.asarray(SMOOTH)).mean() < 12
+    assert found.remarks == ()
+
+
+def test_transparency_of_heic_is_laid_over_the_background():
+    image = SMOOTH.convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(SMOOTH.size).point(lambda x: 255 * (x > 99)))
+    content = heic(image, quality=90)
+    found = np.asarray(read_rgb(content, PixelRules(background=(0, 0, 255))))
+    assert np.abs(found[0].astype(int) - (0, 0, 255)).max() <= 3
+    assert examine(content, WHITE).remarks == (FLATTENED,)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_heic_that_is_cut_off_is_refused(share):
+    content = heic(SMOOTH)
+    words = refusal(content[: int(len(content) * share)])
+    assert words.startswith("damaged or truncated: ")
+    assert "\n" not in words
 
 
 @pytest.mark.parametrize("tag", [{50706: b"\1\4\0\0"}, {254: 1, 330: 8}])

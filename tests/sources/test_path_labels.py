@@ -219,6 +219,13 @@ def test_what_is_odd_about_rows_is_counted_and_named(tmp_path):
             'line 2: \'["x", "y"]\' is more than one',
         ),
         ('path,choice\na.jpg,"{""choices"": [""x"", ""y""]}"\nb.jpg,x\n', "is more than one label"),
+        ("path;label\na.jpg;x|y\nb.jpg;x\n", "'x|y' is several labels, divided by '|' (1 rows"),
+        ('path,label\na.jpg,"x, y"\nb.jpg,"y, z"\n', "'x, y' is several labels, divided by ','"),
+        ("path,u,v\na.jpg,1,0\nb.jpg,1,1\n", "line 3: 1 stands in several columns, u, v"),
+        (
+            "path,class,xmin\na.jpg,cat,1\nb.jpg,dog,3\na.jpg,dog,4\n",
+            "Its columns are those of boxes, as data for detection has",
+        ),
     ],
 )
 def test_rows_that_would_be_nonsense_are_refused(tmp_path, text, message):
@@ -291,3 +298,68 @@ def test_folders_of_a_row_are_not_passed_over_where_they_tell_files_apart(tmp_pa
     assert classes(found) == {"set/x/1.jpg": "a", "set/y/1.jpg": "b"}
     moved = find(tmp_path, "path,label\nold/1.jpg,a\nold/2.jpg,b\n", ["new/1.jpg", "new/2.jpg"])
     assert "2 images are found by their names, whatever their folders" in moved.remarks
+
+
+def test_a_column_for_each_class_is_read_as_one_label(tmp_path):
+    text = "image,MEL,NV,BCC\na,1.0,0.0,0.0\nb,0.0,1.0,0.0\nc,0.0,0.0,0.0\n"
+    found = find(tmp_path, text, ["a.jpg", "b.jpg", "c.jpg"])
+    assert classes(found) == {"a.jpg": "MEL", "b.jpg": "NV"}
+    assert "label in column 'MEL, NV, BCC (columns of 0 and 1)' (guessed)" in found.remarks[0]
+    assert "1 row has no label and is left out: c (line 4)" in found.remarks
+
+
+def test_a_label_column_goes_before_columns_of_0_and_1(tmp_path):
+    text = "image,label,male,smoker\na,cat,1,1\nb,dog,0,1\n"
+    assert classes(find(tmp_path, text, ["a.jpg", "b.jpg"])) == {"a.jpg": "cat", "b.jpg": "dog"}
+
+
+def test_names_that_hold_a_divider_are_one_label_if_their_parts_are_no_labels(tmp_path):
+    text = 'path,label\na.jpg,"Cars, trucks"\nb.jpg,"Boats; ships"\nc.jpg,A|B\n'
+    found = find(tmp_path, text, ["a.jpg", "b.jpg", "c.jpg"])
+    assert {*classes(found).values()} == {"Cars, trucks", "Boats; ships", "A|B"}
+
+
+def test_tags_between_spaces_are_remarked_on(tmp_path):
+    text = "path,tags\na.jpg,haze primary\nb.jpg,clear primary\nc.jpg,clear water primary\n"
+    found = find(tmp_path, text, ["a.jpg", "b.jpg", "c.jpg"])
+    assert any("may have several labels in a cell" in remark for remark in found.remarks)
+    text = "path,labels\na.jpg,red panda\nb.jpg,polar bear\nc.jpg,cat\n"
+    found = find(tmp_path, text, ["a.jpg", "b.jpg", "c.jpg"])
+    assert not any("several labels" in remark for remark in found.remarks)
+
+
+def test_the_label_is_the_only_column_whose_values_recur(tmp_path):
+    text = "0\t1.000000\tx/a.jpg\n1\t0.000000\tx/b.jpg\n2\t1.000000\tx/c.jpg\n"
+    found = find(tmp_path, text, ["x/a.jpg", "x/b.jpg", "x/c.jpg"], name="train.lst")
+    assert classes(found) == {"x/a.jpg": "1", "x/b.jpg": "0", "x/c.jpg": "1"}
+
+
+def test_what_pandas_writes_for_nothing_is_no_label(tmp_path):
+    text = "path,label\na.jpg,1.0\nb.jpg,NaN\nc.jpg,0.0\nd.jpg,None\n"
+    found = find(tmp_path, text, ["a.jpg", "b.jpg", "c.jpg", "d.jpg"])
+    assert classes(found) == {"a.jpg": "1", "c.jpg": "0", "d.jpg": "None"}
+
+
+def test_a_value_of_its_own_for_each_image_is_no_label(tmp_path):
+    text = "path,price\n" + "".join(f"{i}.jpg,{i}.37\n" for i in range(10))
+    images = [f"{i}.jpg" for i in range(10)]
+    assert "each of the 10 images has a value of its own" in refused(tmp_path, text, images)
+
+
+@pytest.mark.parametrize("number", ["{}", "{}.0", "{}.jpg"])
+def test_numbers_without_their_zeros_are_found(tmp_path, number):
+    images = [f"p/{i:05}.jpg" for i in (1, 20)]
+    text = f"id,label\n{number.format(1)},a\n{number.format(20)},b\n"
+    found = find(tmp_path, text, images)
+    assert classes(found) == dict(zip(images, "ab", strict=True))
+    assert "2 images are found by their names without leading zeros" in found.remarks
+
+
+@pytest.mark.parametrize("name", ["train.csv", "labels.csv"])
+def test_of_two_files_the_one_in_the_folder_of_the_split_is_meant(tmp_path, name):
+    images = ["train/1.jpg", "train/2.jpg", "test/1.jpg", "test/2.jpg"]
+    text = "id,label\n1,a\n2,b\n"
+    if name == "labels.csv":
+        text = "id,label,set\n1,a,train\n2,b,train\n"
+    found = find(tmp_path, text, images, name=name)
+    assert classes(found) == {"train/1.jpg": "a", "train/2.jpg": "b"}

@@ -32,12 +32,21 @@ def csv_text(delimiter: str = ",", end: str = "\n") -> str:
         (csv_text("\t").encode("utf-16"), "CSV with tabs, UTF-16"),
         (csv_text().encode("utf-16-le"), "CSV with commas, UTF-16"),
         (csv_text().encode("utf-16-be"), "CSV with commas, UTF-16"),
+        (csv_text().encode("utf-32"), "CSV with commas, UTF-32"),
+        (("# by hand\n# in May\n" + csv_text()).encode(), "CSV with commas"),
+        (("#" + csv_text()).encode(), "CSV with commas"),
         (b"sep=;\r\n" + csv_text(";", "\r\n").encode(), "CSV with semicolons"),
         (b"\n" + csv_text(end="\n\n").encode(), "CSV with commas"),
         ("\n".join(map(json.dumps, RECORDS)), "JSON lines"),
         (json.dumps(RECORDS), "JSON"),
         (json.dumps(dict(zip(*ROWS.values(), strict=True))), "JSON, label by path"),
         (json.dumps({k: dict(enumerate(v)) for k, v in ROWS.items()}), "JSON by column"),
+        (json.dumps({"version": 1, "data": RECORDS}), "JSON"),
+        (json.dumps({"Käfer": ["a.png"], "dog": ["ü, b.png"]}), "JSON, lists of paths by label"),
+        (
+            json.dumps({each["path"]: {"label": each["label"]} for each in RECORDS}),
+            "JSON by path",
+        ),
     ],
 )
 def test_text_of_any_delimiter_and_encoding(tmp_path, content, form):
@@ -167,3 +176,131 @@ def test_the_metadata_files_of_a_folder_are_one_table(tmp_path):
     (tmp_path / "metadata.csv").write_text("path,label\n1.png,cat\n")
     with pytest.raises(PipelineError, match="has no column 'file_name'"):
         read_table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "encoding, labels",
+    [
+        ("cp932", ["猫", "犬"]),
+        ("gbk", ["猫咪", "小狗"]),
+        ("cp949", ["고양이", "강아지"]),
+        ("cp1251", ["кошка", "собака"]),
+        ("cp1250", ["kočka", "žába"]),
+        ("cp1253", ["γάτα", "σκύλος"]),
+    ],
+)
+def test_a_code_page_is_guessed_and_said(tmp_path, encoding, labels):
+    file = tmp_path / "labels.csv"
+    file.write_bytes(f"path,label\na.png,{labels[0]}\nb.png,{labels[1]}\n".encode(encoding))
+    table = read_table(file)
+    assert table.columns["label"] == labels
+    assert table.form == f"CSV with commas, {encoding} (guessed)"
+
+
+def test_lists_of_paths_and_labels_are_read(tmp_path):
+    file = tmp_path / "val.txt"
+    file.write_text("val/a 1.JPEG 65\n\nval/b.JPEG   red panda \n")
+    table = read_table(file)
+    assert table.columns == {"path": ["val/a 1.JPEG", "val/b.JPEG"], "label": ["65", "red panda"]}
+    assert (table.lines, table.form) == ([1, 3], "list of paths and labels")
+
+
+def test_lists_of_words_between_spaces_are_read(tmp_path):
+    file = tmp_path / "list.txt"
+    file.write_text("# image class species breed\nAbyssinian_100 1 1 1\nyorkshire_9 37 2 25\n")
+    assert read_table(file).columns == {
+        "column 1": ["Abyssinian_100", "yorkshire_9"],
+        "column 2": ["1", "37"],
+        "column 3": ["1", "2"],
+        "column 4": ["1", "25"],
+    }
+
+
+def test_import_files_of_vertex_and_sagemaker(tmp_path):
+    vertex, sagemaker = tmp_path / "import.jsonl", tmp_path / "output.manifest"
+    use = {"aiplatform.googleapis.com/ml_use": "test"}
+    records = [
+        {
+            "imageGcsUri": "gs://b/a.png",
+            "classificationAnnotation": {"displayName": "cat"},
+            "dataItemResourceLabels": use,
+        },
+        {"imageGcsUri": "gs://b/b.png", "classificationAnnotation": {"displayName": "dog"}},
+    ]
+    vertex.write_text("\n".join(map(json.dumps, records)))
+    table = read_table(vertex)
+    assert table.form == "Vertex AI's JSON lines"
+    assert table.columns == {
+        "path": ["gs://b/a.png", "gs://b/b.png"],
+        "label": ["cat", "dog"],
+        "ml_use": ["test", None],
+    }
+    records = [
+        {"source-ref": "s3://b/a.png", "pet": 0, "pet-metadata": {"class-name": "cat"}},
+        {"source-ref": "s3://b/b.png", "pet": 1, "pet-metadata": {"class-name": "dog"}},
+    ]
+    sagemaker.write_text("\n".join(map(json.dumps, records)))
+    assert read_table(sagemaker).columns == {
+        "path": ["s3://b/a.png", "s3://b/b.png"],
+        "label": ["cat", "dog"],
+    }
+
+
+COCO = {
+    "images": [{"id": 7, "file_name": "a.png"}, {"id": 8, "file_name": "b.png"}],
+    "annotations": [{"image_id": 8, "category_id": 1}, {"image_id": 7, "category_id": 2}],
+    "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+}
+
+
+def test_cocos_form_with_a_category_for_each_image_is_read_and_boxes_are_refused(tmp_path):
+    file = tmp_path / "train.json"
+    file.write_text(json.dumps(COCO))
+    assert read_table(file).columns == {"file_name": ["b.png", "a.png"], "label": ["cat", "dog"]}
+    annotations = [each | {"bbox": [1, 2, 3, 4]} for each in COCO["annotations"]]
+    file.write_text(json.dumps(COCO | {"annotations": annotations}))
+    with pytest.raises(PipelineError, match="has boxes or outlines of objects"):
+        read_table(file)
+    box = {"value": {"x": 1, "y": 1, "width": 2, "height": 2, "rectanglelabels": ["cat"]}}
+    tasks = [{"data": {"image": "a.png"}, "annotations": [{"result": [box]}]}]
+    file.write_text(json.dumps(tasks))
+    with pytest.raises(PipelineError, match="boxes or outlines of objects and no choices"):
+        read_table(file)
+
+
+@pytest.mark.parametrize("start", [b"PK\3\4", b"\xd0\xcf\x11\xe0"])
+def test_a_workbook_is_refused_with_what_to_do(tmp_path, start):
+    (tmp_path / "labels.xlsx").write_bytes(start + bytes(100))
+    with pytest.raises(PipelineError, match="is a workbook of Excel.*save its sheet as CSV"):
+        read_table(tmp_path / "labels.xlsx")
+
+
+def test_tables_named_after_splits_are_one_with_a_column_of_splits(tmp_path):
+    (tmp_path / "train.csv").write_text("id,label\n1,cat\n2,dog\n")
+    (tmp_path / "val.csv").write_text("label,id\ndog,3\n")
+    (tmp_path / "test.csv").write_text("id\n4\n")
+    (tmp_path / "sample_submission.csv").write_text("id,label\n4,cat\n")
+    table = read_table(tmp_path)
+    assert table.columns == {
+        "id": ["1", "2", "3"],
+        "label": ["cat", "dog", "dog"],
+        "split": ["train", "train", "validation"],
+    }
+    assert table.form == (
+        "train.csv, val.csv, CSV with commas; without the columns of train.csv and not read: "
+        "test.csv"
+    )
+    (tmp_path / "val.csv").unlink()
+    with pytest.raises(PipelineError, match="only train.csv has labels; name it"):
+        read_table(tmp_path)
+
+
+def test_roboflows_tables_in_the_folders_of_splits_are_one(tmp_path):
+    for split in ("train", "valid"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "_classes.csv").write_text(f"filename, cat, dog\n{split}1.jpg, 1, 0\n")
+    assert read_table(tmp_path).columns == {
+        "filename": ["train/train1.jpg", "valid/valid1.jpg"],
+        "cat": ["1", "1"],
+        "dog": ["0", "0"],
+    }

@@ -36,8 +36,10 @@ class _StoredTensor:
     strides: tuple[int, ...]
 
 
-class _Unpickler(pickle.Unpickler):  # noqa: S301, no name is looked up and nothing is imported
+class _Unpickler(pickle._Unpickler):  # noqa: S301, SLF001, no name is looked up or imported
     """Knows the four names of a file of tensors and refuses every other.
+
+    The one in Python: that in C allocates gigabytes for a large number of a remembered value.
 
     Each name maps to a value that is made for this file alone, so that nothing the file does to it
     outlives the reading.
@@ -60,7 +62,7 @@ class _Unpickler(pickle.Unpickler):  # noqa: S301, no name is looked up and noth
     def persistent_load(self, pid: Any) -> _Storage:
         kind, element_type, key, _device, size, view = pid
         if kind != "storage" or view is not None:
-            raise TorchFileError(f"a storage of an unknown kind, {kind!r}")
+            raise TorchFileError("it has a storage of an unknown kind")
         return _Storage(key, element_type, size)
 
 

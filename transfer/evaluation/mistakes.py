@@ -1,18 +1,29 @@
 """The misclassified images with their Grad-CAM: one by one for the report, and on one sheet."""
 
 import shutil
+import unicodedata
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
 from PIL import Image
 
 from transfer.runtime.files import atomic_write
 
 COLUMNS = 4
 NAME_WIDTH = 27
+LEFT_TO_RIGHT = "\u200e"  # a mark that keeps a name from turning the words around it
+FOOTNOTE = (
+    "The font of this picture lacks some names: there files are called as in mistakes.csv, and "
+    "classes by their numbers. That table and the report have the names."
+)
 THUMBNAIL = 128  # pixels per side at most, because the report contains all of them
 
 
@@ -46,9 +57,22 @@ def side_by_side(image: np.ndarray, explained: np.ndarray) -> np.ndarray:
     return np.asarray(both)
 
 
-def draw_mistakes(path: Path, title: str, pairs: list[np.ndarray], table: pd.DataFrame) -> None:
-    """Draw pictures uint8 (H, W, 3) as a PNG sheet, each under its row of the table: path, actual,
-    predicted, probability."""
+def draw_mistakes(
+    path: Path,
+    title: str,
+    pairs: list[np.ndarray],
+    table: pd.DataFrame,
+    class_names: Sequence[str],
+) -> None:
+    """Draw pictures uint8 (H, W, 3) as a PNG sheet, each under its row of the table: file, path,
+    actual, predicted, probability.
+
+    The sheet is drawn with the font that comes with Matplotlib, so that it is the same bytes on
+    every machine. Names in a script that this font lacks are replaced, and a line below says so.
+
+    Args:
+        class_names: of all classes, by label.
+    """
     n_rows = max(1, -(-len(pairs) // COLUMNS))
     figure = Figure(figsize=(COLUMNS * 2.6, n_rows * 1.95 + 0.6), dpi=80, layout="constrained")
     FigureCanvasAgg(figure)
@@ -59,14 +83,53 @@ def draw_mistakes(path: Path, title: str, pairs: list[np.ndarray], table: pd.Dat
     for axis, pair, row in zip(axes, pairs, table.itertuples(), strict=False):
         # the pixels that the model saw, in half the bytes
         axis.imshow(pair, interpolation="nearest")
-        name = shorten(row.path.rsplit("/", 1)[-1])
-        axis.set_title(
-            f"{name}\n{row.actual} taken for {row.predicted}, {row.probability:.0%}",
-            fontsize=7,
-            parse_math=False,
-        )
+        axis.set_title(caption(row, class_names), fontsize=7, parse_math=False)
+    names = {*table["actual"], *table["predicted"], *map(_file_name, table["path"])}
+    if not all(map(can_draw, names)):
+        figure.supxlabel(FOOTNOTE, fontsize=7)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def caption(row: Any, class_names: Sequence[str]) -> str:
+    """Two lines on a mistake: its file, and what was taken for what.
+
+    Args:
+        row: of the table of mistakes, as a named tuple.
+    """
+    name = _file_name(row.path)
+    file = _marked(shorten(name)) if can_draw(name) else row.file
+    actual, predicted = (
+        _marked(each) if can_draw(each) else f"class {class_names.index(each)}"
+        for each in (row.actual, row.predicted)
+    )
+    return f"{file}\n{actual} taken for {predicted}, {row.probability:.0%}"
+
+
+def can_draw(text: str) -> bool:
+    """Whether the font has every character of the text."""
+    font = _font()
+    return all(font.get_char_index(ord(character)) for character in _composed(text))
+
+
+@cache
+def _font() -> FT2Font:
+    return FT2Font(str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")))
+
+
+def _marked(text: str) -> str:
+    text = _composed(text)
+    if {unicodedata.bidirectional(character) for character in text}.isdisjoint({"R", "AL", "AN"}):
+        return text
+    return f"{LEFT_TO_RIGHT}{text}{LEFT_TO_RIGHT}"
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _file_name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
 
 
 def shorten(name: str) -> str:

@@ -156,11 +156,11 @@ def _ways(models: Sequence[ModelResults]) -> str:
     behind, names = "three ways to train on top of it", {model.name for model in models}
     beside = {
         "scratch": "a small network from scratch",
-        NEIGHBOURS: "its nearest neighbours",
+        NEIGHBOURS: "nearest neighbours",
         PROBE: "a linear probe",
     }
     others = [what for name, what in beside.items() if name in names]
-    return f"{behind}, and {listed(others)} beside them" if others else behind
+    return f"{behind}, compared with {listed(others)}" if others else behind
 
 
 def _descriptions(models: Sequence[ModelResults], params: dict[str, dict]) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ EXTRAS = {  # module -> requirements/EXTRA.txt
     "onnx": "export",
     "onnxruntime": "export",
     "optuna": "sweep",
+    "pillow_heif": "heic",
     "pyarrow": "parquet",
     "ray": "ray",
     "simpy": "scale",

@@ -11,23 +11,40 @@ from transfer.sources.table import IMAGE_NAME, Table
 MAX_CELL_CHARACTERS = 2**20
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _TRIED_ROWS = 50  # of which the delimiter is found
+_PATH_AND_LABEL = re.compile(
+    r"\s*(?P<path>.*?\.(?:jpe?g|jfif|png|gif|bmp|webp|tiff?|p[pgbn]m))\s+(?P<label>\S.*?)\s*",
+    re.IGNORECASE,
+)
 
 
 def read_csv(text: str, encoding: str, path: Path) -> Table:
+    """The table of a text: CSV of any delimiter, or a list of paths and labels with spaces between.
+
+    Args:
+        encoding: in words, for the table's form; empty for UTF-8.
+
+    Raises:
+        PipelineError: it is empty, has fewer than two columns, or rows of unequal length.
+    """
     declared = re.match(r"sep=(.)\r?\n", text)  # Excel's line in front of the table
     body = text[declared.end() :] if declared else text
     if not body.strip():
         raise PipelineError(f"{str(path)!r} is empty; a table of labels has a row for each image")
-    delimiter = declared[1] if declared else _find_delimiter(body, path)
+    skipped = _comment_lines(body)
+    body = "".join(body.splitlines(keepends=True)[skipped:])
+    delimiter = declared[1] if declared else _find_delimiter(body)
+    if delimiter is None:
+        return _read_list(body, skipped, encoding, path)
     rows = _csv_rows(body, delimiter, path)
     words = f"CSV with {_DELIMITERS.get(delimiter, repr(delimiter))}" + (
         f", {encoding}" if encoding else ""
     )
-    first = 1 if declared else 0
+    first = skipped + bool(declared)
     numbered = [(line + first, row) for line, row in rows]
     if any(cell.startswith("gs://") for cell in rows[0][1]):
         return _vertex_table(numbered, words, path)
     header = [cell.strip() for cell in rows[0][1]]
+    header[0] = header[0].removeprefix("#").strip()
     if any(IMAGE_NAME.search(cell) for cell in header):
         header = [f"column {number}" for number in range(1, len(header) + 1)]
         words += ", without a header"
@@ -78,8 +95,40 @@ def _csv_rows(
     return rows
 
 
-def _find_delimiter(text: str, path: Path) -> str:
-    """The delimiter by which the first rows have equally many cells, and the most of them."""
+def _comment_lines(text: str) -> int:
+    """How many lines in front are comments, which begin with `#`; the names of columns may too, in
+    the last of them."""
+    lines = text.splitlines()
+    count = next((n for n, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    if count and count < len(lines):
+        last, first = lines[count - 1], lines[count]
+        if any(last.count(each) and last.count(each) == first.count(each) for each in _DELIMITERS):
+            return count - 1
+    return count
+
+
+def _read_list(text: str, skipped: int, encoding: str, path: Path) -> Table:
+    """Lines of a path, spaces and a label, as ImageNet and Caffe have them; or words between
+    spaces, equally many in each line."""
+    lines = [(n, line) for n, line in enumerate(text.splitlines(), skipped + 1) if line.strip()]
+    matches = [_PATH_AND_LABEL.fullmatch(line) for _, line in lines]
+    note = f", {encoding}" if encoding else ""
+    if all(matches):
+        columns = {name: [match[name] for match in matches] for name in ("path", "label")}
+        return Table(columns, [line for line, _ in lines], f"list of paths and labels{note}")
+    rows = [line.split() for _, line in lines]
+    if len(rows[0]) < 2 or len({len(row) for row in rows}) > 1:
+        raise PipelineError(
+            f"{str(path)!r}: no comma, semicolon or tab divides its lines; a table of labels has a "
+            "path and a label in each row"
+        )
+    columns = {f"column {n}": list(cells) for n, cells in enumerate(zip(*rows, strict=True), 1)}
+    return Table(columns, [line for line, _ in lines], f"words between spaces{note}")
+
+
+def _find_delimiter(text: str) -> str | None:
+    """The delimiter by which the first rows have equally many cells, and the most of them; None if
+    none divides them."""
     sample = "".join(text.splitlines(keepends=True)[: 2 * _TRIED_ROWS])
 
     def score(delimiter: str) -> tuple[bool, int]:
@@ -88,12 +137,7 @@ def _find_delimiter(text: str, path: Path) -> str:
         return (most > 1 and min(widths) == most, most)
 
     best = max(_DELIMITERS, key=score)
-    if score(best)[1] < 2:
-        raise PipelineError(
-            f"{str(path)!r}: no comma, semicolon or tab divides its lines; a table of labels has a "
-            "path and a label in each row"
-        )
-    return best
+    return best if score(best)[1] >= 2 else None
 
 
 def _vertex_table(rows: list[tuple[int, list[str]]], form: str, path: Path) -> Table:

@@ -1,6 +1,5 @@
 """Bytes to pixels: any image that people have, as 8-bit RGB."""
 
-import io
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import Params
 from transfer.sources.bad_image import BadImageError
 from transfer.sources.flattening import alpha_looks_true, to_rgb
-from transfer.sources.opening import open_image
+from transfer.sources.opening import bytes_to_decode, open_image
 from transfer.sources.pillow_file import FORMATS, MAX_PIXELS, NAMES
 from transfer.sources.value_ranges import PixelRules, ValueRange, read_pixel_rules
 
@@ -31,9 +30,7 @@ __all__ = [
     "resize",
 ]
 
-# bytes that decoding takes at most of a pixel: four bands, alpha laid over a background, RGB
-_BYTES_A_PIXEL = 16
-_SMALL_PIXELS = 4_000_000  # images up to this size wait for no memory
+_SMALL_BYTES = 100_000_000  # images that take no more wait for no memory
 
 _memory = MemoryBudget()
 
@@ -101,16 +98,10 @@ def examine(content: bytes, background: tuple[int, int, int]) -> Examined:
 def memory_for(content: bytes) -> AbstractContextManager[None]:
     """Wait, in a `with`, until there is memory to decode this image besides those that other
     threads decode; small images wait for none."""
-    pixels = 0
+    size = 0
     with suppress(Exception):  # what is wrong with it is said when it is decoded
-        if len(content) > 10_000:
-            width, height = Image.open(io.BytesIO(content), formats=_quick_formats()).size
-            pixels = width * height
-    return _memory.reserve(pixels * _BYTES_A_PIXEL if pixels > _SMALL_PIXELS else 0)
-
-
-def _quick_formats() -> tuple[str, ...]:
-    return tuple(name for name in FORMATS if name != "ICO")  # which is decoded as it is opened
+        size = bytes_to_decode(content)
+    return _memory.reserve(size if size > _SMALL_BYTES else 0)
 
 
 def _guarded(read: Callable):
@@ -120,7 +111,8 @@ def _guarded(read: Callable):
         raise
     # Pillow's decoders raise OSError, ValueError, SyntaxError, struct.error and more
     except Exception as error:
-        raise BadImageError(f"damaged or truncated: {str(error) or type(error).__name__}") from None
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise BadImageError(f"damaged or truncated: {words}") from None
 
 
 def resize(image: Image.Image, size: int, interpolation: str) -> np.ndarray:

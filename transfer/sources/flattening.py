@@ -73,22 +73,30 @@ def _samples_to_rgb(opened: Opened, rules: PixelRules) -> tuple[Image.Image, tup
         raise BadImageError(EVERYTHING_EMPTY)
     if alpha is not None and alpha.min() == alpha.max() < 1:
         if not alpha.any():
-            _check_not_empty(Image.fromarray(np.ascontiguousarray(pixels)))
+            _check_not_empty(Image.fromarray(np.array(pixels)))
         alpha, remarks = None, (*remarks, ALPHA_ZERO)
     is_flattened = alpha is not None and bool((alpha < 1).any())
     remarks += (FLATTENED,) if is_flattened else ()
+    remarks += (NO_DATA,) if valid is not None else ()
+    pixels = np.array(pixels)
+    if is_flattened:
+        _lay_over(pixels, alpha, rules.background)
     if valid is not None:
-        alpha = valid * (np.float32(1) if alpha is None else alpha)
-        remarks = (*remarks, NO_DATA)
-    if is_flattened or valid is not None:
-        share = alpha[..., None].astype(np.float32)
-        paper = np.array(rules.background, np.float32)
-        pixels = np.round(pixels * share + paper * (1 - share)).astype(np.uint8)
-    image = Image.fromarray(np.ascontiguousarray(pixels))
+        pixels[~valid] = rules.background
+    image = Image.fromarray(pixels)
     if is_flattened:
         _check_visible(image, rules.background)
     turn = _TURNS.get(opened.orientation)
     return (image if turn is None else image.transpose(turn)), remarks
+
+
+def _lay_over(pixels: np.ndarray, alpha: np.ndarray, background: tuple[int, int, int]) -> None:
+    """Lay RGB of 8 bits over the background, in place; alpha (H, W) is from 0 to 1."""
+    paper = np.array(background, np.float32)
+    for top in range(0, len(pixels), 256):  # in bands, so that no large array of floats is made
+        band = pixels[top : top + 256]
+        share = alpha[top : top + 256, :, None]
+        band[:] = np.round(band * share + paper * (1 - share))
 
 
 def _check_not_empty(image: Image.Image) -> None:

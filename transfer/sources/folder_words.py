@@ -4,6 +4,7 @@ pictures without labels."""
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 
 SPLITS = ("train", "validation", "test")
 # What people call splits. A name is one if nothing but these and words without meaning are in it.
@@ -94,6 +95,7 @@ def name_splits(names: Iterable[str]) -> dict[str, str]:
     }
 
 
+@lru_cache(maxsize=10_000)
 def _read(word: str) -> tuple[str | None, str]:
     """The split that a word names, and what else is in it: `traindata`, `flowerstest`."""
     if word in _SPLIT_WORDS:

@@ -10,13 +10,21 @@ from transfer.runtime.errors import PipelineError
 from transfer.sources.folder_words import name_splits
 from transfer.sources.row_files import first_few
 
+_MISSING = {"NaN", "nan", "<NA>", "#N/A"}
+_WHOLE = re.compile(r"\d+\.0+")
+_DIVIDERS = "|;,"  # of several labels in a cell
 _NO_SPLIT = {"unassigned", ""}  # Vertex AI divides these itself
 _PLURAL = {"names": "name", "has": "have", "repeats": "repeat", "is": "are", "does": "do"}
 
 
 def single_label(cell: str | None, where: str, line: int) -> str | None:
-    """The one label of a cell; Label Studio and others write choices as JSON."""
-    if cell is None or cell[0] not in "[{":
+    """The one label of a cell; Label Studio and others write choices as JSON, pandas whole numbers
+    as 1.0 and what is missing as NaN."""
+    if cell is None or cell in _MISSING:
+        return None
+    if _WHOLE.fullmatch(cell):
+        return cell.partition(".")[0]
+    if cell[0] not in "[{":
         return cell
     try:
         content = json.loads(cell)
@@ -30,6 +38,27 @@ def single_label(cell: str | None, where: str, line: int) -> str | None:
             "gives each image one class: keep one label in each row"
         )
     return (str(content[0]) if content else None) if isinstance(content, list) else str(content)
+
+
+def check_single_labels(labels: Sequence[str], where: str) -> None:
+    """See that no cell holds several labels, divided by a bar, a semicolon or a comma: parts that
+    occur in other cells too.
+
+    Raises:
+        PipelineError: one does.
+    """
+    counts = Counter(labels)
+    for divider in _DIVIDERS:
+        parts = {label: {part.strip() for part in label.split(divider)} for label in counts}
+        occurs = Counter(part for own in parts.values() for part in own)
+        several = [name for name, own in parts.items() if len(own) > 1]
+        shared = [name for name in several if any(occurs[part] > 1 for part in parts[name])]
+        if shared and 2 * len(shared) >= len(several):
+            raise PipelineError(
+                f"{where}: {shared[0]!r} is several labels, divided by {divider!r} "
+                f"({sum(counts[name] for name in several)} rows have such). A model of this "
+                "pipeline gives each image one class: keep one label in each row"
+            )
 
 
 def one_spelling(labels: Sequence[str]) -> tuple[list[str], list[str]]:

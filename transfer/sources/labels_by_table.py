@@ -1,17 +1,21 @@
 """Labels from a table of paths and labels."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from transfer.runtime.errors import PipelineError
+from transfer.sources.folder_words import name_splits
 from transfer.sources.label_words import (
+    check_single_labels,
     counted,
     one_spelling,
     single_label,
     splits_by_folder,
     splits_named,
 )
+from transfer.sources.one_hot import with_one_hot_labels
 from transfer.sources.path_label import LabelColumns, PathLabel, PathLabels
 from transfer.sources.row_files import (
     FileIndex,
@@ -34,6 +38,8 @@ _GROUP_NAMES = (
     *("individual_id", "sequence_id", "session_id", "burst_id"),
 )
 _WEIGHT_NAMES = ("weight", "weights", "sample_weight")
+_BOX_COLUMNS = {"xmin", "bbox", "bboxx1", "x1", "boundingbox"}
+_MANY = 10  # images of which each cannot be a class of its own
 
 
 def label_by_table(
@@ -54,27 +60,31 @@ def label_by_table(
     Raises:
         PipelineError: a column is not there or cannot be guessed; no row names a file, or a row
             may mean two; rows contradict each other; an image has several labels; splits or
-            weights that are none; all rows have one label.
+            weights that are none; all rows have one label, or each has its own.
     """
     where = f"split.labels = {place!r}"
     folder = folder_in_source(Path(place), source)
     path_column, found, how = match_files(
-        table, columns.path, FileIndex(images, others), folder, where
+        table, columns.path, FileIndex(images, others), folder, where, _splits_of(table, place)
     )
-    used = {"path": path_column} | _choose_columns(table, columns, path_column, where)
+    table, chosen = _choose_columns(table, columns, path_column, where)
+    used = {"path": path_column} | chosen
     rows, unlabelled = _labelled_rows(table, used, found, where)
-    rows, remarks = _inone_spelling(rows)
+    rows, remarks = _in_one_spelling(rows)
+    column = f"{where}, column {used['label']!r}"
+    check_single_labels([row.label.class_name for row in rows], column)
     rows, split_remarks = _with_splits(rows, table, used, columns, where)
     if split_remarks or "split" not in used:
         rows = _with_splits_of_folders(rows)
     used = {kind: name for kind, name in used.items() if kind != "split" or not split_remarks}
-    labels, repeated = _one_row_each(rows, where)
+    labels, repeated = _one_row_each(rows, table, where)
     if len({label.class_name for label in labels.values()}) == 1:
         raise PipelineError(
             f"{where}: every row that names an image has the label {rows[0].label.class_name!r} in "
             f"column {used['label']!r}; two or more are needed: is it the right column "
             "(split.columns.label)?"
         )
+    _check_labels_recur(labels, column)
     missing = [row.name for row in rows if row.path is None]
     without = [path for path in images if path not in labels]
     return PathLabels(
@@ -91,6 +101,7 @@ def label_by_table(
             *counted(repeated, "repeats an earlier one", "row"),
             *remarks,
             *split_remarks,
+            *_words_in_tags(used["label"], labels),
             *_unused(table, used),
         ],
     )
@@ -134,7 +145,7 @@ def _labelled_rows(
     return rows, unlabelled
 
 
-def _inone_spelling(rows: list[_Row]) -> tuple[list[_Row], list[str]]:
+def _in_one_spelling(rows: list[_Row]) -> tuple[list[_Row], list[str]]:
     """The rows with labels as `one_spelling` has them, and its remarks."""
     spelled, remarks = one_spelling([row.label.class_name for row in rows])
     return [
@@ -179,7 +190,9 @@ def _with_splits_of_folders(rows: list[_Row]) -> list[_Row]:
     return [row._replace(label=row.label._replace(split=splits.get(row.path))) for row in rows]
 
 
-def _one_row_each(rows: list[_Row], where: str) -> tuple[dict[str, PathLabel], list[str]]:
+def _one_row_each(
+    rows: list[_Row], table: Table, where: str
+) -> tuple[dict[str, PathLabel], list[str]]:
     """The labels by path, and the names of rows that repeat an earlier one.
 
     Raises:
@@ -199,9 +212,15 @@ def _one_row_each(rows: list[_Row], where: str) -> tuple[dict[str, PathLabel], l
         elif known is not row:
             repeated.append(f"{row.name} (line {row.line})")
     if conflicts:
+        boxes = (
+            ". Its columns are those of boxes, as data for detection has: cut the objects out into "
+            "folders of their classes"
+            if _BOX_COLUMNS & {name.lower().replace("_", "") for name in table.columns}
+            else ""
+        )
         raise PipelineError(
             f"{where}: {count_rows(len(conflicts))} contradict earlier ones: "
-            f"{first_few(conflicts, '; ')}; keep one row for each image"
+            f"{first_few(conflicts, '; ')}; keep one row for each image{boxes}"
         )
     return {path: row.label for path, row in first.items()}, repeated
 
@@ -233,10 +252,29 @@ def _named(used: dict[str, str], columns: LabelColumns) -> str:
     )
 
 
+def _splits_of(table: Table, place: str) -> list[str | None]:
+    """The split of each row, by a column that is called so or by the name of the table's file."""
+    for column in named_columns(table, _SPLIT_COLUMNS):
+        splits = name_splits({cell for cell in table.columns[column] if cell})
+        return [splits.get(cell or "") for cell in table.columns[column]]
+    name = Path(place).stem
+    return [name_splits([name]).get(name)] * len(table.lines)
+
+
+def _check_labels_recur(labels: dict[str, PathLabel], where: str) -> None:
+    """Refuse a column with a value of its own for each of many images: it is no label."""
+    if len(labels) >= _MANY and len({each.class_name for each in labels.values()}) == len(labels):
+        raise PipelineError(
+            f"{where}: each of the {len(labels)} images has a value of its own, so these are no "
+            "classes; name the column of the label in split.columns.label"
+        )
+
+
 def _choose_columns(
     table: Table, columns: LabelColumns, path_column: str, where: str
-) -> dict[str, str]:
-    """The label column, and those of split and group if there are any, by what they are."""
+) -> tuple[Table, dict[str, str]]:
+    """The label column, and those of split and group if there are any, by what they are; and the
+    table, with a column of labels where it has one for each class."""
     used = {}
     for kind, names in (
         ("label", _LABEL_NAMES),
@@ -254,14 +292,40 @@ def _choose_columns(
         check_column(table, columns.weight, "weight", where)
         used["weight"] = columns.weight
     if "label" not in used:
-        rest = [name for name in table.columns if name not in (path_column, *used.values())]
+        others = {path_column, *used.values()}
+        if one_hot := with_one_hot_labels(table, others, where):
+            table, used["label"] = one_hot
+            return table, used
+        rest = [name for name in table.columns if name not in others]
+        rest = [name for name in rest if _may_be_label(table.columns[name])] or rest
         if len(rest) != 1:
             raise PipelineError(
                 f"{where}: which column is the label? Beside the path in {path_column!r} there "
                 f"are {', '.join(map(repr, rest)) or 'none'}; name it in split.columns.label"
             )
         used["label"] = rest[0]
-    return used
+    return table, used
+
+
+def _may_be_label(cells: list[str | None]) -> bool:
+    """Whether values recur and differ, as those of a label do, and not those of a number of the
+    row."""
+    found = {cell for cell in cells if cell}
+    return 2 <= len(found) < sum(cell is not None for cell in cells)
+
+
+def _words_in_tags(column: str, labels: dict[str, PathLabel]) -> list[str]:
+    """A remark where a column of tags, or labels, has words with spaces between that recur."""
+    names = {label.class_name for label in labels.values()}
+    recurring = Counter(word for name in names for word in name.split())
+    several = [name for name in sorted(names) if " " in name]
+    shared = [name for name in several if any(recurring[word] > 1 for word in name.split())]
+    if not column.lower().endswith("s") or 2 * len(shared) <= len(names):
+        return []
+    return [
+        f"column {column!r} may have several labels in a cell, {shared[0]!r} say: here each "
+        "combination is a class of its own"
+    ]
 
 
 def _unused(table: Table, used: dict[str, str]) -> list[str]:

@@ -15,7 +15,9 @@ from transfer.sources.folder_words import (
     name_splits,
     sounds_unlabelled,
 )
+from transfer.sources.packed_sets import describe_packed, describe_shards
 from transfer.sources.source_file import climbs, is_sidecar
+from transfer.sources.table import IMAGE_NAME
 
 _BY_PATTERN = (
     "split.label_pattern, a regular expression with the group `label`, reads labels from the path"
@@ -120,15 +122,17 @@ def find_layout(paths: Iterable[str], source: Path | str) -> Layout:
             or it is ambiguous what is a class.
     """
     paths, where = list(paths), f"split.source = {str(source)!r}"
-    boxes = describe_boxes(paths)
+    hint = describe_boxes(paths) or describe_shards(paths)
+    if not hint and not any(IMAGE_NAME.search(path) for path in paths):
+        hint = describe_packed(paths)
     try:
         layout = _find_layout(paths, where)
     except PipelineError as problem:
-        if not boxes:
+        if not hint:
             raise
-        raise PipelineError(f"{problem}. {boxes}") from None
-    if boxes and len({place[1] for path in paths if (place := layout.place(path))}) < 2:
-        raise PipelineError(f"{where}: there are no class folders. {boxes}")
+        raise PipelineError(f"{problem}. {hint}") from None
+    if hint and len({place[1] for path in paths if (place := layout.place(path))}) < 2:
+        raise PipelineError(f"{where}: there are no class folders. {hint}")
     return layout
 
 
@@ -138,7 +142,7 @@ def _find_layout(paths: Iterable[str], where: str) -> Layout:
     if not kids:
         raise PipelineError(
             f"{where} holds no class folders; put each class's images in a folder of its own, or "
-            f"set split.label_pattern: {_BY_PATTERN}"
+            f"have labels read from a table (split.labels) or from the paths: {_BY_PATTERN}"
         )
     splits = name_splits(kids)
     if len({*splits.values()}) >= 2 or (splits and _others_are_unlabelled(kids, splits)):

@@ -24,15 +24,19 @@ _MARKS = frozenset("\u00a0–—‘’“”„…°№«»·´")
 _LAST_COMMON_KANJI = 0x97  # first byte of the commoner half in code page 932
 _SHOUTED = 0.9  # capitals alone are less likely than small letters
 _TRIED_LINES = 10_000
+_CERTAIN = 0.75  # likelihood of letters of one byte, which pairs of bytes may look like
+_JAPANESE = {"HIRAGANA", "KATAKANA", "CJK"}
 
 
 class _Script(NamedTuple):
     """letters: those of a language that are not ASCII, the commonest first. prior: how likely it is
-    in this code page, compared with others."""
+    in this code page, compared with others. vowels: of which each text has one, if any is given.
+    """
 
     letters: str
     is_latin: bool = False
     prior: float = 1
+    vowels: str = ""
 
 
 _WESTERN = _Script("éäüöáóñíçøåàèêúâôãîõæëïùûßœÿýþð", is_latin=True)
@@ -43,7 +47,7 @@ _OLD_CYRILLIC = _CYRILLIC._replace(prior=0.93)
 _GREEK = _Script("αοιετσνηυρπκμλωθγδάίόήέύώςξχφβζψϊΐϋΰ")
 _HEBREW = _Script("יוהלאתרמבשנעםדקחפטגצסזןכךףץ")
 _ARABIC = _Script("ايلمنوتربعدسةكفقحهجشصطخذضزثءغىئأإظؤآ")
-_THAI = _Script("านรอกเงมยลวดทสต่ะปบัี้คหแิจพุชขใูไำ็โผฟฉธณศซฎญฐษึืถฝภฏฑฌฆฮฬฒ์")
+_THAI = _Script("านรอกเงมยลวดทสต่ะปบัี้คหแิจพุชขใูไำ็โผฟฉธณศซฎญฐษึืถฝภฏฑฌฆฮฬฒ์", vowels="ะาิีึืุูเแโใไัำ")
 _SCRIPTS = {
     "cp437": _WESTERN,
     "cp850": _WESTERN,
@@ -115,11 +119,14 @@ def _fitting(lines: Iterable[bytes], order: Sequence[str]) -> str | None:
     """The encoding that fits the lines; of single-byte ones the likeliest, in this order of equal
     ones."""
     raw = {line for line in lines if not line.isascii()}
-    for encoding, fits in _OF_SEVERAL_BYTES:
+    best, most = None, 0.0
+    for number, (encoding, fits) in enumerate(_OF_SEVERAL_BYTES):
         texts = _parts(raw, encoding)
         if texts is not None and all(map(fits, texts)):
-            return encoding
-    best, most = None, 0.0
+            if number < _UNMISTAKABLE:
+                return encoding
+            best, most = encoding, _CERTAIN
+            break
     for encoding in order:
         texts = _parts(raw, encoding)
         if texts is None:
@@ -146,6 +153,8 @@ def _likelihood(texts: Iterable[str], script: "_Script") -> float:
     for text in texts:
         if not script.is_latin and not _stands_apart(text):
             return 0.0
+        if script.vowels and not {*script.vowels} & {*text}:
+            return 0.0
         for word in re.findall(r"\w+", text):
             if any(a.islower() and b.isupper() for a, b in zip(word, word[1:], strict=False)):
                 return 0.0
@@ -171,18 +180,21 @@ def _stands_apart(text: str) -> bool:
     )
 
 
-def _is_japanese(text: str) -> bool:
-    kinds = [unicodedata.name(character, "").split(" ")[0] for character in _foreign(text)]
-    rare = sum(character.encode("cp932")[0] > _LAST_COMMON_KANJI for character in _foreign(text))
-    return (
-        _stands_apart(text)
-        and 2 * rare <= len(kinds)
-        and all(
-            kind in ("HIRAGANA", "KATAKANA", "CJK", "KATAKANA-HIRAGANA", "IDEOGRAPHIC", "FULLWIDTH")
-            for kind in kinds
+def _is_japanese(most_rare: float) -> Callable[[str], bool]:
+    """Whether all is Japanese, of which no more than this share is of the rarer characters."""
+
+    def fits(text: str) -> bool:
+        foreign = _foreign(text)
+        kinds = {unicodedata.name(character, "").split(" ")[0] for character in foreign}
+        rare = sum(character.encode("cp932")[0] > _LAST_COMMON_KANJI for character in foreign)
+        return (
+            _stands_apart(text)
+            and kinds <= _JAPANESE | {"KATAKANA-HIRAGANA", "IDEOGRAPHIC", "FULLWIDTH"}
+            and bool(kinds & _JAPANESE)
+            and rare <= most_rare * len(foreign)
         )
-        and any(kind in ("HIRAGANA", "KATAKANA", "CJK") for kind in kinds)
-    )
+
+    return fits
 
 
 def _is_korean(text: str) -> bool:
@@ -191,21 +203,30 @@ def _is_korean(text: str) -> bool:
     return all("가" <= character <= "힣" for character in foreign) and 2 * common > len(foreign)
 
 
-def _is_chinese(encoding: str, leads: range) -> Callable[[str], bool]:
-    """Whether all is of the common half of a Chinese code page, by the first byte of each."""
+def _is_chinese(encoding: str, leads: range, least_common: float) -> Callable[[str], bool]:
+    """Whether all are characters of a Chinese code page, and this share of its common half, by the
+    first byte of each."""
 
     def fits(text: str) -> bool:
-        return _stands_apart(text) and all(
-            (packed := character.encode(encoding))[0] in leads and len(packed) == 2
-            for character in _foreign(text)
+        packed = [character.encode(encoding) for character in _foreign(text)]
+        common = sum(each[0] in leads for each in packed)
+        return (
+            _stands_apart(text)
+            and all(len(each) == 2 for each in packed)
+            and common >= least_common * len(packed)
         )
 
     return fits
 
 
-_OF_SEVERAL_BYTES = (
-    ("cp932", _is_japanese),
+_COMMON_GBK, _COMMON_BIG5 = range(0xB0, 0xD8), range(0xA4, 0xC7)
+_OF_SEVERAL_BYTES = (  # the last ones are taken for letters of one byte if those are common
+    ("cp932", _is_japanese(0.5)),
     ("cp949", _is_korean),
-    ("gbk", _is_chinese("gbk", range(0xB0, 0xD8))),
-    ("big5", _is_chinese("big5", range(0xA4, 0xC7))),
+    ("gbk", _is_chinese("gbk", _COMMON_GBK, 1)),
+    ("big5", _is_chinese("big5", _COMMON_BIG5, 1)),
+    ("gbk", _is_chinese("gbk", _COMMON_GBK, 0.5)),
+    ("big5", _is_chinese("big5", _COMMON_BIG5, 0.5)),
+    ("cp932", _is_japanese(1)),
 )
+_UNMISTAKABLE = 2

@@ -1,6 +1,7 @@
 """Opens an image file of any format that is read: its pixels as they are stored."""
 
 import re
+import struct
 
 import numpy as np
 from PIL import Image
@@ -10,13 +11,24 @@ from transfer.sources.frames import load_first
 from transfer.sources.jpeg_file import open_jpeg
 from transfer.sources.opened import Opened, orientation_of
 from transfer.sources.pillow_file import identify
-from transfer.sources.png_file import open_png
-from transfer.sources.pnm_file import read_colour_pfm, read_deep_pnm
+from transfer.sources.png_file import PNG_SIGNATURE, open_png
+from transfer.sources.pnm_file import read_colour_pfm, read_deep_pnm, size_of_colour_pfm
 from transfer.sources.samples import Samples
 from transfer.sources.tiff_file import open_tiff
-from transfer.sources.tiff_tags import is_tiff
+from transfer.sources.tiff_tags import (
+    BITS,
+    HEIGHT,
+    SAMPLES,
+    WIDTH,
+    choose_page,
+    is_tiff,
+    number_of,
+    read_pages,
+)
 
 _J2K_SIZE = re.compile(rb"\xff\x4f\xff\x51.{36}(.)(.)(.)", re.DOTALL)
+# of a pixel, while transparency is laid over a background
+_PIXEL_BYTES = 24
 _LEAST_LEVELS = 64  # of 256, that 16-bit colour of JPEG 2000 has to reach
 
 
@@ -33,7 +45,7 @@ def open_image(content: bytes, *, tiff_alpha: bool) -> Opened:
         raise BadImageError("the file is empty")
     if is_tiff(content):
         return open_tiff(content, tiff_alpha=tiff_alpha)
-    if content[:8] == b"\x89PNG\r\n\x1a\n":
+    if content[:8] == PNG_SIGNATURE:
         return open_png(content)
     if content[:3] == b"\xff\xd8\xff":
         return open_jpeg(content)
@@ -46,6 +58,24 @@ def open_image(content: bytes, *, tiff_alpha: bool) -> Opened:
     if samples := _deep_samples(opened.image, content):
         return Opened(samples=samples, orientation=orientation_of(image), remarks=opened.remarks)
     return opened
+
+
+def bytes_to_decode(content: bytes) -> int:
+    """About how many bytes of memory it takes at most to decode an image, by its header; 0 for an
+    icon, which is decoded as it is opened. Whatever Pillow raises for what it does not open."""
+    if content[:4] == b"\0\0\1\0":
+        return 0
+    if is_tiff(content):
+        pages = read_pages(content)
+        tags = pages[choose_page(pages)]
+        width, height = int(number_of(tags, WIDTH)), int(number_of(tags, HEIGHT))
+        bits = int(number_of(tags, SAMPLES, 1)) * int(number_of(tags, BITS, 1))
+        return width * height * (_PIXEL_BYTES + 2 * bits // 8)
+    if content[:8] == PNG_SIGNATURE:  # by itself, since Pillow refuses large metadata
+        width, height = struct.unpack_from(">II", content, 16)
+        return width * height * _PIXEL_BYTES
+    width, height = size_of_colour_pfm(content) or identify(content).size
+    return width * height * _PIXEL_BYTES
 
 
 def _deep_samples(image: Image.Image, content: bytes) -> Samples | None:

@@ -83,6 +83,8 @@ def reads_heic() -> bool:
 
 def _why_not(content: bytes) -> str:
     """Why Pillow opens none of it, in words for a person."""
+    if is_heic(content) and reads_heic():
+        return "damaged or truncated: a HEIC image, cut off or of a kind that is not read"
     if kind := describe_unreadable(content):
         return kind
     for name, start in _STARTS.items():

@@ -14,6 +14,7 @@ from transfer.sources.opened import ANIMATION, METADATA, WRONG_CHECKSUM, Opened,
 from transfer.sources.pillow_file import identify
 from transfer.sources.samples import Samples
 
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _UNPACKED = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # what Pillow unpacks, up to a size
 _DECIDING = (b"IHDR", b"PLTE", b"IDAT", b"tRNS")  # without these the pixels are others
 

@@ -33,6 +33,12 @@ def read_deep_pnm(image: Image.Image, content: bytes) -> Samples | None:
     return Samples(values, "unsigned", fixed=(0, most))
 
 
+def size_of_colour_pfm(content: bytes) -> tuple[int, int] | None:
+    """Width and height of a PFM in colour by its header; None of any other file."""
+    header = _COLOUR_PFM.match(content)
+    return (int(header[1]), int(header[2])) if header else None
+
+
 def read_colour_pfm(content: bytes) -> Samples | None:
     """The samples of a PFM in colour, which Pillow does not open; None of any other.
 

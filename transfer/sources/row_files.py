@@ -8,6 +8,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from transfer.runtime.errors import PipelineError
+from transfer.sources.folder_words import name_splits
 from transfer.sources.table import IMAGE_NAME, Table
 
 _PATH_NAMES = (
@@ -16,14 +17,14 @@ _PATH_NAMES = (
 )
 _SHOWN = 3  # rows, files or labels that a message names
 _PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")  # Label Studio puts it before an uploaded file's name
+_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 _DRIVE = re.compile(r"^[A-Za-z]:/")
 
 
 class Ambiguous(NamedTuple):
-    """Two files that a row may mean."""
+    """The files that a row may mean, two or more."""
 
-    first: str
-    second: str
+    files: list[str]
 
 
 class FileIndex:
@@ -35,7 +36,8 @@ class FileIndex:
         self._built: dict[tuple[str, bool], dict[str, str | Ambiguous]] = {}
 
     def find(self, kind: str, name: str, folded: bool) -> str | Ambiguous | None:
-        """The file of this `path`, `end` of a path, or end without suffix (`stem`)."""
+        """The file of this `path`, `end` of a path, end without suffix (`stem`), or name of one
+        without suffix and leading zeros (`number`)."""
         if (kind, folded) not in self._built:
             self._built[kind, folded] = self._build(kind, folded)
         return self._built[kind, folded].get(_one_form(name, folded))
@@ -53,8 +55,10 @@ class FileIndex:
             for name in _names_of(file, kind):
                 key = _one_form(name, folded)
                 known = found.setdefault(key, file)
-                if isinstance(known, str) and known != file:
-                    found[key] = Ambiguous(known, file)
+                if isinstance(known, Ambiguous):
+                    known.files.append(file)
+                elif known != file:
+                    found[key] = Ambiguous([known, file])
         return found
 
 
@@ -62,9 +66,16 @@ def _names_of(file: str, kind: str) -> Iterator[str]:
     if kind == "path":
         yield file
         return
+    if kind == "number":
+        yield _without_zeros(PurePosixPath(file).stem)
+        return
     text = file if kind == "end" else str(PurePosixPath(file).with_suffix(""))
     parts = text.split("/")
     yield from ("/".join(parts[start:]) for start in range(len(parts)))
+
+
+def _without_zeros(name: str) -> str:
+    return _ZEROS.sub("", name)
 
 
 def _one_form(text: str, folded: bool) -> str:
@@ -101,6 +112,11 @@ def _by_name(files: FileIndex, name: str, folder: str, folded: bool):
     return files.find("end", name.split("/")[-1], folded)
 
 
+def _by_number(files: FileIndex, name: str, folder: str, folded: bool):
+    plain = IMAGE_NAME.sub("", name.split("/")[-1]).removesuffix(".0")
+    return files.find("number", _without_zeros(plain), folded)
+
+
 def _by_uploaded_name(files: FileIndex, name: str, folder: str, folded: bool):
     return files.find("end", _PREFIX.sub("", name.split("/")[-1]), folded)
 
@@ -112,15 +128,29 @@ _RULES: dict[str, Rule] = {  # the stricter ones first
     "by their paths without suffixes": _by_stem,
     "by their names, whatever their folders": _by_name,
     "by their names without Label Studio's prefixes": _by_uploaded_name,
+    "by their names without leading zeros": _by_number,
 }
 
 
 def match_files(
-    table: Table, given: str | None, files: FileIndex, folder: str, where: str
+    table: Table,
+    given: str | None,
+    files: FileIndex,
+    folder: str,
+    where: str,
+    splits: Sequence[str | None],
 ) -> tuple[str, list[str | None], str]:
     """The path column, the file of each row, None without one, and the rule that found them.
 
-    One rule serves all rows: the one that finds most files, the strictest of equal ones.
+    One rule serves all rows: the one that finds most files, the strictest of equal ones. Of several
+    files that a row may mean, the one counts that lies in a folder named after the row's split.
+
+    Args:
+        table: with a row for each image. given: the path column, or None if it is to be found.
+        folder: of the table in the source. splits: of each row, None where it is unknown.
+
+    Raises:
+        PipelineError: the column is not there, no row names a file, or one may mean several.
     """
     if given is not None:
         check_column(table, given, "path", where)
@@ -151,9 +181,13 @@ def match_files(
             "(split.columns.path), and the right source?"
         )
     _, column, found, how = best
+    found = [
+        _in_folder_of_split(each, split) if isinstance(each, Ambiguous) else each
+        for each, split in zip(found, splits, strict=True)
+    ]
     if unclear := [
-        f"{table.columns[column][number]!r} (line {table.lines[number]}) is {each.first!r} or "
-        f"{each.second!r}"
+        f"{table.columns[column][number]!r} (line {table.lines[number]}) is {each.files[0]!r} or "
+        f"{each.files[1]!r}"
         for number, each in enumerate(found)
         if isinstance(each, Ambiguous)
     ]:
@@ -162,6 +196,12 @@ def match_files(
             "give their paths in the source"
         )
     return column, found, how
+
+
+def _in_folder_of_split(files: Ambiguous, split: str | None) -> str | Ambiguous:
+    """The only one of the files that lies in a folder of that split; all, where it is not one."""
+    own = [file for file in files.files if split in name_splits(file.split("/")[:-1]).values()]
+    return own[0] if len(own) == 1 else files
 
 
 def _path_candidates(table: Table) -> list[str]:

@@ -67,7 +67,9 @@ _SIDECARS = (
     *(".json", ".jsonl", ".ndjson", ".xml", ".xmp", ".txt", ".csv", ".tsv", ".parquet", ".yaml"),
     *(".yml", ".md", ".rst", ".html", ".htm", ".log", ".ini", ".cfg", ".toml", ".db", ".sqlite"),
     *(".aae", ".url", ".lnk", ".py", ".ipynb", ".xlsx", ".xls", ".ods", ".doc", ".docx", ".rtf"),
-    *(".md5", ".sha256", ".mat", ".pkl", ".names", ".lst", ".dvc", ".sh", ".bat", ".bib"),
+    *(".md5", ".sha256", ".mat", ".pkl", ".names", ".lst", ".dvc", ".sh", ".bat", ".bib", ".tab"),
+    *(".manifest", ".cache", ".h5", ".hdf5", ".keras", ".pt", ".pth", ".onnx", ".tflite", ".gdoc"),
+    *(".gsheet",),
 )
 _SIDECAR_NAMES = {"license", "licence", "readme", "copying", "checksums", "md5sums", "sha256sums"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

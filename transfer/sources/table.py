@@ -31,6 +31,11 @@ class Table:
 def table_of_records(
     records: Iterable[object], lines: Iterable[int], form: str, path: Path
 ) -> Table:
+    """A table of objects: a column for each name that one of them has.
+
+    Raises:
+        PipelineError: one is no object, or there are fewer than two names.
+    """
     records, lines = list(records), list(lines)
     for line, record in zip(lines, records, strict=True):
         if not isinstance(record, dict):

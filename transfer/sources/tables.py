@@ -9,18 +9,28 @@ from pathlib import Path
 
 from transfer.runtime.errors import PipelineError
 from transfer.sources.csv_tables import read_csv
+from transfer.sources.folder_words import name_splits
 from transfer.sources.json_tables import read_json
+from transfer.sources.name_encodings import encoding_of_text, is_utf8
 from transfer.sources.table import Table, cell_of
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet")
-METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")  # Hugging Face's names
-PATH_IN_METADATA = "file_name"
+SUFFIXES = (
+    *(".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".lst"),
+    ".manifest",
+)
+# Names of tables in the folders of images, of Hugging Face and Roboflow.
+METADATA = (
+    *("metadata.csv", "metadata.jsonl", "metadata.parquet", "_classes.csv", "_annotations.csv"),
+)
+_PATHS_IN_METADATA = ("file_name", "filename")
+_WORKBOOKS = ((b"PK\3\4", "Excel or LibreOffice"), (b"\xd0\xcf\x11\xe0", "Excel"))
 MAX_TABLE_BYTES = 2**30
 
 
 def read_table(path: Path) -> Table:
-    """Read a table by the form of its content, whatever its suffix; or all of a folder's tables
-    that are named as Hugging Face names them, `metadata.csv` and the like, as one.
+    """Read a table by the form of its content, whatever its suffix; or a folder's tables as one:
+    all that are named as Hugging Face and Roboflow name them, `metadata.csv` and the like, or those
+    named after splits, `train.csv` and `test.csv` say.
 
     Raises:
         PipelineError: it is missing, cannot be read, is too large, or is no table of two columns.
@@ -40,15 +50,14 @@ def _read_folder(folder: Path) -> Table:
     """The tables of a folder of splits, say: their paths from it, and the columns that all have."""
     found = sorted(path for name in METADATA for path in folder.rglob(name))
     if not found:
-        raise PipelineError(
-            f"{str(folder)!r} is a folder without a {', '.join(METADATA)}; name the table in it"
-        )
+        return _read_splits(folder)
     tables = [read_table(path) for path in found]
+    column = next((name for name in _PATHS_IN_METADATA if name in tables[0].columns), None)
     for path, table in zip(found, tables, strict=True):
-        if PATH_IN_METADATA not in table.columns:
+        if column not in table.columns:
             raise PipelineError(
-                f"{str(path)!r} has no column {PATH_IN_METADATA!r}, as a metadata file of Hugging "
-                "Face has; name the table itself"
+                f"{str(path)!r} has no column {column or _PATHS_IN_METADATA[0]!r}, as such a table "
+                "has; name the table itself"
             )
     prefixes = [path.parent.relative_to(folder) for path in found]
     columns: dict[str, list[str | None]] = {
@@ -56,13 +65,64 @@ def _read_folder(folder: Path) -> Table:
         for name in tables[0].columns
         if all(name in table.columns for table in tables)
     }
-    columns[PATH_IN_METADATA] = [
+    columns[column] = [
         cell and (prefix / cell).as_posix()
         for prefix, table in zip(prefixes, tables, strict=True)
-        for cell in table.columns[PATH_IN_METADATA]
+        for cell in table.columns[column]
     ]
     lines = [line for table in tables for line in table.lines]
     return Table(columns, lines, f"{len(found)} tables, {tables[0].form}")
+
+
+def tables_of_splits(folder: Path) -> dict[Path, str]:
+    """The tables in a folder that are named after splits, train among two or more: the split of
+    each."""
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    splits = name_splits([path.stem for path in found])
+    tables = {path: splits[path.stem] for path in found if path.stem in splits}
+    kinds = [*tables.values()]
+    return tables if "train" in kinds and len({*kinds}) == len(kinds) > 1 else {}
+
+
+def _read_splits(folder: Path) -> Table:
+    """The tables of a folder that are named after splits as one, with the column `split`; those
+    that lack columns of train's have no labels, and are passed over."""
+    splits = tables_of_splits(folder)
+    if not splits:
+        raise PipelineError(
+            f"{str(folder)!r} is a folder without a {', '.join(METADATA)} and without tables named "
+            "after splits, train.csv and test.csv say; name the table in it"
+        )
+    train = next(path for path, split in splits.items() if split == "train")
+    names = read_table(train).columns
+    tables, without = {}, []
+    for path in splits:
+        try:
+            tables[path] = read_table(path)
+        except PipelineError:  # a list of paths alone, say
+            without.append(path.name)
+            continue
+        if not {*names} <= {*tables[path].columns}:
+            del tables[path]
+            without.append(path.name)
+    if len(tables) == 1:
+        raise PipelineError(
+            f"{str(folder)!r}: of the tables named after splits only {train.name} has labels; name "
+            "it"
+        )
+    columns: dict[str, list[str | None]] = {
+        name: [cell for table in tables.values() for cell in table.columns[name]] for name in names
+    }
+    if "split" not in columns:
+        columns["split"] = [
+            splits[path] for path, table in tables.items() for _ in range(len(table.lines))
+        ]
+    form = f"{', '.join(path.name for path in tables)}, {tables[train].form}" + (
+        f"; without the columns of {train.name} and not read: {', '.join(without)}"
+        if without
+        else ""
+    )
+    return Table(columns, [line for table in tables.values() for line in table.lines], form)
 
 
 def _read(path: Path) -> bytes:
@@ -80,26 +140,38 @@ def _read(path: Path) -> bytes:
 
 
 def _decode(content: bytes, path: Path) -> tuple[str, str]:
-    """The text, and its encoding in words: by its mark, as UTF-8, or else as Windows wrote it."""
+    """The text, and its encoding in words: by its mark, as UTF-8, or else in the code page that
+    fits it."""
+    for signature, program in _WORKBOOKS:
+        if content.startswith(signature):
+            raise PipelineError(
+                f"{str(path)!r} is a workbook of {program}, or an archive; save its sheet as CSV"
+            )
     marks = [
+        (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
+        (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
         (codecs.BOM_UTF8, "utf-8-sig", ""),
         (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
         (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
     ]
-    tried = [(codec, name) for mark, codec, name in marks if content.startswith(mark)]
+    tried = [(codec, name) for mark, codec, name in marks if content.startswith(mark)][:1]
     start = content[:200]
     if not tried and start[1::2].count(0) > len(start) // 4:
         tried = [("utf-16-le", "UTF-16")]
     elif not tried and start[::2].count(0) > len(start) // 4:
         tried = [("utf-16-be", "UTF-16")]
-    for codec, name in tried or [("utf-8", ""), ("cp1252", "latin-1"), ("latin-1", "latin-1")]:
+    if not tried and is_utf8(content):
+        tried = [("utf-8", "")]
+    elif not tried and (guess := encoding_of_text(content)) not in (None, "cp1252"):
+        tried = [(guess, f"{guess} (guessed)")]
+    for codec, name in tried or [("cp1252", "latin-1"), ("latin-1", "latin-1")]:
         try:
             text = content.decode(codec)
         except UnicodeDecodeError:
             continue
         if "\0" in text:
             break
-        return text, name
+        return text.replace("\ufeff", ""), name
     raise PipelineError(
         f"{str(path)!r} is not text; give a CSV, TSV, JSON, JSON lines or Parquet file"
     )

@@ -129,7 +129,8 @@ def _read_samples(
     number = _alpha_band(extra) if tiff_alpha else None
     if number is not None and base + number < layout.samples:
         full = 1.0 if layout.kind == "float" else float(2**layout.bits - 1)
-        alpha = np.clip(bands[..., base + number].astype(np.float32) / full, 0, 1)
+        alpha = bands[..., base + number].astype(np.float32)
+        np.clip(np.divide(alpha, full, out=alpha), 0, 1, out=alpha)
         if extra[number] == _PREMULTIPLIED:
             values = _divided(values, alpha)
     left_out = layout.samples - base - (alpha is not None)
@@ -160,11 +161,14 @@ def _alpha_band(extra: tuple) -> int | None:
 
 def _divided(values: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Colours (H, W, bands) that were multiplied by alpha (H, W), as they were before."""
-    share = np.where(alpha > 0, alpha, 1)[..., None]
-    if values.dtype.kind == "f":
-        return (values / share).astype(values.dtype)
-    most = np.iinfo(values.dtype).max
-    return np.clip(np.round(values / share), 0, most).astype(values.dtype)
+    colours = np.empty(values.shape, values.dtype)
+    is_float = values.dtype.kind == "f"
+    most = np.inf if is_float else np.iinfo(values.dtype).max
+    for top in range(0, len(values), 256):  # in bands, so that no large array of floats is made
+        share = np.where(alpha[top : top + 256] > 0, alpha[top : top + 256], 1)[..., None]
+        whole = values[top : top + 256] / share.astype(np.float64)
+        colours[top : top + 256] = whole if is_float else np.clip(np.round(whole), 0, most)
+    return colours
 
 
 def _where_data_is(

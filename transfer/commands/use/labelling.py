@@ -11,10 +11,13 @@ from transfer.runtime.errors import PipelineError
 from transfer.sources.layout import find_layout
 from transfer.sources.path_label import LabelColumns, PathLabels
 from transfer.sources.path_labels import NO_TABLE, find_path_labels
-from transfer.sources.tables import METADATA, SUFFIXES
+from transfer.sources.tables import METADATA, SUFFIXES, tables_of_splits
 from transfer.storage.object_store import is_url
 
-_SHOWN, _TRIED_TABLES = 5, 10
+_SHOWN, _SHOWN_TABLES, _TRIED_TABLES = 5, 2, 10
+_DEEPEST = 6  # folders in which a table is looked for
+_SHEET_SUFFIXES = (".xlsx", ".xls", ".ods")
+_LABEL_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 _LABEL_IN_NAME = r"(?:^|/)(?P<label>[^/\d]*[^/\d\W_])[ ._-]*\d+[^/]*$"
 
 
@@ -59,13 +62,14 @@ def label_without_words(source: str, found: Survey, columns: LabelColumns) -> tu
     Raises:
         PipelineError: neither class folders nor a table; a pattern that may serve is named.
     """
-    by_table = {} if is_url(source) else labels_by_tables(source, found, columns)
+    by_table, refused = ({}, []) if is_url(source) else labels_by_tables(source, found, columns)
     best = max(by_table, key=lambda table: len(by_table[table].labels), default=None)
     try:
         labelled = label_by_folders(source, found)
     except PipelineError as problem:
         if best is None:
-            raise PipelineError(f"{problem}{hint(found.images)}") from None
+            words = [f"{problem}{hint(found.images)}", *refused[:_SHOWN_TABLES]]
+            raise PipelineError(". ".join(words + unread(source, found))) from None
         return best, _described(by_table[best], "by a table")
     if named := [(kind, name) for kind, name in columns if name is not None]:
         raise PipelineError(
@@ -113,11 +117,16 @@ def label_by_folders(source: str, found: Survey) -> Labelled:
     return Labelled(words, classes, layout.is_split, remarks)
 
 
-def labels_by_tables(source: str, found: Survey, columns: LabelColumns) -> dict[str, PathLabels]:
-    """What the tables in a folder, or beside it or an archive, say of its images."""
+def labels_by_tables(
+    source: str, found: Survey, columns: LabelColumns
+) -> tuple[dict[str, PathLabels], list[str]]:
+    """What the tables in a folder, or beside it or an archive, say of its images; and why those do
+    not serve that name images."""
     place = Path(source)
     inside = (
-        [place / path for path in found.beside if path.count("/") < 2] if place.is_dir() else []
+        [place / path for path in sorted(found.beside, key=_depth) if _depth(path) < _DEEPEST]
+        if place.is_dir()
+        else []
     )
     try:
         beside = [path for path in sorted(place.parent.iterdir()) if path.is_file()]
@@ -125,16 +134,43 @@ def labels_by_tables(source: str, found: Survey, columns: LabelColumns) -> dict[
         beside = []
     tables = [path for path in [*inside, *beside] if path.suffix.lower() in SUFFIXES]
     several = [place] if sum(path.name in METADATA for path in inside) > 1 else []
-    found_labels = {}
+    several += [
+        folder
+        for folder in dict.fromkeys(path.parent for path in tables[:_TRIED_TABLES])
+        if tables_of_splits(folder)
+    ]
+    found_labels, refused, elsewhere = {}, [], []
     for table in [*several, *tables[:_TRIED_TABLES]]:
         try:
             name = as_source(str(table))
             labels = find_path_labels(found.images, found.others, source, name, columns, None)
-        except PipelineError:
-            continue  # a table of something else
+        except PipelineError as problem:  # of a table of something else, perhaps
+            if "no row names a file" in str(problem) and table.suffix.lower() in _LABEL_SUFFIXES:
+                elsewhere.append(str(problem))
+            elif not re.search("no row names|only one column|divides its lines", str(problem)):
+                refused.append(str(problem))
+            continue
         if len(labels.labels) > len(labels.missing):
             found_labels[name] = labels
-    return found_labels
+    return found_labels, refused or elsewhere[:1]
+
+
+def unread(source: str, found: Survey) -> list[str]:
+    """Sentences on workbooks, and on tables in an archive: neither are read."""
+    sheets = [path for path in found.beside if path.lower().endswith(_SHEET_SUFFIXES)]
+    if sheets:
+        return [f"{sheets[0]} may have the labels; save its sheet as CSV"]
+    tables = [path for path in found.beside if path.lower().endswith(_LABEL_SUFFIXES)]
+    if Path(source).is_dir() or not tables:
+        return []
+    return [
+        f"{tables[0]} lies in the archive; if it has the labels, take it out and name it with "
+        "--labels"
+    ]
+
+
+def _depth(path: str) -> int:
+    return path.count("/")
 
 
 def hint(images: list[str]) -> str:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from transfer.runtime.errors import PipelineError
 from transfer.sources.decoding import FORMATS, BadImageError, read_rgb
+from transfer.sources.packed_sets import describe_packed
 from transfer.sources.scan import ScannedFile
 from transfer.sources.source_file import SourceFile, is_sidecar
 from transfer.sources.table import IMAGE_NAME
@@ -70,7 +71,8 @@ def survey(entries: Iterable[SourceFile], source: str) -> Survey:
         suffixes = Counter(PurePosixPath(name).suffix or "no suffix" for name in names)
         found = ", ".join(f"{suffix} ({count})" for suffix, count in suffixes.most_common(4))
         reason = f"; {files[0].path}: {files[0].problem}" if files else ""
-        raise PipelineError(f"{source!r} holds no image in {len(names)} files: {found}{reason}")
+        hint = f". {packed}" if (packed := describe_packed(names)) else reason
+        raise PipelineError(f"{source!r} holds no image in {len(names)} files: {found}{hint}")
     return Survey(files, folders, formats, size, sorted(beside))
 
 

@@ -1,0 +1,59 @@
+"""Data sets that are packed into files of another kind than images: what they are by their names,
+and what a person can do."""
+
+import re
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+_FILES = (
+    "write each image into a folder of its class, as a PNG say (docs/your-data.md shows how), or "
+    "all into one folder with a table of their labels"
+)
+# What the path of a file matches, and what it is.
+_KINDS = tuple(
+    (re.compile(pattern, re.IGNORECASE), what, remedy)
+    for pattern, what, remedy in (
+        (r"(^|/)(data_batch_\d+|test_batch)(\.bin)?$", "CIFAR's batches", _FILES),
+        (r"idx\d-ubyte(\.gz)?$", "MNIST's files of arrays", _FILES),
+        (r"\.(tfrecords?|tfrec)(-\d+-of-\d+)?(\.gz)?$", "TensorFlow's records", _FILES),
+        (r"(^|/)data\.mdb$", "an LMDB database", _FILES),
+        (r"\.arrow$", "Arrow files of Hugging Face's datasets", _FILES),
+        (r"\.parquet$", "Parquet files, with the images in them if none lie beside", _FILES),
+        (r"\.(npz|npy)$", "NumPy's arrays", _FILES),
+        (r"\.(h5|hdf5|mat)$", "arrays of HDF5 or MATLAB", _FILES),
+        (r"\.(pkl|pickle|pt|pth)$", "Python's pickles, which may run programs", _FILES),
+        (r"\.(rec|idx)$", "MXNet's records", _FILES),
+        (r"\.(zip|tar|tgz|tar\.\w+|7z|rar)$", "archives inside the source", "unpack them"),
+    )
+)
+
+
+def describe_packed(paths: Iterable[str]) -> str:
+    """What files without an image among them are packed sets of, and what to do, in words; empty
+    where no name says so."""
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        for pattern, what, remedy in _KINDS:
+            if pattern.search(path):
+                found.setdefault(f"look like {what}, and are not read: {remedy}", []).append(path)
+                break
+    if not found:
+        return ""
+    what, named = max(found.items(), key=lambda item: len(item[1]))
+    return f"Files such as {PurePosixPath(named[0]).name} {what}"
+
+
+def describe_shards(paths: Iterable[str]) -> str:
+    """What says that an archive is one of WebDataset's shards, and what to do, in words; empty
+    where nothing does."""
+    suffixes: dict[str, set[str]] = {}
+    for path in paths:
+        name, _, suffix = path.partition(".")
+        suffixes.setdefault(name, set()).add(suffix.lower())
+    labelled = sum("cls" in found and len(found) > 1 for found in suffixes.values())
+    if not labelled or 2 * labelled < len(suffixes):
+        return ""
+    return (
+        "The .cls files named as the pictures look like WebDataset's labels: unpack the shards "
+        "into one folder, and write a table of path and label from the .cls files (split.labels)"
+    )
