@@ -161,9 +161,9 @@ def test_what_cannot_be_read_is_an_entry_with_its_problem(photos):
             "no path: it holds a null byte; a list of paths that end in one is read with --null"
         ),
         "photos.zip": (
-            "'photos.zip': neither a folder nor a .zip, .tar or .tar.gz that can be opened; it begins "
-            "as a zip archive and ends otherwise: cut off, or one part of a split one; is the download "
-            "complete?"
+            "'photos.zip': neither a folder nor a .zip, .tar or .tar.gz that can be opened; it "
+            "begins as a zip archive and ends otherwise: cut off, or one part of a split one; is "
+            "the download complete?"
         ),
         "photos/a/0.png": None,
     }
