@@ -127,6 +127,8 @@ NOT_PLAYWRIGHT := --no-emit-package playwright --no-emit-package greenlet --no-e
 lock: $(VENV)/installed  ## make all locks again from requirements/*.in, and pins.yaml from them
 	$(UV_COMPILE) requirements/base.in --output-file requirements.txt
 	for extra in $(EXTRAS); do $(BEYOND_BASE) requirements/$$extra.in --output-file requirements/$$extra.txt || exit 1; done
+	$(UV_COMPILE) --constraint requirements.txt --constraint requirements/ray.txt --constraint requirements/s3.txt \
+		requirements/worker.in --output-file requirements/worker.txt
 	$(BEYOND_BASE) $(NOT_PLAYWRIGHT) requirements/tests.in --output-file requirements/tests.txt
 	$(UV_COMPILE) requirements/vulnerabilities.in --output-file requirements/vulnerabilities.txt
 	$(UV_COMPILE) tools/uv.in --output-file tools/uv.txt

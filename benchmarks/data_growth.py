@@ -45,6 +45,7 @@ SETTINGS = {
     "backbone": {"image_size": 32},
     "weights": {"source": "random"},
     "augment": {"views": 1},
+    "train_scratch": {"epochs": 1, "batch_size": 100},
     "train_head": {"epochs": 1, "batch_size": 100},
     "train_augmented": {"epochs": 1, "batch_size": 100},
     "finetune": {"epochs": 1, "batch_size": 100},

@@ -7,6 +7,7 @@ from transfer.cluster.choose_engine import load_engine
 from transfer.compute.params import ComputeParams
 from transfer.features.extraction import extract_features
 from transfer.features.frozen_network import ExtractParams, FrozenTask, choose_runtime
+from transfer.features.shard_pass import task_for
 from transfer.runtime.checkpoints import resumable
 from transfer.runtime.params import load_params
 from transfer.runtime.resource_params import ResourceParams
@@ -32,10 +33,13 @@ def main() -> None:
     images = read_array(inputs_path("train", "images"), shards, ndim=4)
     files = views_path("features"), views_path("cut")
     views, leading = AugmentationJobs(images, params), (params.views, len(images))
-    work = FrozenTask(
+    frozen = FrozenTask(
         architecture, extract, compute, ViewRenderer(params), choose_runtime(architecture, compute)
     )
-    with engine.start(work) as workers, resumable("augment") as checkpoint:
+    with (
+        engine.start(task_for(kept, frozen, engine)) as workers,
+        resumable("augment") as checkpoint,
+    ):
         extract_features(
             workers,
             views,

@@ -1,8 +1,11 @@
 """Decode and resize each image once."""
 
+import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from pydantic import PositiveInt
 from tqdm import tqdm
@@ -10,16 +13,25 @@ from tqdm import tqdm
 from transfer.backbones.registry import image_side
 from transfer.cluster.choose_engine import load_engine
 from transfer.dataset.manifest import SPLITS, read_manifest, split_rows
-from transfer.engines.base import Engine
+from transfer.engines.base import Crashed, Engine, finish_jobs
+from transfer.runtime.checkpoints import resumable
+from transfer.runtime.checksums import content_key
+from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
+from transfer.sources.bucket import NAMED
 from transfer.sources.decoding import DecodeParams, Resize, load_pixel_rules
+from transfer.sources.image_shards import ImageShardTask, ImagesJob
 from transfer.sources.value_ranges import PixelRules
 from transfer.sources.verified_images import map_verified_images
 from transfer.storage.array_paths import inputs_path
-from transfer.storage.array_writer import create_array
+from transfer.storage.array_writer import create_array, write_sharded
+from transfer.storage.known_shards import NO_KEYS, KnownShards
+from transfer.storage.object_store import ObjectStore, is_url
 from transfer.storage.params import ArrayFormat, ArrayParams, Shards
+from transfer.storage.row_cache import ActivationCache
+from transfer.storage.sharded_array import Index, Shard
 
 
 def main() -> None:
@@ -34,15 +46,17 @@ def main() -> None:
         load_params(ResourceParams, "resources"),
     )
     kept = ArrayFormat(arrays.format, arrays.shard_rows, Shards(resources.shards_url))
-    write_images(
-        source,
-        read_manifest(),
-        Resize(size, params.interpolation),
-        load_engine(resources, "decode"),
-        kept,
-        load_pixel_rules(params.background),
-        follow_links=follow_links,
-    )
+    with resumable("decode", leave_out={source}) as checkpoint:
+        write_images(
+            source,
+            read_manifest(),
+            Resize(size, params.interpolation),
+            load_engine(resources, "decode"),
+            kept,
+            load_pixel_rules(params.background),
+            checkpoint.folder,
+            follow_links=follow_links,
+        )
 
 
 def write_images(
@@ -52,21 +66,36 @@ def write_images(
     engine: Engine,
     kept: ArrayFormat,
     rules: PixelRules,
+    checkpoint: Path,
     *,
     follow_links: bool,
 ) -> None:
     """Write each split's images, uint8 (N, size, size, 3), rows in the manifest's order, in one
     pass over the source, in the format `kept`.
 
+    Shards of images in a bucket are made and stored by the workers; otherwise pixels come here,
+    since no worker sees the files of this machine.
+
+    Args:
+        checkpoint: folder that keeps what is decoded until the stage ends.
+
     Raises:
         PipelineError: an image of the manifest is gone, has changed or no longer decodes.
     """
+    if kept.form == "shards" and is_url(str(source)):
+        write_image_shards(str(source), manifest, resize, engine, kept, rules, checkpoint)
+        return
     places = {
         path: (split, row)
         for split in SPLITS
         for row, path in enumerate(split_rows(manifest, split)["path"])
     }
     listed = manifest[manifest["split"].isin(SPLITS)]
+    keys = {
+        path: content_key(sha256.encode())
+        for path, sha256 in zip(listed["path"], listed["sha256"], strict=True)
+    }
+    layout = np.dtype([("pixels", "u1", (resize.size, resize.size, 3))])
     with ExitStack() as stack:
         arrays = {
             split: stack.enter_context(
@@ -81,12 +110,86 @@ def write_images(
             )
             for split in SPLITS
         }
-        decoded = map_verified_images(
-            resize, source, listed, engine, rules, follow_links=follow_links
+        decoded_before = stack.enter_context(
+            ActivationCache(checkpoint, identity(resize, rules), layout, sys.maxsize)
         )
-        for path, pixels in tqdm(decoded, desc="decode", total=len(places), unit=" images"):
+        progress = stack.enter_context(tqdm(desc="decode", total=len(places), unit=" images"))
+
+        def write(path: str, pixels: np.ndarray) -> None:
             split, row = places[path]
             arrays[split][row] = pixels
+            progress.update()
+
+        known = set()
+        for path, key in keys.items() if len(decoded_before) else ():
+            if (row := decoded_before.get(key)) is not None:
+                write(path, row["pixels"])
+                known.add(path)
+        remaining = listed[~listed["path"].isin(known)]
+        for path, pixels in map_verified_images(
+            resize, source, remaining, engine, rules, follow_links=follow_links
+        ):
+            write(path, pixels)
+            decoded_before.put([keys[path]], [pixels])
+
+
+def write_image_shards(
+    source: str,
+    manifest: pd.DataFrame,
+    resize: Resize,
+    engine: Engine,
+    kept: ArrayFormat,
+    rules: PixelRules,
+    checkpoint: Path,
+) -> None:
+    """Let the workers make the shards of all splits' images, from a bucket that they read
+    themselves, and write the indexes. Arguments and errors are those of `write_images`."""
+    store = kept.shards.store
+    store.check_writable()
+    ObjectStore(source, NAMED).check_exists()
+    rows = {split: split_rows(manifest, split) for split in SPLITS}
+    shape = (resize.size, resize.size, 3)
+    indexes = {
+        split: Index("uint8", (len(rows[split]),), shape, kept.shard_rows, ()) for split in SPLITS
+    }
+    known = KnownShards(checkpoint, identity(resize, rules), sys.maxsize)
+    numbers = [
+        (split, number) for split in SPLITS for number in range(indexes[split].shards_a_view)
+    ]
+
+    def job(split: str, number: int) -> ImagesJob:
+        part = rows[split].iloc[number * kept.shard_rows : (number + 1) * kept.shard_rows]
+        paths, checksums = tuple(part["path"]), tuple(part["sha256"])
+        made = known.made(content_key("".join(checksums).encode()))
+        return ImagesJob(indexes[split], number, paths, checksums, made[0] if made else None)
+
+    def explain(each: tuple[str, int], crashed: Crashed) -> PipelineError:
+        paths = job(*each).paths
+        return PipelineError(
+            f"{source}: one of the files from {paths[0]!r} to {paths[-1]!r} ended "
+            f"{crashed.attempts} processes that decoded it; they could be read when `split` ran: "
+            "run `dvc repro --force split` on this cluster, which rejects it"
+        )
+
+    shards: dict[tuple[str, int], Shard] = {}
+    task = ImageShardTask(source, resize, rules, store, engine.cores)
+    with (
+        tqdm(desc="decode", total=sum(map(len, rows.values())), unit=" images") as progress,
+        engine.start(task) as workers,
+    ):
+        jobs = ((each, job(*each)) for each in numbers)
+        for each, shard in finish_jobs(workers, jobs, explain):
+            shards[each] = shard
+            known.put(content_key("".join(job(*each).checksums).encode()), NO_KEYS, (shard,))
+            progress.update(shard.rows)
+    for split, index in indexes.items():
+        made = tuple(shards[split, number] for number in range(index.shards_a_view))
+        write_sharded(inputs_path(split, "images"), replace(index, shards=made))
+
+
+def identity(resize: Resize, rules: PixelRules) -> bytes:
+    """32 bytes that differ whenever an image would be decoded to other pixels."""
+    return content_key(repr(resize).encode(), repr(rules).encode())
 
 
 if __name__ == "__main__":

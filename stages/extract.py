@@ -6,6 +6,7 @@ from transfer.compute.params import ComputeParams
 from transfer.dataset.manifest import SPLITS
 from transfer.features.extraction import CleanImages, extract_features, unchanged
 from transfer.features.frozen_network import ExtractParams, FrozenTask, choose_runtime
+from transfer.features.shard_pass import task_for
 from transfer.runtime.checkpoints import resumable
 from transfer.runtime.params import load_params
 from transfer.runtime.resource_params import ResourceParams
@@ -27,10 +28,13 @@ def main() -> None:
     arrays, shards = load_params(ArrayParams, "arrays"), Shards(resources.shards_url)
     kept = ArrayFormat(arrays.format, arrays.shard_rows, shards)
     engine = load_engine(resources, "extract")
-    work = FrozenTask(
+    frozen = FrozenTask(
         architecture, params, compute, unchanged, choose_runtime(architecture, compute)
     )
-    with engine.start(work) as workers, resumable("extract") as checkpoint:
+    with (
+        engine.start(task_for(kept, frozen, engine)) as workers,
+        resumable("extract") as checkpoint,
+    ):
         for split in SPLITS:
             images = CleanImages(read_array(inputs_path(split, "images"), shards, ndim=4))
             files = inputs_path(split, "features"), inputs_path(split, "cut")

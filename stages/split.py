@@ -27,14 +27,18 @@ from transfer.dataset.split_notes import (
 from transfer.dataset.split_params import SplitParams
 from transfer.dataset.split_report import report
 from transfer.dataset.training_ranges import derive_rules
+from transfer.runtime.checkpoints import resumable
 from transfer.runtime.params import load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.sources.decoding import parse_colour
+from transfer.sources.inner_folders import describe_inner_folders
 from transfer.sources.layout import Layout, find_layout
 from transfer.sources.path_label import PathLabels
 from transfer.sources.path_labels import find_path_labels
-from transfer.sources.scan import ScannedFile, scan_source
+from transfer.sources.scan import scan_source
+from transfer.sources.scan_journal import ScanJournal
+from transfer.sources.scanned_file import ScannedFile
 from transfer.sources.value_ranges import write_pixel_rules
 
 
@@ -42,14 +46,19 @@ def main() -> None:
     params = load_params(SplitParams, "split")
     passed_over: list[str] = []
     remarks: list[str] = []
-    files, folders = scan_source(
-        params.source,
-        load_engine(load_params(ResourceParams, "resources"), "split"),
-        background=parse_colour(load_param(str, "decode.background")),
-        follow_links=params.follow_links,
-        on_clutter=passed_over.append,
-        on_remark=remarks.append,
-    )
+    with (
+        resumable("split", leave_out={params.source}) as checkpoint,
+        ScanJournal(checkpoint.folder) as journal,
+    ):
+        files, folders = scan_source(
+            params.source,
+            load_engine(load_params(ResourceParams, "resources"), "split"),
+            background=parse_colour(load_param(str, "decode.background")),
+            follow_links=params.follow_links,
+            on_clutter=passed_over.append,
+            on_remark=remarks.append,
+            journal=journal,
+        )
     labels = read_path_labels(files, params)
     if labels is None:
         layout = find_layout([file.path for file in files] + passed_over + folders, params.source)
@@ -67,6 +76,7 @@ def main() -> None:
         *describe_clutter(passed_over),
         *describe_unlabelled(unlabelled),
         *describe_unicode(images),
+        *(describe_inner_folders(layout, [image.path for image in images]) if not labels else []),
     ]
     check_classes(images, files, folders, layout, params.source)
     images, one_case = unite_cases(images, params.merge_case)

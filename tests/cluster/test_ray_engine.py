@@ -2,6 +2,7 @@
 and what it says."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -9,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.local_cluster import cluster
+from tests.helpers import shard_sums
+from tests.helpers.local_cluster import HOST, cluster
+from transfer.cluster import connection
+from transfer.cluster.connection import Cluster
+from transfer.runtime.errors import PipelineError
 
 ROOT = Path(__file__).parents[2]
 N = 300
@@ -17,7 +22,8 @@ N = 300
 
 @pytest.fixture(scope="module")
 def two_nodes():
-    """A head that does no work itself, and two nodes that the tests leave as they were."""
+    """A head that does no work itself, and two nodes that the tests leave as they were, but for the
+    last one."""
     with cluster(path=str(ROOT / "tests/helpers")) as made:
         made.add()
         made.add()
@@ -96,6 +102,66 @@ def test_an_item_that_ends_its_worker_is_given_up_and_takes_no_other_with_it(two
     assert results == {item: result for item, result in doubled(30).items() if item not in (4, 17)}
 
 
+def start_sums(address: str, folder: Path, seconds: float) -> subprocess.Popen:
+    """tests/helpers/shard_sums.py as a process."""
+    words = [sys.executable, "-c", "import sys, shard_sums; shard_sums.main(*sys.argv[1:])"]
+    path = f"{ROOT}{os.pathsep}{ROOT / 'tests/helpers'}"
+    return subprocess.Popen(
+        [*words, address, str(folder), str(seconds)],
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def indexes_in(folder: Path) -> list[str]:
+    return [(folder / f"{name}.shards").read_text() for name in ("features", "cut")]
+
+
+def shards_noted(folder: Path) -> int:
+    return sum(notes.read_text().count("\n") for notes in folder.glob(".rows/*/*.shards"))
+
+
+def end_of(process: subprocess.Popen) -> str:
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error[-2000:]
+    return out
+
+
+def test_shards_that_the_workers_make_are_those_of_this_machine_and_are_made_once(
+    two_nodes, tmp_path, monkeypatch
+):
+    """A worker is killed on the way, then the stage itself; the run after that goes on."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    for name in ("alone", "cluster"):
+        shard_sums.write_images(tmp_path / name, 100)
+    end_of(start_sums("", tmp_path / "alone", 0))
+    folder = tmp_path / "cluster"
+    running = start_sums(two_nodes.address, folder, 0.05)
+    wait_until(lambda: shards_noted(folder) >= 2)
+    (worker,) = two_nodes.nodes[1].workers()
+    worker.kill()
+    wait_until(lambda: shards_noted(folder) >= 8)
+    running.kill()
+    running.communicate()
+    assert not (folder / "features.shards").exists()
+    noted = shards_noted(folder)
+    said = end_of(start_sums(two_nodes.address, folder, 0.01))
+    assert f"features: {noted * shard_sums.ROWS} rows were known (.rows)" in said
+    assert indexes_in(folder) == indexes_in(tmp_path / "alone")
+    assert sorted(path.name for path in (folder / "store").rglob("*.*")) == sorted(
+        path.name for path in (tmp_path / "alone/store").rglob("*.*")
+    )
+
+
+def wait_until(is_so, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.mark.slow
 def test_a_node_that_dies_costs_nothing_but_time_and_one_that_joins_works():
     with cluster(path=str(ROOT / "tests/helpers")) as nodes:
@@ -128,14 +194,43 @@ def test_a_cluster_without_nodes_ends_in_a_sentence_after_the_timeout():
         assert nodes.head.processes()
 
 
-@pytest.mark.slow
-def test_a_head_that_is_gone_ends_in_a_sentence_within_seconds():
-    with cluster(path=str(ROOT / "tests/helpers")) as nodes:
-        nodes.add()
-        counting = Counting(nodes.address)
-        counting.wait_for(10)
-        killed = time.monotonic()
-        for node in nodes.nodes:
-            node.kill()
-        assert f"the head of the Ray cluster at {nodes.address} is gone" in counting.refusal()
-        assert time.monotonic() - killed < 30
+@pytest.fixture
+def head(monkeypatch):
+    """A socket that answers as a head does, until it is closed, and the connection to it; nothing
+    of Ray is there."""
+    monkeypatch.setattr(Cluster, "__init__", Cluster.watch)
+    monkeypatch.setattr(connection, "HEAD_TIMEOUT", 0.5)
+    monkeypatch.setattr(connection, "GRACE", 0.5)
+    with socket.create_server((HOST, 0)) as server:
+        yield server, Cluster(f"{HOST}:{server.getsockname()[1]}")
+
+
+def test_a_call_that_ray_keeps_when_the_head_ends_is_given_up(head):
+    server, connected = head
+    server.close()
+    with pytest.raises(PipelineError, match="the head of the Ray cluster at .* is gone"):
+        connected.call(time.sleep, 30)
+
+
+def test_what_ray_raises_as_the_head_ends_is_put_down_to_it(head):
+    server, connected = head
+
+    def fail() -> None:
+        raise OSError("Broken pipe")
+
+    with pytest.raises(OSError, match="Broken pipe"):
+        connected.call(fail)
+    server.close()
+    with pytest.raises(PipelineError, match="the head of the Ray cluster at .* is gone"):
+        connected.call(fail)
+
+
+def test_a_head_that_is_gone_ends_in_a_sentence_within_seconds(two_nodes):
+    """The last test, since the others need that head."""
+    counting = Counting(two_nodes.address)
+    counting.wait_for(10)
+    killed = time.monotonic()
+    for node in two_nodes.nodes:
+        node.kill()
+    assert f"the head of the Ray cluster at {two_nodes.address} is gone" in counting.refusal()
+    assert time.monotonic() - killed < 30

@@ -33,10 +33,18 @@ MADE = {
 }
 
 
+# What a worker on CPUs does without, as requirements/worker.in has it.
+ABSENT = ("tensorflow", "keras", "h5py", "pandas", "pyarrow", "sklearn", "matplotlib", "dvc")
+
+
 @pytest.fixture(scope="module")
-def two_nodes():
-    """A head that does no work itself, and two nodes that the tests leave as they were."""
-    with cluster() as made:
+def two_nodes(tmp_path_factory):
+    """A head that does no work itself, and two nodes that the tests leave as they were. Whoever
+    imports what they have no need of fails there."""
+    absent = tmp_path_factory.mktemp("absent")
+    for name in ABSENT:
+        (absent / f"{name}.py").write_text(f"raise ImportError('{name} is not for workers')\n")
+    with cluster(path=str(absent)) as made:
         made.add()
         made.add()
         yield made

@@ -9,7 +9,11 @@ import pytest
 from tests.helpers.tiny_sources import REPOSITORY
 from transfer.commands import vulnerabilities
 
-OTHERS = [REPOSITORY / f"requirements/{name}.txt" for name in ("lint", "tests", "vulnerabilities")]
+WORKER = REPOSITORY / "requirements/worker.txt"  # by itself, not beside requirements.txt
+OTHERS = [
+    WORKER,
+    *(REPOSITORY / f"requirements/{name}.txt" for name in ("lint", "tests", "vulnerabilities")),
+]
 UNHASHED = REPOSITORY / "requirements/backends.txt"
 EXTRAS = sorted({*(REPOSITORY / "requirements").glob("*.txt")} - {UNHASHED})
 LOCKS = [REPOSITORY / "requirements.txt", *EXTRAS, REPOSITORY / "tools/uv.txt"]
@@ -41,14 +45,15 @@ def test_what_is_locked_for_a_gpu_leaves_other_machines_alone():
 
 
 def test_every_lock_is_audited():
-    """But those of the tests and of the auditor itself,
-    which nobody installs to use the project."""
+    """But those of the tests and of the auditor itself, which nobody installs to use the project,
+    and a worker's, which has nothing that the others have not."""
     assert {REPOSITORY / lock for lock in vulnerabilities.LOCKS} == {*LOCKS} - {*OTHERS}
 
 
 def test_an_extra_holds_nothing_of_the_base_and_no_two_extras_disagree():
     """They are installed one after another into one environment."""
-    beside = [lock for lock in EXTRAS if lock.name != "vulnerabilities.txt"]  # has one of its own
+    # that of the auditor is for an environment of its own
+    beside = [lock for lock in EXTRAS if lock != WORKER and lock.name != "vulnerabilities.txt"]
     base = pinned(REPOSITORY / "requirements.txt")
     found = {}
     for lock in beside:
@@ -57,11 +62,21 @@ def test_an_extra_holds_nothing_of_the_base_and_no_two_extras_disagree():
             assert found.setdefault(name, versions) == versions, (lock, name)
 
 
+def test_a_worker_has_the_versions_of_the_machine_that_it_works_for_and_no_tensorflow():
+    here = {}
+    for lock in ("requirements.txt", "requirements/ray.txt", "requirements/s3.txt"):
+        here |= pinned(REPOSITORY / lock)
+    worker = pinned(WORKER)
+    for name, pins in worker.items():  # a marker may differ: tqdm wants colorama on Windows only
+        assert {pin.split(" ;")[0] for pin in pins} == {pin.split(" ;")[0] for pin in here[name]}
+    assert not worker.keys() & {"tensorflow", "keras", "pandas", "dvc"}
+
+
 def test_each_extra_has_its_source_and_make_lock_makes_each():
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     named = re.search(r"^EXTRAS := (.+)$", makefile, re.MULTILINE)[1].split()
     assert named == sorted(
-        lock.stem for lock in EXTRAS if lock.stem not in ("tests", "vulnerabilities")
+        lock.stem for lock in EXTRAS if lock.stem not in ("tests", "vulnerabilities", "worker")
     )
     sources = {path.stem for path in (REPOSITORY / "requirements").glob("*.in")}
     assert sources == {lock.stem for lock in EXTRAS} | {"base"}

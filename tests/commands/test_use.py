@@ -377,7 +377,8 @@ TABLES = {  # a table in the folder of the images, and what is said of it
     "list.csv": ("id,a,b\n0,x,y\n1,x,z\n2,w,y\n", "which column is the label?"),
     "urls.csv": ("url,label\nhttps://x.org/gone.png,cat\n", "no row names a file of the source"),
     "deep/meta/x.json": ('{"images": [1], "annotations": [{"bbox": [1]}]}', "has boxes"),
-    "labels.xlsx": ("PK\3\4", "labels.xlsx may have the labels; save its sheet as CSV"),
+    "labels.xlsx": ("PK\3\4", "labels.xlsx may have the labels; save them as CSV"),
+    "meta/imagelabels.mat": ("MATLAB 5.0", "imagelabels.mat may have the labels; save them as CSV"),
 }
 
 
@@ -390,6 +391,14 @@ def test_why_a_table_does_not_serve_is_said(here, capsys, name):
     said = capsys.readouterr().err
     assert "'set' has one class folder, 'images'" in said
     assert message in said
+
+
+def test_a_hidden_class_is_told(here, capsys):
+    build(here / "pets", PETS | {".net/1.png": encode(picture(99)), "cat/.DS_Store": b"x"})
+    assert main(["use", "pets"]) == 0
+    said = capsys.readouterr().out
+    assert "clutter    passed over: 2" in said
+    assert "hidden: .net; rename a class called so" in said
 
 
 def test_a_table_in_an_archive_is_not_read_and_said_so(here, capsys):

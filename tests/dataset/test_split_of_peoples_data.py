@@ -219,7 +219,7 @@ def test_a_folder_that_cannot_be_opened_is_one_row(project, monkeypatch):
     scandir = os.scandir
 
     def refuse(folder):
-        if Path(folder).name == "locked":
+        if not isinstance(folder, int) and Path(folder).name == "locked":
             raise PermissionError(13, "Permission denied")
         return scandir(folder)
 
@@ -361,3 +361,25 @@ def test_a_bare_source_in_a_temporary_experiment_says_what_to_do(project, monkey
     monkeypatch.chdir(folder)
     words = refusal(Path("set"))
     assert "an experiment in a temporary folder, which has only what git and DVC track" in words
+
+
+def test_what_a_camera_writes_beside_each_picture_is_passed_over_and_counted(project):
+    raw = {path.replace(".png", ".CR2"): b"II*\0" + bytes(40) for path in CATS_AND_DOGS}
+    files = CATS_AND_DOGS | raw | {"cat/alone.mov": b"x", "cat/0.heic": b"x"}
+    run_split(build(project / "set", files), max_rejected=2)
+    assert "called as an image beside them, and passed over: .cr2 (25)" in notes()
+    assert {*rejected()} == {"cat/alone.mov", "cat/0.heic"}
+
+
+def test_folders_inside_class_folders_are_told(project):
+    files = {
+        f"{kind}/{name}/{i}.png": encode(picture(10 * n + i))
+        for n, (kind, name) in enumerate(
+            [("animal", "cat"), ("animal", "dog"), ("plant", "oak"), ("plant", "fern")]
+        )
+        for i in range(5)
+    }
+    run_split(build(project / "set", files))
+    assert "which do not count: animal/cat, animal/dog, plant/fern, ... and 1 more" in notes()
+    run_split(build(project / "other", CATS_AND_DOGS | {"cat/more/1.png": encode(picture(99))}))
+    assert "which do not count" not in notes()

@@ -35,12 +35,12 @@ from transfer.dataset.manifest import (
 )
 from transfer.dataset.perceptual_hashes import read_hashes, write_hashes
 from transfer.dataset.split_params import SplitParams
-from transfer.features.row_cache import ActivationCache
 from transfer.runtime.checksums import content_key
 from transfer.runtime.params import load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.sources.decoding import DecodeParams
 from transfer.storage.arrays import read_array
+from transfer.storage.row_cache import ActivationCache
 
 SECTIONS = {
     "split": SplitParams,

@@ -21,6 +21,7 @@ class Doubling:
     files = ()
     needs_gpu = False
     unused_packages = ()
+    overlaps = False
 
     def __init__(self, deadly: set[int]):
         self.deadly = deadly

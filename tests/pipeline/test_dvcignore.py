@@ -84,3 +84,23 @@ def test_images_are_not_ignored_by_such_names(project):
         assert (
             call("dvc", "check-ignore", f"images/{name}", cwd=project, check=False).returncode == 1
         )
+
+
+def test_what_systems_leave_beside_images_is_ignored_in_any_case(project):
+    left = [
+        *("cat/.DS_Store", "cat/._1.png", "cat/Thumbs.DB", "cat/THUMBS.DB", "cat/EhThumbs.db"),
+        *(
+            "Desktop.ini",
+            "cat/.directory",
+            "__MACOSX/x",
+            "cat/@eaDir/1.png/x.jpg",
+            "#recycle/1.png",
+        ),
+        *("$RECYCLE.BIN/x", "System Volume Information/x", "lost+found/1.png", ".Trash-1000/x"),
+    ]
+    for name in left:
+        (project / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / "images" / name).touch()
+    names = [f"images/{name}" for name in [*left, "cat/1.png", "trash/1.png"]]
+    said = call("dvc", "check-ignore", *names, cwd=project).stdout
+    assert said.splitlines() == names[:-2]

@@ -264,6 +264,30 @@ def test_a_colour_that_is_none_is_refused():
         parse_colour("whit")
 
 
+# Transfers that break off
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("WEBP", {}), ("WEBP", {"lossless": True}), ("AVIF", {}), ("QOI", {}), ("HEIF", {})],
+)
+def test_zeros_at_the_end_of_compressed_pixels_are_refused(kind, options):
+    large = picture(0, 80, 60)
+    whole = heic(large) if kind == "HEIF" else encode(large, kind, **options)
+    half = whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2)
+    assert "bytes are zeros, as a transfer that broke off leaves them" in refusal(half)
+    padded = whole + bytes(5000)  # to the length of a block
+    assert (np.asarray(read_rgb(padded)) == np.asarray(read_rgb(whole))).all()
+
+
+@pytest.mark.parametrize("colour", ["white", "black"])
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF", "QOI"])
+def test_plain_images_are_not_taken_for_broken_ones(kind, colour):
+    image = Image.new("RGB", (600, 600), colour)
+    image.paste((200, 30, 40), (10, 10, 60, 50))
+    assert read_rgb(encode(image, kind)).size == (600, 600)
+
+
 # JPEGs that break off
 
 

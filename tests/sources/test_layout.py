@@ -111,6 +111,14 @@ def test_pictures_without_labels_beside_splits_are_left_out():
     assert layout.is_unlabelled("seg_pred/1.png")
 
 
+def test_other_pictures_beside_splits_are_left_out():
+    paths = [*paths_in(["Training", "Test"]), "test-multiple_fruits/1.png", "papers/fig.png"]
+    layout = find_layout(paths, "set")
+    assert layout.missing_splits == ["validation"]
+    assert layout.is_unlabelled("test-multiple_fruits/1.png")
+    assert layout.is_unlabelled("papers/fig.png")
+
+
 @pytest.mark.parametrize("folder", ["annotations", "labels", "train_xml"])
 def test_folders_with_text_only_are_no_classes(folder):
     layout = find_layout([*paths_in(["train", "val", "test"]), f"{folder}/1.xml"], "set")

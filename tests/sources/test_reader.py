@@ -196,7 +196,10 @@ def test_a_link_in_a_zip_is_refused(tmp_path):
 def test_names_of_a_folder_that_are_not_utf8_are_refused_and_printable(tmp_path):
     folder = build(tmp_path / "set", FILES)
     Path(os.fsdecode(os.fsencode(folder) + b"/cat/\xe9.png")).write_bytes(b"latin")
-    assert problems(folder) == {"cat/\\xe9.png": "the name is not UTF-8; rename it"}
+    assert problems(folder) == {
+        "cat/\\xe9.png": "the name is not UTF-8; rename it, with convmv say, or put the "
+        "folder into a .tar: its names are read"
+    }
 
 
 @pytest.mark.parametrize("kind", ["folder", *ARCHIVES])

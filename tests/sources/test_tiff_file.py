@@ -170,6 +170,19 @@ def test_a_tiff_without_any_data_says_so():
     assert refusal(content) == "every pixel is marked as having no data"
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_tiles_that_a_sparse_file_leaves_out_are_zeros(bits):
+    most = 2**bits - 1
+    values = np.full((16, 32, 1), most, f"u{bits // 8}")
+    size = 16 * 16 * bits // 8
+    whole = {322: (16,), 323: (16,), 324: (1000, 0), 325: (size, 0)}
+    content = tiff(values, bits, tags=whole)
+    found = np.asarray(read_rgb(content.ljust(1000)[:1000] + bytes([255]) * size))
+    assert (found[:, :16] == 255).all() and not found[:, 16:].any()
+    nothing = tiff(values, bits, tags=whole | {325: (0, 0)})
+    assert refusal(nothing) == "every pixel is marked as having no data"
+
+
 # What is not read
 
 

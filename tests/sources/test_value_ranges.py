@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers.pngs import png
 from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_sources import encode
 from transfer.runtime.errors import PipelineError
 from transfer.sources.decoding import BadImageError, examine, read_rgb
-from transfer.sources.opened import SCALED, TIFF_ALPHA
+from transfer.sources.opened import FALSE_ALPHA, SCALED, TIFF_ALPHA
 from transfer.sources.value_ranges import (
     PixelRules,
     ValueRange,
@@ -125,10 +126,20 @@ def test_a_declared_maximum_of_a_tiff_is_its_range(tags):
         ("unsigned", (0, 10_000), (0, 16_383)),
         ("unsigned", (0, 40_000), (0, 65_535)),
         ("unsigned", (0, 70_000), (0, 2**24 - 1)),
+        ("unsigned", (0, 2.0**40), (0, 2.0**40)),
+        ("unsigned", (29_000, 31_000), (29_000, 31_000)),
+        ("unsigned", (150, 250), (0, 255)),
+        ("unsigned", (3000, 3000), (0, 4095)),
+        ("signed", (0, 100), (0, 127)),
         ("signed", (0, 3000), (0, 4095)),
+        ("signed", (0, 20_000), (0, 32_767)),
         ("signed", (-1000, 2000), (-1000, 2000)),
         ("float", (0, 0.7), (0, 1)),
         ("float", (0, 250), (0, 255)),
+        ("float", (0.6, 0.9), (0, 1)),
+        ("float", (0, 0.02), (0, 0.02)),
+        ("float", (-0.01, 0.02), (-0.01, 0.02)),
+        ("float", (270, 310), (270, 310)),
         ("float", (0, 1.4), (0, 1.4)),
         ("float", (0, 90), (0, 90)),
         ("float", (-0.9, 0.8), (-1, 1)),
@@ -140,6 +151,15 @@ def test_a_declared_maximum_of_a_tiff_is_its_range(tags):
 def test_the_rule_of_a_data_set(kind, values, expected):
     low, high = values
     assert derive_range([ValueRange(kind, low, low), ValueRange(kind, low, high)]) == expected
+
+
+@pytest.mark.parametrize("kind", ["u2", "f4"])
+def test_hot_and_dead_pixels_decide_no_range(kind):
+    values = np.random.default_rng(0).integers(100, 4000, (60, 60, 1)).astype(kind)
+    values[7, 7], values[8, 8] = 65_535, 0
+    found = examine(tiff(values, values.itemsize * 8), WHITE).value_range
+    assert 100 <= found.low < 120
+    assert 3980 < found.high < 4000
 
 
 def test_what_all_declare_is_the_rule_and_what_they_declare_differently_is_none():
@@ -261,13 +281,35 @@ def test_a_dropped_band_is_remarked():
     assert examine(content, WHITE).remarks == (TIFF_ALPHA,)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_infrared_in_a_png_is_known_by_its_values_too(bits):
+    infrared = np.random.default_rng(1).uniform(0.05, 0.9, (8, 12, 1))
+    values = as_integers(np.concatenate([COLOUR, infrared], axis=-1), 2**bits - 1, f"u{bits // 8}")
+    content = png(values, bits)
+    found = examine(content, WHITE)
+    assert (found.alpha, found.tiff_alpha) == (False, None)
+    assert FALSE_ALPHA in found.remarks
+    assert near(np.asarray(read_rgb(content, PixelRules(alpha=False))), COLOUR)
+    assert not near(np.asarray(read_rgb(content)), COLOUR)
+
+
+def test_soft_transparency_of_a_png_is_kept():
+    alpha = np.clip(np.linspace(-0.5, 1.5, 12), 0, 1)[None, :, None].repeat(8, axis=0)
+    values = as_integers(np.concatenate([COLOUR, alpha], -1), 255, "u1")
+    assert examine(png(values, 8), WHITE).alpha is True
+    values[..., :3] = 0  # a drawing that its transparency alone shows
+    values[..., 3] = np.clip(values[..., 3], 9, 240)
+    assert examine(png(values, 8), WHITE).alpha is None
+
+
 # The file between the stages
 
 
 def test_rules_are_read_back(tmp_path):
-    rules = PixelRules({"unsigned": (0, 4095), "float": (0, 1)}, tiff_alpha=False)
-    write_pixel_rules(rules, tmp_path / "pixels.json")
-    assert read_pixel_rules(WHITE, tmp_path / "pixels.json") == rules
+    for alpha in (True, False):
+        rules = PixelRules({"unsigned": (0, 4095), "float": (0, 1)}, tiff_alpha=False, alpha=alpha)
+        write_pixel_rules(rules, tmp_path / "pixels.json")
+        assert read_pixel_rules(WHITE, tmp_path / "pixels.json") == rules
     assert read_pixel_rules((1, 2, 3), tmp_path / "none.json") == PixelRules(background=(1, 2, 3))
 
 
@@ -280,6 +322,7 @@ def test_rules_are_read_back(tmp_path):
         '{"ranges": {"u": [0, 1]}, "tiff_alpha": true}',
         '{"ranges": {"float": [1, 1]}, "tiff_alpha": true}',
         '{"ranges": {"float": [1]}, "tiff_alpha": true}',
+        '{"ranges": {}, "tiff_alpha": true, "alpha": 1}',
     ],
 )
 def test_damaged_rules_are_refused(tmp_path, text):

@@ -4,12 +4,14 @@ the view, and the views as training reads them."""
 import math
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
 from transfer.augmentation.warp import AugmentParams, render_view
 from transfer.runtime.checksums import content_key
 from transfer.storage.arrays import take
+from transfer.storage.row_range import ImagePart, RowRange
 from transfer.storage.shard_cache import Layout
 
 KEPT_BYTES = 2**29  # limit of rendered views in memory
@@ -47,14 +49,46 @@ class AugmentationJobs:
 
     def __getitem__(self, row: int) -> tuple[np.ndarray, int]:
         view, image = divmod(row, len(self._images))
-        return take(self._images, image), view
+        return self._of(view)(self._images)[image]
 
     def key(self, row: int) -> bytes:
         """Cache key of image, view and parameters, and of warped noise images, which change if the
         warp's implementation does."""
+        view, image = divmod(row, len(self._images))
+        return self._of(view)(self._images).key(image)
+
+    def part(self, first: int, last: int) -> ImagePart:
+        """Rows `first` up to `last`, which are of one view, for another process."""
+        view, start = divmod(first, len(self._images))
+        opened = self._of(view)
+        described = content_key(str(view).encode(), opened.keywords["ranges"], self._warps)
+        return ImagePart(RowRange(self._images, start, start + last - first), opened, described)
+
+    def _of(self, view: int) -> partial["ImagesOfView"]:
+        ranges = self._params.model_dump_json(exclude={"views"}).encode()
+        return partial(ImagesOfView, view=view, ranges=ranges, warps=self._warps)
+
+
+class ImagesOfView:
+    """What the workers render of one view, as AugmentationJobs has it of all.
+
+    Args:
+        images: uint8 (n, H, W, 3).
+        ranges, warps: of which the keys are made.
+    """
+
+    def __init__(self, images: np.ndarray, view: int, ranges: bytes, warps: bytes):
+        self._images, self._view, self._ranges, self._warps = images, view, ranges, warps
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, row: int) -> tuple[np.ndarray, int]:
+        return take(self._images, row), self._view
+
+    def key(self, row: int) -> bytes:
         image, view = self[row]
-        ranges = self._params.model_dump_json(exclude={"views"})
-        return content_key(image.tobytes(), str(view).encode(), ranges.encode(), self._warps)
+        return content_key(image.tobytes(), str(view).encode(), self._ranges, self._warps)
 
 
 class AugmentedViews:

@@ -4,8 +4,12 @@ import atexit
 import os
 import socket
 import sys
+import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any, NoReturn, TypeVar
 
 import psutil
 
@@ -13,7 +17,10 @@ from transfer.cluster import worker
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.resource_params import ResourceParams
 
+T = TypeVar("T")
+
 HEAD_TIMEOUT = 5.0  # seconds; a head that is gone for longer does not return with the same workers
+GRACE = 2.0  # seconds in which a head that is ending is still taken for the cause of an error
 
 
 class Cluster:
@@ -36,9 +43,16 @@ class Cluster:
             raise PipelineError(f"resources.address = {given!r}: {error}") from None
         except (RuntimeError, ValueError, AssertionError) as error:
             raise PipelineError(f"the Ray cluster at {given} cannot be joined: {error}") from None
-        self.address = given if ":" in given else self.ray.get_runtime_context().gcs_address
+        self.watch(given if ":" in given else self.ray.get_runtime_context().gcs_address)
+
+    def watch(self, address: str) -> None:
+        """Take the head to be at this address, host:port."""
+        self.address = address
         self._silent_since: float | None = None
         self._is_gone = False
+        self._calls: SimpleQueue[_Call] = SimpleQueue()
+        # A daemon, since a call that Ray keeps must not keep the process.
+        threading.Thread(target=_run_calls, args=(self._calls,), daemon=True).start()
 
     def nodes(self) -> dict[str, dict]:
         """The living nodes' resources by their IDs; none while the head does not answer.
@@ -46,17 +60,49 @@ class Cluster:
         Raises:
             PipelineError: it has not answered for HEAD_TIMEOUT.
         """
+        if self._check_head():
+            return {each["NodeID"]: each["Resources"] for each in self._known()}
+        return {}
+
+    def _check_head(self) -> bool:
+        """Whether the head answers at this moment."""
         if _answers(self.address):
             self._silent_since = None
-            return {each["NodeID"]: each["Resources"] for each in self._known()}
+            return True
         self._silent_since = self._silent_since or time.monotonic()
         if time.monotonic() - self._silent_since > HEAD_TIMEOUT:
-            self._is_gone = True
-            raise PipelineError(
-                f"the head of the Ray cluster at {self.address} is gone, and with it the cluster; "
-                "what was computed is kept: start it again and run `dvc repro`"
-            )
-        return {}
+            self._raise_gone()
+        return False
+
+    def _raise_gone(self) -> NoReturn:
+        self._is_gone = True
+        raise PipelineError(
+            f"the head of the Ray cluster at {self.address} is gone, and with it the cluster; "
+            "what was computed is kept: start it again and run `dvc repro`"
+        )
+
+    def call(self, work: Callable[..., T], *arguments: Any) -> T:
+        """What `work` gives, which calls Ray, in a thread of its own.
+
+        When the head ends, Ray may keep a call for a minute and then end the process without a
+        word, or raise whatever it was doing.
+
+        Raises:
+            PipelineError: the head has not answered for HEAD_TIMEOUT, or work failed for that.
+        """
+        call = _Call(work, arguments)
+        self._calls.put(call)
+        while not call.done.wait(HEAD_TIMEOUT / 5):
+            self._check_head()
+        if call.error is None:
+            return call.result
+        # Processes of a machine that ends do not end at the same moment.
+        deadline = time.monotonic() + GRACE
+        while not isinstance(call.error, PipelineError) and time.monotonic() < deadline:
+            if not _answers(self.address):
+                self._raise_gone()
+            time.sleep(GRACE / 10)
+        raise call.error
 
     def answers(self, node_id: str | None) -> bool:
         """Whether a node is up at this moment. Ray may list a node as alive for half a minute after
@@ -79,6 +125,27 @@ class Cluster:
             self.ray.shutdown()
 
 
+@dataclass(eq=False)
+class _Call:
+    """A call that a thread makes, and what came of it once it is `done`."""
+
+    work: Callable
+    arguments: tuple
+    done: threading.Event = field(default_factory=threading.Event)
+    result: Any = None
+    error: Exception | None = None
+
+
+def _run_calls(calls: "SimpleQueue[_Call]") -> None:
+    while True:
+        call = calls.get()
+        try:
+            call.result = call.work(*call.arguments)
+        except Exception as error:
+            call.error = error
+        call.done.set()
+
+
 def _end() -> None:
     """Exit the process after its error was printed."""
     sys.stdout.flush()
@@ -87,6 +154,9 @@ def _end() -> None:
 
 
 def _import_ray() -> Any:
+    # A process whose node has ended is ended by Ray too, at once and without a word, where it takes
+    # this variable's process for dead. That is for workers: here an error is raised and explained.
+    os.environ.setdefault("RAY_RAYLET_PID", str(os.getpid()))
     try:
         import ray
         import ray.util.scheduling_strategies

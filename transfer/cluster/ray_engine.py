@@ -72,6 +72,10 @@ class RayEngine:
         self._params = params
         self._packages = list(packages)
 
+    @property
+    def cores(self) -> int:
+        return self._params.worker_cpus
+
     @contextmanager
     def start(self, work: Task) -> Iterator["RayWorkerPool"]:
         """Start the workers, as `Engine` specifies.
@@ -83,7 +87,7 @@ class RayEngine:
         cluster = Cluster(self._params)
         try:
             packages = [name for name in self._packages if name not in work.unused_packages]
-            workers = RayWorkerPool(cluster, work, self._params, packages)
+            workers = cluster.call(RayWorkerPool, cluster, work, self._params, packages)
             workers.wait()
             yield workers
         finally:
@@ -139,12 +143,12 @@ class RayWorkerPool:
                 others.
         """
         deadline = time.monotonic() + self._params.timeout
-        self._poll_cluster()
+        self._cluster.call(self._poll_cluster)
         while not self._is_served() or (
             not all(actor.ready for actor in self._actors) and time.monotonic() < deadline
         ):
-            self._take_done(POLL_SECONDS)
-            self._poll_cluster()
+            self._cluster.call(self._take_done, POLL_SECONDS)
+            self._cluster.call(self._poll_cluster)
         ready = [actor for actor in self._actors if actor.ready]
         nodes = {actor.node_id for actor in ready}
         print(
@@ -159,7 +163,7 @@ class RayWorkerPool:
         waiting = iter(batches)
         exhausted = False
         while True:
-            self._poll_cluster()
+            self._cluster.call(self._poll_cluster)
             while (self._again or not exhausted) and (actor := self._free()) is not None:
                 batch = (
                     self._again.popleft()
@@ -168,10 +172,11 @@ class RayWorkerPool:
                 )
                 exhausted = batch is None
                 if batch is not None:
-                    actor.under_way[actor.handle.call.remote(batch.items)] = batch
+                    reference = self._cluster.call(actor.handle.call.remote, batch.items)
+                    actor.under_way[reference] = batch
             if exhausted and not self._again and not any(actor.under_way for actor in self._actors):
                 return
-            for whole in self._take_done(POLL_SECONDS):
+            for whole in self._cluster.call(self._take_done, POLL_SECONDS):
                 yield whole.tag, whole.results
 
     def _free(self) -> _Actor | None:
@@ -183,21 +188,30 @@ class RayWorkerPool:
             if actor.ready and not any(batch.attempts for batch in actor.under_way.values())
         ]
         least = min(ready, key=lambda actor: len(actor.under_way), default=None)
-        most = 1 if self._again else IN_FLIGHT * self._threads
+        most = 1 if self._again else self._in_flight
         return least if least is not None and len(least.under_way) < most else None
 
     @property
     def _threads(self) -> int:
+        if self._work.overlaps:
+            return IN_FLIGHT
         return GPU_CALLS if self._work.needs_gpu else self._params.worker_cpus
 
-    def _take_done(self, timeout: float) -> Iterator[_Whole]:
+    @property
+    def _in_flight(self) -> int:
+        """Batches that a worker has at most: of those that overlap none waits."""
+        return self._threads if self._work.overlaps else IN_FLIGHT * self._threads
+
+    def _take_done(self, timeout: float) -> list[_Whole]:
         """Wait for results; return the stage's batches that they complete."""
         owners = {reference: actor for actor in self._actors for reference in actor.under_way}
         owners |= {actor.greeting: actor for actor in self._actors if not actor.ready}
         if not owners:
             time.sleep(timeout)
             return []
-        done, _ = self._ray.wait(list(owners), num_returns=1, timeout=timeout)
+        done, others = self._ray.wait(list(owners), num_returns=1, timeout=timeout)
+        if done and others:  # all that is there, since a call costs much and a result little
+            done += self._ray.wait(others, num_returns=len(others), timeout=0)[0]
         finished = []
         for reference in done:
             actor = owners[reference]

@@ -13,11 +13,16 @@ from pathlib import Path
 from transfer.runtime.program import command_parser
 
 DEVELOPMENT = {"backends.txt", "lint.txt", "tests.txt", "vulnerabilities.txt"}
+REPEATED = {"worker.txt"}  # has nothing that the others have not
 # what is installed to use the project
 LOCKS = [
     Path("requirements.txt"),
     Path("tools/uv.txt"),
-    *sorted(path for path in Path("requirements").glob("*.txt") if path.name not in DEVELOPMENT),
+    *sorted(
+        path
+        for path in Path("requirements").glob("*.txt")
+        if path.name not in DEVELOPMENT | REPEATED
+    ),
 ]
 
 

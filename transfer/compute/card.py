@@ -9,6 +9,9 @@ batch is sent, another's is computed, a third's results come back.
 import math
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -30,8 +33,23 @@ UNKNOWN_CARD = 64
 TENSORS = 4
 _FLOAT_BYTES = 4
 
-# (B, H, W, 3) of uint8 or float32 -> the network's outputs, float32 (B, ...), in host memory.
-BatchPass = Callable[[np.ndarray], list[np.ndarray]]
+
+@dataclass(frozen=True)
+class BatchPass:
+    """How a backend passes a batch through a network on the card. A call does all three steps, and
+    several threads may call once one has; a batch's steps belong to one thread.
+
+    send: (B, H, W, 3) of uint8 or float32 -> the same as float32 on the card.
+    compute: that -> the network's outputs, float32 (B, ...), on the card.
+    fetch: these -> the same in the machine's memory; waits for all three.
+    """
+
+    send: Callable[[np.ndarray], Any]
+    compute: Callable[[Any], list]
+    fetch: Callable[[list], list[np.ndarray]]
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        return self.fetch(self.compute(self.send(images)))
 
 
 def choose_batch_size(free_bytes: int | None, image_bytes: int, row_bytes: int) -> int:
@@ -84,10 +102,15 @@ class CardPass:
         batch_size: images that the card is given at a time.
     """
 
-    def __init__(self, run: BatchPass, image_shape: tuple[int, ...], batch_size: int):
+    def __init__(
+        self,
+        run: Callable[[np.ndarray], list[np.ndarray]],
+        image_shape: tuple[int, ...],
+        batch_size: int,
+    ):
         """
         Args:
-            run: from `build_batch_pass`.
+            run: from `build_batch_pass`, or what does the same.
             image_shape: (H, W, 3).
             batch_size: to begin with. A batch of zeros is passed through at once, so that what the
                 card does not hold is known, and the network is compiled, before threads share it.
@@ -240,8 +263,7 @@ def release_memory() -> None:
 
 
 def build_batch_pass(network: keras.Model) -> BatchPass:
-    """A function that sends a batch, passes it through the network on the card, and fetches the
-    outputs; several threads may call it once it has been called.
+    """How Keras's backend passes a batch through the network.
 
     Pixels are widened to float32 apart from the network, which is compiled once for both kinds.
     """
@@ -256,10 +278,11 @@ def _tensorflow_pass(network: keras.Model) -> BatchPass:
     def compute(pixels):
         return [tf.cast(output, tf.float32) for output in network(pixels, training=False)]
 
-    def run(images: np.ndarray) -> list[np.ndarray]:
-        return [output.numpy() for output in compute(tf.cast(images, tf.float32))]
-
-    return run
+    return BatchPass(
+        send=lambda images: tf.cast(images, tf.float32),
+        compute=compute,
+        fetch=lambda outputs: [output.numpy() for output in outputs],
+    )
 
 
 def _jax_pass(network: keras.Model) -> BatchPass:
@@ -279,13 +302,16 @@ def _jax_pass(network: keras.Model) -> BatchPass:
         outputs, _ = network.stateless_call(trainable, others, pixels, training=False)
         return [output.astype("float32") for output in outputs]
 
-    def run(images: np.ndarray) -> list[np.ndarray]:
-        outputs = compute(*variables, widen(jax.device_put(images)))
+    def fetch(outputs: list) -> list[np.ndarray]:
         for output in outputs:
             output.copy_to_host_async()
         return [np.asarray(output) for output in outputs]
 
-    return run
+    return BatchPass(
+        send=lambda images: widen(jax.device_put(images)),
+        compute=partial(compute, *variables),
+        fetch=fetch,
+    )
 
 
 def _torch_pass(network: keras.Model) -> BatchPass:
@@ -294,7 +320,9 @@ def _torch_pass(network: keras.Model) -> BatchPass:
 
     device = get_device()
     is_cuda = device.startswith("cuda")
-    own = threading.local()  # a stream for each thread: those of one wait for each other
+    own = (
+        threading.local()
+    )  # a stream for each thread: what is queued in one waits for what is before
 
     def stream() -> "torch.cuda.Stream | None":
         if is_cuda and not hasattr(own, "stream"):
@@ -302,13 +330,19 @@ def _torch_pass(network: keras.Model) -> BatchPass:
             own.stream.wait_stream(torch.cuda.default_stream())  # it fills the weights
         return own.stream if is_cuda else None
 
-    def run(images: np.ndarray) -> list[np.ndarray]:
-        sent = torch.from_numpy(images)
-        if is_cuda:
-            sent = sent.pin_memory()
+    def send(images: np.ndarray) -> torch.Tensor:
+        pixels = torch.from_numpy(images)
+        with torch.cuda.stream(stream()):
+            # only from page-locked memory a copy runs beside computing
+            pixels = pixels.pin_memory() if is_cuda else pixels
+            return pixels.to(device, non_blocking=True).to(torch.float32)
+
+    def compute(pixels: torch.Tensor) -> list[torch.Tensor]:
         with torch.no_grad(), torch.cuda.stream(stream()):
-            pixels = sent.to(device, non_blocking=True).to(torch.float32)
-            outputs = [output.to(torch.float32) for output in network(pixels, training=False)]
+            return [output.to(torch.float32) for output in network(pixels, training=False)]
+
+    def fetch(outputs: list[torch.Tensor]) -> list[np.ndarray]:
+        with torch.cuda.stream(stream()):
             fetched = [
                 torch.empty(output.shape, dtype=torch.float32, pin_memory=is_cuda)
                 for output in outputs
@@ -319,4 +353,4 @@ def _torch_pass(network: keras.Model) -> BatchPass:
                 stream().synchronize()
         return [place.numpy() for place in fetched]
 
-    return run
+    return BatchPass(send, compute, fetch)

@@ -13,17 +13,24 @@ from transfer.compute.keras import keras
 # float32, to the loss and accuracy of each of the K steps, float32 (K,).
 TrainingSteps = Callable[..., dict[str, np.ndarray]]
 REPORTED = ("loss", "accuracy")
+# Steps of one call with JAX, which is given so many batches, empty ones among them: at most this
+# number, and so many that their inputs have at most these bytes.
+JAX_STEPS, JAX_BYTES = 64, 2**23
 
 
 def build_training_steps(model: keras.Model) -> TrainingSteps:
     """A function that trains a compiled model on one batch after the other.
 
     The model must have a metric named `accuracy`. K steps in one call give the same bytes, in the
-    model, the optimizer and the reports, as K calls with one step each. TensorFlow runs them in
-    one compiled loop, which is traced once per batch shape; other backends run step by step.
+    model, the optimizer and the reports, as K calls with one step each. TensorFlow and JAX run them
+    in one compiled loop, which is traced once per batch shape; PyTorch, and JAX with a batch that
+    is divided over cards, run step by step.
     """
-    if keras.config.backend() == "tensorflow":
-        return _compiled_loop(model)
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        return _tensorflow_loop(model)
+    if backend == "jax" and model.jit_compile and keras.distribution.distribution() is None:
+        return _jax_loop(model)
     return lambda *arrays: _step_by_step(model, *arrays)
 
 
@@ -36,7 +43,7 @@ def choose_jit_compile() -> bool | str:
     return False if keras.config.backend() == "tensorflow" and not has_accelerator() else "auto"
 
 
-def _compiled_loop(model: keras.Model) -> TrainingSteps:
+def _tensorflow_loop(model: keras.Model) -> TrainingSteps:
     import tensorflow as tf
 
     rate = model.optimizer.learning_rate
@@ -75,6 +82,73 @@ def _compiled_loop(model: keras.Model) -> TrainingSteps:
         function = trace(*((None, *array.shape[1:]) for array in arrays))
         reports = function(*map(tf.convert_to_tensor, arrays))
         return {name: report.numpy() for name, report in zip(REPORTED, reports, strict=True)}
+
+    return run
+
+
+def _jax_loop(model: keras.Model) -> TrainingSteps:
+    """One program per batch shape, whose number of steps is an argument: a loop that XLA compiled
+    for a certain number would round otherwise than one for another, since it may unroll them."""
+    import jax
+
+    optimizer, rate = model.optimizer, model.optimizer.learning_rate
+    (rate_place,) = (
+        place for place, variable in enumerate(optimizer.variables) if variable is rate
+    )
+    parts = (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        optimizer.variables,
+    )
+
+    def loop(state, cleared, count, *arrays):
+        *batches, rates = arrays
+
+        def body(step, carried):
+            (trainable, others, optimizing), reports = carried
+            optimizing = [*optimizing]
+            optimizing[rate_place] = rates[step]
+            report, (*state, _) = model.train_step(
+                (trainable, others, optimizing, cleared), tuple(array[step] for array in batches)
+            )
+            written = [
+                array.at[step].set(report[name])
+                for array, name in zip(reports, REPORTED, strict=True)
+            ]
+            return [[*part] for part in state], written
+
+        empty = [jax.numpy.zeros(rates.shape, "float32") for _ in REPORTED]
+        return jax.lax.fori_loop(0, count, body, (state, empty))
+
+    compiled = jax.jit(loop, donate_argnums=0)
+
+    def run(*arrays: np.ndarray) -> dict[str, np.ndarray]:
+        # as Keras's own steps do: the metrics have no variables before
+        model._symbolic_build(data_batch=tuple(array[0] for array in arrays[:-1]))
+        most = max(1, min(JAX_STEPS, JAX_BYTES // arrays[0][0].nbytes))
+        found = [
+            run_some(most, *(array[start : start + most] for array in arrays))
+            for start in range(0, len(arrays[0]), most)
+        ]
+        return {name: np.concatenate([reports[name] for reports in found]) for name in REPORTED}
+
+    def run_some(most: int, *arrays: np.ndarray) -> dict[str, np.ndarray]:
+        count = len(arrays[0])
+        empty = [np.zeros((most - count, *array.shape[1:]), array.dtype) for array in arrays]
+        filled = [np.concatenate(both) for both in zip(arrays, empty, strict=True)]
+        model.reset_metrics()
+        state, reports = compiled(
+            [[variable.value for variable in part] for part in parts],
+            [variable.value for variable in model.metrics_variables],
+            count,
+            *filled,
+        )
+        for part, values in zip(parts, state, strict=True):
+            for variable, value in zip(part, values, strict=True):
+                variable.assign(value)
+        return {
+            name: np.asarray(report)[:count] for name, report in zip(REPORTED, reports, strict=True)
+        }
 
     return run
 

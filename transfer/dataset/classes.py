@@ -8,7 +8,7 @@ from transfer.dataset.rejected import REJECTED
 from transfer.runtime.errors import PipelineError
 from transfer.sources.layout import Layout
 from transfer.sources.path_label import PathLabels
-from transfer.sources.scan import ScannedFile
+from transfer.sources.scanned_file import ScannedFile
 
 MAX_CLASSES = 1000
 

@@ -13,7 +13,7 @@ from transfer.dataset.split_params import SplitParams
 from transfer.dataset.splitting import assign, quotas
 from transfer.runtime.errors import PipelineError
 from transfer.sources.path_label import PathLabel
-from transfer.sources.scan import ScannedFile
+from transfer.sources.scanned_file import ScannedFile
 
 
 def divide(

@@ -8,7 +8,7 @@ import numpy as np
 
 from transfer.dataset.splitting import connected_groups
 from transfer.runtime.errors import PipelineError
-from transfer.sources.scan import ScannedFile
+from transfer.sources.scanned_file import ScannedFile
 
 
 def group_images(

@@ -6,7 +6,7 @@ from pathlib import Path
 from transfer.dataset.listing import count_files, first_ten
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_csv
-from transfer.sources.scan import ScannedFile
+from transfer.sources.scanned_file import ScannedFile
 
 REJECTED = Path("data/split/rejected.csv")
 

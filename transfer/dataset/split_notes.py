@@ -11,29 +11,35 @@ from transfer.dataset.duplicates import DUPLICATES
 from transfer.dataset.image_groups import count_alike_in_two_classes, match_group_by
 from transfer.dataset.listing import count_files, first_ten
 from transfer.dataset.manifest import SPLITS
-from transfer.sources.scan import ScannedFile
-from transfer.sources.source_file import is_known_clutter, is_sidecar
+from transfer.sources.scanned_file import ScannedFile
+from transfer.sources.source_file import is_known_clutter, is_sidecar, is_unknown_hidden
 from transfer.sources.value_ranges import KINDS, PixelRules
 
 
 def describe_clutter(paths: Iterable[str]) -> list[str]:
     """Sentences on what was passed over: clutter, text beside images, and hidden files, named."""
-    clutter, text, hidden = Counter(), Counter(), []
+    clutter, text, other, hidden = Counter(), Counter(), Counter(), []
     for path in paths:
         name = PurePosixPath(path).name
         if path == ".":
             continue
         if is_known_clutter(name):
             clutter["._*" if name.startswith("._") else name] += 1
-        elif name.startswith("."):
+        elif is_unknown_hidden(path):
             hidden.append(path)
         elif is_sidecar(name):
             text[PurePosixPath(name.lower()).suffix or name] += 1
+        else:
+            other[PurePosixPath(name.lower()).suffix] += 1
     sentences = []
     if clutter:
         sentences.append(f"left by systems and programs, and passed over: {_counted(clutter)}")
     if text:
         sentences.append(f"text and tables beside the images, passed over: {_counted(text)}")
+    if other:
+        sentences.append(
+            f"no images, called as an image beside them, and passed over: {_counted(other)}"
+        )
     if hidden:
         named = ", ".join(map(repr, sorted(set(hidden))[:6]))
         sentences.append(

@@ -53,7 +53,7 @@ class SplitParams(Params):
         if size == 0:
             raise ValueError(
                 "the models are chosen by the validation images and scored on the test images, so "
-                "each needs some; give a small share, 0.1 say"
+                "each needs some; give a small share, 0.05 or 5 % say"
             )
         return size
 

@@ -7,7 +7,9 @@ from transfer.dataset.listing import count_files, first_ten
 from transfer.dataset.manifest import SPLITS, UNUSED, class_names
 from transfer.dataset.rejected import REJECTED, list_rejected
 from transfer.dataset.split_params import SplitParams
-from transfer.sources.scan import ScannedFile
+from transfer.sources.scanned_file import ScannedFile
+
+_SHOWN_CLASSES = 50
 
 
 def report(
@@ -23,7 +25,10 @@ def report(
     table = pd.crosstab(manifest["class_name"], manifest["split"])[columns].assign(
         all=lambda table: table.sum(axis=1)
     )
-    print(pd.concat([table, table.sum().to_frame("all classes").T]).to_string())
+    shown = table.head(_SHOWN_CLASSES)
+    print(pd.concat([shown, table.sum().to_frame("all classes").T]).to_string())
+    if len(table) > len(shown):
+        print(f"({len(table) - len(shown):,} more classes are in the table's last row)")
     print(
         f"split: {len(class_names(manifest))} classes, {len(manifest)} images, "
         f"{count_files(len(rejected))} rejected ({REJECTED})"

@@ -1,12 +1,18 @@
 """Interface between a stage and the engine that maps a function over its images."""
 
+import itertools
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from transfer.runtime.errors import PipelineError
+
 BatchId = TypeVar("BatchId")
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 class TaskFunction(Protocol):
@@ -29,6 +35,9 @@ class Task(Protocol):
     needs_gpu: bool
     # packages that decide the stage's bytes but that a worker does not need
     unused_packages: tuple[str, ...]
+    # Whether a worker is given two calls at a time, since one waits for a store while the other
+    # computes. Such a function sees by itself how much it computes at once.
+    overlaps: bool
 
     @property
     def start(self) -> Callable[[], TaskFunction]: ...
@@ -42,6 +51,13 @@ class Crashed:
     """
 
     attempts: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Takes the place of a result for `finish_jobs` if the job failed."""
+
+    error: Exception
 
 
 class WorkerPool(Protocol):
@@ -61,6 +77,8 @@ class WorkerPool(Protocol):
 class Engine(Protocol):
     """Starts workers for a task, on this machine or on a cluster."""
 
+    cores: int  # of a worker
+
     def start(self, work: Task) -> AbstractContextManager[WorkerPool]:
         """Start the workers; they are stopped when the block ends."""
 
@@ -75,3 +93,41 @@ def batches_of(items: Iterable, size: int) -> Iterator[list]:
             batch = []
     if batch:
         yield batch
+
+
+def try_job(work: Callable[[Job], Result], job: Job) -> Result | Failed:
+    """What `work` makes of a job, or why it failed, for `finish_jobs`."""
+    try:
+        return work(job)
+    except Exception as error:
+        if not isinstance(error, PipelineError):  # a traceback is not pickled with its exception
+            error.add_note(traceback.format_exc())
+        return Failed(error)
+
+
+def finish_jobs(
+    workers: WorkerPool,
+    jobs: Iterable[tuple[BatchId, Job]],
+    explain: Callable[[BatchId, Crashed], Exception],
+) -> Iterator[tuple[BatchId, Any]]:
+    """Let workers do jobs, of which each is a batch of its own, in any order; yields each job's id
+    with its result.
+
+    When a job fails no other is begun, but those that are under way are finished and their results
+    yielded, before the first error is raised: they took long, and were stored somewhere.
+
+    Args:
+        workers: whose function uses `try_job`.
+        explain: the error for a job that ended every process that worked on it.
+    """
+    errors: list[Exception] = []
+    batches = ((tag, [job]) for tag, job in itertools.takewhile(lambda _: not errors, jobs))
+    for tag, (result,) in workers.map(batches):
+        if isinstance(result, Failed):
+            errors.append(result.error)
+        elif isinstance(result, Crashed):
+            errors.append(explain(tag, result))
+        else:
+            yield tag, result
+    if errors:
+        raise errors[0]

@@ -4,11 +4,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from transfer.engines.base import BatchId, Task, TaskFunction
-from transfer.runtime.cores import map_in_order
+from transfer.runtime.cores import available_cores, map_in_order
 
 
 class LocalEngine:
     """Runs a task in threads of this process."""
+
+    @property
+    def cores(self) -> int:
+        return available_cores()
 
     @contextmanager
     def start(self, work: Task) -> Iterator["LocalWorkerPool"]:

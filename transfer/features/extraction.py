@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import compress
 from pathlib import Path
@@ -17,14 +18,18 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from transfer.engines.base import Crashed, WorkerPool, batches_of
-from transfer.features.row_cache import FOLDER, ActivationCache, store_folder
+from transfer.engines.base import Crashed, Failed, WorkerPool, batches_of, finish_jobs
+from transfer.features.shard_pass import KeysJob, ShardJob
 from transfer.runtime.checkpoints import FOLDER as CHECKPOINTS
 from transfer.runtime.checksums import content_key
 from transfer.runtime.errors import PipelineError
-from transfer.storage.array_writer import create_array
+from transfer.storage.array_writer import create_array, write_sharded
 from transfer.storage.arrays import take
+from transfer.storage.known_shards import KnownRows, KnownShards
 from transfer.storage.params import ArrayFormat
+from transfer.storage.row_cache import FOLDER, ActivationCache, store_folder
+from transfer.storage.row_range import ImagePart, RowRange
+from transfer.storage.sharded_array import Index, Shard
 
 CALLS_WAITING = 2  # of the thread that writes; each is one of a batch
 WALKED = 64  # rows that are looked up before those that are known are written
@@ -37,6 +42,8 @@ class ImageSource(Protocol):
     def __len__(self) -> int: ...
     def __getitem__(self, row: int) -> Any: ...
     def key(self, row: int) -> bytes: ...
+    def part(self, first: int, last: int) -> ImagePart:
+        """Rows `first` up to `last`, which are of one view, for another process."""
 
 
 class CleanImages:
@@ -53,6 +60,9 @@ class CleanImages:
 
     def key(self, row: int) -> bytes:
         return content_key(self[row].tobytes())
+
+    def part(self, first: int, last: int) -> ImagePart:
+        return ImagePart(RowRange(self._images, first, last), CleanImages, b"images")
 
 
 def unchanged(image: np.ndarray) -> np.ndarray:
@@ -73,8 +83,10 @@ def extract_features(
     """Send images through the frozen network and write the activations; rows that the store has are
     taken from there.
 
+    Of arrays in `.npy` the rows come here; shards are made and stored by the workers.
+
     Args:
-        workers: of a FrozenTask that draws these pictures.
+        workers: of `task_for(kept, ...)`, which draws these pictures.
         pictures: as many as the product of `leading`, with the last index fastest.
         leading: leading shape of both arrays, (N,) or (V, N).
         files: paths without suffix; get the features (*leading, h, w, C) and the activations at
@@ -89,14 +101,46 @@ def extract_features(
         PipelineError: no room on the disk, an activation that `extract.dtype` cannot hold, an
             image that ends its worker.
     """
-    identity, layout, size = workers.about
-    storage = layout["features"].base
-    features_file, cut_file = files
     folder, limit = (
         (store_folder(), int(cache_gigabytes * 1e9))
         if cache_gigabytes
         else (checkpoint, sys.maxsize)
     )
+    identity, layout, _ = workers.about
+    with (
+        ActivationCache(folder, identity, layout, limit) as store,
+        tqdm(total=len(pictures), desc=str(files[0]), unit=" images") as progress,
+    ):
+        if kept.form == "shards":
+            known = KnownShards(folder, identity, limit)
+            computed = _write_shards(
+                workers, pictures, leading, files, store, known, progress, kept
+            )
+        else:
+            computed = _write_rows(
+                workers, pictures, leading, files, store, progress, size_parameter, kept
+            )
+    source = FOLDER if cache_gigabytes else CHECKPOINTS
+    print(
+        f"{files[0]}: {len(pictures) - computed:,} rows were known ({source}), {computed:,} "
+        "were computed"
+    )
+
+
+def _write_rows(
+    workers: WorkerPool,
+    pictures: ImageSource,
+    leading: tuple[int, ...],
+    files: tuple[Path, Path],
+    store: ActivationCache,
+    progress: tqdm,
+    size_parameter: str,
+    kept: ArrayFormat,
+) -> int:
+    """Write both arrays row by row; how many rows were computed."""
+    _, layout, size = workers.about
+    storage = layout["features"].base
+    features_file, cut_file = files
     with (
         create_array(
             features_file, leading, layout["features"].shape, storage.name, size_parameter, kept
@@ -104,8 +148,6 @@ def extract_features(
         create_array(
             cut_file, leading, layout["cut"].shape, storage.name, size_parameter, kept
         ) as cut,
-        ActivationCache(folder, identity, layout, limit) as store,
-        tqdm(total=len(pictures), desc=str(features_file), unit=" images") as progress,
     ):
         writer = _RowWriter(features, cut, store, progress)
         computed = 0
@@ -116,11 +158,7 @@ def extract_features(
                 later(writer.write_new, rows, keys, contents)
                 _refuse_crashes(features_file, rows, contents)
                 computed += len(rows)
-    source = FOLDER if cache_gigabytes else CHECKPOINTS
-    print(
-        f"{features_file}: {len(pictures) - computed:,} rows were known ({source}), {computed:,} "
-        "were computed"
-    )
+    return computed
 
 
 @contextmanager
@@ -196,3 +234,97 @@ def _unknown(
 
     for chosen in batches_of(missing(), size):
         yield chosen, [pictures[row] for row, _ in chosen]
+
+
+def _write_shards(
+    workers: WorkerPool,
+    pictures: ImageSource,
+    leading: tuple[int, ...],
+    files: tuple[Path, Path],
+    store: ActivationCache,
+    known: KnownShards,
+    progress: tqdm,
+    kept: ArrayFormat,
+) -> int:
+    """Let the workers make the shards of both arrays, and write the indexes; how many rows were
+    computed. Here are the names of shards, and the keys of rows that are known already."""
+    kept.shards.store.check_writable()
+    layout = workers.about.layout
+    indexes = tuple(
+        Index(layout[name].base.name, leading, layout[name].shape, kept.shard_rows, ())
+        for name in ("features", "cut")
+    )
+    ranges = list(_shard_rows(indexes[0]))
+    made = [known.made(pictures.part(*rows).identity) for rows in ranges]
+    found = _find_rows(workers, pictures, ranges, made, known, store)
+
+    def job(number: int) -> ShardJob:
+        places, keys = found.get(number, ((), {}))
+        contents = {row: store.get(key) for row, key in keys.items()}
+        whole = {row: each.tobytes() for row, each in contents.items() if each is not None}
+        part = pictures.part(*ranges[number])
+        return ShardJob(indexes, number, part, made[number], places, whole)
+
+    def explain(number: int, crashed: Crashed) -> PipelineError:
+        first, last = ranges[number]
+        return PipelineError(
+            f"{files[0]}: rows {first} to {last - 1} ended {crashed.attempts} workers, one after "
+            "the other; their node may lack memory: lower arrays.shard_rows, or raise "
+            "resources.worker_cpus, which makes fewer workers"
+        )
+
+    jobs = ((number, job(number)) for number in range(len(ranges)))
+    shards: list[tuple[Shard, ...]] = [()] * len(ranges)
+    computed = 0
+    for number, result in finish_jobs(workers, jobs, explain):
+        shards[number] = result.shards
+        if len(result.keys):
+            identity = pictures.part(*ranges[number]).identity
+            known.put(identity, result.keys, result.shards)
+        computed += result.computed
+        progress.update(result.shards[0].rows)
+    for file, index, stored in zip(files, indexes, zip(*shards, strict=True), strict=True):
+        write_sharded(file, replace(index, shards=stored))
+    return computed
+
+
+def _shard_rows(index: Index) -> Iterator[tuple[int, int]]:
+    """The first row of each shard and the one behind its last, counted over all leading axes."""
+    rows = index.leading[-1]
+    for view in range(index.leading[0] if len(index.leading) == 2 else 1):
+        for first in range(0, rows, index.shard_rows):
+            yield view * rows + first, view * rows + min(rows, first + index.shard_rows)
+
+
+def _find_rows(
+    workers: WorkerPool,
+    pictures: ImageSource,
+    ranges: Sequence[tuple[int, int]],
+    made: Sequence[tuple[Shard, ...] | None],
+    known: KnownShards,
+    store: ActivationCache,
+) -> dict[int, tuple[tuple[KnownRows, ...], dict[int, bytes]]]:
+    """By the number of a shard that was not made before: which of its rows lie in other shards, and
+    the keys of those that `store` has. The workers read the images for that; where no row is known
+    there is nothing to find."""
+    if not len(known) and not len(store):
+        return {}
+    jobs = (
+        (number, [KeysJob(pictures.part(*rows))])
+        for number, rows in enumerate(ranges)
+        if made[number] is None
+    )
+    found = {}
+    for number, (keys,) in workers.map(jobs):
+        if isinstance(keys, Failed | Crashed):  # so will the job that computes, and say why
+            continue
+        places = tuple(known.find(keys))
+        lying = {row for place in places for row in place.wanted.tolist()}
+        others = {
+            row: keys[row].tobytes()
+            for row in range(len(keys) if len(store) else 0)
+            if row not in lying and store.get(keys[row].tobytes()) is not None
+        }
+        if places or others:
+            found[number] = places, others
+    return found

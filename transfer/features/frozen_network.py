@@ -71,6 +71,7 @@ class FrozenTask:
     compute: ComputeParams
     draw: Callable[[Any], np.ndarray]
     runtime: Runtime
+    overlaps = False
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -11,14 +11,15 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from transfer.runtime.dvc_files import input_fingerprint
+from transfer.runtime.dvc_files import PIPELINE, input_fingerprint
 
 FOLDER = ".checkpoints"
 # Checkpoints take at most a twentieth of the time:
@@ -101,12 +102,21 @@ class Checkpoint:
 
 
 @contextmanager
-def resumable(stage: str) -> Iterator[Checkpoint]:
+def resumable(stage: str, leave_out: Collection[str] = ()) -> Iterator[Checkpoint]:
     """The checkpoint of a stage with its present inputs. It is deleted when the block succeeds,
-    together with those that were not used for _KEPT_DAYS days."""
+    together with those that were not used for _KEPT_DAYS days. Where there is no dvc.yaml, which
+    says what the inputs are, nothing outlives the block.
+
+    Args:
+        leave_out: dependencies that what is kept does not rely on.
+    """
+    if not PIPELINE.exists():
+        with TemporaryDirectory() as folder:
+            yield Checkpoint(Path(folder, stage))
+        return
     # DVC names the main workspace in DVC_ROOT, in the temporary folders of its experiments too.
     checkpoints = Path(os.environ.get("DVC_ROOT", ".")) / FOLDER / stage
-    checkpoint = Checkpoint(checkpoints / input_fingerprint(stage))
+    checkpoint = Checkpoint(checkpoints / input_fingerprint(stage, leave_out))
     yield checkpoint
     shutil.rmtree(checkpoint.folder, ignore_errors=True)
     for other in checkpoints.glob("*"):

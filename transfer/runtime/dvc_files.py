@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,13 +55,20 @@ def verify_inputs(stage: str) -> None:
                 )
 
 
-def input_fingerprint(stage: str) -> str:
+def input_fingerprint(stage: str, leave_out: Collection[str] = ()) -> str:
     """A fingerprint of everything that determines the stage's output bytes: its files, parameters,
-    backend, libraries and their kernels."""
+    backend, libraries and their kernels.
+
+    Args:
+        leave_out: dependencies whose content is not looked at.
+    """
     description = read_stage(stage)
     params = read_params(PARAMS)
     content = {
-        "files": {name: _contents(Path(name)) for name in description.get("deps", [])},
+        "files": {
+            name: None if name in leave_out else _contents(Path(name))
+            for name in description.get("deps", [])
+        },
         "params": {name: _value(params, name) for name in params_of(description)},
         "variables": {name: os.environ.get(name) for name in ("KERAS_BACKEND", *VARIABLES)},
         "versions": installed(packages_of(description)),

@@ -41,7 +41,7 @@ def list_images(
         return
     found = False
     try:
-        for path, size in store.walk():
+        for path, size, version in store.walk_versions():
             found = True
             if clutter := clutter_of(path.rstrip("/")):
                 on_clutter(clutter)
@@ -53,7 +53,7 @@ def list_images(
             elif problem := size_problem(size):
                 yield SourceFile(path, problem=problem)
             else:
-                yield SourceFile(path, store=store)
+                yield SourceFile(path, store=store, version=f"{size}:{version}" if version else "")
     except FileNotFoundError:  # of a prefix without objects
         pass
     if not found:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -42,12 +42,14 @@ class Examined:
     image: 8-bit RGB, upright; where the format does not say its range, scaled by its own.
     value_range: of samples whose format does not fix their range, else None.
     tiff_alpha: of a TIFF with a band called alpha, whether the band looks like one, else None.
+    alpha: the same of an image of another format.
     remarks: what was done to it, of the remarks above.
     """
 
     image: Image.Image
     value_range: ValueRange | None = None
     tiff_alpha: bool | None = None
+    alpha: bool | None = None
     remarks: tuple[str, ...] = ()
 
 
@@ -87,10 +89,12 @@ def examine(content: bytes, background: tuple[int, int, int]) -> Examined:
             ranges = {found.kind: own if found.low < 0 else (0, own[1])}
             rules = PixelRules(ranges, background=background)
         looks = alpha_looks_true(opened)
-        if looks is False:
+        if looks is False and opened.is_tiff:
             opened = open_image(content, tiff_alpha=False)
-        image, remarks = to_rgb(opened, rules)
-        return Examined(image, found, looks, remarks)
+        image, remarks = to_rgb(opened, replace(rules, alpha=looks is not False))
+        if opened.is_tiff:
+            return Examined(image, found, tiff_alpha=looks, remarks=remarks)
+        return Examined(image, found, alpha=looks, remarks=remarks)
 
     return _guarded(look)
 

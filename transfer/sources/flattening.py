@@ -4,11 +4,13 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 from transfer.sources.bad_image import BadImageError
-from transfer.sources.opened import ALPHA_ZERO, FLATTENED, NO_DATA, SCALED, Opened
+from transfer.sources.opened import ALPHA_ZERO, FALSE_ALPHA, FLATTENED, NO_DATA, SCALED, Opened
 from transfer.sources.samples import EVERYTHING_EMPTY, black_and_white
 from transfer.sources.value_ranges import PixelRules
 
 _BLANK_DISTANCE = 8  # levels by which a picture must differ from its background to be seen
+# of the pixels, which are 0 or opaque in a band that is transparency
+_TIFF_SHARE, _SHARE = 0.5, 0.1
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -34,6 +36,8 @@ def to_rgb(opened: Opened, rules: PixelRules) -> tuple[Image.Image, tuple[str, .
     rgba = image.convert("RGBA")
     if opened.drop_alpha:
         return rgba.convert("RGB"), opened.remarks
+    if _is_false_alpha(opened, rules):
+        return rgba.convert("RGB"), (*opened.remarks, FALSE_ALPHA)
     least, most = rgba.getchannel("A").getextrema()
     if least == most < 255:
         rgb = rgba.convert("RGB")
@@ -46,6 +50,11 @@ def to_rgb(opened: Opened, rules: PixelRules) -> tuple[Image.Image, tuple[str, .
         return flat, opened.remarks
     _check_visible(flat, rules.background)
     return flat, (*opened.remarks, FLATTENED)
+
+
+def _is_false_alpha(opened: Opened, rules: PixelRules) -> bool:
+    is_band = opened.image is None or opened.image.mode in ("RGBA", "LA")
+    return is_band and not opened.is_tiff and not rules.alpha
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -69,6 +78,8 @@ def _samples_to_rgb(opened: Opened, rules: PixelRules) -> tuple[Image.Image, tup
     pixels = samples.scaled(*black_and_white(samples, rules))
     pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
     alpha, valid = samples.alpha, samples.valid
+    if alpha is not None and _is_false_alpha(opened, rules):
+        alpha, remarks = None, (*remarks, FALSE_ALPHA)
     if valid is not None and not valid.any():
         raise BadImageError(EVERYTHING_EMPTY)
     if alpha is not None and alpha.min() == alpha.max() < 1:
@@ -119,18 +130,23 @@ def _check_visible(image: Image.Image, background: tuple[int, int, int]) -> None
 
 
 def alpha_looks_true(opened: Opened) -> bool | None:
-    """Whether a band that a TIFF calls alpha is mostly 0 or opaque; None where there is no such
-    band, or it is 0 or opaque throughout."""
-    if not opened.is_tiff:
-        return None
+    """Whether a band that is called alpha is 0 or opaque in enough pixels: in most of a TIFF, where
+    it may be anything, and in a tenth of other images. None where there is no such band, where it
+    is the same everywhere, and where it is all that is to be seen."""
     if opened.samples is not None:
-        alpha = opened.samples.alpha
+        alpha, colours = opened.samples.alpha, opened.samples.values
         if alpha is None:
             return None
     elif opened.image.mode in ("RGBA", "LA") and not opened.drop_alpha:
         alpha = np.asarray(opened.image.getchannel("A")) / np.float32(255)
+        colours = np.asarray(opened.image)[..., :-1]
     else:
         return None
-    if not alpha.any() or (alpha == 1).all():
+    if alpha.min() == alpha.max() and alpha.flat[0] in (0, 1):
         return None
-    return bool(((alpha == 0) | (alpha == 1)).mean() > 0.5)
+    share = ((alpha == 0) | (alpha == 1)).mean()
+    if opened.is_tiff:
+        return bool(share > _TIFF_SHARE)
+    if alpha.min() == alpha.max() or (colours == colours[:1, :1]).all():
+        return None
+    return bool(share > _SHARE)

@@ -67,16 +67,27 @@ class Layout:
     def place(self, path: str) -> tuple[str | None, str] | None:
         """Split (None unless pre-split) and class of a file, or None when it lies in no class
         folder. A class name is in Unicode's composed form, whichever the folder's is in."""
+        if (root := self._root_of(path)) is None:
+            return None
+        parts = tuple(path.split("/"))
+        depth = len(root.folder)
+        if parts[: depth + 1] in self.ignored or not (root.class_name or parts[depth]):
+            return None
+        return root.split, unicodedata.normalize("NFC", root.class_name or parts[depth])
+
+    def class_folder(self, path: str) -> tuple[str, ...]:
+        """The folder of the class of a file that `place` gives one."""
+        root = self._root_of(path)
+        return tuple(path.split("/")[: len(root.folder) + (0 if root.class_name else 1)])
+
+    def _root_of(self, path: str) -> ClassRoot | None:
         if climbs(path):
             return None
         parts = tuple(path.split("/"))
         for depth in self._depths:
             root = self._by_folder.get(parts[:depth])
-            if root is None or len(parts) < depth + (1 if root.class_name else 2):
-                continue
-            if parts[: depth + 1] in self.ignored or not (root.class_name or parts[depth]):
-                return None
-            return root.split, unicodedata.normalize("NFC", root.class_name or parts[depth])
+            if root is not None and len(parts) >= depth + (1 if root.class_name else 2):
+                return root
         return None
 
     def is_unlabelled(self, path: str) -> bool:
@@ -225,7 +236,7 @@ def _split_layout(
         if name in splits and inner is not None:
             roots.append(ClassRoot(folder, splits[name]))
             ignored |= _ignored(inner, folder)
-        elif name in splits or sounds_unlabelled(name):
+        elif name in splits or sounds_unlabelled(name) or kid.is_flat:
             unlabelled.append((*prefix, name))
         else:
             raise PipelineError(_not_splits(where, listed))

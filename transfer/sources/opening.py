@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from transfer.sources.bad_image import BadImageError
+from transfer.sources.broken_transfers import check_end
 from transfer.sources.frames import load_first
 from transfer.sources.jpeg_file import open_jpeg
 from transfer.sources.opened import Opened, orientation_of
@@ -54,6 +55,7 @@ def open_image(content: bytes, *, tiff_alpha: bool) -> Opened:
     image = identify(content)
     if image.format == "PPM" and (samples := read_deep_pnm(image, content)):
         return Opened(samples=samples)
+    check_end(content, image.format)
     opened = load_first(image, content)
     if samples := _deep_samples(opened.image, content):
         return Opened(samples=samples, orientation=orientation_of(image), remarks=opened.remarks)

@@ -188,6 +188,8 @@ def _kind_of_link(link: Path, inside: Path, linked: set[Path], follow_links: boo
 
 def _read_file(file: Path, path: str) -> SourceFile:
     if problem := name_problem(path):
+        if "UTF-8" in problem:  # of which DVC tracks no folder
+            problem += ", with convmv say, or put the folder into a .tar: its names are read"
         return SourceFile(printable(path), problem=problem)
     try:
         if problem := size_problem(file.stat().st_size):

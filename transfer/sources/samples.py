@@ -12,6 +12,7 @@ MAX_SAMPLE_BYTES = 600_000_000  # of one image; 100 million pixels of three 16-b
 # What programs write for pixels without data, and often do not declare.
 _FILL_VALUES = (-9999, -99999, -32767, -32768, -(2**31))
 EVERYTHING_EMPTY = "every pixel is marked as having no data"
+_ODD_SHARE, _LOOKED_AT = 2000, 1_000_000
 _HUGE = 1e30  # floating-point fill values: the type's limits, 9.97e36 and the like
 
 
@@ -34,17 +35,23 @@ class Samples:
     valid: np.ndarray | None = None
 
     def value_range(self) -> ValueRange:
-        """The smallest and the largest value, where there is data.
+        """The smallest and the largest value where there is data, without one in 2,000 at either
+        end, which hot and dead pixels may be.
 
         Raises:
             BadImageError: no value at all, or one that is no number.
         """
-        values = self.values if self.valid is None else self.values[self.valid]
+        values = (self.values if self.valid is None else self.values[self.valid]).ravel()
         if not values.size:
             raise BadImageError(EVERYTHING_EMPTY)
         low, high = float(values.min()), float(values.max())
         if not np.isfinite([low, high]).all():
             raise BadImageError("floating-point pixels that are not numbers (NaN or infinite)")
+        sample = values[:: max(1, values.size // _LOOKED_AT)]
+        odd = sample.size // _ODD_SHARE
+        if odd:
+            ends = np.partition(sample, (odd, sample.size - 1 - odd))
+            low, high = float(ends[odd]), float(ends[-1 - odd])
         return ValueRange(self.kind, low, high, self.declared)
 
     def scaled(self, black: float, white: float) -> np.ndarray:

@@ -11,35 +11,18 @@ from tqdm import tqdm
 from transfer.engines.base import Crashed, Engine
 from transfer.sources.decoding import BadImageError, examine, memory_for
 from transfer.sources.reader import read_source
+from transfer.sources.scan_journal import ScanJournal
+from transfer.sources.scanned_file import ScannedFile, companions
 from transfer.sources.source_file import (
+    SCAN_ENTRIES,
     SourceFile,
     batches_of_entries,
     decoder_fingerprint,
     is_sidecar,
     load_all,
 )
-from transfer.sources.value_ranges import ValueRange
 
 WHITE = (255, 255, 255)
-
-
-@dataclass(frozen=True)
-class ScannedFile:
-    """One file, looked at: its hashes, or why it cannot be used.
-
-    split: None unless the source is pre-split. value_range, tiff_alpha, remarks: as `Examined` of
-    transfer.sources.decoding has them.
-    """
-
-    path: str
-    problem: str | None = None
-    sha256: str = ""
-    perceptual: str = ""
-    class_name: str = ""
-    split: str | None = None
-    value_range: ValueRange | None = None
-    tiff_alpha: bool | None = None
-    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,7 +32,8 @@ class ScanTask:
     background: tuple[int, int, int]
     files = ()
     needs_gpu = False
-    unused_packages = ()
+    unused_packages = ("pandas", "pyarrow")  # with which the stage writes its tables
+    overlaps = False
 
     def start(self) -> "ScanFunction":
         return ScanFunction(self.background)
@@ -76,16 +60,19 @@ def scan_source(
     follow_links: bool = False,
     on_clutter: Callable[[str], None] = lambda path: None,
     on_remark: Callable[[str], None] = lambda sentence: None,
+    journal: ScanJournal | None = None,
 ) -> tuple[list[ScannedFile], list[str]]:
     """Read and decode every file of the source once: the files, in any order, and the paths of the
     folders.
 
-    Text, tables and the like that lie beside images are not among the files.
+    Text, tables and the like that lie beside images are not among the files, nor are RAW files and
+    films that are called as an image beside them.
 
     Args:
         background: RGB that transparent pixels are laid over.
         follow_links, on_clutter, on_remark: as in `read_source`; text and tables count as clutter
             here.
+        journal: has what a run that was stopped has seen, and notes what this one sees.
     """
     files, folders = [], []
     found = read_source(
@@ -94,17 +81,27 @@ def scan_source(
     entries = (
         entry
         for entry in tqdm(found, desc="split: reading", unit=" entries")
-        if not _is_folder(entry, folders)
+        if not _is_folder(entry, folders) and not _is_known(entry, files, journal)
     )
     with engine.start(ScanTask(background)) as workers:
-        for batch, results in workers.map((batch, batch) for batch in batches_of_entries(entries)):
+        batches = batches_of_entries(entries, SCAN_ENTRIES)
+        for batch, results in workers.map((batch, batch) for batch in batches):
+            if journal is not None:
+                journal.put(
+                    (entry, result)
+                    for entry, result in zip(batch, results, strict=True)
+                    if not isinstance(result, Crashed)
+                )
             for entry, result in zip(batch, results, strict=True):
                 file = _crashed(entry, result) if isinstance(result, Crashed) else result
                 if file.problem and is_sidecar(file.path):
                     on_clutter(file.path)
                 else:
                     files.append(file)
-    return files, folders
+    beside = companions(files)
+    for path in sorted(beside):
+        on_clutter(path)
+    return [file for file in files if file.path not in beside], folders
 
 
 def _is_folder(entry: SourceFile, folders: list[str]) -> bool:
@@ -112,6 +109,13 @@ def _is_folder(entry: SourceFile, folders: list[str]) -> bool:
         folders.append(entry.path)
         return True
     return False
+
+
+def _is_known(entry: SourceFile, files: list[ScannedFile], journal: ScanJournal | None) -> bool:
+    known = journal.get(entry) if journal is not None else None
+    if known is not None:
+        files.append(known)
+    return known is not None
 
 
 def _scan_file(entry: SourceFile, background: tuple[int, int, int]) -> ScannedFile:
@@ -129,6 +133,7 @@ def _scan_file(entry: SourceFile, background: tuple[int, int, int]) -> ScannedFi
         perceptual=perceptual,
         value_range=examined.value_range,
         tiff_alpha=examined.tiff_alpha,
+        alpha=examined.alpha,
         remarks=examined.remarks,
     )
 

@@ -74,6 +74,7 @@ _SIDECARS = (
 _SIDECAR_NAMES = {"license", "licence", "readme", "copying", "checksums", "md5sums", "sha256sums"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 BATCH_ENTRIES, BATCH_BYTES = 16, 2**20
+SCAN_ENTRIES = 256  # of a batch whose results are small, at most
 # 16 x 16 pixels of colour, chroma at half the resolution: what decoders round differently.
 PROBE = base64.b64decode(
     "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAA0JCgsKCA0LCgsODg0PEyAVExISEyccHhcgLikxMC4pLSwzOko+MzZGNywtQFdBRkxOUlNSMj5aYVpQYEpRUk//"
@@ -92,12 +93,14 @@ class SourceFile:
         has yet to read.
     problem: why it cannot be taken, or None.
     store: where it lies, if its content was not read yet.
+    version: what changes when an object that was not read yet does; empty where nothing is known.
     """
 
     path: str
     content: bytes | None = None
     problem: str | None = None
     store: ObjectStore | None = None
+    version: str = ""
 
     @property
     def is_folder(self) -> bool:
@@ -152,6 +155,13 @@ def is_known_clutter(name: str) -> bool:
     return name in _CLUTTER or name.startswith(_CLUTTER_STARTS)
 
 
+def is_unknown_hidden(path: str) -> bool:
+    """Whether a name begins with a dot that no system or program is known to leave, so that it may
+    be a person's."""
+    name = path.rsplit("/", 1)[-1]
+    return name.startswith(".") and path != "." and not is_known_clutter(name)
+
+
 def is_sidecar(name: str) -> bool:
     """Whether a file is text, a table or the like by its name, as they lie beside images."""
     name = name.lower()
@@ -190,14 +200,21 @@ def size_problem(size: int) -> str | None:
     )
 
 
-def batches_of_entries(entries: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
+def batches_of_entries(
+    entries: Iterable[SourceFile], most: int = BATCH_ENTRIES
+) -> Iterator[list[SourceFile]]:
     """Lists of BATCH_ENTRIES, or of fewer that have BATCH_BYTES together, so that what is under way
-    stays small."""
+    stays small.
+
+    Args:
+        most: where it is more, lists grow to so many as entries come, to a sixty-fourth of them: of
+            many small files a list costs more than its files, and of few all workers want some.
+    """
     batch, size = [], 0
-    for entry in entries:
+    for taken, entry in enumerate(entries):
         batch.append(entry)
         size += len(entry.content or b"")
-        if len(batch) == BATCH_ENTRIES or size >= BATCH_BYTES:
+        if len(batch) >= max(BATCH_ENTRIES, min(most, taken // 64)) or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if batch:

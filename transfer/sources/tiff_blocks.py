@@ -10,7 +10,7 @@ from PIL import Image
 
 from transfer.sources import tiff_tags
 from transfer.sources.bad_image import BadImageError
-from transfer.sources.samples import MAX_SAMPLE_BYTES
+from transfer.sources.samples import EVERYTHING_EMPTY, MAX_SAMPLE_BYTES
 from transfer.sources.tiff_tags import Tags, number_of, numbers_of
 from transfer.sources.value_ranges import Kind
 
@@ -122,6 +122,8 @@ def read_bands(content: bytes, layout: TiffLayout) -> np.ndarray:
     planes = layout.samples if layout.planar else 1
     if min(len(layout.offsets), len(layout.lengths)) < across * down * planes:
         raise BadImageError("damaged or truncated: fewer strips or tiles than the image needs")
+    if not any(layout.lengths):
+        raise BadImageError(EVERYTHING_EMPTY)
     in_block = 1 if layout.planar else layout.samples
     bands = np.zeros(
         (layout.height, layout.width, layout.samples), _dtype(layout).newbyteorder("=")
@@ -133,6 +135,8 @@ def read_bands(content: bytes, layout: TiffLayout) -> np.ndarray:
         if not layout.is_tiled:
             rows = min(rows, layout.height - top)
         start, length = layout.offsets[number], layout.lengths[number]
+        if length == 0:  # GDAL writes no block of zeros alone into a sparse file
+            continue
         packed = content[start : start + length]
         block = _unpack_block(packed, layout, rows, in_block)
         block = block[: layout.height - top, : layout.width - left]

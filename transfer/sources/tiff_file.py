@@ -74,7 +74,9 @@ def _is_deep(tags: Tags) -> bool:
     if bits[0] != 8:
         return False
     is_unpacked = number_of(tags, tiff_tags.COMPRESSION, 1) in UNPACKED
-    return bands not in (base, base + 1) or (is_unpacked and _no_data_value(tags) is not None)
+    is_sparse = 0 in numbers_of(tags, tiff_tags.TILE_BYTES)
+    has_gaps = is_sparse or _no_data_value(tags) is not None
+    return bands not in (base, base + 1) or (is_unpacked and has_gaps)
 
 
 def _read_by_pillow(

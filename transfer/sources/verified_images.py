@@ -5,9 +5,8 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from PIL import Image
 
 from transfer.engines.base import Crashed, Engine
@@ -22,6 +21,9 @@ from transfer.sources.source_file import (
 )
 from transfer.sources.value_ranges import PixelRules
 
+if TYPE_CHECKING:  # a worker does without pandas
+    import pandas as pd
+
 
 @dataclass(frozen=True)
 class VerifiedImageTask:
@@ -33,6 +35,7 @@ class VerifiedImageTask:
     files = ()
     needs_gpu = False
     unused_packages = ()
+    overlaps = False
 
     def start(self) -> "VerifiedImageFunction":
         return VerifiedImageFunction(self.source, self.function, self.rules)
@@ -80,7 +83,7 @@ class VerifiedImageFunction:
 def map_verified_images(
     function: Callable[[Image.Image], Any],
     source: Path | str,
-    listed: pd.DataFrame,
+    listed: "pd.DataFrame",
     engine: Engine,
     rules: PixelRules | None = None,
     *,

@@ -14,7 +14,8 @@ from transfer.runtime.files import allocate, atomic_write
 from transfer.storage.array_paths import FORMATS, array_file
 from transfer.storage.arrays import release_pages
 from transfer.storage.params import ArrayFormat
-from transfer.storage.shard_writer import ShardWriter, create_shards
+from transfer.storage.shard_writer import ShardWriter, create_shards, write_index
+from transfer.storage.sharded_array import Index
 
 
 class MemmapWriter:
@@ -58,8 +59,23 @@ def create_array(
     else:
         with _create_map(path, leading, row_shape, dtype, size_parameter) as rows:
             yield rows
+    _delete_other_formats(array, kept.form)
+
+
+def write_sharded(array: Path, index: Index) -> None:
+    """Write the index of an array whose shards are stored; the same array in the other format is
+    deleted then.
+
+    Args:
+        array: its path without suffix.
+    """
+    write_index(array_file(array, "shards"), index)
+    _delete_other_formats(array, "shards")
+
+
+def _delete_other_formats(array: Path, form: str) -> None:
     for other in FORMATS:
-        if other != kept.form:
+        if other != form:
             array_file(array, other).unlink(missing_ok=True)
 
 

@@ -39,6 +39,8 @@ _OPTIONS = {
     "azure": {"use_listings_cache": False},
     "file": {"auto_mkdir": True},
 }
+# Of what a listing says of an object, in fsspec's clients of S3, Google and Azure, and on disks.
+_VERSIONS = ("ETag", "etag", "LastModified", "mtime")
 _UNREACHED = (
     "EndpointConnectionError",
     "ConnectTimeoutError",
@@ -113,13 +115,25 @@ class ObjectStore:
 
     def put(self, name: str, file: Path) -> None:
         """Store a file under a name, where it appears whole or not at all."""
+        self._put(name, lambda path: self._files.put_file(str(file), path))
+
+    def put_bytes(self, name: str, content: bytes) -> None:
+        """Store bytes under a name, where they appear whole or not at all."""
+        self._put(name, lambda path: self._files.pipe_file(path, content))
+
+    def _put(self, name: str, write: Callable[[str], None]) -> None:
         if self._is_atomic:
-            self._call(lambda: self._files.put_file(str(file), self._path(name)))
+            self._call(lambda: write(self._path(name)))
             return
         folder, _, last = name.rpartition("/")
         temporary = self._path(f"{folder}/.tmp-{secrets.token_hex(8)}-{last}".lstrip("/"))
-        self._call(lambda: self._files.put_file(str(file), temporary))
-        self._call(lambda: self._files.mv(temporary, self._path(name)))
+        try:
+            self._call(lambda: write(temporary))
+            self._call(lambda: self._files.mv(temporary, self._path(name)))
+        except PipelineError:
+            with suppress(Exception):  # a full disk leaves half a file, a lost one nothing
+                self._files.rm_file(temporary)
+            raise
 
     def delete(self, name: str) -> None:
         self._call(lambda: self._files.rm_file(self._path(name)))
@@ -127,17 +141,23 @@ class ObjectStore:
     def walk(self, below: str = "") -> Iterator[tuple[str, int | None]]:
         """Names and sizes of all objects below a prefix, folder by folder, by name; a folder's ends
         in `/` and has no size."""
+        return ((name, size) for name, size, _ in self.walk_versions(below))
+
+    def walk_versions(self, below: str = "") -> Iterator[tuple[str, int | None, str]]:
+        """As `walk`, with what changes when an object does: its ETag, or when it was written; empty
+        where the store says neither."""
         waiting = [below.strip("/")]
         while waiting:
             folder = waiting.pop()
             if folder != below.strip("/"):
-                yield folder + "/", None
+                yield folder + "/", None, ""
             for entry in self._children(folder):
                 name = entry["name"].rstrip("/").removeprefix(self._root).lstrip("/")
                 if entry["type"] == "directory":
                     waiting.append(name)
                 elif name != folder:  # the empty object that some tools create for a folder
-                    yield name, entry["size"]
+                    version = next((entry[key] for key in _VERSIONS if entry.get(key)), "")
+                    yield name, entry["size"], str(version)
 
     def _children(self, folder: str) -> list[dict]:
         """The content of a folder: files by name, then folders in reverse order of their names."""

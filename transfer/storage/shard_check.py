@@ -1,11 +1,13 @@
-"""Checks whether the shards that indexes name are in the store and undamaged."""
+"""Shards of which it is not sure that they are in the store and undamaged."""
 
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
+
 from transfer.storage.object_store import ObjectStore
-from transfer.storage.sharded_array import Index, Shard
+from transfer.storage.sharded_array import Index, Shard, npy_header
 
 READERS = 8
 
@@ -31,3 +33,25 @@ def state_of(shard: Shard, store: ObjectStore) -> str:
         return "right" if sha256(store.read(shard.name)).hexdigest() == shard.sha256 else "damaged"
     except FileNotFoundError:
         return "missing"
+
+
+def read_rows(
+    shard: Shard, index: Index, positions: np.ndarray, store: ObjectStore
+) -> np.ndarray | None:
+    """Rows (m, *row) of a shard at some positions (m,), or None if the shard is missing, damaged,
+    or none of such an array.
+
+    Args:
+        index: of an array with rows of that shape and type.
+    """
+    header = npy_header(index.dtype, (shard.rows, *index.row))
+    if shard.bytes != len(header) + shard.rows * index.row_bytes or max(positions) >= shard.rows:
+        return None
+    try:
+        content = store.read(shard.name)
+    except FileNotFoundError:
+        return None
+    if sha256(content).hexdigest() != shard.sha256:
+        return None
+    rows = np.frombuffer(content, index.dtype, offset=len(header))
+    return rows.reshape(shard.rows, *index.row)[positions]

@@ -1,6 +1,10 @@
-"""Writes an array in shards: each is assembled on the local disk, stored under its checksum when it
-is full, and deleted from the local disk."""
+"""Writes an array in shards, each stored under its checksum.
 
+`ShardWriter` takes single rows in any order: a shard is assembled on the local disk, and deleted
+there when it is stored. `ShardBuffer` is a whole shard in the memory of whoever computes it.
+"""
+
+import hashlib
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -55,10 +59,43 @@ def create_shards(
         with ShardWriter(index, store, scratch) as writer:
             yield writer
             whole = replace(index, shards=writer.finish())
-        with atomic_write(path) as temporary:
-            temporary.write_text(as_json(whole), encoding="utf-8")
+        write_index(path, whole)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_index(path: Path, index: Index) -> None:
+    """Write the index of an array whose shards are stored."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(as_json(index), encoding="utf-8")
+
+
+class ShardBuffer:
+    """A shard in memory, as its file will be: `rows` (n, *row) are to be filled.
+
+    Args:
+        index: of the array, whose own shards are not looked at.
+        number: of the shard in it.
+    """
+
+    def __init__(self, index: Index, number: int):
+        header, count = index.header(number), index.rows_in(number)
+        self._content = bytearray(len(header) + count * index.row_bytes)
+        self._content[: len(header)] = header
+        flat = np.frombuffer(self._content, index.dtype, offset=len(header))
+        self.rows = flat.reshape(count, *index.row)
+
+    def store(self, store: ObjectStore) -> Shard:
+        """Store it under its checksum, unless it is there already.
+
+        Raises:
+            PipelineError: the store does not accept it.
+        """
+        digest = hashlib.sha256(self._content).hexdigest()
+        shard = Shard(digest, len(self.rows), len(self._content))
+        if store.size(shard.name) != shard.bytes:
+            store.put_bytes(shard.name, bytes(self._content))
+        return shard
 
 
 class ShardWriter:

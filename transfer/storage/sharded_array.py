@@ -76,6 +76,12 @@ class Index:
         """The first bytes of the file of shard `number`."""
         return npy_header(self.dtype, (self.rows_in(number), *self.row))
 
+    def fits(self, number: int, shard: Shard) -> bool:
+        """Whether shard `number` has so many rows and bytes."""
+        rows = self.rows_in(number)
+        size = len(self.header(number)) + rows * self.row_bytes
+        return (shard.rows, shard.bytes) == (rows, size)
+
     def view(self, view: int) -> Self:
         """One view (N, ...) of an array (V, N, ...)."""
         shards = self.shards[view * self.shards_a_view : (view + 1) * self.shards_a_view]
@@ -150,11 +156,7 @@ def _parse(text: str) -> Index:
     if len(shards) != index.shards_a_view * math.prod(index.leading[:-1]):
         raise ValueError(f"{len(shards)} shards")
     for number, shard in enumerate(shards):
-        expected = (
-            index.rows_in(number),
-            len(index.header(number)) + index.rows_in(number) * index.row_bytes,
-        )
-        if (shard.rows, shard.bytes) != expected or not re.fullmatch("[0-9a-f]{64}", shard.sha256):
+        if not index.fits(number, shard) or not re.fullmatch("[0-9a-f]{64}", shard.sha256):
             raise ValueError(f"shard {number}: {shard}")
     return index
 
@@ -204,6 +206,17 @@ class ShardedArray:
     @property
     def layout(self) -> Layout:
         return Layout(self.index.shard_rows, self._window)
+
+    def covering(self, first: int, last: int) -> tuple[Self, int]:
+        """The array of those shards only that have rows `first` up to `last` of an array (N, ...),
+        with the number of its first row in this one: small to send, and with a cache of its own."""
+        size = self.index.shard_rows
+        start, stop = first // size, math.ceil(last / size)
+        rows = min(len(self), stop * size) - start * size
+        index = Index(
+            self.index.dtype, (rows,), self.index.row, size, self.index.shards[start:stop]
+        )
+        return ShardedArray(self.path, index, self.store, self._window), start * size
 
     def read_in(self, windows: list[list[int]]) -> None:
         """Set the order in which a training reads the shards: one window is kept, the next is read

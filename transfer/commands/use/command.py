@@ -35,6 +35,7 @@ from transfer.runtime.params import load_params
 from transfer.sources.path_label import LabelColumns
 from transfer.sources.path_labels import NO_TABLE
 from transfer.sources.reader import read_source
+from transfer.sources.source_file import is_unknown_hidden
 
 if typing.TYPE_CHECKING:  # pandas takes its time, which --help should not
     from transfer.dataset.split_params import SplitParams
@@ -87,10 +88,17 @@ def look(options: argparse.Namespace) -> dict[str, Value]:
     rows += [("names", remark) for remark in remarks]
     if passed_over:
         rows.append(("clutter", f"passed over: {len(passed_over):,}, such as {passed_over[0]}"))
+    if hidden := [path for path in passed_over if is_unknown_hidden(path)]:
+        rows.append(("", f"hidden: {', '.join(hidden[:_SHOWN_FILES])}; rename a class called so"))
     print("\n".join(f"{title:10} {text}" for title, text in rows))
     for place in dict.fromkeys((source, values["labels"])):
         if advice := untracked(place):
             print(f"use: {advice}")
+    if any("the name is not UTF-8" in (file.problem or "") for file in found.files):
+        print(
+            f"use: `dvc repro` cannot read {source}, since DVC refuses names that are not UTF-8: "
+            "rename them, or put the folder into a .tar and give that"
+        )
     return changed(values, current)
 
 

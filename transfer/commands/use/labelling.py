@@ -8,6 +8,7 @@ from typing import NamedTuple
 from transfer.commands.use.source_path import as_source
 from transfer.commands.use.survey import Survey
 from transfer.runtime.errors import PipelineError
+from transfer.sources.inner_folders import describe_inner_folders
 from transfer.sources.layout import find_layout
 from transfer.sources.path_label import LabelColumns, PathLabels
 from transfer.sources.path_labels import NO_TABLE, find_path_labels
@@ -16,7 +17,7 @@ from transfer.storage.object_store import is_url
 
 _SHOWN, _SHOWN_TABLES, _TRIED_TABLES = 5, 2, 10
 _DEEPEST = 6  # folders in which a table is looked for
-_SHEET_SUFFIXES = (".xlsx", ".xls", ".ods")
+_SHEET_SUFFIXES = (".xlsx", ".xls", ".ods", ".mat")
 _LABEL_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 _LABEL_IN_NAME = r"(?:^|/)(?P<label>[^/\d]*[^/\d\W_])[ ._-]*\d+[^/]*$"
 
@@ -112,6 +113,7 @@ def label_by_folders(source: str, found: Survey) -> Labelled:
         remarks.append(
             f"{len(unlabelled)} images without labels are left out: {_first(unlabelled)}"
         )
+    remarks += describe_inner_folders(layout, found.images)
     if outside:
         remarks.append(f"{len(outside)} images lie in no class folder: {_first(outside)}")
     return Labelled(words, classes, layout.is_split, remarks)
@@ -156,10 +158,10 @@ def labels_by_tables(
 
 
 def unread(source: str, found: Survey) -> list[str]:
-    """Sentences on workbooks, and on tables in an archive: neither are read."""
+    """Sentences on workbooks and MATLAB's files, and on tables in an archive: none is read."""
     sheets = [path for path in found.beside if path.lower().endswith(_SHEET_SUFFIXES)]
     if sheets:
-        return [f"{sheets[0]} may have the labels; save its sheet as CSV"]
+        return [f"{sheets[0]} may have the labels; save them as CSV"]
     tables = [path for path in found.beside if path.lower().endswith(_LABEL_SUFFIXES)]
     if Path(source).is_dir() or not tables:
         return []

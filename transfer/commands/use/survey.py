@@ -15,7 +15,7 @@ from PIL import Image
 from transfer.runtime.errors import PipelineError
 from transfer.sources.decoding import FORMATS, BadImageError, read_rgb
 from transfer.sources.packed_sets import describe_packed
-from transfer.sources.scan import ScannedFile
+from transfer.sources.scanned_file import ScannedFile, companions
 from transfer.sources.source_file import SourceFile, is_sidecar
 from transfer.sources.table import IMAGE_NAME
 
@@ -62,6 +62,9 @@ def survey(entries: Iterable[SourceFile], source: str) -> Survey:
             beside.append(entry.path)
         else:
             files.append(ScannedFile(entry.path, problem=problem))
+    called_alike = companions(files)
+    beside += called_alike
+    files = [file for file in files if file.path not in called_alike]
     if not files and not beside:
         raise PipelineError(
             f"{source!r} holds no files; name the folder or archive that has the images"

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transfer.features.row_cache import ENTRY, FOLDER, ActivationCache, store_folder
 from transfer.runtime.checksums import content_key
+from transfer.storage.row_cache import ENTRY, FOLDER, ActivationCache, store_folder
 
 LAYOUT = np.dtype([("cut", "f4", (2, 2)), ("features", "f4", (3,))])
 SIZE = ENTRY.itemsize + LAYOUT.itemsize

@@ -1,0 +1,218 @@
+"""`split` and `decode` that were stopped go on where they were, with the files that came out as if
+they had not been; shards of a bucket's images are those of a folder's."""
+
+import shutil
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+
+from stages import decode, split
+from tests.helpers.tiny_sources import (
+    REPOSITORY,
+    build,
+    class_folders,
+    encode,
+    picture,
+    write_params,
+)
+from transfer.dataset.manifest import read_manifest
+from transfer.runtime.errors import PipelineError
+from transfer.sources import scan, verified_images
+from transfer.sources.scan_journal import ScanJournal
+from transfer.sources.source_file import BATCH_ENTRIES, SourceFile
+from transfer.storage.object_store import ObjectStore
+
+FILES = class_folders(cat=14, dog=16)
+URL = "memory://bucket/pets"
+LATE = FILES["dog/9.png"]  # of the second batch, in the order of a folder and of an archive
+SPLIT_MAKES = ["manifest/manifest.csv", "split/rejected.csv", "split/hashes.csv"]
+
+
+@pytest.fixture
+def described(project, monkeypatch) -> Path:
+    """A project with the real dvc.yaml, so that what was done before it was stopped is found."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    shutil.copy(REPOSITORY / "dvc.yaml", project)
+    for name in ("stages", "transfer"):
+        (project / name).symlink_to(REPOSITORY / name)
+    yield project
+    files = fsspec.filesystem("memory")
+    files.store.clear()
+    files.pseudo_dirs[:] = [""]
+
+
+def configure(source: str | Path, form: str = "npy") -> None:
+    write_params(
+        Path(),
+        split={"source": str(source), "train": 0.5, "validation": 0.3, "test": 0.2},
+        backbone={"image_size": 32},
+        arrays={"format": form, "shard_rows": 4},
+        resources={"shards_url": "memory://shards/here"},
+    )
+
+
+def put_in_bucket(files: dict[str, bytes]) -> None:
+    bucket = fsspec.filesystem("memory")
+    bucket.makedirs("/shards/here", exist_ok=True)
+    for path, content in files.items():
+        bucket.pipe_file(f"/bucket/pets/{path}", content)
+
+
+def made_by_split() -> list[bytes]:
+    return [Path("data", name).read_bytes() for name in SPLIT_MAKES]
+
+
+def made_by_decode() -> list[bytes]:
+    return [file.read_bytes() for file in sorted(Path("data/images").rglob("images.*"))]
+
+
+class StoppedError(Exception):
+    """Ends a stage in the midst, as if its process had been killed."""
+
+
+def count_calls(monkeypatch, module, name: str, stop_at: bytes | None = None) -> list[bytes]:
+    """The files that a function of a module is given from now on; at one of them it raises."""
+    before, given = getattr(module, name), []
+
+    def counted(content: bytes, *others):
+        if content == stop_at:
+            raise StoppedError
+        given.append(content)
+        return before(content, *others)
+
+    monkeypatch.setattr(module, name, counted)
+    return given
+
+
+@pytest.mark.parametrize("kind", ["folder", "set.zip", URL])
+def test_split_decodes_no_file_twice(described, monkeypatch, kind):
+    source = kind if kind == URL else build(described / kind, FILES)
+    if kind == URL:
+        put_in_bucket(FILES)
+        monkeypatch.setattr("transfer.storage.object_store._VERSIONS", ("created",))
+    configure(source)
+    split.main()
+    expected = made_by_split()
+    shutil.rmtree(described / "data")
+    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+        count_calls(patch, scan, "examine", stop_at=LATE)
+        split.main()
+    assert not Path("data/manifest/manifest.csv").exists()
+    with monkeypatch.context() as patch:
+        again = count_calls(patch, scan, "examine")
+        split.main()
+    assert made_by_split() == expected
+    assert LATE in again and len(again) <= len(FILES) - BATCH_ENTRIES
+    assert not list(Path(".checkpoints").rglob("*.*"))
+
+
+def test_a_file_that_has_changed_since_is_decoded_again(described, monkeypatch):
+    source = build(described / "folder", FILES)
+    configure(source)
+    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+        count_calls(patch, scan, "examine", stop_at=LATE)
+        split.main()
+    changed = encode(picture(200), "png")
+    for path in FILES:
+        (source / path).write_bytes(changed) if path == "cat/1.png" else None
+    split.main()
+    found = Path("data/split/hashes.csv").read_text()
+    shutil.rmtree(described / "data")
+    split.main()
+    assert Path("data/split/hashes.csv").read_text() == found
+
+
+def test_a_damaged_journal_costs_time_only(tmp_path):
+    entry = SourceFile("cat/1.png", FILES["cat/1.png"])
+    with ScanJournal(tmp_path) as journal:
+        (seen,) = scan.ScanFunction((255, 255, 255))([entry])
+        journal.put([(entry, seen)])
+    with ScanJournal(tmp_path) as journal:
+        assert journal.get(entry) == seen
+        assert journal.get(SourceFile("cat/1.png", b"other")) is None
+        assert journal.get(SourceFile("cat/1.png", version="")) is None
+    whole = (tmp_path / "scanned.jsonl").read_bytes().strip()
+    for damage in (whole[:-9], b"\xff" + whole, b"[1]\n{}\n", whole.replace(b"sha256", b"sha512")):
+        (tmp_path / "scanned.jsonl").write_bytes(damage)
+        with ScanJournal(tmp_path) as journal:
+            assert journal.get(entry) is None
+
+
+@pytest.mark.parametrize("kind", ["folder", "set.tar.gz"])
+@pytest.mark.parametrize("form", ["npy", "shards"])
+def test_decode_decodes_no_image_twice(described, monkeypatch, kind, form):
+    put_in_bucket({})
+    configure(build(described / kind, FILES), form)
+    split.main()
+    decode.main()
+    expected = made_by_decode()
+    # in the order in which a folder is read, that of the manifest, and in that of the archive
+    late = FILES[read_manifest()["path"].iloc[-1] if kind == "folder" else list(FILES)[-1]]
+    shutil.rmtree(described / "data/images")
+    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+        count_calls(patch, verified_images, "read_rgb", stop_at=late)
+        decode.main()
+    assert made_by_decode() == []
+    with monkeypatch.context() as patch:
+        again = count_calls(patch, verified_images, "read_rgb")
+        decode.main()
+    assert made_by_decode() == expected
+    assert late in again and len(again) <= len(FILES) - BATCH_ENTRIES
+    assert not list(Path(".checkpoints").rglob("*.*"))
+
+
+def test_shards_of_a_bucket_are_made_by_the_workers_and_are_those_of_a_folder(
+    described, monkeypatch
+):
+    put_in_bucket(FILES)
+    configure(build(described / "folder", FILES), "shards")
+    split.main()
+    decode.main()
+    expected = made_by_decode()
+    configure(URL, "shards")
+    monkeypatch.setattr(decode, "map_verified_images", None)
+    decode.main()
+    assert made_by_decode() == expected
+
+
+def test_a_store_that_refuses_midway_ends_decode_and_a_rerun_goes_on(described, monkeypatch):
+    put_in_bucket(FILES)
+    configure(URL, "shards")
+    split.main()
+    decode.main()
+    expected = made_by_decode()
+    shutil.rmtree(described / "data/images")
+    fsspec.filesystem("memory").rm("/shards/here", recursive=True)
+    fsspec.filesystem("memory").makedirs("/shards/here")
+    before, stored = ObjectStore.put_bytes, []
+
+    def put_bytes(store: ObjectStore, name: str, content: bytes) -> None:
+        if len(stored) == 4:
+            raise PipelineError("resources.shards_url = ...: the token has expired")
+        before(store, name, content)
+        stored.append(name)
+
+    with monkeypatch.context() as patch, pytest.raises(PipelineError, match="has expired"):
+        patch.setattr(ObjectStore, "put_bytes", put_bytes)
+        decode.main()
+    assert made_by_decode() == []
+    with monkeypatch.context() as patch:
+        again = count_calls(patch, verified_images, "read_rgb")
+        decode.main()
+    assert made_by_decode() == expected
+    assert len(again) <= len(FILES) - 4 * 3
+
+
+def test_an_image_of_a_bucket_that_has_changed_is_named(described):
+    put_in_bucket(FILES)
+    configure(URL, "shards")
+    split.main()
+    put_in_bucket({"dog/3.png": FILES["cat/1.png"]})
+    with pytest.raises(PipelineError, match=r"'dog/3\.png' is not the file that `split` saw"):
+        decode.main()
+    fsspec.filesystem("memory").rm("/bucket/pets/dog/3.png")
+    with pytest.raises(PipelineError, match=r"'dog/3\.png': gone since it was listed"):
+        decode.main()
+    assert np.size(made_by_decode()) == 0

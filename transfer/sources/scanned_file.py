@@ -1,0 +1,42 @@
+"""What is known of one file of the source once it was looked at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from transfer.sources.table import IMAGE_NAME
+from transfer.sources.value_ranges import ValueRange
+
+
+@dataclass(frozen=True)
+class ScannedFile:
+    """One file, looked at: its hashes, or why it cannot be used.
+
+    split: None unless the source is pre-split. value_range, tiff_alpha, alpha, remarks: as
+    `Examined` of transfer.sources.decoding has them.
+    """
+
+    path: str
+    problem: str | None = None
+    sha256: str = ""
+    perceptual: str = ""
+    class_name: str = ""
+    split: str | None = None
+    value_range: ValueRange | None = None
+    tiff_alpha: bool | None = None
+    alpha: bool | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def companions(files: Sequence[ScannedFile]) -> set[str]:
+    """The paths of what is no image, by its name neither, and is called as an image beside it: the
+    RAW file or the film that a camera wrote with the picture."""
+    images = {PurePosixPath(file.path).with_suffix("") for file in files if not file.problem}
+    return {
+        file.path
+        for file in files
+        if file.problem
+        and not IMAGE_NAME.search(file.path)
+        and (path := PurePosixPath(file.path)).suffix
+        and path.with_suffix("") in images
+    }

@@ -1,0 +1,189 @@
+"""Which shards are made already, and which rows lie in them: an index that a stage keeps on its own
+disk, while the shards are in their store.
+
+A run adds one segment: `NAME.keys` has the keys of rows, `NAME.shards` a line of JSON for each part
+of an array that was made: its key, and the shards, one for each array. A segment is only ever
+appended to, by one process, so a run that is killed leaves what it had made. It can be deleted at
+any time; a shard that its store has lost is made again.
+"""
+
+import json
+import os
+import re
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from transfer.storage.sharded_array import Shard
+
+KEY_BYTES = 32
+NO_KEYS = np.empty((0, KEY_BYTES), np.uint8)
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class KnownRows:
+    """Rows that lie in shards: those numbered `wanted` (m,) of whoever asked, at `positions` (m,)
+    of each of the shards."""
+
+    shards: tuple[Shard, ...]
+    wanted: np.ndarray
+    positions: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part that was made; its rows' keys begin at `first` of the segment's; None: it has none."""
+
+    segment: int
+    first: int | None
+    shards: tuple[Shard, ...]
+
+
+class KnownShards:
+    """The shards that were made of one kind of work.
+
+    Args:
+        folder: of all kinds.
+        identity: 32 bytes, other for any work that makes other rows.
+        limit: bytes that the keys of all kinds may have; the segments that were not used for
+            longest go first.
+    """
+
+    def __init__(self, folder: Path, identity: bytes, limit: int):
+        self._folder = folder / identity.hex()[:32]
+        _delete_oldest(folder, limit)
+        self._segments = sorted(self._folder.glob("*.keys"))
+        self._parts: list[_Part] = []
+        self._by_key: dict[str, int] = {}
+        self._rows = [self._read_segment(number) for number in range(len(self._segments))]
+        self._prefixes, self._places = self._sort_keys()
+        self._used: set[int] = set()
+        self._new: Path | None = None
+        self._written, self._failed = 0, False
+
+    def __len__(self) -> int:
+        """Rows whose place is known."""
+        return len(self._prefixes)
+
+    def _read_segment(self, number: int) -> np.ndarray:
+        """The keys uint8 (n, 32) of a segment, mapped; its parts are added to the list."""
+        path = self._segments[number]
+        try:
+            size = path.stat().st_size // KEY_BYTES
+            keys = np.memmap(path, np.uint8, "r", shape=(size, KEY_BYTES)) if size else NO_KEYS
+            notes = path.with_suffix(".shards").read_bytes()
+        except OSError:  # deleted meanwhile, or half a segment
+            return NO_KEYS
+        for line in notes.splitlines():
+            with suppress(ValueError, TypeError, KeyError, IndexError):  # cut off, or damaged
+                said = json.loads(line)
+                shards = tuple(_checked(Shard(**each)) for each in said["shards"])
+                first, rows = said["first"], said["rows"]
+                if rows in (0, shards[0].rows) and 0 <= first <= len(keys) - rows:
+                    self._by_key[said["key"]] = len(self._parts)
+                    self._parts.append(_Part(number, first if rows else None, shards))
+        return keys
+
+    def _sort_keys(self) -> tuple[np.ndarray, np.ndarray]:
+        """Beginnings of all keys, sorted, uint64 (n,), and the part and position of each, int64
+        (n, 2)."""
+        prefixes, places = [np.empty(0, "<u8")], [np.empty((0, 2), "i8")]
+        for number, part in enumerate(self._parts):
+            if part.first is not None:
+                keys = self._rows[part.segment][part.first : part.first + part.shards[0].rows]
+                prefixes.append(_prefixes(keys))
+                places.append(np.column_stack([np.full(len(keys), number), np.arange(len(keys))]))
+        joined = np.concatenate(prefixes)
+        order = np.argsort(joined, kind="stable")
+        return joined[order], np.concatenate(places)[order]
+
+    def made(self, key: bytes | None) -> tuple[Shard, ...] | None:
+        """The shards of a part, if it was made."""
+        number = self._by_key.get(key.hex()) if key else None
+        if number is None:
+            return None
+        self._touch(self._parts[number].segment)
+        return self._parts[number].shards
+
+    def find(self, keys: np.ndarray) -> list[KnownRows]:
+        """Where the rows of keys uint8 (n, 32) lie; each row at most once."""
+        if not len(self._prefixes) or not len(keys):
+            return []
+        wanted = _prefixes(keys)
+        last = np.searchsorted(self._prefixes, wanted, "right") - 1  # the newest of equal ones
+        alike = np.flatnonzero((last >= 0) & (self._prefixes[last] == wanted))
+        places = self._places[last[alike]]
+        found = []
+        for number in np.unique(places[:, 0]).tolist():
+            part, here = self._parts[number], places[:, 0] == number
+            rows, positions = alike[here], places[here, 1]
+            stored = self._rows[part.segment][part.first + positions]
+            same = (stored == keys[rows]).all(axis=1)
+            if same.any():
+                self._touch(part.segment)
+                found.append(KnownRows(part.shards, rows[same], positions[same]))
+        return found
+
+    def put(self, key: bytes | None, keys: np.ndarray, shards: tuple[Shard, ...]) -> None:
+        """Note a part that was made and the keys uint8 (n, 32) of its rows; none: only the part is
+        known. Where the disk refuses, say so once and go on: the stage does not depend on it."""
+        if self._failed:
+            return
+        line = {
+            "key": key.hex() if key else secrets.token_hex(KEY_BYTES),
+            "first": self._written,
+            "rows": len(keys),
+            "shards": [asdict(shard) for shard in shards],
+        }
+        try:
+            if self._new is None:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._new = self._folder / f"{time.time_ns():020}-{secrets.token_hex(4)}.keys"
+            with self._new.open("ab") as file:
+                file.write(keys.tobytes())
+            with self._new.with_suffix(".shards").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            print(
+                f"{self._folder.parent}: what is made is not noted for the next run "
+                f"({error.strerror})"
+            )
+            self._failed = True
+        self._written += len(keys)
+
+    def _touch(self, segment: int) -> None:
+        if segment not in self._used:
+            self._used.add(segment)
+            with suppress(OSError):  # deleted meanwhile, or nothing can be written there
+                os.utime(self._segments[segment])
+
+
+def _prefixes(keys: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(keys[:, :8]).view("<u8")[:, 0]
+
+
+def _checked(shard: Shard) -> Shard:
+    if not _SHA256.fullmatch(shard.sha256) or shard.rows < 1 or shard.bytes < 1:
+        raise ValueError(shard)
+    return shard
+
+
+def _delete_oldest(folder: Path, limit: int) -> None:
+    segments = []
+    for path in folder.glob("*/*.keys"):
+        with suppress(OSError):
+            stat = path.stat()
+            segments.append((stat.st_mtime, stat.st_size, path))
+    total = sum(size for _, size, _ in segments)
+    for _, size, path in sorted(segments):
+        if total <= limit:
+            return
+        with suppress(OSError):
+            path.with_suffix(".shards").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+        total -= size
