@@ -376,6 +376,7 @@ TABLES = {  # a table in the folder of the images, and what is said of it
     "labels.csv": ("id,label\n0,cat|dog\n1,cat\n", "is several labels, divided by '|'"),
     "list.csv": ("id,a,b\n0,x,y\n1,x,z\n2,w,y\n", "which column is the label?"),
     "urls.csv": ("url,label\nhttps://x.org/gone.png,cat\n", "no row names a file of the source"),
+    "Main/cat_train.txt": ("0  1\n1 -1\n2 -1\n", "says yes and no (1, -1) of one class"),
     "deep/meta/x.json": ('{"images": [1], "annotations": [{"bbox": [1]}]}', "has boxes"),
     "labels.xlsx": ("PK\3\4", "labels.xlsx may have the labels; save them as CSV"),
     "meta/imagelabels.mat": ("MATLAB 5.0", "imagelabels.mat may have the labels; save them as CSV"),

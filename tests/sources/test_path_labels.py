@@ -102,6 +102,12 @@ KINDS = {  # the table's text, its name, the images, how rows find them
         ["p/a.jpg", "p/b.jpg"],
         "by the ends of their paths",
     ),
+    "names as in addresses": (
+        "file,ClassId\nmy%20photo.jpg,cat\nk%C3%A4fer.jpg,dog\n",
+        "labels.csv",
+        ["p/my photo.jpg", "p/käfer.jpg"],
+        "by their names, %20 and the like being read",
+    ),
     "other names of the columns": (
         "Bild,Art\nA.JPG,cat\nB.JPG,dog\n",
         "labels.csv",

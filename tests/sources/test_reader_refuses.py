@@ -69,6 +69,11 @@ def test_an_image_of_a_disk_is_not_an_empty_archive(tmp_path, name):
     assert "is an image of a disk; open it" in refusal(tmp_path / name)
 
 
+def test_a_pipe_is_no_source(tmp_path):
+    os.mkfifo(tmp_path / "set.tar")
+    assert "neither a folder nor a file, but a pipe or a device" in refusal(tmp_path / "set.tar")
+
+
 def test_one_part_of_a_split_zip_is_refused_as_such(tmp_path):
     source = build(tmp_path / "set.zip", {"cat/1.png": b"one"})
     (tmp_path / "set.z01").write_bytes(b"the first part")

@@ -1,6 +1,7 @@
 """Tables of every form in which people have them, as columns of text."""
 
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -161,6 +162,12 @@ def test_a_table_that_is_not_there_or_too_large_is_refused(tmp_path, monkeypatch
     (tmp_path / "large.csv").write_text("path,label\n")
     with pytest.raises(PipelineError, match="11 bytes, more than the 3"):
         read_table(tmp_path / "large.csv")
+
+
+def test_a_pipe_is_no_table(tmp_path):
+    os.mkfifo(tmp_path / "labels.csv")
+    with pytest.raises(PipelineError, match="is a pipe or a device, and no table"):
+        read_table(tmp_path / "labels.csv")
 
 
 def test_the_metadata_files_of_a_folder_are_one_table(tmp_path):

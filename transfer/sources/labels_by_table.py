@@ -30,7 +30,8 @@ from transfer.sources.table import Table
 
 _LABEL_NAMES = (
     *("label_name", "class_name", "category_name", "label", "labels", "class", "classname"),
-    *("category", "target", "choice", "tag", "species", "breed", "diagnosis", "dx", "y"),
+    *("category", "target", "choice", "tag", "tags", "species", "breed", "diagnosis", "dx", "y"),
+    *("class_id", "classid", "category_id", "label_id", "true_label", "ground_truth", "gt"),
 )
 _SPLIT_COLUMNS = ("split", "subset", "set", "partition", "ml_use", "usage", "dataset")
 _GROUP_NAMES = (

@@ -251,7 +251,7 @@ def _not_splits(where: str, listed: str, inside: str = "") -> str:
     return (
         f"{where} looks already split, but{inside} into the folders {listed}; it needs train, "
         "validation (or val, valid, dev) and test, each once and nothing beside them, or class "
-        "folders only"
+        "folders only; move the other folders out of it, or give the one that is whole"
     )
 
 

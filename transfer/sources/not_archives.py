@@ -28,6 +28,7 @@ _SIGNATURES = (  # the bytes at the start, what they are and what to do
      "images in it to files first"),
     (b"SQLite format 3", "it is a database; write the images in it to files first"),
 )  # fmt: skip
+_ARCHIVE = re.compile(r"\.(zip|tar|tgz|tbz2|txz|tar\.\w+)$")
 _PART = re.compile(r"(\.z\d\d|\.r\d\d|\.part\d+\.rar|\.\d{3})$", re.IGNORECASE)
 _DISKS = (".iso", ".dmg", ".img", ".vhd", ".vhdx", ".vmdk", ".qcow2")
 _TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".xlsx")
@@ -51,7 +52,8 @@ def describe_no_archive(source: Path) -> str:
     if name.endswith(_TABLES):
         return "it is a table; give the folder of the images, and the table by split.labels"
     if kind := describe_unreadable(head):
-        return f"it is {kind}"
+        is_archive = _ARCHIVE.search(name) and "download" not in kind
+        return f"it is {kind}" + ("; is the download complete?" if is_archive else "")
     return "is the download complete?"
 
 

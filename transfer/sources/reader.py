@@ -64,6 +64,10 @@ def read_source(
         raise PipelineError(
             f"split.source = {str(source)!r}: no such folder or archive; {_remedy(source)}"
         )
+    if not (source.is_dir() or source.is_file()):
+        raise PipelineError(
+            f"split.source = {str(source)!r} is neither a folder nor a file, but a pipe or a device"
+        )
     if source.is_dir():
         entries = _read_folder(source, wanted, follow_links, on_clutter)
     else:

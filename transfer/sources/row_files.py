@@ -117,6 +117,10 @@ def _by_number(files: FileIndex, name: str, folder: str, folded: bool):
     return files.find("number", _without_zeros(plain), folded)
 
 
+def _by_unquoted_name(files: FileIndex, name: str, folder: str, folded: bool):
+    return files.find("end", unquote(name).split("/")[-1], folded)
+
+
 def _by_uploaded_name(files: FileIndex, name: str, folder: str, folded: bool):
     return files.find("end", _PREFIX.sub("", name.split("/")[-1]), folded)
 
@@ -128,6 +132,7 @@ _RULES: dict[str, Rule] = {  # the stricter ones first
     "by their paths without suffixes": _by_stem,
     "by their names, whatever their folders": _by_name,
     "by their names without Label Studio's prefixes": _by_uploaded_name,
+    "by their names, %20 and the like being read": _by_unquoted_name,
     "by their names without leading zeros": _by_number,
 }
 

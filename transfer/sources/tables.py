@@ -127,6 +127,8 @@ def _read_splits(folder: Path) -> Table:
 
 def _read(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file():
+            raise PipelineError(f"{str(path)!r} is a pipe or a device, and no table")
         if (size := path.stat().st_size) > MAX_TABLE_BYTES:
             raise PipelineError(
                 f"{str(path)!r}: {size:,} bytes, more than the {MAX_TABLE_BYTES:,} that a table of "

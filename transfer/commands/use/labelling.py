@@ -16,6 +16,7 @@ from transfer.sources.tables import METADATA, SUFFIXES, tables_of_splits
 from transfer.storage.object_store import is_url
 
 _SHOWN, _SHOWN_TABLES, _TRIED_TABLES = 5, 2, 10
+_SIGNS = {"-1", "0", "1"}
 _DEEPEST = 6  # folders in which a table is looked for
 _SHEET_SUFFIXES = (".xlsx", ".xls", ".ods", ".mat")
 _LABEL_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
@@ -152,7 +153,12 @@ def labels_by_tables(
             elif not re.search("no row names|only one column|divides its lines", str(problem)):
                 refused.append(str(problem))
             continue
-        if len(labels.labels) > len(labels.missing):
+        if {"-1"} <= (names := {label.class_name for label in labels.labels.values()}) <= _SIGNS:
+            refused.append(
+                f"{name} says yes and no (1, -1) of one class or quality; if those are "
+                "the two classes meant, give --labels"
+            )
+        elif len(labels.labels) > len(labels.missing):
             found_labels[name] = labels
     return found_labels, refused or elsewhere[:1]
 
