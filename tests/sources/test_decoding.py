@@ -368,7 +368,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(bomb, words):
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
-        *((kind, {}) for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "TGA", "PPM")),
+        *((kind, {}) for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "TGA", "PPM", "ICO")),
         ("WEBP", {"lossless": True}),
     ],
 )
@@ -377,7 +377,9 @@ def test_large_images_wait_for_memory_however_few_bytes_they_have(kind, options,
     monkeypatch.setattr(
         decoding, "_memory", SimpleNamespace(reserve=lambda size: asked.append(size))
     )
-    memory_for(encode(Image.new("L", (2100, 2000)), kind, **options))
+    large = encode(Image.new("L", (2100, 2000)), "PNG" if kind == "ICO" else kind, **options)
+    icon = struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 32, len(large), 22)
+    memory_for(icon + large if kind == "ICO" else large)
     memory_for(encode(picture(0), kind))
     memory_for(b"no image")
     assert asked == [2100 * 2000 * (26 if kind == "TIFF" else 24), 0, 0]

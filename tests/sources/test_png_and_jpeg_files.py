@@ -104,6 +104,16 @@ def test_half_a_jpeg_with_an_end_marker_is_refused(mode, options, filling):
     assert words == "damaged or truncated: image file is truncated, rows of it are missing"
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("scans", [1, 2, 3])
+def test_the_first_scans_of_a_progressive_jpeg_are_no_picture(mode, scans):
+    whole = encode(PHOTO.convert(mode), "JPEG", progressive=True)
+    starts = [place for place in range(len(whole)) if whole[place : place + 2] == b"\xff\xda"]
+    words = refusal(whole[: starts[scans]].rpartition(b"\xff\xc4")[0] + b"\xff\xd9")
+    assert words == "damaged or truncated: scans of a progressive JPEG are missing"
+    assert examine(whole, WHITE).remarks == ()
+
+
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
 def test_a_jpeg_whose_last_pixel_is_the_grey_of_missing_rows_is_read(options):
     image = PHOTO.copy()

@@ -17,7 +17,7 @@ def load_first(image: Image.Image, content: bytes) -> Opened:
         image: of the file, not loaded yet. content: the file.
     """
     image.load()
-    if image.format == "MPO" or not is_animated(image, content):
+    if not is_animated(image, content):
         return Opened(image)
     if not _is_empty(image):
         return Opened(image, remarks=(ANIMATION,))

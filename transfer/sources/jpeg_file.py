@@ -1,6 +1,7 @@
 """JPEG files: those that break off, and those of a kind that is not read."""
 
 import io
+import re
 import struct
 from collections.abc import Iterator
 
@@ -11,8 +12,12 @@ from transfer.sources.opened import NO_END, Opened
 from transfer.sources.pillow_file import identify
 
 _START, _END, _SCAN, _TABLES, _JPEG_LS = 0xD8, 0xD9, 0xDA, 0xC4, 0xF7
+_PROGRESSIVE = 0xC2
+# not bytes of a scan, nor fill bytes, nor marks between the rows of a scan
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {_TABLES, 0xC8, 0xCC})
-_ALONE = frozenset({0x01, *range(0xD0, 0xD8), _START, _END})  # markers without a length
+_ALONE = frozenset({0x01, _START, _END})  # markers without a length
+_SCANS_MISSING = "damaged or truncated: scans of a progressive JPEG are missing"
 # Bits that are put behind the end of what is there. If no row is missing, none of them is read.
 _FILLERS = (b"", b"\x55" * 64, b"\xaa" * 64)
 # What the decoder gives for blocks that are not there: the middle of the range, in every band.
@@ -34,6 +39,8 @@ def open_jpeg(content: bytes) -> Opened:
         if not _is_padded(content):
             if _ends_in_nothing(image):
                 _reload_whole(content[: _end_of_scans(content)])
+            if "progressive" in image.info and _lacks_scans(content):
+                raise BadImageError(_SCANS_MISSING)
             return Opened(image)
     except OSError as error:
         if "truncated" not in str(error):
@@ -74,14 +81,27 @@ def _end_of_scans(content: bytes) -> int:
     return next((at for marker, at in _markers(content) if marker == _END), len(content))
 
 
+def _lacks_scans(content: bytes) -> bool:
+    """Whether a progressive JPEG never says the whole of its first band: an end marker behind half
+    of the scans makes the decoder give a blurred picture, without an error."""
+    band, least = None, {}
+    for marker, at in _markers(content):
+        if marker == _PROGRESSIVE and at + 11 <= len(content):
+            band = content[at + 10]
+        if marker == _SCAN and band is not None and at + 5 <= len(content):
+            count = content[at + 4]
+            bands, spectrum = content[at + 5 : at + 5 + 2 * count : 2], at + 5 + 2 * count
+            if band in bands and spectrum + 3 <= len(content):
+                first, last, bits = content[spectrum : spectrum + 3]
+                least |= dict.fromkeys(range(first, last + 1), bits & 15)
+    return band is not None and any(least.get(number) != 0 for number in range(64))
+
+
 def _markers(content: bytes) -> Iterator[tuple[int, int]]:
     """Each marker of the first image of a JPEG, and where it stands."""
     at = 2
-    while (at := content.find(b"\xff", at)) >= 0 and at + 1 < len(content):
-        marker = content[at + 1]
-        if marker in (0x00, 0xFF):  # a byte of a scan, or a fill byte
-            at += 2 if marker == 0 else 1
-            continue
+    while found := _MARKER.search(content, at):
+        at, marker = found.start(), content[found.start() + 1]
         yield marker, at
         if marker == _END:
             return

@@ -21,6 +21,10 @@ _SIGNATURES = (  # the bytes at the start, what they are and what to do
     (b"\x1f\x9d", "it is packed with compress; unpack it to a .tar: gzip -d"),
     (b"\x1f\x8b", "it is a gzip file with no tar archive in it, or a "
      "damaged one; is the download complete?"),
+    (b"BZh", "it is a bzip2 file with no tar archive in it, or a "
+     "damaged one; is the download complete?"),
+    (b"\xfd7zXZ\0", "it is an xz file with no tar archive in it, or a "
+     "damaged one; is the download complete?"),
     (b"PAR1", "it is a Parquet file: if it has paths and labels, name the folder of the images as "
      "the source and this by split.labels; if it has the images themselves, write them to files"),
     (b"ARROW1", "it is an Arrow file; write the images in it to files first"),
@@ -47,6 +51,8 @@ def describe_no_archive(source: Path) -> str:
     for signature, what in _SIGNATURES:
         if head.startswith(signature):
             return what
+    if head[257:262] == b"ustar":
+        return "it begins as a tar archive and is cut off; is the download complete?"
     if IMAGE_NAME.search(name):
         return "it is one image; give the folder of class folders that it lies in"
     if name.endswith(_TABLES):

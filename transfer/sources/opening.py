@@ -11,7 +11,7 @@ from transfer.sources.broken_transfers import check_end
 from transfer.sources.frames import load_first
 from transfer.sources.jpeg_file import open_jpeg
 from transfer.sources.opened import Opened, orientation_of
-from transfer.sources.pillow_file import identify
+from transfer.sources.pillow_file import icon_sizes, identify, is_icon
 from transfer.sources.png_file import PNG_SIGNATURE, open_png
 from transfer.sources.pnm_file import read_colour_pfm, read_deep_pnm, size_of_colour_pfm
 from transfer.sources.samples import Samples
@@ -63,10 +63,10 @@ def open_image(content: bytes, *, tiff_alpha: bool) -> Opened:
 
 
 def bytes_to_decode(content: bytes) -> int:
-    """About how many bytes of memory it takes at most to decode an image, by its header; 0 for an
-    icon, which is decoded as it is opened. Whatever Pillow raises for what it does not open."""
-    if content[:4] == b"\0\0\1\0":
-        return 0
+    """About how many bytes of memory it takes at most to decode an image, by its header. Whatever
+    Pillow raises for what it does not open."""
+    if is_icon(content):
+        return max(width * height for width, height in icon_sizes(content)) * _PIXEL_BYTES
     if is_tiff(content):
         pages = read_pages(content)
         tags = pages[choose_page(pages)]

@@ -49,8 +49,9 @@ def identify(content: bytes) -> Image.Image:
         UnidentifiedError: of no known format, or damaged at its start.
         BadImageError: too many pixels.
     """
-    if content[:4] == b"\0\0\1\0":
-        _check_icon(content)
+    if is_icon(content):  # which Pillow loads as it opens it
+        for size in icon_sizes(content):
+            check_pixels(*size)
     formats = (*FORMATS, "HEIF") if is_heic(content) and reads_heic() else FORMATS
     try:
         image = Image.open(io.BytesIO(content), formats=formats)
@@ -129,13 +130,20 @@ def is_tga(content: bytes) -> bool:
     return kind in (9, 10, 11) and content[3:5] == b"\0\0" and content[17] & 0xC0 == 0
 
 
-def _check_icon(content: bytes) -> None:
-    """Pillow loads an icon as it opens it; each picture in it says its own size."""
+def is_icon(content: bytes) -> bool:
+    """Whether these are the first bytes of a Windows icon."""
+    return content[:4] == b"\0\0\1\0"
+
+
+def icon_sizes(content: bytes) -> list[tuple[int, int]]:
+    """Width and height of each picture in an icon, which it says itself."""
+    sizes = []
     for number in range(min(struct.unpack_from("<H", content, 4)[0], (len(content) - 6) // 16)):
         (at,) = struct.unpack_from("<I", content, 6 + 16 * number + 12)
         inner = content[at : at + 24]
         if inner.startswith(b"\x89PNG") and len(inner) == 24:
-            check_pixels(*struct.unpack_from(">II", inner, 16))
+            sizes.append(struct.unpack_from(">II", inner, 16))
         elif len(inner) >= 12:
             width, height = struct.unpack_from("<ii", inner, 4)
-            check_pixels(abs(width), abs(height))
+            sizes.append((abs(width), abs(height)))
+    return sizes

@@ -9,7 +9,8 @@ from pathlib import Path
 from transfer.runtime.errors import PipelineError
 
 IMAGE_NAME = re.compile(
-    r"\.(jpe?g|jfif|png|gif|bmp|webp|tiff?|avif|jp2|j2k|p[pgbn]m|tga|hei[cf]|ico|dcm|jxl)$",
+    r"\.(jpe?g|jpe|jfif|png|gif|bmp|webp|tiff?|avif|jp2|j2k|p[pgbnf]m|tga|hei[cf]|hif|ico|pcx|qoi"
+    r"|sgi|dcm|jxl)$",
     re.IGNORECASE,
 )
 
