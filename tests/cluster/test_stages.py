@@ -43,7 +43,8 @@ def two_nodes(tmp_path_factory):
     imports what they have no need of fails there."""
     absent = tmp_path_factory.mktemp("absent")
     for name in ABSENT:
-        (absent / f"{name}.py").write_text(f"raise ImportError('{name} is not for workers')\n")
+        said = f"{name} is not for workers"
+        (absent / f"{name}.py").write_text(f"raise ModuleNotFoundError({said!r})\n")
     with cluster(path=str(absent)) as made:
         made.add()
         made.add()

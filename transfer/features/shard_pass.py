@@ -81,9 +81,9 @@ class ShardTask:
         return self.frozen.unused_packages
 
     def start(self) -> "ShardPass":
-        return ShardPass(
-            self.frozen.start(), self.store, CARD_CALLS if self.needs_gpu else self.threads
-        )
+        frozen = self.frozen.start()
+        own = 1 if frozen.uses_all_cores else self.threads
+        return ShardPass(frozen, self.store, CARD_CALLS if self.needs_gpu else own)
 
 
 def task_for(kept: ArrayFormat, frozen: FrozenTask, engine: Engine) -> FrozenTask | ShardTask:

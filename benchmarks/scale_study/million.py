@@ -1,0 +1,300 @@
+"""The pipeline on a million made-up images and a cluster of two nodes on this machine, one of which
+is killed on the way.
+
+    python -m benchmarks.scale_study.million --folder /path/with/room --compare 20000
+
+Images of 32 x 32 pixels lie in a bucket or in an archive and go through `split`, `decode`,
+`extract` (a network of two layers) and `train_head`, with arrays in shards. A node is killed in the
+midst of `extract`, without a word, and another one joins before the next stage. Prints the seconds
+of each stage and the peak of memory of each kind of process, and whether the outputs are the same
+bytes as those of a run in which nobody was killed: of all images, or of the first `--compare` of
+them, which then run twice more.
+"""
+
+import argparse
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+import psutil
+import yaml
+from PIL import Image
+
+from tests.helpers.local_cluster import Cluster, cluster
+from transfer.storage.object_store import ObjectStore, is_url
+
+ROOT = Path(__file__).parents[2]
+CLASSES, SIDE = 10, 32
+STAGES = ("split", "decode", "weights", "convert", "extract", "train_head")
+OUTPUTS = ("data/manifest", "data/split", "data/images", "data/features", "models/head")
+WRITERS = 16  # threads that store images
+NETWORK = """
+import sys, keras
+keras.utils.set_random_seed(0)
+image = keras.Input((32, 32, 3))
+stem = keras.layers.Conv2D(8, 3, strides=4, activation="relu", name="stem")(image)
+tail = keras.layers.Conv2D(16, 3, strides=2, activation="relu", name="tail")(stem)
+keras.Model(image, tail).save(sys.argv[1])
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scale_study.million",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--images", type=int, default=1_000_000)
+    parser.add_argument(
+        "--source",
+        default="bucket",
+        help="bucket (a folder at a file:// URL), archive (.tar), or a URL of your own, s3://...",
+    )
+    parser.add_argument("--shard-rows", type=int, default=1024)
+    parser.add_argument("--compare", type=int, help="images of the runs that are compared; all")
+    parser.add_argument("--folder", type=Path, help="where all is written; a temporary folder")
+    arguments = parser.parse_args()
+    with working_folder(arguments.folder) as folder:
+        network = write_network(folder)
+        compared = min(arguments.compare or arguments.images, arguments.images)
+        rows = {}
+        for name, images, is_lossy in runs(arguments.images, compared):
+            source = write_source(folder / f"source-{images}", arguments.source, images)
+            project = set_up(folder / name, source, network, arguments.shard_rows)
+            rows[name] = run(project, is_lossy)
+            print_run(name, rows[name])
+        lossy = "small, a node killed" if compared < arguments.images else "a node killed"
+        differ = differing(rows[lossy]["outputs"], rows["nobody killed"]["outputs"])
+        print(
+            f"{compared:,} images, {len(rows[lossy]['outputs'])} files: "
+            f"{'the same bytes' if not differ else f'OTHER BYTES: {differ}'}"
+        )
+    sys.exit(1 if differ else 0)
+
+
+def runs(images: int, compared: int) -> list[tuple[str, int, bool]]:
+    """Name, number of images and whether a node is killed, of each run."""
+    small = [("small, a node killed", compared, True)] if compared < images else []
+    return [("a node killed", images, True), *small, ("nobody killed", compared, False)]
+
+
+@contextmanager
+def working_folder(folder: Path | None) -> Iterator[Path]:
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder.absolute()
+        return
+    with TemporaryDirectory(prefix="million-") as temporary:
+        yield Path(temporary)
+
+
+def write_network(folder: Path) -> Path:
+    path = folder / "tiny.keras"
+    subprocess.run(
+        [sys.executable, "-c", NETWORK, str(path)],
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        check=True,
+    )
+    return path
+
+
+def write_source(place: Path, kind: str, images: int) -> str:
+    """Write the images, unless they are there; what `split.source` is then."""
+    started = time.perf_counter()
+    if kind == "archive":
+        source = place.with_suffix(".tar")
+        if not source.exists():
+            with tarfile.open(source, "w") as archive:
+                for name, content in draw_images(images):
+                    member = tarfile.TarInfo(name)
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+        print(f"source: {source}, {time.perf_counter() - started:.0f} s", flush=True)
+        return str(source)
+    place.mkdir(exist_ok=True)
+    source = f"{kind.rstrip('/')}/{place.name}" if is_url(kind) else f"file://{place}"
+    store = ObjectStore(source, "--source")
+    done = place.with_suffix(".written")  # so that a second run writes nothing again
+    if not done.exists():
+        with ThreadPoolExecutor(WRITERS) as pool:
+            drawn = draw_images(images)
+            while batch := list(islice(drawn, 64 * WRITERS)):
+                list(pool.map(lambda each: store.put_bytes(*each), batch))
+        done.write_text("")
+    print(f"source: {source}, {time.perf_counter() - started:.0f} s", flush=True)
+    return source
+
+
+def draw_images(images: int) -> Iterator[tuple[str, bytes]]:
+    """Names and JPEGs: noise, brighter in one of the colours by class."""
+    for number in range(images):
+        rng, label = np.random.default_rng(number), number % CLASSES
+        pixels = np.kron(rng.integers(0, 200, (8, 8, 3)), np.ones((4, 4, 1)))
+        pixels[..., label % 3] += 5 * label
+        content = io.BytesIO()
+        Image.fromarray(pixels.astype(np.uint8)).save(content, "JPEG", quality=75)
+        yield f"class_{label}/{number:08}.jpg", content.getvalue()
+
+
+def set_up(project: Path, source: str, network: Path, shard_rows: int) -> Path:
+    """A project with a store of its own, so that nothing is known from another run."""
+    shutil.rmtree(project, ignore_errors=True)
+    (project / "shards").mkdir(parents=True)
+    for name in ("stages", "transfer"):
+        (project / name).symlink_to(ROOT / name)
+    for name in ("dvc.yaml", "pins.yaml"):
+        shutil.copy(ROOT / name, project)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    changes = {
+        "split": {
+            "source": source,
+            "train": 0.8,
+            "validation": 0.1,
+            "test": 0.1,
+            "order": "checksum",
+        },
+        "backbone": {
+            "name": str(network),
+            "image_size": SIDE,
+            "preprocessing": "rescale",
+            "unfreeze_from": "tail",
+        },
+        "weights": {"sha256": hashlib.sha256(network.read_bytes()).hexdigest()},
+        "arrays": {"format": "shards", "shard_rows": shard_rows},
+        "resources": {"engine": "ray", "shards_url": str(project / "shards")},
+        "train_head": {"units": 16, "epochs": 2, "batch_size": 1000},
+    }
+    params = {section: values | changes.get(section, {}) for section, values in params.items()}
+    (project / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    return project
+
+
+def run(project: Path, is_lossy: bool) -> dict:
+    """Seconds of each stage, peaks of memory, and checksums of what came out."""
+    seconds, killed = {}, None
+    with cluster() as nodes, MemoryPeaks(nodes) as peaks:
+        nodes.add()
+        nodes.add()
+        address = {"RAY_ADDRESS": nodes.address}
+        for stage in STAGES:
+            started = time.perf_counter()
+            process = subprocess.Popen(
+                [sys.executable, "-m", f"stages.{stage}"],
+                cwd=project,
+                env={k: v for k, v in os.environ.items() if k != "DVC_ROOT"} | address,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            peaks.watch(stage, process.pid)
+            if is_lossy and stage == "extract":
+                killed = kill_a_node(project, nodes, process)
+            _, error = process.communicate()
+            if process.returncode:
+                sys.exit(f"{stage}: {error[-2000:]}")
+            seconds[stage] = time.perf_counter() - started
+            if is_lossy and stage == "extract":
+                nodes.add()
+    return {
+        "seconds": seconds,
+        "peaks": peaks.peaks,
+        "killed after": killed,
+        "outputs": checksums(project),
+    }
+
+
+def kill_a_node(project: Path, nodes: Cluster, process: subprocess.Popen) -> str:
+    """Kill the second node once a third of the training images' shards are made; says when."""
+    index = (project / "data/images/train/images.shards").read_text(encoding="utf-8")
+    shards = index.count("sha256")
+    while process.poll() is None and (made := notes_in(project)) < max(1, shards // 3):
+        time.sleep(0.02)
+    nodes.nodes[-1].kill()
+    return f"{made} of {shards} shards of train"
+
+
+def notes_in(project: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in project.glob(".rows/*/*.shards"))
+
+
+def checksums(project: Path) -> dict[str, str]:
+    """By path, those of all files that came out; the shards are named by theirs."""
+    files = (file for name in OUTPUTS for file in sorted((project / name).rglob("*.*")))
+    return {
+        file.relative_to(project).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+        if file.is_file()
+    }
+
+
+def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
+    return sorted(name for name in one | other if one.get(name) != other.get(name))
+
+
+class MemoryPeaks:
+    """The peak of resident memory, in MB, of each stage's process and of each kind of process of
+    the cluster; memory that processes share counts for each. Looks twice a second."""
+
+    def __init__(self, nodes: Cluster):
+        self._nodes, self._stage = nodes, ("", 0)
+        self.peaks: dict[str, float] = defaultdict(float)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> "MemoryPeaks":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def watch(self, stage: str, pid: int) -> None:
+        self._stage = stage, pid
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.5):
+            stage, pid = self._stage
+            with suppress(psutil.Error):
+                self._note(f"stage {stage}", psutil.Process(pid))
+            for number, node in enumerate(list(self._nodes.nodes)):
+                for process in node.processes():
+                    with suppress(psutil.Error):
+                        where = f"node {number}" if number else "head"
+                        self._note(f"{where}: {kind_of(process)}", process)
+
+    def _note(self, name: str, process: psutil.Process) -> None:
+        self.peaks[name] = max(self.peaks[name], process.memory_info().rss / 1e6)
+
+
+def kind_of(process: psutil.Process) -> str:
+    words = process.cmdline()
+    if any("ray::Worker" in word for word in words):
+        return "worker"
+    return process.name() if process.name() in ("raylet", "gcs_server") else "other of Ray"
+
+
+def print_run(name: str, result: dict) -> None:
+    print(f"\n{name}" + (f" after {result['killed after']}" if result["killed after"] else ""))
+    print(pd.Series(result["seconds"], name="seconds").round(1).to_string())
+    print("peak of memory, MB")
+    print(pd.Series(result["peaks"]).sort_index().round().to_string(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
