@@ -1,35 +1,37 @@
-"""Candidates for docs/presets: what each reaches on the validation split, over seeds of the
-trainings.
+"""Candidates for docs/presets: what each reaches on the validation split, over seeds.
 
     python -m benchmarks.presets                                  # all candidates, validation only
     python -m benchmarks.presets --only lite0-128 lite0-160 --trainings train_head
     python -m benchmarks.presets --compare default modern         # test accuracy, paired by seed
 
 A candidate is a preset, or an entry of benchmarks/presets.yaml: sections of params.yaml with the
-values that differ, and `like`, the entry or preset that these are changes of. For each the stages
-`split` to `augment` run once, in a folder of OUTPUT that candidates with the same frozen part
-share. Then `--trainings` (the head, the augmented head and the fine-tuned model, unless told
-otherwise) are done once per seed, by the stages themselves. Split and views stay, so the spread is
-that of the trainings alone. OUTPUT keeps the scores of each training, by all parameters: a run that
-was stopped goes on from there, and after a change of code OUTPUT has to be deleted.
+values that differ, and `like`, the entry or preset that these are changes of. The stages `split` to
+`augment` run once in a folder of OUTPUT, which candidates with the same frozen part share. Then
+`--trainings` (the head, the augmented head and the fine-tuned model, unless told otherwise) are
+done once per seed, by the stages themselves. OUTPUT keeps the scores of each training, by all
+parameters: a run that was stopped goes on from there, and after a change of code OUTPUT has to be
+deleted.
 
 Prints one row per candidate and model, as Markdown: the mean validation loss with its standard
-deviation, the mean validation accuracy, and the processor seconds of one training.
+deviation, the mean validation accuracy, and the processor seconds of one training. Split and views
+stay, so the spread is that of the trainings alone. Choose by these.
 
-`--compare` is for what was chosen, since it opens the test split. Of each of the two candidates it
-takes the model of the lowest mean validation loss, and prints the test accuracies by seed and the
-mean difference with its 95 % interval (paired t test over seeds, SciPy).
+`--compare` is for what was chosen, since it opens the test split. The seeds are those of the split
+too, as `benchmarks.seeds --vary splits` has them: other images train and test. Of each of the two
+candidates it takes the model of the lowest mean validation loss, and prints the test accuracies by
+seed and the mean difference with its 95 % interval (paired t test over seeds, SciPy).
 """
 
 import argparse
 import contextlib
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -43,8 +45,11 @@ from transfer.runtime.files import write_bytes
 from transfer.runtime.params import read_params
 
 CANDIDATES = Path("benchmarks/presets.yaml")
-FROZEN_STAGES = ("split", "decode", "weights", "convert", "extract", "augment")
-FROZEN_SECTIONS = ("split", "backbone", "decode", "weights", "extract", "arrays", "augment")
+NETWORK = (("weights", "convert"), ("backbone", "weights"))  # stages, and what decides them
+FROZEN = (
+    ("split", "decode", "extract", "augment"),
+    ("split", "backbone", "decode", "weights", "extract", "arrays", "augment"),
+)
 LOSS, ACCURACY, TEST = "validation loss", "validation accuracy", "test accuracy"
 
 Sections = dict[str, dict[str, Value]]
@@ -76,7 +81,12 @@ def main() -> None:
     for name in names:
         for seed in seeds:
             measured = measure(
-                arguments.output.absolute(), candidates[name], seed, splits, arguments.trainings
+                arguments.output.absolute(),
+                candidates[name],
+                seed,
+                splits,
+                arguments.trainings,
+                varies_split=bool(arguments.compare),
             )
             rows += [{"candidate": name, **row} for row in measured]
             print(f"{name}, seed {seed}: {measured}", file=sys.stderr, flush=True)
@@ -121,22 +131,29 @@ def merged(sections: Mapping[str, dict], changes: Mapping[str, dict]) -> Section
 
 
 def measure(
-    output: Path, changes: Sections, seed: int, splits: Iterable[str], sections: Iterable[str]
+    output: Path,
+    changes: Sections,
+    seed: int,
+    splits: Iterable[str],
+    sections: Iterable[str],
+    varies_split: bool,
 ) -> list[dict]:
     """Do a candidate's trainings with one seed, or read what an earlier call kept: one row per
     model, with `model`, `seed`, `seconds` of the processor, and its scores on these splits.
 
     Args:
         sections: of the trainings, those that others start from before these.
+        varies_split: whether the seed is that of the split as well.
     """
-    seeded = {section: {"seed": seed} for section in TRAININGS} | {
-        "resources": {"cache_gigabytes": 0}  # each frozen part is computed once, and then kept
-    }
+    seeded = {section: {"seed": seed} for section in (*TRAININGS, *["split"] * varies_split)}
     params = merged(merged(read_params(), changes), seeded)
-    decisive = {section: params[section] for section in (*FROZEN_SECTIONS, *sections, "compute")}
+    decisive = {section: params[section] for section in (*FROZEN[1], *sections, "compute")}
     kept = output / "scores" / f"{digest([decisive, *splits])}.json"
     if not kept.exists():
-        frozen = run_frozen_stages(output, params)
+        network = run_stages(output, *NETWORK, params, ())
+        frozen = run_stages(
+            output, *FROZEN, params, (network / "data/weights", network / "data/frozen")
+        )
         with tempfile.TemporaryDirectory() as temporary, contextlib.chdir(frozen):
             folder = Path(temporary) / "project"
             prepare(folder, READ_BY_STAGES, params)
@@ -146,19 +163,36 @@ def measure(
     return json.loads(kept.read_bytes())
 
 
-def run_frozen_stages(output: Path, params: Sections) -> Path:
-    """The folder in which `split` to `augment` have run with these parameters."""
-    folder = output / "frozen" / digest({section: params[section] for section in FROZEN_SECTIONS})
+def run_stages(
+    output: Path,
+    stages: Sequence[str],
+    sections: Iterable[str],
+    params: Sections,
+    inputs: Iterable[Path],
+) -> Path:
+    """The folder of OUTPUT in which these stages have run with these parameters; what went through
+    the frozen network is shared by all of them (`.rows`).
+
+    Args:
+        sections: of params.yaml that decide what the stages write.
+        inputs: folders of their `data` that other stages have written.
+    """
+    decisive = {section: params[section] for section in sections}
+    folder = output / stages[0] / digest(decisive)
     done = folder / "done"
     if not done.exists():
-        for name in ("dvc.yaml", "pins.yaml", "stages", "transfer", params["split"]["source"]):
+        names = ("dvc.yaml", "pins.yaml", "stages", "transfer", str(params["split"]["source"]))
+        targets = {name: Path(name).absolute() for name in names}
+        for name, target in (targets | {f"data/{path.name}": path for path in inputs}).items():
             link = folder / name
             link.parent.mkdir(parents=True, exist_ok=True)
             link.unlink(missing_ok=True)
-            link.symlink_to(Path(name).absolute())
+            link.symlink_to(target)
         (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-        for stage in FROZEN_STAGES:
-            subprocess.run([sys.executable, "-m", f"stages.{stage}"], cwd=folder, check=True)
+        environment = os.environ | {"DVC_ROOT": str(output)}
+        for stage in stages:
+            words = [sys.executable, "-m", f"stages.{stage}"]
+            subprocess.run(words, cwd=folder, env=environment, check=True)
         done.touch()
     return folder
 

@@ -12,6 +12,7 @@ from benchmarks.presets import (
     read_candidates,
     summarise,
 )
+from benchmarks.seeds import spread
 from stages.train_scratch import TrainScratchParams
 from tests.helpers.tiny_sources import REPOSITORY
 from transfer.augmentation.warp import AugmentParams
@@ -92,3 +93,10 @@ def test_the_models_of_the_lowest_validation_loss_are_compared_on_the_same_seeds
         "new, head: test accuracy 0.700 (0.600, 0.700, 0.800)",
         "difference +0.200, 95 % interval -0.048 to +0.448, p = 0.074",
     ]
+
+
+def test_models_that_were_not_trained_are_left_out_of_the_table_over_seeds():
+    table = spread({0: {"head": 0.5, "finetuned": 0.7}, 1: {"head": 0.7, "finetuned": 0.7}})
+    assert table.index.tolist() == ["head", "finetuned"]
+    assert table["mean"].tolist() == pytest.approx([0.6, 0.7])
+    assert table["sd"].tolist() == pytest.approx([0.02**0.5, 0])

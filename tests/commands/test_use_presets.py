@@ -49,7 +49,7 @@ def test_a_preset_changes_its_values_and_no_others(here, capsys):
     assert values() == old | read_preset("modern")
     assert comments(text()) == comments(before)
     said = capsys.readouterr().out
-    assert "use: wrote to params.yaml: backbone.name = EfficientNetLite0" in said
+    assert "use: wrote to params.yaml: backbone.name = EfficientNetLite2" in said
     assert "split." not in said
 
 
@@ -75,7 +75,7 @@ def test_a_source_and_a_preset_are_written_together(here, capsys):
     build(here / "pets", class_folders(cat=4, dog=5))
     assert main(["use", "pets", "--preset", "modern"]) == 0
     assert values()["split.source"] == "pets"
-    assert values()["backbone.name"] == "EfficientNetLite0"
+    assert values()["backbone.name"] == "EfficientNetLite2"
     assert "classes    2: cat 4, dog 5" in capsys.readouterr().out
 
 
@@ -83,7 +83,7 @@ def test_a_dry_run_only_shows(here, capsys):
     before = text()
     assert main(["use", "--preset", "modern", "--dry-run"]) == 0
     assert text() == before
-    assert "would write to params.yaml: backbone.name = EfficientNetLite0" in (
+    assert "would write to params.yaml: backbone.name = EfficientNetLite2" in (
         capsys.readouterr().out
     )
 
