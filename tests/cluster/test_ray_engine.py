@@ -51,6 +51,7 @@ class Counting:
             [*words, *map(str, deadly)], env=environment, text=True, **pipes
         )
         self._lines: list[str] = []
+        self.printed: list[str] = []  # all of it, once `results` has read it
 
     def wait_for(self, lines: int) -> None:
         while len(self._lines) < lines:
@@ -62,7 +63,8 @@ class Counting:
         """Of all items; fails where one came twice or not at all."""
         out, error = self.process.communicate(timeout=120)
         assert self.process.returncode == 0, error[-2000:]
-        done = [line for line in [*self._lines, *out.splitlines()] if line.startswith("done ")]
+        self.printed = [*self._lines, *out.splitlines()]
+        done = [line for line in self.printed if line.startswith("done ")]
         pairs = [word.split(":") for line in done for word in line.split()[1:]]
         results = {int(item): result for item, result in pairs}
         assert len(results) == len(pairs)
@@ -136,7 +138,8 @@ def test_shards_that_the_workers_make_are_those_of_this_machine_and_are_made_onc
     monkeypatch.delenv("DVC_ROOT", raising=False)
     for name in ("alone", "cluster"):
         shard_sums.write_images(tmp_path / name, 100)
-    end_of(start_sums("", tmp_path / "alone", 0))
+    monkeypatch.chdir(tmp_path)  # the next line leaves it
+    shard_sums.main("", str(tmp_path / "alone"), "0")
     folder = tmp_path / "cluster"
     running = start_sums(two_nodes.address, folder, 0.05)
     wait_until(lambda: shards_noted(folder) >= 2)
@@ -177,6 +180,29 @@ def test_a_node_that_dies_costs_nothing_but_time_and_one_that_joins_works():
         first.kill()
         assert counting.results() == doubled(3 * N)
         assert joined
+
+
+@pytest.mark.slow
+def test_a_node_with_a_full_disk_is_left_out_and_said(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import tempfile\n"
+        "plain = tempfile.mkdtemp\n"
+        "def mkdtemp(suffix=None, prefix=None, dir=None):\n"
+        "    if prefix == 'transfer-':\n"
+        "        raise OSError(28, 'No space left on device')\n"
+        "    return plain(suffix, prefix, dir)\n"
+        "tempfile.mkdtemp = mkdtemp\n"
+    )
+    helpers = str(ROOT / "tests/helpers")
+    with cluster(path=helpers) as nodes:
+        full = nodes.add(PYTHONPATH=f"{tmp_path}{os.pathsep}{helpers}")
+        said = Counting(nodes.address, timeout=9).refusal()
+        assert "no node was left to work" in said and "No space left on device" in said
+        nodes.add()
+        counting = Counting(nodes.address)
+        assert counting.results() == doubled()
+        assert "that node is left out" in "".join(counting.printed)
+        assert not full.workers()
 
 
 @pytest.mark.slow

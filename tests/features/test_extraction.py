@@ -367,9 +367,12 @@ def test_keys_of_views_change_with_the_warp_itself(images, monkeypatch):
 
 def test_calls_in_another_thread_keep_their_order_and_are_made_even_if_the_block_fails():
     made = []
-    with pytest.raises(RuntimeError, match="the power went out"), in_another_thread() as later:
+    with (
+        pytest.raises(RuntimeError, match="the power went out"),
+        in_another_thread(made.append) as later,
+    ):
         for number in range(20):
-            later(made.append, number)
+            later(number)
         raise RuntimeError("the power went out")
     assert made == [*range(20)]
 
@@ -378,9 +381,9 @@ def test_what_such_a_call_raises_is_raised_and_no_call_waits_for_ever():
     def refuse(number: int) -> None:
         raise OSError(f"no room for {number}")
 
-    with pytest.raises(OSError, match="no room for 0"), in_another_thread() as later:
-        later(refuse, 0)
-    with pytest.raises(OSError, match="no room for 0"), in_another_thread() as later:
+    with pytest.raises(OSError, match="no room for 0"), in_another_thread(refuse) as later:
+        later(0)
+    with pytest.raises(OSError, match="no room for 0"), in_another_thread(refuse) as later:
         for number in range(100):
-            later(refuse, number)
+            later(number)
         pytest.fail("the error of the first call was not raised by a later one")

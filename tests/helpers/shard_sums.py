@@ -1,8 +1,9 @@
 """Features of images in shards, by a network that is a few sums, on a cluster or on this machine:
 `shard_sums.main(ADDRESS, FOLDER, SECONDS)`; an empty address is this machine.
 
-Reads FOLDER/images.shards and its shards in FOLDER/store, and writes features.shards and cut.shards
-there; prints what the stage prints, or the error. A picture takes SECONDS.
+Reads FOLDER/images.shards and its shards in FOLDER/store, or at the URL that SHARDS_URL names, and
+writes features.shards and cut.shards there; prints what the stage prints, or the error. A picture
+takes SECONDS.
 """
 
 import os
@@ -57,7 +58,8 @@ class SumsTask:
 
 
 def kept_in(folder: Path) -> ArrayFormat:
-    return ArrayFormat("shards", ROWS, Shards(str(folder / "store")))
+    url = os.environ.get("SHARDS_URL") or str(folder / "store")
+    return ArrayFormat("shards", ROWS, Shards(url))
 
 
 def write_images(folder: Path, number: int) -> None:

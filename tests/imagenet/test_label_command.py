@@ -555,6 +555,8 @@ def test_a_process_of_its_own_gives_the_same_labels_whichever_images_stand_besid
         "python",
         "-c",
         code,
+        "--backbone",
+        NAME,
         "--format",
         "jsonl",
     ]

@@ -51,9 +51,9 @@ def pages(*images: tuple[Image.Image, dict]) -> bytes:
 # Pages
 
 
-@pytest.mark.parametrize("marks", [{254: 1}, {255: 2}], ids=["new", "old"])
+@pytest.mark.parametrize("marks", [{254: 1}, {255: 2}, {}], ids=["new", "old", "none"])
 def test_a_thumbnail_in_front_of_the_picture_is_passed_over(marks):
-    content = pages((picture(1, 4, 4), marks), (picture(0), {254: 0}))
+    content = pages((picture(1, 4, 3), marks), (picture(0), {254: 0}))
     found = examine(content, WHITE)
     assert (np.asarray(found.image) == np.asarray(picture(0))).all()
     assert found.remarks == (THUMBNAIL_FIRST,)
@@ -63,7 +63,13 @@ def test_a_thumbnail_in_front_of_the_picture_is_passed_over(marks):
 def test_what_belongs_to_the_first_page_is_no_page_of_its_own(mark):
     content = pages((picture(0), {254: 0}), (picture(1, 4, 4), {254: mark}))
     assert examine(content, WHITE).remarks == ()
-    assert examine(pages((picture(0), {}), (picture(1), {})), WHITE).remarks == (ANIMATION,)
+
+
+@pytest.mark.parametrize("second", [(12, 8), (24, 24), (18, 12), (4, 3), (8, 12)])
+def test_pages_of_a_document_are_no_thumbnails_of_each_other(second):
+    found = examine(pages((picture(0), {}), (picture(1, *second), {})), WHITE)
+    assert (np.asarray(found.image) == np.asarray(picture(0))).all()
+    assert found.remarks == (() if second == (4, 3) else (ANIMATION,))
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -16,6 +16,7 @@ import pytest
 import s3fs
 import yaml
 
+from tests.helpers import shard_sums
 from tests.helpers.local_cluster import cluster
 from tests.helpers.remotes import BUCKET, READER, S3, free_ports, s3_server
 from tests.helpers.tiny_pipeline import (
@@ -142,6 +143,50 @@ def test_a_bucket_that_cannot_be_written_is_an_error_within_seconds(
         error.value
     )
     assert "the-secret" not in str(error.value)
+
+
+def test_a_shard_that_a_bucket_does_not_take_ends_in_a_sentence(s3, monkeypatch):
+    """As when a key is revoked after the check before the work."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", READER)
+    with pytest.raises(PipelineError, match="refused .*check the credentials"):
+        ObjectStore(f"s3://{BUCKET}/arrays", "resources.shards_url").put_bytes("ab/c", bytes(10))
+
+
+def start_sums(address: str, folder: Path) -> subprocess.CompletedProcess:
+    words = ["-c", "import sys, shard_sums; shard_sums.main(*sys.argv[1:])"]
+    path = f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests/helpers'}"
+    return subprocess.run(
+        [sys.executable, *words, address, str(folder), "0"],
+        env=environment() | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_a_node_whose_credentials_may_not_write_ends_the_stage_and_a_rerun_goes_on(
+    s3, tmp_path, monkeypatch
+):
+    """The stage's own may, so that the check before the work succeeds."""
+    monkeypatch.setenv("SHARDS_URL", f"s3://{BUCKET}/sums")
+    for name in ("cluster", "alone"):
+        shard_sums.write_images(tmp_path / name, 40)
+    with cluster(path=str(REPOSITORY / "tests/helpers")) as nodes:
+        node = nodes.add(AWS_ACCESS_KEY_ID=READER)
+        refused = start_sums(nodes.address, tmp_path / "cluster")
+        assert refused.returncode == 1
+        assert f"resources.shards_url = 's3://{BUCKET}/sums': refused" in refused.stderr
+        assert "check the credentials" in refused.stderr and "Traceback" not in refused.stderr
+        node.kill()
+        nodes.add()
+        said = start_sums(nodes.address, tmp_path / "cluster")
+    assert said.returncode == 0, said.stderr
+    assert start_sums("", tmp_path / "alone").returncode == 0
+    for name in ("features.shards", "cut.shards"):
+        assert (tmp_path / "cluster" / name).read_bytes() == (
+            tmp_path / "alone" / name
+        ).read_bytes()
 
 
 def test_without_s3fs_the_line_that_installs_it_is_named():

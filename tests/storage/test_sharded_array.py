@@ -413,3 +413,15 @@ def test_every_shard_of_several_indexes_is_checked_once_and_named_with_its_index
         ("a.shards", own, "missing"),
         ("b.shards", shared, "damaged"),
     ]
+
+
+def test_a_bucket_that_goes_while_shards_are_stored_is_named(monkeypatch):
+    """What s3fs makes of NoSuchBucket."""
+    store = ObjectStore("memory://bucket/shards", "resources.shards_url")
+
+    def pipe_file(path: str, value: bytes) -> None:
+        raise FileNotFoundError("The specified bucket does not exist")
+
+    monkeypatch.setattr(store._files, "pipe_file", pipe_file)
+    with pytest.raises(PipelineError, match=r"resources\.shards_url = .* no such bucket any more"):
+        store.put_bytes("ab/c.npy", bytes(10))

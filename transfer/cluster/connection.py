@@ -112,6 +112,11 @@ class Cluster:
             _answers(f"{each['NodeManagerAddress']}:{each['NodeManagerPort']}") for each in here
         )
 
+    def host(self, node_id: str | None) -> str:
+        """A node's host name, for messages."""
+        names = (each["NodeManagerHostname"] for each in self._known() if each["NodeID"] == node_id)
+        return next(names, "a node")
+
     def _known(self) -> list[dict]:
         return [each for each in self.ray.nodes() if each["Alive"]]
 

@@ -57,7 +57,8 @@ class _Whole:
 @dataclass(eq=False)
 class _Actor:
     handle: Any
-    greeting: Any  # Ray's reference to the answer of `handshake`
+    unpacked: Any  # Ray's reference to the end of `unpack`
+    greeting: Any  # and to the answer of `handshake`
     node_id: str | None = None
     host: str = "a node"
     ready: bool = False
@@ -101,6 +102,7 @@ class RayWorkerPool:
         self._packages = packages
         self._cluster, self._ray, self._params, self._work = cluster, cluster.ray, params, work
         self._actors: list[_Actor] = []
+        self._excluded: dict[str, str] = {}  # nodes that no worker can start on, with the reason
         self._again: deque[_Batch] = deque()
         self._looked = -POLL_SECONDS
         self._served = time.monotonic()
@@ -220,6 +222,7 @@ class RayWorkerPool:
             try:
                 answer = self._ray.get(reference)
             except self._ray.exceptions.RayError:
+                self._exclude_full_disk(actor)
                 finished += self._handle_loss(actor)
             else:
                 self._served = time.monotonic()
@@ -229,6 +232,21 @@ class RayWorkerPool:
                     else self._receive(actor.under_way.pop(reference), answer)
                 )
         return finished
+
+    def _exclude_full_disk(self, actor: _Actor) -> None:
+        """If a worker did not start since its node's disk is full or cannot be written, say so and
+        start no others there: the rest of the cluster can go on."""
+        if actor.ready or actor.node_id in self._excluded:
+            return
+        try:
+            self._ray.get(actor.unpacked, timeout=0)
+        except self._ray.exceptions.RayTaskError as failed:
+            if isinstance(failed.cause, OSError):
+                reason = f"{self._cluster.host(actor.node_id)}: {failed.cause}"
+                self._excluded[actor.node_id] = reason
+                print(f"ray: no worker can start on {reason}; that node is left out", flush=True)
+        except self._ray.exceptions.RayError:  # the worker has ended, whatever the cause
+            return
 
     def _register_actor(self, actor: _Actor, said: dict) -> list:
         """Accept a worker if it computes as this machine and the other workers do."""
@@ -301,6 +319,7 @@ class RayWorkerPool:
         rooms = {
             node_id: int(resources.get(kind, 0) // needed)
             for node_id, resources in self._cluster.nodes().items()
+            if node_id not in self._excluded
         }
         for node_id, room in rooms.items():
             here = sum(actor.node_id == node_id for actor in self._actors)
@@ -320,9 +339,10 @@ class RayWorkerPool:
             f"{self._params.timeout:g} s"
         )
         if not room:
+            left_out = "".join(f" ({reason})" for reason in self._excluded.values())
             return (
-                f"no node was left to work {where}; what was computed is kept: start nodes and run "
-                "`dvc repro`"
+                f"no node was left to work {where}{left_out}; what was computed is kept: start "
+                "nodes and run `dvc repro`"
             )
         return (
             f"no worker came up {where}, though there is room for {room}: other jobs may hold it "
@@ -342,9 +362,8 @@ class RayWorkerPool:
         )(worker.Worker)
         handle = kind.options(scheduling_strategy=strategy).remote()
         unpacked = handle.unpack.remote(*self._payload, _environment())
-        return _Actor(
-            handle, handle.handshake.remote(unpacked, self._work, self._packages), node_id
-        )
+        greeting = handle.handshake.remote(unpacked, self._work, self._packages)
+        return _Actor(handle, unpacked, greeting, node_id)
 
 
 def _count(n: int, name: str) -> str:

@@ -1,7 +1,7 @@
 """The frozen part of the network, computed once per image and kept on disk.
 
 Three things happen at once: this thread reads images and looks up what is known of them, the
-engine's workers compute what is not, and another thread writes.
+engine's workers compute what is not, and two other threads write: the arrays, and the store.
 """
 
 import sys
@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from itertools import compress
 from pathlib import Path
 from typing import Any, Protocol
@@ -149,30 +148,38 @@ def _write_rows(
             cut_file, leading, layout["cut"].shape, storage.name, size_parameter, kept
         ) as cut,
     ):
-        writer = _RowWriter(features, cut, store, progress)
+
+        def write(rows: Sequence[int], contents: Sequence[np.ndarray]) -> None:
+            for row, content in zip(rows, contents, strict=True):
+                cut[row], features[row] = content["cut"], content["features"]
+            progress.update(len(rows))
+
         computed = 0
-        with in_another_thread() as later:
-            known = partial(later, writer.write)
-            for chosen, contents in workers.map(_unknown(pictures, store, known, size)):
+        with in_another_thread(write) as write_later, in_another_thread(store.put) as keep_later:
+            for chosen, contents in workers.map(_unknown(pictures, store, write_later, size)):
                 rows, keys = zip(*chosen, strict=True)
-                later(writer.write_new, rows, keys, contents)
+                whole = [not isinstance(content, Crashed) for content in contents]
+                found = [*compress(contents, whole)]
+                write_later([*compress(rows, whole)], found)
+                keep_later([*compress(keys, whole)], found)
                 _refuse_crashes(features_file, rows, contents)
                 computed += len(rows)
     return computed
 
 
 @contextmanager
-def in_another_thread() -> Iterator[Callable]:
-    """Yield a function `later(call, *arguments)`: another thread makes the calls, in their order.
+def in_another_thread(call: Callable) -> Iterator[Callable]:
+    """Yield a function with the arguments of `call` that has another thread make the call, one
+    after the other.
 
-    It waits while more than CALLS_WAITING calls are open, so that memory does not grow. What a call
-    raises is raised by a later one, or at the end of the block. Where the block raises, the open
-    calls are still made.
+    It waits while more than CALLS_WAITING calls are open, so that memory does not grow. An error of
+    a call is raised by a later one, or at the end of the block. If the block raises, the open calls
+    are still made.
     """
     waiting = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="rows") as thread:
 
-        def later(call: Callable, *arguments: Any) -> None:
+        def later(*arguments: Any) -> None:
             waiting.append(thread.submit(call, *arguments))
             if len(waiting) > CALLS_WAITING:
                 waiting.popleft().result()
@@ -180,27 +187,6 @@ def in_another_thread() -> Iterator[Callable]:
         yield later
         while waiting:
             waiting.popleft().result()
-
-
-class _RowWriter:
-    """Writes rows to both arrays, and new ones to the store; one thread calls it."""
-
-    def __init__(self, features: Any, cut: Any, store: ActivationCache, progress: tqdm):
-        self._features, self._cut, self._store, self._progress = features, cut, store, progress
-
-    def write(self, rows: Sequence[int], contents: Sequence[np.ndarray]) -> None:
-        for row, content in zip(rows, contents, strict=True):
-            self._cut[row], self._features[row] = content["cut"], content["features"]
-        self._progress.update(len(rows))
-
-    def write_new(
-        self, rows: Sequence[int], keys: Sequence[bytes], contents: Sequence[np.ndarray | Crashed]
-    ) -> None:
-        """Those that did not end their workers."""
-        whole = [not isinstance(content, Crashed) for content in contents]
-        found = [*compress(contents, whole)]
-        self.write([*compress(rows, whole)], found)
-        self._store.put([*compress(keys, whole)], found)
 
 
 def _refuse_crashes(

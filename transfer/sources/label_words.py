@@ -61,6 +61,19 @@ def check_single_labels(labels: Sequence[str], where: str) -> None:
             )
 
 
+def words_in_tags(column: str, names: Collection[str]) -> list[str]:
+    """A remark where a column of tags, or labels, has words with spaces between that recur."""
+    recurring = Counter(word for name in names for word in name.split())
+    several = [name for name in sorted(names) if " " in name]
+    shared = [name for name in several if any(recurring[word] > 1 for word in name.split())]
+    if not column.lower().endswith("s") or 2 * len(shared) <= len(names):
+        return []
+    return [
+        f"column {column!r} may have several labels in a cell, {shared[0]!r} say: here each "
+        "combination is a class of its own"
+    ]
+
+
 def one_spelling(labels: Sequence[str]) -> tuple[list[str], list[str]]:
     """The labels in one Unicode form with single spaces; remarks where that joined two, and where
     some differ by case alone, which `split` decides on."""

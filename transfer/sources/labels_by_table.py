@@ -1,6 +1,5 @@
 """Labels from a table of paths and labels."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from transfer.sources.label_words import (
     single_label,
     splits_by_folder,
     splits_named,
+    words_in_tags,
 )
 from transfer.sources.one_hot import with_one_hot_labels
 from transfer.sources.path_label import LabelColumns, PathLabel, PathLabels
@@ -102,7 +102,7 @@ def label_by_table(
             *counted(repeated, "repeats an earlier one", "row"),
             *remarks,
             *split_remarks,
-            *_words_in_tags(used["label"], labels),
+            *words_in_tags(used["label"], {label.class_name for label in labels.values()}),
             *_unused(table, used),
         ],
     )
@@ -313,20 +313,6 @@ def _may_be_label(cells: list[str | None]) -> bool:
     row."""
     found = {cell for cell in cells if cell}
     return 2 <= len(found) < sum(cell is not None for cell in cells)
-
-
-def _words_in_tags(column: str, labels: dict[str, PathLabel]) -> list[str]:
-    """A remark where a column of tags, or labels, has words with spaces between that recur."""
-    names = {label.class_name for label in labels.values()}
-    recurring = Counter(word for name in names for word in name.split())
-    several = [name for name in sorted(names) if " " in name]
-    shared = [name for name in several if any(recurring[word] > 1 for word in name.split())]
-    if not column.lower().endswith("s") or 2 * len(shared) <= len(names):
-        return []
-    return [
-        f"column {column!r} may have several labels in a cell, {shared[0]!r} say: here each "
-        "combination is a class of its own"
-    ]
 
 
 def _unused(table: Table, used: dict[str, str]) -> list[str]:

@@ -174,13 +174,33 @@ def is_camera_raw(content: bytes, pages: list[Tags]) -> bool:
 
 def choose_page(pages: list[Tags]) -> int:
     """The number of the picture that is meant: the first that is no thumbnail and no mask, or the
-    first of all."""
-    return next((number for number, page in enumerate(pages) if _is_picture(page)), 0)
+    first of all. Of pages of which none says what it is, one that is at least twice as large as the
+    first, and of its shape, is taken for the picture of which the first is a thumbnail."""
+    first = next((number for number, page in enumerate(pages) if _is_picture(page)), 0)
+    larger = [
+        number
+        for number, page in enumerate(pages)
+        if number > first and _is_picture(page) and _is_enlarged(pages[first], page)
+    ]
+    return max(larger, key=lambda number: _size(pages[number]), default=first)
 
 
 def count_pictures(pages: list[Tags]) -> int:
     """How many pages are neither thumbnails nor masks."""
-    return sum(map(_is_picture, pages))
+    chosen = pages[choose_page(pages)] if pages else {}
+    return sum(_is_picture(page) and not _is_enlarged(page, chosen) for page in pages)
+
+
+def _size(page: Tags) -> tuple[int, int]:
+    return int(number_of(page, WIDTH, 0)), int(number_of(page, HEIGHT, 0))
+
+
+def _is_enlarged(small: Tags, large: Tags) -> bool:
+    (width, height), (wide, high) = _size(small), _size(large)
+    if min(width, height) < 1 or wide < 2 * width or high < 2 * height:
+        return False
+    # the same shape, but for half a pixel that was rounded in the small one
+    return abs(wide * height - high * width) <= max(wide, high) / 2 + min(wide, high) / 2
 
 
 def _is_picture(page: Tags) -> bool:

@@ -123,7 +123,13 @@ class ObjectStore:
 
     def _put(self, name: str, write: Callable[[str], None]) -> None:
         if self._is_atomic:
-            self._call(lambda: write(self._path(name)))
+            try:
+                self._call(lambda: write(self._path(name)))
+            except FileNotFoundError:
+                raise PipelineError(
+                    f"{self._named} = {self.url!r}: there is no such bucket any more; create it "
+                    "again, or correct the URL"
+                ) from None
             return
         folder, _, last = name.rpartition("/")
         temporary = self._path(f"{folder}/.tmp-{secrets.token_hex(8)}-{last}".lstrip("/"))

@@ -137,8 +137,8 @@ class ActivationCache:
                 self._network.mkdir(parents=True, exist_ok=True)
                 self._new = self._network / f"{time.time_ns():020}-{secrets.token_hex(4)}.index"
             with self._new.with_suffix(".rows").open("ab") as rows, self._new.open("ab") as index:
-                rows.write(b"".join(contents))
-                index.write(b"".join(entries))
+                rows.writelines(contents)
+                index.writelines(entries)
         except OSError as error:
             print(f"{self._folder}: no more rows are kept for the next run ({error.strerror})")
             self._limit = 0
@@ -189,7 +189,9 @@ def _read_at(path: Path, position: int, size: int) -> bytes:
 
 
 def _checksum(key: bytes, content: bytes) -> bytes:
-    return hashlib.blake2b(key + content, digest_size=16).digest()
+    digest = hashlib.blake2b(key, digest_size=16)
+    digest.update(content)
+    return digest.digest()
 
 
 def _delete(index: Path) -> bool:

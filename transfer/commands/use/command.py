@@ -31,7 +31,7 @@ from transfer.commands.use.presets import PRESETS, preset_changes, preset_names,
 from transfer.commands.use.source_path import as_source, untracked
 from transfer.commands.use.survey import Survey, survey
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.params import load_params
+from transfer.runtime.params import load_params, read_params
 from transfer.sources.path_label import LabelColumns
 from transfer.sources.path_labels import NO_TABLE
 from transfer.sources.reader import read_source
@@ -49,7 +49,7 @@ _SHOWN_CLASSES, _SHOWN_FILES = 20, 5
 def main(argv: list[str]) -> int:
     """Look at the source that the words name and write params.yaml; the exit code."""
     options = parse(argv)
-    changes = preset_changes(read_preset(options.preset)) if options.preset else {}
+    changes = preset_changes(read_preset(options.preset), read_params()) if options.preset else {}
     if options.path is not None:
         changes |= look(options)
     written = ", ".join(f"{key} = {rendered(value)}" for key, value in changes.items())

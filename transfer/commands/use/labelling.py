@@ -153,7 +153,7 @@ def labels_by_tables(
             elif not re.search("no row names|only one column|divides its lines", str(problem)):
                 refused.append(str(problem))
             continue
-        if {"-1"} <= (names := {label.class_name for label in labels.labels.values()}) <= _SIGNS:
+        if {"-1"} <= {label.class_name for label in labels.labels.values()} <= _SIGNS:
             refused.append(
                 f"{name} says yes and no (1, -1) of one class or quality; if those are "
                 "the two classes meant, give --labels"

@@ -8,7 +8,6 @@ import yaml
 
 from transfer.commands.use.params_file import Value
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.params import read_params
 
 PRESETS = Path("docs/presets")
 
@@ -51,17 +50,18 @@ def read_preset(name: str, folder: Path = PRESETS) -> dict[str, Value]:
     return values
 
 
-def preset_changes(values: Mapping[str, Value]) -> dict[str, Value]:
+def preset_changes(
+    values: Mapping[str, Value], params: Mapping[str, Mapping[str, Value]]
+) -> dict[str, Value]:
     """Those values of a preset that are not in params.yaml already, by `section.key`; a key that
     params.yaml lacks is among them, and `edit_params` refuses it.
 
-    Raises:
-        PipelineError: as `read_params`.
+    Args:
+        values: of the preset, by `section.key`.
+        params: the content of params.yaml.
     """
     current = {
-        f"{section}.{key}": value
-        for section, keys in read_params().items()
-        for key, value in keys.items()
+        f"{section}.{key}": value for section, keys in params.items() for key, value in keys.items()
     }
     return {
         key: value for key, value in values.items() if key not in current or current[key] != value
