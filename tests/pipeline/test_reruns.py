@@ -46,12 +46,22 @@ SLOW = dict.fromkeys(
 
 
 TRAININGS = ["train_scratch", "train_head", "train_augmented", "finetune"]
+BASELINES = ["train_neighbours", "train_probe"]
 PINS = {  # the stages whose bytes a package decides
     "pillow": ["split", "decode", "audit", *EVALUATIONS, "report"],
     "tensorflow": ["weights", "convert", "extract", "augment", *TRAININGS, *EVALUATIONS],
     "ai-edge-litert": ["extract", "augment", *EVALUATIONS],
-    "h5py": ["weights", *TRAININGS],
-    "scipy": ["split", "audit", "augment", "train_scratch", *EVALUATIONS, "compare", "report"],
+    "h5py": ["weights", *TRAININGS, *BASELINES],
+    "scipy": [
+        "split",
+        "audit",
+        "augment",
+        "train_scratch",
+        "train_probe",
+        *EVALUATIONS,
+        "compare",
+        "report",
+    ],
     "cleanlab": ["audit"],
     "statsmodels": [*EVALUATIONS, "compare"],
     "jinja2": ["report"],
