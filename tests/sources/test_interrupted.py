@@ -140,6 +140,17 @@ def test_a_damaged_journal_costs_time_only(tmp_path):
             assert journal.get(entry) is None
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
+def test_a_journal_on_a_full_disk_is_given_up(tmp_path, capsys):
+    entry = SourceFile("cat/1.png", FILES["cat/1.png"])
+    (seen,) = scan.ScanFunction((255, 255, 255))([entry])
+    with ScanJournal(tmp_path) as journal:
+        (tmp_path / "scanned.jsonl").symlink_to("/dev/full")
+        journal.put([(entry, seen)])
+        journal.put([(entry, seen)])
+    assert capsys.readouterr().out.count("no checkpoint can be written") == 1
+
+
 @pytest.mark.parametrize("kind", ["folder", "set.tar.gz"])
 @pytest.mark.parametrize("form", ["npy", "shards"])
 def test_decode_decodes_no_image_twice(described, monkeypatch, kind, form):

@@ -29,7 +29,7 @@ class ScanJournal:
         self._failed = False
 
     def __enter__(self) -> Self:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # there is none, or it cannot be read
             for line in self._path.read_bytes().splitlines():
                 with suppress(ValueError, TypeError, KeyError):  # cut off, or damaged
                     for version, said in json.loads(line):
@@ -38,7 +38,8 @@ class ScanJournal:
 
     def __exit__(self, *exception: object) -> None:
         if self._file:
-            self._file.close()
+            with suppress(OSError):  # what the disk refused is written once more here
+                self._file.close()
 
     def get(self, entry: SourceFile) -> ScannedFile | None:
         """What was seen of a file, if it is the same one."""
