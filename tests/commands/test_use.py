@@ -206,7 +206,11 @@ def test_splits_of_the_source_are_told(here, capsys):
     "files, words, message",
     [
         ({}, [], "'set' holds no files"),
-        ({"a.txt": b"x", "b.txt": b"y"}, [], "holds no image in 2 files: .txt (2)"),
+        (
+            {"a.txt": b"x", "b.txt": b"y"},
+            [],
+            "holds no image, only 2 files: .txt (2); name the folder",
+        ),
         ({"a.png": encode(picture(1))}, [], "holds no class folders"),
         (class_folders(cat=3), [], "one class folder, 'cat'; two or more are needed"),
         (
@@ -368,7 +372,7 @@ def test_what_is_left_out_is_said(here, capsys):
     said = capsys.readouterr().out
     assert "already split into train (9), validation (9)" in said
     assert "test will be drawn from train" in said
-    assert "1 images without labels are left out: unlabelled/1.png" in said
+    assert "1 image without a label is left out: unlabelled/1.png" in said
     assert "clutter    passed over: 1, such as val/.DS_Store" in said
 
 

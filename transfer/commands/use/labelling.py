@@ -111,12 +111,18 @@ def label_by_folders(source: str, found: Survey) -> Labelled:
     outside = [path for path in found.images if layout.place(path) is None]
     outside = sorted({*outside} - {*unlabelled})
     if unlabelled:
-        remarks.append(
-            f"{len(unlabelled)} images without labels are left out: {_first(unlabelled)}"
+        are = (
+            "1 image without a label is"
+            if len(unlabelled) == 1
+            else f"{len(unlabelled)} images without labels are"
         )
+        remarks.append(f"{are} left out: {_first(unlabelled)}")
     remarks += describe_inner_folders(layout, found.images)
     if outside:
-        remarks.append(f"{len(outside)} images lie in no class folder: {_first(outside)}")
+        lie = "1 image lies" if len(outside) == 1 else f"{len(outside)} images lie"
+        remarks.append(
+            f"{lie} in no class folder, and `split` rejects such files: {_first(outside)}"
+        )
     return Labelled(words, classes, layout.is_split, remarks)
 
 

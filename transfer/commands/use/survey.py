@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 
 from PIL import Image
 
+from transfer.dataset.listing import count_files
 from transfer.runtime.errors import PipelineError
 from transfer.sources.decoding import FORMATS, BadImageError, read_rgb
 from transfer.sources.packed_sets import describe_packed
@@ -75,7 +76,10 @@ def survey(entries: Iterable[SourceFile], source: str) -> Survey:
         found = ", ".join(f"{suffix} ({count})" for suffix, count in suffixes.most_common(4))
         reason = f"; {files[0].path}: {files[0].problem}" if files else ""
         hint = f". {packed}" if (packed := describe_packed(names)) else reason
-        raise PipelineError(f"{source!r} holds no image in {len(names)} files: {found}{hint}")
+        hint = hint or "; name the folder or archive that has the images"
+        raise PipelineError(
+            f"{source!r} holds no image, only {count_files(len(names))}: {found}{hint}"
+        )
     return Survey(files, folders, formats, size, sorted(beside))
 
 
