@@ -31,7 +31,7 @@ from transfer.runtime.checkpoints import resumable
 from transfer.runtime.params import load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
-from transfer.sources.decoding import parse_colour
+from transfer.sources.decoding import check_background
 from transfer.sources.inner_folders import describe_inner_folders
 from transfer.sources.layout import Layout, find_layout
 from transfer.sources.path_label import PathLabels
@@ -53,7 +53,7 @@ def main() -> None:
         files, folders = scan_source(
             params.source,
             load_engine(load_params(ResourceParams, "resources"), "split"),
-            background=parse_colour(load_param(str, "decode.background")),
+            background=check_background(load_param(str, "decode.background")),
             follow_links=params.follow_links,
             on_clutter=passed_over.append,
             on_remark=remarks.append,

@@ -68,6 +68,11 @@ def test_more_bad_images_than_allowed_stop_the_stage_and_are_listed(project):
     assert len(rejected()) == 12
 
 
+def test_a_background_that_is_no_colour_is_refused(project):
+    words = refusal(build(project / "set", CATS_AND_DOGS), decode={"background": "whit"})
+    assert "decode.background: 'whit' is no colour; give a name such as white" in words
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_evil_members_of_an_archive_are_rejected_and_the_rest_is_split(project):
     source = build(

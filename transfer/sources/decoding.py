@@ -43,7 +43,7 @@ class Examined:
     value_range: of samples whose format does not fix their range, else None.
     tiff_alpha: of a TIFF with a band called alpha, whether the band looks like one, else None.
     alpha: the same of an image of another format.
-    remarks: what was done to it, of the remarks above.
+    remarks: what was done to it, of those in transfer.sources.opened.
     """
 
     image: Image.Image
@@ -162,6 +162,18 @@ def parse_colour(name: str) -> tuple[int, int, int]:
         ) from None
 
 
+def check_background(name: str) -> tuple[int, int, int]:
+    """RGB of `decode.background`.
+
+    Raises:
+        PipelineError: it is no colour.
+    """
+    try:
+        return parse_colour(name)
+    except ValueError as error:
+        raise PipelineError(f"params.yaml: decode.background: {error}") from None
+
+
 def load_pixel_rules(background: str) -> PixelRules:
     """The rules of the data set on which the models of this folder are trained.
 
@@ -171,7 +183,4 @@ def load_pixel_rules(background: str) -> PixelRules:
     Raises:
         PipelineError: it is no colour, or data/manifest/pixels.json is damaged.
     """
-    try:
-        return read_pixel_rules(parse_colour(background))
-    except ValueError as error:
-        raise PipelineError(f"params.yaml: decode.background: {error}") from None
+    return read_pixel_rules(check_background(background))
