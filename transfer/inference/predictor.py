@@ -291,7 +291,7 @@ def load_model(
         PipelineError: the model is missing, skipped or damaged.
     """
     if name == NEIGHBOURS:
-        from transfer.classifiers.neighbours import load_neighbours  # Pandas and scikit-learn
+        from transfer.classifiers.neighbours import load_neighbours  # loads Pandas
 
         return load_neighbours()
     try:

@@ -109,8 +109,8 @@ def label_by_table(
 
 
 class _Row(NamedTuple):
-    """A row with a label: its line, the name that it has for a file, the file's path in the source
-    or None, and what it says of it."""
+    """A row with a label: its line, its number in the table from 0, the name that it has for a
+    file, the file's path in the source or None, and what it says of the file."""
 
     line: int
     number: int

@@ -130,14 +130,10 @@ def tidy(path: str) -> str:
     return str(PurePosixPath(path))
 
 
-def is_clutter(path: str) -> bool:
-    """Hidden, or left by a desktop, a NAS or a program; or `.`, the source itself, which some
-    archives list."""
-    return clutter_of(path) is not None
-
-
 def clutter_of(path: str) -> str | None:
-    """The path, or the folder that it lies in, that makes it clutter; None where nothing does."""
+    """The path, or the folder that it lies in, that makes it clutter: hidden, or left by a desktop,
+    a NAS or a program; or `.`, the source itself, which some archives list. None if nothing does.
+    """
     if path == ".":
         return path
     if climbs(path):
