@@ -103,6 +103,16 @@ def test_label_studios_tasks_give_a_row_for_each_annotation(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    "annotations",
+    [3, [{"result": 3}], [{"result": [{"value": {"choices": 3}}]}]],
+)
+def test_numbers_of_annotations_are_no_labels(tmp_path, annotations):
+    file = tmp_path / "project.json"
+    file.write_text(json.dumps([{"data": {"image": "a.png"}, "annotations": annotations}]))
+    assert read_table(file).columns == {"image": ["a.png"], "choice": [None]}
+
+
 def test_a_table_without_a_header_is_found_by_its_paths(tmp_path):
     file = tmp_path / "labels.csv"
     file.write_text("x/1.jpg,cat\nx/2.jpg,dog\n")
@@ -125,6 +135,7 @@ def test_the_line_of_a_row_is_that_of_the_file(tmp_path):
     [
         (b"", "is empty"),
         (b"\xef\xbb\xbf \n", "is empty"),
+        (b"sep=,\n,,\n", "is empty"),
         (b"path\na.png\n", "no comma, semicolon or tab divides its lines"),
         (b"path,label\na.png,cat,tabby\n", "line 2: 3 cells instead of 2"),
         (b"path,label\na.png\n", "line 2: 1 cells instead of 2"),

@@ -28,7 +28,7 @@ def read_csv(text: str, encoding: str, path: Path) -> Table:
     """
     declared = re.match(r"sep=(.)\r?\n", text)  # Excel's line in front of the table
     body = text[declared.end() :] if declared else text
-    if not body.strip():
+    if not body.strip(f"{declared[1]} \t\r\n" if declared else None):
         raise PipelineError(f"{str(path)!r} is empty; a table of labels has a row for each image")
     skipped = _comment_lines(body)
     body = "".join(body.splitlines(keepends=True)[skipped:])

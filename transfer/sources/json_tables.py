@@ -165,17 +165,17 @@ def _label_studio_tasks(tasks: list[dict], path: Path) -> Table:
         )
         annotations = [
             each
-            for each in task["annotations"] or []
+            for each in _listed(task["annotations"])
             if isinstance(each, dict) and not each.get("was_cancelled")
         ]
         for each in annotations or [{}]:
             chosen = [
                 choice
-                for result in each.get("result") or []
+                for result in _listed(each.get("result"))
                 if isinstance(result, dict) and isinstance(result.get("value"), dict)
-                for choice in result["value"].get("choices") or []
+                for choice in _listed(result["value"].get("choices"))
             ]
-            boxed = boxed or any(_has_box(result) for result in each.get("result") or [])
+            boxed = boxed or any(map(_has_box, _listed(each.get("result"))))
             records.append({"image": image, "choice": chosen or None})
             numbers.append(number)
     if boxed and not any(record["choice"] for record in records):
@@ -184,6 +184,11 @@ def _label_studio_tasks(tasks: list[dict], path: Path) -> Table:
             "one class: label the images with choices, or cut the objects out"
         )
     return table_of_records(records, numbers, "Label Studio's JSON", path)
+
+
+def _listed(value: object) -> list:
+    """The value if it is a list; empty if it is something else, a count say."""
+    return value if isinstance(value, list) else []
 
 
 def _has_box(result: object) -> bool:
