@@ -135,7 +135,7 @@ def test_the_line_of_a_row_is_that_of_the_file(tmp_path):
     [
         (b"", "is empty"),
         (b"\xef\xbb\xbf \n", "is empty"),
-        (b"sep=,\n,,\n", "is empty"),
+        (b'sep=,\n,,\n"",""\n', "is empty"),
         (b"path\na.png\n", "no comma, semicolon or tab divides its lines"),
         (b"path,label\na.png,cat,tabby\n", "line 2: 3 cells instead of 2"),
         (b"path,label\na.png\n", "line 2: 1 cells instead of 2"),

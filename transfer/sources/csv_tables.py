@@ -26,16 +26,19 @@ def read_csv(text: str, encoding: str, path: Path) -> Table:
     Raises:
         PipelineError: it is empty, has fewer than two columns, or rows of unequal length.
     """
-    declared = re.match(r"sep=(.)\r?\n", text)  # Excel's line in front of the table
+    declared = re.match(r"sep=([^\"\r\n])\r?\n", text)  # Excel's line in front of the table
     body = text[declared.end() :] if declared else text
-    if not body.strip(f"{declared[1]} \t\r\n" if declared else None):
-        raise PipelineError(f"{str(path)!r} is empty; a table of labels has a row for each image")
+    empty = PipelineError(f"{str(path)!r} is empty; a table of labels has a row for each image")
+    if not body.strip():
+        raise empty
     skipped = _comment_lines(body)
     body = "".join(body.splitlines(keepends=True)[skipped:])
     delimiter = declared[1] if declared else _find_delimiter(body)
     if delimiter is None:
         return _read_list(body, skipped, encoding, path)
     rows = _csv_rows(body, delimiter, path)
+    if not rows:
+        raise empty
     words = f"CSV with {_DELIMITERS.get(delimiter, repr(delimiter))}" + (
         f", {encoding}" if encoding else ""
     )
