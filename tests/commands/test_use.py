@@ -1,6 +1,7 @@
 """`python -m transfer use`: what it says of a source, and what it writes to params.yaml."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -361,6 +362,17 @@ def test_links_out_of_the_folder_are_read_if_asked(here, capsys):
     assert "a link that leaves the folder" in capsys.readouterr().err
     assert main(["use", "set", "--follow-links"]) == 0
     assert split_params()["follow_links"] is True
+
+
+def test_a_table_that_needs_an_extra_does_not_stop_class_folders(here, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    build(here / "set", PETS | {"other.parquet": b"PAR1"})
+    assert main(["use", "set"]) == 0
+    assert "a folder for each class" in capsys.readouterr().out
+    build(here / "flat", {"a.png": encode(picture(1)), "labels.parquet": b"PAR1"})
+    assert main(["use", "flat"]) == 1
+    said = capsys.readouterr().err
+    assert "flat/labels.parquet is a table of Parquet: pyarrow is not installed; `make" in said
 
 
 def test_what_is_left_out_is_said(here, capsys):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from transfer.commands.use.source_path import as_source
 from transfer.commands.use.survey import Survey
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.extras import explain_missing
 from transfer.sources.inner_folders import describe_inner_folders
 from transfer.sources.layout import find_layout
 from transfer.sources.path_label import LabelColumns, PathLabels
@@ -153,6 +154,11 @@ def labels_by_tables(
         try:
             name = as_source(str(table))
             labels = find_path_labels(found.images, found.others, source, name, columns, None)
+        except ModuleNotFoundError as error:  # Parquet, which an extra reads
+            if (install := explain_missing(error)) is None:
+                raise
+            refused.append(f"{table} is a table of Parquet: {install}")
+            continue
         except PipelineError as problem:  # of a table of something else, perhaps
             if "no row names a file" in str(problem) and table.suffix.lower() in _LABEL_SUFFIXES:
                 elsewhere.append(str(problem))
