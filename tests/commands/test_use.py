@@ -375,6 +375,15 @@ def test_a_table_that_needs_an_extra_does_not_stop_class_folders(here, capsys, m
     assert "flat/labels.parquet is a table of Parquet: pyarrow is not installed; `make" in said
 
 
+def test_a_column_that_cannot_be_guessed_is_asked_for_by_its_option(here, capsys):
+    rows = "".join(f"{i}.png,{'xy'[i % 2]},{i // 2}\n" for i in range(6))
+    files = {f"{i}.png": encode(picture(i)) for i in range(6)}
+    build(here / "set", files | {"labels.csv": f"id,diag,age\n{rows}".encode()})
+    assert main(["use", "set"]) == 1
+    assert "split.columns.label, here --column label=NAME" in capsys.readouterr().err
+    assert main(["use", "set", "--column", "label=diag"]) == 0
+
+
 def test_what_is_left_out_is_said(here, capsys):
     files = {f"train/{path}": content for path, content in PETS.items()}
     files |= {f"val/{path}": encode(picture(50 + i)) for i, path in enumerate(PETS)}

@@ -240,10 +240,13 @@ def choose(
         labels, columns, pattern = NO_TABLE, no_columns, options.label_pattern
     if options.columns is not None:
         columns = LabelColumns(**options.columns)
-    if labels == NO_TABLE and pattern is None:
-        labels, labelled = label_without_words(source, found, columns)
-    else:
-        labelled = label_by_words(source, found, labels, columns, pattern)
+    try:
+        if labels == NO_TABLE and pattern is None:
+            labels, labelled = label_without_words(source, found, columns)
+        else:
+            labelled = label_by_words(source, found, labels, columns, pattern)
+    except PipelineError as problem:
+        raise PipelineError(with_options(str(problem))) from None
     sizes = (current.train, current.validation, current.test)
     if not is_same and not current.is_fractions:
         sizes = DEFAULT_SIZES
@@ -257,6 +260,11 @@ def choose(
     }
     check(current, values)
     return values, labelled
+
+
+def with_options(problem: str) -> str:
+    """The words of an error in which the parameters of columns have their options beside them."""
+    return re.sub(r"split\.columns\.(label|path)(?! =)", r"\g<0>, here --column \1=NAME", problem)
 
 
 def check(current: "SplitParams", values: dict[str, Value]) -> None:
