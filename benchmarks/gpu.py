@@ -296,7 +296,7 @@ def measure_plain(folder: Path, batch: int | str, precision: str) -> dict:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     is_cuda = torch.cuda.is_available()
     device, kind = "cuda" if is_cuda else "cpu", getattr(torch, precision)
-    images = np.load(folder / "images.npy", mmap_mode="r")
+    images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
     size = min(PLAIN_BATCH if batch == "auto" else batch, len(images))
     filters = 3
     networks = []

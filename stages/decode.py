@@ -1,5 +1,6 @@
 """Decode and resize each image once."""
 
+import shutil
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
@@ -31,6 +32,7 @@ from transfer.storage.known_shards import NO_KEYS, KnownShards
 from transfer.storage.object_store import ObjectStore, is_url
 from transfer.storage.params import ArrayFormat, ArrayParams, Shards
 from transfer.storage.row_cache import ActivationCache
+from transfer.storage.shard_writer import SENDERS
 from transfer.storage.sharded_array import Index, Shard
 
 
@@ -77,7 +79,8 @@ def write_images(
     since no worker sees the files of this machine.
 
     Args:
-        checkpoint: folder that keeps what is decoded until the stage ends.
+        checkpoint: folder that keeps what is decoded until the stage ends, as far as the disk has
+            room beside the shards that are being filled.
 
     Raises:
         PipelineError: an image of the manifest is gone, has changed or no longer decodes.
@@ -120,6 +123,8 @@ def write_images(
             arrays[split][row] = pixels
             progress.update()
 
+        folder = inputs_path(SPLITS[0], "images").parent
+        reserved = len(SPLITS) * (SENDERS + 2) * kept.shard_rows * layout.itemsize
         known = set()
         for path, key in keys.items() if len(decoded_before) else ():
             if (row := decoded_before.get(key)) is not None:
@@ -130,7 +135,8 @@ def write_images(
             resize, source, remaining, engine, rules, follow_links=follow_links
         ):
             write(path, pixels)
-            decoded_before.put([keys[path]], [pixels])
+            if shutil.disk_usage(folder).free > reserved:
+                decoded_before.put([keys[path]], [pixels])
 
 
 def write_image_shards(

@@ -115,7 +115,11 @@ def write_skipped(folder: Path) -> None:
 
 
 def load_nearest(manifest: pd.DataFrame, shards: Shards) -> Judged:
-    """The nearest neighbours; what speaks for a class is its training image that is nearest."""
+    """The nearest neighbours; what speaks for a class is its nearest training image.
+
+    Raises:
+        PipelineError: the model is missing, damaged, or of other training images.
+    """
     neighbours = load_neighbours()
     rows = len(labels_of(manifest, "train"))
     if rows != len(neighbours.labels):
@@ -157,7 +161,7 @@ def load_network(
     name: str, architecture: BackboneParams, compute: ComputeParams, n_test: int, shards: Shards
 ) -> Judged:
     """A network on Keras; Grad-CAM shows what speaks for a class."""
-    # TensorFlow takes seconds, and the nearest neighbours need none of it.
+    # Loading TensorFlow takes seconds, and the nearest neighbours do not need it.
     from transfer.backbones.network import load_backbone
     from transfer.classifiers.logits import classifier_logits
     from transfer.classifiers.saved import load_classifier
@@ -169,8 +173,7 @@ def load_network(
     kind = classifier.input_kind
 
     def explain(rows: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
-        # a model that takes features is seen behind the backbone's layers, which the others do
-        # without
+        # in front of a model that takes features, Grad-CAM needs the backbone's layers
         backbone = load_backbone(architecture) if kind == "features" else None
         halves = split_at_maps(classifier.model, kind, backbone, architecture.unfreeze_from)
         images, cut = (
@@ -212,6 +215,7 @@ def predict_test_split(model: Judged, manifest: pd.DataFrame, shards: Shards) ->
 
 
 def calibrate(model: Judged, validation: Examples) -> Calibration:
+    """The temperature and, for two classes, the threshold that suit the validation images best."""
     logits = logits_of(model, validation)
     temperature = fit_temperature(class_logits(logits), validation.labels)
     is_binary = logits.shape[1] == 1
@@ -224,7 +228,11 @@ def calibrate(model: Judged, validation: Examples) -> Calibration:
 
 
 def logits_of(model: Judged, examples: Examples) -> np.ndarray:
-    """Logits float32 (N, L), all of them finite."""
+    """Logits float32 (N, L) of the examples.
+
+    Raises:
+        PipelineError: one is not finite.
+    """
     logits = model.logits(examples.inputs)
     if not np.isfinite(logits).all():
         remedy = "delete data/features" if model.name in BASELINES else "lower its learning_rate"

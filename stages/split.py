@@ -1,5 +1,7 @@
 """Assign each image to train, validation or test, and list the rejected files with reasons."""
 
+from pathlib import Path
+
 from transfer.cluster.choose_engine import load_engine
 from transfer.dataset.classes import (
     check_classes,
@@ -27,6 +29,7 @@ from transfer.dataset.split_notes import (
 from transfer.dataset.split_params import SplitParams
 from transfer.dataset.split_report import report
 from transfer.dataset.training_ranges import derive_rules
+from transfer.engines.base import Engine
 from transfer.runtime.checkpoints import resumable
 from transfer.runtime.params import load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
@@ -43,17 +46,33 @@ from transfer.sources.value_ranges import write_pixel_rules
 
 
 def main() -> None:
+    """Decide which image is train, validation or test, and why some files are rejected."""
     params = load_params(SplitParams, "split")
+    engine = load_engine(load_params(ResourceParams, "resources"), "split")
+    background = check_background(load_param(str, "decode.background"))
+    with resumable("split", leave_out={params.source}) as checkpoint:
+        split_source(params, engine, background, checkpoint.folder)
+
+
+def split_source(
+    params: SplitParams, engine: Engine, background: tuple[int, int, int], checkpoint: Path
+) -> None:
+    """Scan the source's files, divide them and write all outputs.
+
+    Args:
+        background: the colour behind transparent pixels.
+        checkpoint: folder that keeps what the scan has found until the stage ends.
+
+    Raises:
+        PipelineError: the source cannot be read or divided as the parameters say.
+    """
     passed_over: list[str] = []
     remarks: list[str] = []
-    with (
-        resumable("split", leave_out={params.source}) as checkpoint,
-        ScanJournal(checkpoint.folder) as journal,
-    ):
+    with ScanJournal(checkpoint) as journal:
         files, folders = scan_source(
             params.source,
-            load_engine(load_params(ResourceParams, "resources"), "split"),
-            background=check_background(load_param(str, "decode.background")),
+            engine,
+            background=background,
             follow_links=params.follow_links,
             on_clutter=passed_over.append,
             on_remark=remarks.append,

@@ -79,12 +79,13 @@ def make_project(project: Path, rows: int, shards: int, numbers: int) -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["resources"]["shards_url"] = str(place)
     (project / "params.yaml").write_text(yaml.safe_dump(params))
+    remote = str(project.parent / "remote")
     for words in (
         ["git", "init", "--quiet"],
         ["dvc", "init", "--quiet"],
-        ["dvc", "remote", "add", "--quiet", "--default", "here", str(project.parent / "remote")],
+        ["dvc", "remote", "add", "--quiet", "--default", "here", remote],
     ):
-        subprocess.run(words, cwd=project, check=True)
+        subprocess.run([*words], cwd=project, check=True)
 
 
 def forget(project: Path) -> None:
@@ -95,10 +96,10 @@ def forget(project: Path) -> None:
 
 def measure(project: Path, words: list[str]) -> dict[str, float]:
     """Run a command; its seconds, its processor time and the peak of its memory."""
-    words = [sys.executable, *words[1:]] if words[0] == "python" else words
+    program = [sys.executable] if words[0] == "python" else [words[0]]
     started = time.perf_counter()
     process = subprocess.Popen(
-        words,
+        [*program, *words[1:]],
         cwd=project,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,

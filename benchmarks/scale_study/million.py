@@ -222,7 +222,7 @@ def kill_a_node(project: Path, nodes: Cluster, process: subprocess.Popen) -> str
     """Kill the second node once a third of the training images' shards are made; says when."""
     index = (project / "data/images/train/images.shards").read_text(encoding="utf-8")
     shards = index.count("sha256")
-    while process.poll() is None and (made := notes_in(project)) < max(1, shards // 3):
+    while (made := notes_in(project)) < max(1, shards // 3) and process.poll() is None:
         time.sleep(0.02)
     nodes.nodes[-1].kill()
     return f"{made} of {shards} shards of train"

@@ -149,8 +149,10 @@ def test_the_variables_are_those_that_were_given(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_ends_what_it_started_and_removes_its_folder(tmp_path, number):
     code = (
-        "import os, sys, tempfile\nfrom pathlib import Path\n"
+        "import os, signal, sys, tempfile\nfrom pathlib import Path\n"
         "from benchmarks.measuring import Place, stopped_by_signals\n"
+        # a shell's background jobs ignore it, and so would what the tests start there
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with stopped_by_signals(), tempfile.TemporaryDirectory() as folder:\n"
         "    place = Place(Path(folder), dict(os.environ), Path(folder) / 'log.txt')\n"
         "    place.run(['sh', '-c', 'echo $$ > ../started; sleep 60 & wait'])\n"

@@ -128,9 +128,13 @@ def test_a_bucket_is_listed_and_written_as_it_is(here, capsys):
     store = fsspec.filesystem("memory")
     for path, content in PETS.items():
         store.pipe(f"/bucket/pets/{path}", content)
-    assert main(["use", "memory://bucket/pets"]) == 0
-    assert split_params()["source"] == "memory://bucket/pets"
-    assert "classes    2: cat 4, dog 5" in capsys.readouterr().out
+    try:
+        assert main(["use", "memory://bucket/pets"]) == 0
+        assert split_params()["source"] == "memory://bucket/pets"
+        assert "classes    2: cat 4, dog 5" in capsys.readouterr().out
+    finally:  # other tests of this process list the same bucket
+        store.store.clear()
+        store.pseudo_dirs[:] = [""]
 
 
 IMAGES = {f"images/{i}.png": encode(picture(i)) for i in range(6)}

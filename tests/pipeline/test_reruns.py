@@ -38,9 +38,9 @@ LOCKED = {
 }
 
 
-# Like "train_scratch.skip" and "new images".
+# The others run few stages: "train_scratch.skip" and "audit.folds".
 SLOW = dict.fromkeys(
-    ("train_head.units", "finetune.learning_rate", "augment.rotation", "split.seed"),
+    ("train_head.units", "finetune.learning_rate", "augment.rotation", "split.seed", "new images"),
     pytest.mark.slow,
 )
 
@@ -94,6 +94,21 @@ def rerun(base, tmp_path_factory) -> Callable[[str], tuple[Path, Reproduced]]:
     return rerun
 
 
+@pytest.fixture(scope="module")
+def rerun_maps(base, tmp_path_factory) -> Callable[[str], tuple[Path, Reproduced]]:
+    """As `rerun`, up to the two stages that send images through the network."""
+
+    @cache
+    def rerun_maps(name: str) -> tuple[Path, Reproduced]:
+        project = Path(
+            shutil.copytree(base, tmp_path_factory.mktemp("maps") / "project", symlinks=True)
+        )
+        CHANGES[name][0](project)
+        return project, repro(project, "extract", "augment")
+
+    return rerun_maps
+
+
 @pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, [])) for name in CHANGES])
 def test_a_change_reruns_what_depends_on_it_and_nothing_else(rerun, name):
     assert rerun(name)[1].stages == CHANGES[name][1]
@@ -135,6 +150,7 @@ def test_no_resource_makes_anything_run_again(base, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_new_images_may_bring_a_class(rerun):
     project = rerun("new images")[0]
     for name in MODELS:
@@ -212,8 +228,9 @@ def store(project: Path) -> dict[Path, int]:
 @pytest.mark.parametrize(
     ("change", "n_new"), [("new images", 5), pytest.param("split.seed", 0, marks=pytest.mark.slow)]
 )
-def test_only_images_that_were_never_seen_are_computed(base, rerun, change, n_new):
-    project, reproduced = rerun(change)
+def test_only_images_that_were_never_seen_are_computed(base, rerun_maps, change, n_new):
+    project, reproduced = rerun_maps(change)
+    assert reproduced.stages == ["split", "decode", "extract", "augment"]
     counts = computed(reproduced.text)
     assert sum(counts[file][1] for file in FEATURES) == n_new
     assert sum(counts[file][0] for file in FEATURES) == 24
@@ -226,10 +243,12 @@ def test_only_images_that_were_never_seen_are_computed(base, rerun, change, n_ne
 @pytest.mark.parametrize(
     "change", ["new images", pytest.param("split.seed", marks=pytest.mark.slow)]
 )
-def test_arrays_from_the_store_are_byte_for_byte_those_computed_without_it(rerun, tmp_path, change):
+def test_arrays_from_the_store_are_byte_for_byte_those_computed_without_it(
+    rerun_maps, tmp_path, change
+):
     """In a folder that has no `.rows`, the two stages write what `dvc repro` put together
     from it."""
-    project = rerun(change)[0]
+    project = rerun_maps(change)[0]
 
     def alone(stage: str) -> set[str]:
         lock = yaml.safe_load((project / "dvc.lock").read_text())["stages"][stage]

@@ -3,6 +3,7 @@ they had not been; shards of a bucket's images are those of a folder's."""
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
 import numpy as np
@@ -108,6 +109,20 @@ def test_split_decodes_no_file_twice(described, monkeypatch, kind):
     assert not list(Path(".checkpoints").rglob("*.*"))
 
 
+def test_a_split_that_fails_after_the_scan_decodes_no_file_again(described, monkeypatch):
+    configure(build(described / "folder", FILES))
+
+    def fail(*_, **__):
+        raise StoppedError
+
+    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+        patch.setattr(split, "divide", fail)
+        split.main()
+    again = count_calls(monkeypatch, scan, "examine")
+    split.main()
+    assert again == []
+
+
 def test_a_file_that_has_changed_since_is_decoded_again(described, monkeypatch):
     source = build(described / "folder", FILES)
     configure(source)
@@ -172,6 +187,20 @@ def test_decode_decodes_no_image_twice(described, monkeypatch, kind, form):
     assert made_by_decode() == expected
     assert late in again and len(again) <= len(FILES) - BATCH_ENTRIES
     assert not list(Path(".checkpoints").rglob("*.*"))
+
+
+def test_decode_keeps_nothing_on_a_disk_that_holds_the_shards_only(described, monkeypatch):
+    put_in_bucket({})
+    configure(build(described / "folder", FILES), "shards")
+    split.main()
+    usage = SimpleNamespace(free=4 * 32 * 32 * 3)  # of one shard
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+        count_calls(patch, verified_images, "read_rgb", stop_at=LATE)
+        decode.main()
+    again = count_calls(monkeypatch, verified_images, "read_rgb")
+    decode.main()
+    assert len(again) == len(FILES)
 
 
 def test_shards_of_a_bucket_are_made_by_the_workers_and_are_those_of_a_folder(

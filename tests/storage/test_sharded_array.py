@@ -2,6 +2,7 @@
 held, what is refused."""
 
 import pickle
+import resource
 import threading
 from pathlib import Path
 
@@ -154,6 +155,19 @@ def test_a_row_of_another_shape_or_of_a_full_shard_is_refused(tmp_path, store):
             rows[row] = [row, row]
         with pytest.raises(ValueError, match="row 1 of a shard that is full"):
             rows[1] = [0, 0]
+
+
+def test_a_row_that_the_disk_takes_only_in_part_is_an_error(tmp_path, store):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with (
+        pytest.raises(OSError, match="too large"),
+        create_shards(tmp_path / "a.shards", (2,), (64,), "float32", 2, store, "x") as rows,
+    ):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))  # the header has 128 bytes
+        try:
+            rows[0] = np.ones(64)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_only_a_few_shards_are_on_the_local_disk_if_rows_come_in_order(tmp_path, store):

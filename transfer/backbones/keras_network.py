@@ -29,6 +29,9 @@ def start_on_backend(
     Args:
         frozen: from `with_preprocessing`, images -> [activations at the cut, features].
         batch_size: images that a card is given at a time; auto: as its memory allows.
+
+    Raises:
+        PipelineError: the card's memory does not hold a single image.
     """
     return KerasNetworkOnCard(frozen, batch_size) if has_accelerator() else KerasNetwork(frozen)
 
@@ -51,7 +54,7 @@ class KerasNetwork:
         self.uses_all_cores = not is_single_threaded()
         self.image_shape = frozen.input_shape[1:]
         self.cut_shape, self.features_shape = (shape[1:] for shape in frozen.output_shape)
-        # which traces the network too, before threads share it
+        # this also traces the network, before threads share it
         self.identity = content_key(*_weights(frozen), *_rows_of_noise(self))
 
     def __call__(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -108,8 +111,8 @@ def _weights(frozen: keras.Model) -> Iterator[bytes]:
 
 
 def _rows_of_noise(network: KerasNetwork | KerasNetworkOnCard) -> Iterator[bytes]:
-    """The output for a noise image. It depends on all that changes the last bits and that weights
-    do not show: preprocessing, precision, library versions, device."""
+    """The output for a noise image. It depends on everything besides the weights that changes the
+    last bits: preprocessing, precision, library versions, device."""
     noise = np.random.default_rng(0).integers(0, 256, (1, *network.image_shape), dtype=np.uint8)
     for output in network(noise):
         yield output.tobytes()

@@ -11,8 +11,8 @@ from transfer.classifiers.baselines import damaged, read_baseline, save_baseline
 from transfer.classifiers.names import MODELS, NEIGHBOURS
 from transfer.storage.arrays import inference_batch_rows, take
 
-# by which the cosine of two images is divided before its exponential is their vote (Wu et al.,
-# "Unsupervised Feature Learning via Non-Parametric Instance Discrimination", 2018)
+# The vote of a neighbour is exp(cosine / SHARPNESS) (Wu et al., "Unsupervised Feature Learning via
+# Non-Parametric Instance Discrimination", 2018).
 SHARPNESS = 0.07
 
 

@@ -11,7 +11,7 @@ from transfer.classifiers.baselines import damaged, read_baseline, save_baseline
 from transfer.classifiers.names import MODELS, PROBE
 
 MAX_STEPS = 5000
-SMALLEST_DEVIATION = 1e-6  # a channel that never varies says nothing
+SMALLEST_DEVIATION = 1e-6  # added to each channel's, so that a constant one is not divided by 0
 NEVER = -20.0  # the logit of a class without a training image
 
 

@@ -38,7 +38,7 @@ NO_NETWORK = (
     "can label images (predict), but it cannot be exported and has no Grad-CAM; choose another "
     "model"
 )
-_WAITING = "uninitialized_variables"  # Keras's name for its list of those
+_WAITING = "uninitialized_variables"  # the name of Keras's list of them
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,10 @@ class Cluster:
         if _answers(self.address):
             self._silent_since = None
             return True
-        self._silent_since = self._silent_since or time.monotonic()
-        if time.monotonic() - self._silent_since > HEAD_TIMEOUT:
+        # In a variable of its own: the thread that makes calls checks too, and may reset it.
+        since = self._silent_since or time.monotonic()
+        self._silent_since = since
+        if time.monotonic() - since > HEAD_TIMEOUT:
             self._raise_gone()
         return False
 
@@ -82,13 +84,14 @@ class Cluster:
         )
 
     def call(self, work: Callable[..., T], *arguments: Any) -> T:
-        """What `work` gives, which calls Ray, in a thread of its own.
+        """Run `work`, which calls Ray, in another thread, and return its result.
 
         When the head ends, Ray may keep a call for a minute and then end the process without a
         word, or raise whatever it was doing.
 
         Raises:
-            PipelineError: the head has not answered for HEAD_TIMEOUT, or work failed for that.
+            PipelineError: the head has not answered for HEAD_TIMEOUT, or `work` failed because the
+                head is gone.
         """
         call = _Call(work, arguments)
         self._calls.put(call)
@@ -132,7 +135,7 @@ class Cluster:
 
 @dataclass(eq=False)
 class _Call:
-    """A call that a thread makes, and what came of it once it is `done`."""
+    """A call that a thread makes, and its result or error once it is `done`."""
 
     work: Callable
     arguments: tuple

@@ -104,6 +104,7 @@ class RayWorkerPool:
         self._actors: list[_Actor] = []
         self._excluded: dict[str, str] = {}  # nodes that no worker can start on, with the reason
         self._again: deque[_Batch] = deque()
+        self._finished: deque[_Whole] = deque()
         self._looked = -POLL_SECONDS
         self._served = time.monotonic()
         self._needed = {"GPU": 1} if work.needs_gpu else {"CPU": params.worker_cpus}
@@ -178,8 +179,16 @@ class RayWorkerPool:
                     actor.under_way[reference] = batch
             if exhausted and not self._again and not any(actor.under_way for actor in self._actors):
                 return
-            for whole in self._cluster.call(self._take_done, POLL_SECONDS):
+            failure = None
+            try:
+                self._cluster.call(self._take_done, POLL_SECONDS)
+            except Exception as error:
+                failure = error
+            while self._finished:  # before the failure is raised, so that the stage can keep them
+                whole = self._finished.popleft()
                 yield whole.tag, whole.results
+            if failure is not None:
+                raise failure
 
     def _free(self) -> _Actor | None:
         """The worker with the fewest batches, if it can take another. A batch that ended a worker
@@ -201,20 +210,19 @@ class RayWorkerPool:
 
     @property
     def _in_flight(self) -> int:
-        """Batches that a worker has at most: of those that overlap none waits."""
+        """How many batches a worker has at most. If calls overlap, none waits at the worker."""
         return self._threads if self._work.overlaps else IN_FLIGHT * self._threads
 
-    def _take_done(self, timeout: float) -> list[_Whole]:
-        """Wait for results; return the stage's batches that they complete."""
+    def _take_done(self, timeout: float) -> None:
+        """Wait for results; the stage's batches that they complete are added to `_finished`."""
         owners = {reference: actor for actor in self._actors for reference in actor.under_way}
         owners |= {actor.greeting: actor for actor in self._actors if not actor.ready}
         if not owners:
             time.sleep(timeout)
-            return []
+            return
         done, others = self._ray.wait(list(owners), num_returns=1, timeout=timeout)
-        if done and others:  # all that is there, since a call costs much and a result little
+        if done and others:  # all that are ready, since a call costs more than a result
             done += self._ray.wait(others, num_returns=len(others), timeout=0)[0]
-        finished = []
         for reference in done:
             actor = owners[reference]
             if actor not in self._actors:
@@ -223,19 +231,17 @@ class RayWorkerPool:
                 answer = self._ray.get(reference)
             except self._ray.exceptions.RayError:
                 self._exclude_full_disk(actor)
-                finished += self._handle_loss(actor)
+                self._handle_loss(actor)
             else:
                 self._served = time.monotonic()
-                finished += (
+                if reference == actor.greeting:
                     self._register_actor(actor, answer)
-                    if reference == actor.greeting
-                    else self._receive(actor.under_way.pop(reference), answer)
-                )
-        return finished
+                else:
+                    self._receive(actor.under_way.pop(reference), answer)
 
     def _exclude_full_disk(self, actor: _Actor) -> None:
-        """If a worker did not start since its node's disk is full or cannot be written, say so and
-        start no others there: the rest of the cluster can go on."""
+        """If a worker did not start because its node's disk is full or cannot be written, print
+        that and start no others there: the rest of the cluster can go on."""
         if actor.ready or actor.node_id in self._excluded:
             return
         try:
@@ -248,7 +254,7 @@ class RayWorkerPool:
         except self._ray.exceptions.RayError:  # the worker has ended, whatever the cause
             return
 
-    def _register_actor(self, actor: _Actor, said: dict) -> list:
+    def _register_actor(self, actor: _Actor, said: dict) -> None:
         """Accept a worker if it computes as this machine and the other workers do."""
         actor.host = said["host"]
         check_versions(said["host"], said["versions"], versions(self._packages))
@@ -262,21 +268,21 @@ class RayWorkerPool:
             )
         self.about = said["about"]
         actor.ready = True
-        return []
 
-    def _receive(self, batch: _Batch, answer: tuple[bool, Any]) -> list[_Whole]:
+    def _receive(self, batch: _Batch, answer: tuple[bool, Any]) -> None:
         went_well, results = answer
         if not went_well:
             raise results
-        return self._fill(batch, results)
+        self._fill(batch, results)
 
-    def _fill(self, batch: _Batch, results: Sequence) -> list[_Whole]:
+    def _fill(self, batch: _Batch, results: Sequence) -> None:
         for place, result in zip(batch.places, results, strict=True):
             batch.whole.results[place] = result
         batch.whole.open -= len(batch.places)
-        return [] if batch.whole.open else [batch.whole]
+        if not batch.whole.open:
+            self._finished.append(batch.whole)
 
-    def _handle_loss(self, actor: _Actor) -> list[_Whole]:
+    def _handle_loss(self, actor: _Actor) -> None:
         """Handle the end of a process or of its node; any image that it had may be the cause.
 
         Its batches are processed again, each alone on a worker; if that worker ends too, each image
@@ -285,7 +291,6 @@ class RayWorkerPool:
         self._actors.remove(actor)
         if self._cluster.nodes():  # its process may live on, out of reach
             self._ray.kill(actor.handle)
-        finished = []
         for batch in actor.under_way.values():
             attempts = batch.attempts + 1
             is_alone = batch.attempts > 0 and len(batch.items) == 1
@@ -295,7 +300,7 @@ class RayWorkerPool:
                 and self._cluster.nodes()
                 and self._cluster.answers(actor.node_id)
             ):
-                finished += self._fill(batch, [Crashed(attempts)])
+                self._fill(batch, [Crashed(attempts)])
             elif batch.attempts:
                 each = zip(batch.items, batch.places, strict=True)
                 self._again.extend(
@@ -303,7 +308,6 @@ class RayWorkerPool:
                 )
             else:
                 self._again.append(replace(batch, attempts=attempts))
-        return finished
 
     def _poll_cluster(self) -> None:
         """Check the cluster from time to time: start workers where there is room, and stop if no

@@ -23,10 +23,14 @@ class Worker:
         """
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix="transfer-"))
         os.chdir(self._folder)
-        for name, content in {"package.zip": package, **files}.items():
-            path = pathlib.Path(name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        try:
+            for name, content in {"package.zip": package, **files}.items():
+                path = pathlib.Path(name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+        except OSError:  # a full disk would otherwise stay full
+            self._remove_folder()
+            raise
         os.environ.update(environment)
         sys.path.insert(0, str(self._folder / "package.zip"))
 
@@ -48,8 +52,11 @@ class Worker:
         except Exception as error:
             return said | {"error": _with_traceback(error)}
         finally:  # a worker that is killed could not do it later
-            os.chdir("/")
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._remove_folder()
+
+    def _remove_folder(self) -> None:
+        os.chdir("/")
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def call(self, items: list) -> tuple[bool, object]:
         """Whether the call succeeded, and the results or the exception."""

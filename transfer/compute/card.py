@@ -20,14 +20,14 @@ from transfer.runtime.errors import PipelineError
 
 # Batches that are on the card at a time: one arrives, one is computed, one leaves.
 IN_FLIGHT = 3
-# Of the memory that the card has free, which these batches may fill: its libraries take some more,
-# and other programs may come.
+# Share of the card's free memory that these batches may fill: its libraries need some too, and
+# other programs may start.
 MEMORY_SHARE = 0.5
-# More at a time gain nothing: an H100 is full with 1,024 pictures of 64 x 64 pixels.
+# Images per batch. More gain nothing: an H100 is full with 1,024 pictures of 64 x 64 pixels.
 MOST_IMAGES = 1024
-# Of pixels and rows of one batch, in the memory of the machine, where each of its cores has one.
+# Bytes of the pixels and rows of one batch in the machine's memory, where each core has a batch.
 MOST_HOST_BYTES = 2**26
-# Where a backend cannot say what a card has free.
+# Images per batch if the backend cannot say how much memory is free.
 UNKNOWN_CARD = 64
 # Tensors of the largest layer's size that a layer may need: input, output, activation, workspace.
 TENSORS = 4
@@ -36,8 +36,8 @@ _FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class BatchPass:
-    """How a backend passes a batch through a network on the card. A call does all three steps, and
-    several threads may call once one has; a batch's steps belong to one thread.
+    """How a backend passes a batch through a network on the card. A call does all three steps.
+    After a first call, several threads may call at once; one thread does all steps of a batch.
 
     send: (B, H, W, 3) of uint8 or float32 -> the same as float32 on the card.
     compute: that -> the network's outputs, float32 (B, ...), on the card.
@@ -53,13 +53,13 @@ class BatchPass:
 
 
 def choose_batch_size(free_bytes: int | None, image_bytes: int, row_bytes: int) -> int:
-    """Images that a card is given at a time: a power of two, so that the memory that some other
+    """Images that a card is given at a time: a power of two, so that the memory that another
     program takes seldom changes it.
 
     Args:
-        free_bytes: of the card's memory; None where nobody knows.
-        image_bytes: of the card's memory that one image takes.
-        row_bytes: of one image's pixels and outputs in the machine's memory.
+        free_bytes: free memory of the card; None if it is unknown.
+        image_bytes: the card's memory that one image takes.
+        row_bytes: the machine's memory that one image's pixels and outputs take.
     """
     if free_bytes is None:
         return UNKNOWN_CARD
@@ -75,13 +75,13 @@ def image_bytes(network: keras.Model) -> int:
 
 
 def row_bytes(network: keras.Model) -> int:
-    """How many bytes an image and all outputs for it have, in float32."""
+    """Bytes of one image and of all outputs for it, in float32."""
     ends = [*network.inputs, *network.outputs]
     return _FLOAT_BYTES * sum(math.prod(tensor.shape[1:]) for tensor in ends)
 
 
 def _tensors(network: keras.Model) -> Iterator[keras.KerasTensor]:
-    """What each operation gives, those of models within the network included."""
+    """The outputs of each operation, also of those in models within the network."""
     # Keras's Sequential has layers only
     for operation in getattr(network, "operations", network.layers):
         if isinstance(operation, keras.Model):
@@ -175,7 +175,7 @@ class CardPass:
         return found
 
     def _attempt(self, batch: np.ndarray) -> list[np.ndarray] | None:
-        # what the error refers to is free again only after the `except` has ended
+        # after the `except`, because the error keeps what it refers to in memory
         try:
             return self._run(batch)
         except Exception as error:
@@ -204,7 +204,7 @@ class CardPass:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether a backend says by this exception that a card's memory is full."""
+    """Whether this exception of the backend means that the card's memory is full."""
     backend = keras.config.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -223,7 +223,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def free_memory() -> int | None:
-    """Bytes of the card's memory that the backend may still take; None where it cannot say."""
+    """Bytes of the card's memory that the backend may still take; None if it cannot say."""
     backend = keras.config.backend()
     if backend == "tensorflow":
         return _free_for_tensorflow()
@@ -320,9 +320,8 @@ def _torch_pass(network: keras.Model) -> BatchPass:
 
     device = get_device()
     is_cuda = device.startswith("cuda")
-    own = (
-        threading.local()
-    )  # a stream for each thread: what is queued in one waits for what is before
+    # a stream for each thread, because work in one stream waits for all earlier work in it
+    own = threading.local()
 
     def stream() -> "torch.cuda.Stream | None":
         if is_cuda and not hasattr(own, "stream"):
@@ -333,7 +332,7 @@ def _torch_pass(network: keras.Model) -> BatchPass:
     def send(images: np.ndarray) -> torch.Tensor:
         pixels = torch.from_numpy(images)
         with torch.cuda.stream(stream()):
-            # only from page-locked memory a copy runs beside computing
+            # a copy overlaps with computing only if it is from page-locked memory
             pixels = pixels.pin_memory() if is_cuda else pixels
             return pixels.to(device, non_blocking=True).to(torch.float32)
 

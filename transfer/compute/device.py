@@ -13,8 +13,8 @@ from transfer.runtime.errors import PipelineError
 from transfer.runtime.instructions import allow_all_instructions
 
 COMPILED = Path(".cache/jax")
-COMPILED_BYTES = 2**30  # of compiled code that is kept; what was not used for longest goes first
-# Seconds of compiling; what takes less is compiled again.
+COMPILED_BYTES = 2**30  # of compiled code that is kept; the least recently used is deleted first
+# Seconds of compiling; code that takes less is compiled again.
 WORTH_KEEPING = 0.1
 
 

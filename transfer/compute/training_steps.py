@@ -13,8 +13,8 @@ from transfer.compute.keras import keras
 # float32, to the loss and accuracy of each of the K steps, float32 (K,).
 TrainingSteps = Callable[..., dict[str, np.ndarray]]
 REPORTED = ("loss", "accuracy")
-# Steps of one call with JAX, which is given so many batches, empty ones among them: at most this
-# number, and so many that their inputs have at most these bytes.
+# Limits of one call with JAX: this number of steps, and these bytes of inputs. A call has
+# always the same number of batches; missing ones are empty and not trained on.
 JAX_STEPS, JAX_BYTES = 64, 2**23
 
 
@@ -87,8 +87,8 @@ def _tensorflow_loop(model: keras.Model) -> TrainingSteps:
 
 
 def _jax_loop(model: keras.Model) -> TrainingSteps:
-    """One program per batch shape, whose number of steps is an argument: a loop that XLA compiled
-    for a certain number would round otherwise than one for another, since it may unroll them."""
+    """One program per batch shape, whose number of steps is an argument: XLA may unroll a loop with
+    a fixed number of steps, and loops of different numbers would then round differently."""
     import jax
 
     optimizer, rate = model.optimizer, model.optimizer.learning_rate

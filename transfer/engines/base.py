@@ -35,8 +35,8 @@ class Task(Protocol):
     needs_gpu: bool
     # packages that decide the stage's bytes but that a worker does not need
     unused_packages: tuple[str, ...]
-    # Whether a worker is given two calls at a time, since one waits for a store while the other
-    # computes. Such a function sees by itself how much it computes at once.
+    # Whether a worker gets two calls at a time, because one waits for a store while the other
+    # computes. Such a function limits by itself how much it computes at once.
     overlaps: bool
 
     @property
@@ -77,7 +77,7 @@ class WorkerPool(Protocol):
 class Engine(Protocol):
     """Starts workers for a task, on this machine or on a cluster."""
 
-    cores: int  # of a worker
+    cores: int  # CPU cores of one worker
 
     def start(self, work: Task) -> AbstractContextManager[WorkerPool]:
         """Start the workers; they are stopped when the block ends."""
@@ -96,7 +96,7 @@ def batches_of(items: Iterable, size: int) -> Iterator[list]:
 
 
 def try_job(work: Callable[[Job], Result], job: Job) -> Result | Failed:
-    """What `work` makes of a job, or why it failed, for `finish_jobs`."""
+    """The result of `work` for a job, or why it failed, for `finish_jobs`."""
     try:
         return work(job)
     except Exception as error:
@@ -113,8 +113,8 @@ def finish_jobs(
     """Let workers do jobs, of which each is a batch of its own, in any order; yields each job's id
     with its result.
 
-    When a job fails no other is begun, but those that are under way are finished and their results
-    yielded, before the first error is raised: they took long, and were stored somewhere.
+    When a job fails, no other is begun. Those that are under way are finished and their results
+    yielded before the first error is raised, because the results took long and are stored already.
 
     Args:
         workers: whose function uses `try_job`.

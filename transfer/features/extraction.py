@@ -1,7 +1,8 @@
 """The frozen part of the network, computed once per image and kept on disk.
 
-Three things happen at once: this thread reads images and looks up what is known of them, the
-engine's workers compute what is not, and two other threads write: the arrays, and the store.
+Arrays in `.npy` are written in this process, and three things happen at once: this thread reads
+images and looks up their rows in the store, the engine's workers compute the missing rows, and two
+more threads write the arrays and the store. Arrays in shards are made and stored by the workers.
 """
 
 import sys
@@ -30,8 +31,8 @@ from transfer.storage.row_cache import FOLDER, ActivationCache, store_folder
 from transfer.storage.row_range import ImagePart, RowRange
 from transfer.storage.sharded_array import Index, Shard
 
-CALLS_WAITING = 2  # of the thread that writes; each is one of a batch
-WALKED = 64  # rows that are looked up before those that are known are written
+CALLS_WAITING = 2  # at most, for a thread that writes; each call has the rows of one batch
+WALKED = 64  # rows that are looked up before the known ones among them are written
 
 
 class ImageSource(Protocol):
@@ -42,7 +43,7 @@ class ImageSource(Protocol):
     def __getitem__(self, row: int) -> Any: ...
     def key(self, row: int) -> bytes: ...
     def part(self, first: int, last: int) -> ImagePart:
-        """Rows `first` up to `last`, which are of one view, for another process."""
+        """Rows `first` up to `last` (exclusive), all of one view, for another process."""
 
 
 class CleanImages:
@@ -80,9 +81,9 @@ def extract_features(
     kept: ArrayFormat,
 ) -> None:
     """Send images through the frozen network and write the activations; rows that the store has are
-    taken from there.
+    not computed again.
 
-    Of arrays in `.npy` the rows come here; shards are made and stored by the workers.
+    Rows of arrays in `.npy` come to this process; shards are made and stored by the workers.
 
     Args:
         workers: of `task_for(kept, ...)`, which draws these pictures.
@@ -136,7 +137,7 @@ def _write_rows(
     size_parameter: str,
     kept: ArrayFormat,
 ) -> int:
-    """Write both arrays row by row; how many rows were computed."""
+    """Write both arrays row by row. Returns how many rows were computed."""
     _, layout, size = workers.about
     storage = layout["features"].base
     features_file, cut_file = files
@@ -169,7 +170,7 @@ def _write_rows(
 
 @contextmanager
 def in_another_thread(call: Callable) -> Iterator[Callable]:
-    """Yield a function with the arguments of `call` that has another thread make the call, one
+    """Yield a function with the arguments of `call` that lets another thread make the calls, one
     after the other.
 
     It waits while more than CALLS_WAITING calls are open, so that memory does not grow. An error of
@@ -203,8 +204,8 @@ def _refuse_crashes(
 def _unknown(
     pictures: ImageSource, store: ActivationCache, write: Callable, size: int
 ) -> Iterator[tuple[list[tuple[int, bytes]], list]]:
-    """Walk through all rows in order: write those that the store has, and yield the others in
-    batches: rows with their keys, and the data to send."""
+    """Go through all rows in order: write those that the store has, and yield the others in batches
+    of rows with their keys, and the data to send."""
 
     def missing() -> Iterator[tuple[int, bytes]]:
         for rows in batches_of(range(len(pictures)), WALKED):
@@ -232,8 +233,12 @@ def _write_shards(
     progress: tqdm,
     kept: ArrayFormat,
 ) -> int:
-    """Let the workers make the shards of both arrays, and write the indexes; how many rows were
-    computed. Here are the names of shards, and the keys of rows that are known already."""
+    """Let the workers make the shards of both arrays, and write the indexes. Returns how many rows
+    were computed.
+
+    This process has only the names of the shards, the keys of their rows, and the content of rows
+    that `store` has.
+    """
     kept.shards.store.check_writable()
     layout = workers.about.layout
     indexes = tuple(
@@ -275,7 +280,7 @@ def _write_shards(
 
 
 def _shard_rows(index: Index) -> Iterator[tuple[int, int]]:
-    """The first row of each shard and the one behind its last, counted over all leading axes."""
+    """The first and the last row (exclusive) of each shard, counted over all leading axes."""
     rows = index.leading[-1]
     for view in range(index.leading[0] if len(index.leading) == 2 else 1):
         for first in range(0, rows, index.shard_rows):
@@ -291,8 +296,8 @@ def _find_rows(
     store: ActivationCache,
 ) -> dict[int, tuple[tuple[KnownRows, ...], dict[int, bytes]]]:
     """By the number of a shard that was not made before: which of its rows lie in other shards, and
-    the keys of those that `store` has. The workers read the images for that; where no row is known
-    there is nothing to find."""
+    the keys of those that `store` has. The workers read the images for this, unless no row of any
+    image is known."""
     if not len(known) and not len(store):
         return {}
     jobs = (
@@ -302,7 +307,7 @@ def _find_rows(
     )
     found = {}
     for number, (keys,) in workers.map(jobs):
-        if isinstance(keys, Failed | Crashed):  # so will the job that computes, and say why
+        if isinstance(keys, Failed | Crashed):  # the job that computes will fail too, and say why
             continue
         places = tuple(known.find(keys))
         lying = {row for place in places for row in place.wanted.tolist()}

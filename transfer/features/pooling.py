@@ -75,7 +75,7 @@ def pool(cut: np.ndarray) -> np.ndarray:
     """Reduce activations at the cut (B, h, w, C) to one vector per image: their mean over the
     picture, scaled to length 1, float32 (B, C).
 
-    The cut is used because the layers before it are the same for all three models, and each of
-    these computes it anyway.
+    The cut is used because the layers before it are the same for all models on the backbone, and
+    each of these computes it anyway.
     """
     return unit_length(cut.mean(axis=(1, 2), dtype=np.float32))

@@ -20,8 +20,8 @@ from transfer.storage.shard_check import read_rows
 from transfer.storage.shard_writer import ShardBuffer
 from transfer.storage.sharded_array import Index, Shard
 
-CARD_CALLS = 4  # of the network at a time, so that a GPU does not wait
-IN_MEMORY = 3  # shards of a process: one is read, one computed, one stored
+CARD_CALLS = 4  # calls of the network at a time, so that a GPU does not wait
+IN_MEMORY = 3  # shards in a process at a time: one is read, one computed, one stored
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class MadeShard:
 
 @dataclass(frozen=True)
 class ShardTask:
-    """frozen: what is computed of an image. store: where the shards lie. threads: of a worker, that
-    compute at a time."""
+    """frozen: what is computed for an image. store: where the shards are. threads: how many threads
+    of a worker compute at the same time."""
 
     frozen: FrozenTask
     store: ObjectStore
@@ -98,8 +98,8 @@ def task_for(kept: ArrayFormat, frozen: FrozenTask, engine: Engine) -> FrozenTas
 
 
 class ShardPass:
-    """A call does jobs, ShardJob or KeysJob. Calls from several threads overlap: while one computes
-    another one reads or stores."""
+    """A call does jobs, ShardJob or KeysJob. Calls from several threads overlap: while one
+    computes, another reads or stores."""
 
     uses_all_cores = False
 
@@ -145,8 +145,8 @@ class ShardPass:
         return MadeShard(shards, _keys(pictures), len(missing))
 
     def _known_rows(self, job: ShardJob) -> Iterator[tuple[np.ndarray, Any]]:
-        """Rows that need not be computed: their numbers, and their content by name. Those that the
-        store has lost are left out."""
+        """Rows that need not be computed: their numbers, and their content by name. Rows of shards
+        that are missing or damaged are left out."""
         for known in job.known:
             content = [
                 read_rows(shard, index, known.positions, self._store)

@@ -2,9 +2,10 @@
 disk, while the shards are in their store.
 
 A run adds one segment: `NAME.keys` has the keys of rows, `NAME.shards` a line of JSON for each part
-of an array that was made: its key, and the shards, one for each array. A segment is only ever
-appended to, by one process, so a run that is killed leaves what it had made. It can be deleted at
-any time; a shard that its store has lost is made again.
+of an array that was made: its key, the place and the checksum of its rows' keys, and the shards,
+one for each array. A segment is only ever appended to, by one process, so a run that is killed
+leaves notes of what it had made. All of it can be deleted at any time, also while a run goes on; a
+shard that is missing in the store is made again.
 """
 
 import json
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from transfer.runtime.checksums import content_key
 from transfer.storage.sharded_array import Shard
 
 KEY_BYTES = 32
@@ -27,8 +29,8 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class KnownRows:
-    """Rows that lie in shards: those numbered `wanted` (m,) of whoever asked, at `positions` (m,)
-    of each of the shards."""
+    """Rows that lie in shards: rows `wanted` (m,) of those that were asked for are at `positions`
+    (m,) of each of the shards."""
 
     shards: tuple[Shard, ...]
     wanted: np.ndarray
@@ -37,7 +39,8 @@ class KnownRows:
 
 @dataclass(frozen=True)
 class _Part:
-    """A part that was made; its rows' keys begin at `first` of the segment's; None: it has none."""
+    """A part that was made. The keys of its rows begin at `first` among the segment's keys; None if
+    the keys were not noted."""
 
     segment: int
     first: int | None
@@ -45,13 +48,13 @@ class _Part:
 
 
 class KnownShards:
-    """The shards that were made of one kind of work.
+    """The shards that one kind of work has made.
 
     Args:
         folder: of all kinds.
-        identity: 32 bytes, other for any work that makes other rows.
-        limit: bytes that the keys of all kinds may have; the segments that were not used for
-            longest go first.
+        identity: 32 bytes that differ for work that makes other rows.
+        limit: bytes that the keys of all kinds may have; the segments with the oldest last use are
+            deleted first, before this run adds its own.
     """
 
     def __init__(self, folder: Path, identity: bytes, limit: int):
@@ -64,7 +67,7 @@ class KnownShards:
         self._prefixes, self._places = self._sort_keys()
         self._used: set[int] = set()
         self._new: Path | None = None
-        self._written, self._failed = 0, False
+        self._failed = False
 
     def __len__(self) -> int:
         """Rows whose place is known."""
@@ -84,7 +87,13 @@ class KnownShards:
                 said = json.loads(line)
                 shards = tuple(_checked(Shard(**each)) for each in said["shards"])
                 first, rows = said["first"], said["rows"]
-                if rows in (0, shards[0].rows) and 0 <= first <= len(keys) - rows:
+                place = slice(first, first + rows)
+                if (
+                    rows in (0, shards[0].rows)
+                    and 0 <= first <= len(keys) - rows
+                    # the keys may have been deleted, and others appended, while a run went on
+                    and said["keys"] == content_key(keys[place].tobytes()).hex()
+                ):
                     self._by_key[said["key"]] = len(self._parts)
                     self._parts.append(_Part(number, first if rows else None, shards))
         return keys
@@ -130,31 +139,32 @@ class KnownShards:
         return found
 
     def put(self, key: bytes | None, keys: np.ndarray, shards: tuple[Shard, ...]) -> None:
-        """Note a part that was made and the keys uint8 (n, 32) of its rows; none: only the part is
-        known. Where the disk refuses, say so once and go on: the stage does not depend on it."""
+        """Note a part that was made and the keys uint8 (n, 32) of its rows; NO_KEYS notes the part
+        alone. If the disk refuses, print that once and go on: the stage does not depend on it."""
         if self._failed:
             return
-        line = {
-            "key": key.hex() if key else secrets.token_hex(KEY_BYTES),
-            "first": self._written,
-            "rows": len(keys),
-            "shards": [asdict(shard) for shard in shards],
-        }
         try:
             if self._new is None:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._new = self._folder / f"{time.time_ns():020}-{secrets.token_hex(4)}.keys"
             with self._new.open("ab") as file:
+                first = file.tell() // KEY_BYTES
                 file.write(keys.tobytes())
+            line = {
+                "key": key.hex() if key else secrets.token_hex(KEY_BYTES),
+                "first": first,
+                "rows": len(keys),
+                "keys": content_key(keys.tobytes()).hex(),
+                "shards": [asdict(shard) for shard in shards],
+            }
             with self._new.with_suffix(".shards").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
             print(
-                f"{self._folder.parent}: what is made is not noted for the next run "
+                f"{self._folder.parent}: no more shards are noted for the next run "
                 f"({error.strerror})"
             )
             self._failed = True
-        self._written += len(keys)
 
     def _touch(self, segment: int) -> None:
         if segment not in self._used:

@@ -1,5 +1,5 @@
-"""Some rows of an array as another process is sent them: by the names of their shards where it has
-shards, and otherwise the rows themselves."""
+"""Some rows of an array in the form in which they are sent to another process: the names of their
+shards if the array has shards, otherwise the rows themselves."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from transfer.storage.sharded_array import ShardedArray
 
 
 class RowRange:
-    """Rows `first` up to `last` of an array (N, ...)."""
+    """Rows `first` up to `last` (exclusive) of an array (N, ...)."""
 
     def __init__(self, array: np.ndarray | ShardedArray, first: int, last: int):
         if isinstance(array, ShardedArray):
@@ -31,7 +31,7 @@ class RowRange:
 
     @property
     def identity(self) -> bytes | None:
-        """A key of the rows' content that is known without reading them, or None."""
+        """A key of the rows' content that is known without reading them; None if there is none."""
         if not isinstance(self._array, ShardedArray):
             return None
         checksums = "".join(shard.sha256 for shard in self._array.index.shards)
@@ -60,7 +60,7 @@ class ImagePart:
 
     @property
     def identity(self) -> bytes | None:
-        """A key of all pictures that is known without reading them, or None."""
+        """A key of all pictures that is known without reading them; None if there is none."""
         own = self.rows.identity
         return None if own is None else content_key(own, self.description)
 

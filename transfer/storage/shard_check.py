@@ -1,4 +1,4 @@
-"""Shards of which it is not sure that they are in the store and undamaged."""
+"""Checks whether shards are in the store and undamaged, and reads rows of those that are."""
 
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -13,8 +13,8 @@ READERS = 8
 
 
 def check(indexes: dict[Path, Index], store: ObjectStore) -> list[tuple[Path, Shard, str]]:
-    """The shards that are "missing" or "damaged", each with the index that names it. A shard of
-    several is read once."""
+    """The shards that are "missing" or "damaged", each with the index that names it. A shard that
+    several indexes name is read once."""
     shards = {shard.name: shard for index in indexes.values() for shard in index.shards}
     with ThreadPoolExecutor(READERS) as pool:
         states = dict(
@@ -29,6 +29,7 @@ def check(indexes: dict[Path, Index], store: ObjectStore) -> list[tuple[Path, Sh
 
 
 def state_of(shard: Shard, store: ObjectStore) -> str:
+    """Whether a shard is "right", "damaged" or "missing"; it is read whole."""
     try:
         return "right" if sha256(store.read(shard.name)).hexdigest() == shard.sha256 else "damaged"
     except FileNotFoundError:
@@ -39,7 +40,7 @@ def read_rows(
     shard: Shard, index: Index, positions: np.ndarray, store: ObjectStore
 ) -> np.ndarray | None:
     """Rows (m, *row) of a shard at some positions (m,), or None if the shard is missing, damaged,
-    or none of such an array.
+    or not of such an array.
 
     Args:
         index: of an array with rows of that shape and type.

@@ -129,7 +129,7 @@ class ShardWriter:
         if number not in self._missing:
             self._missing[number] = np.ones(self._index.rows_in(number), dtype=bool)
             file.write_bytes(header)
-        with file.open("r+b", buffering=0) as opened:
+        with file.open("r+b") as opened:  # buffered: it writes all of the row, or raises an error
             opened.seek(len(header) + inside * self._index.row_bytes)
             opened.write(content)
         missing = self._missing[number]
