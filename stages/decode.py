@@ -124,7 +124,7 @@ def write_images(
             progress.update()
 
         folder = inputs_path(SPLITS[0], "images").parent
-        reserved = len(SPLITS) * (SENDERS + 2) * kept.shard_rows * layout.itemsize
+        reserved = scratch_rows(Path(source), kept, len(places)) * layout.itemsize
         known = set()
         for path, key in keys.items() if len(decoded_before) else ():
             if (row := decoded_before.get(key)) is not None:
@@ -137,6 +137,14 @@ def write_images(
             write(path, pixels)
             if shutil.disk_usage(folder).free > reserved:
                 decoded_before.put([keys[path]], [pixels])
+
+
+def scratch_rows(source: Path, kept: ArrayFormat, rows: int) -> int:
+    """How many of `rows` images lie on the local disk at most while shards are filled and sent."""
+    if kept.form != "shards":
+        return 0
+    # images of an archive come in its order, which may leave all shards unfinished
+    return min(rows, len(SPLITS) * (SENDERS + 2) * kept.shard_rows) if source.is_dir() else rows
 
 
 def write_image_shards(

@@ -24,6 +24,7 @@ from transfer.sources import scan, verified_images
 from transfer.sources.scan_journal import ScanJournal
 from transfer.sources.source_file import BATCH_ENTRIES, SourceFile
 from transfer.storage.object_store import ObjectStore
+from transfer.storage.params import ArrayFormat
 
 FILES = class_folders(cat=14, dog=16)
 URL = "memory://bucket/pets"
@@ -187,6 +188,15 @@ def test_decode_decodes_no_image_twice(described, monkeypatch, kind, form):
     assert made_by_decode() == expected
     assert late in again and len(again) <= len(FILES) - BATCH_ENTRIES
     assert not list(Path(".checkpoints").rglob("*.*"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "rows"),
+    [("folder", "npy", 0), ("folder", "shards", 72), ("set.zip", "shards", 1000)],
+)
+def test_the_disk_keeps_room_for_the_shards_that_are_being_filled(tmp_path, kind, form, rows):
+    kept = ArrayFormat(form, 4)
+    assert decode.scratch_rows(build(tmp_path / kind, FILES), kept, 1000) == rows
 
 
 def test_decode_keeps_nothing_on_a_disk_that_holds_the_shards_only(described, monkeypatch):
