@@ -58,6 +58,7 @@ class AuditParams(Params):
 
 
 def main() -> None:
+    """Look for label errors, near-copies, outliers and bad pictures, and list them."""
     params = load_params(AuditParams, "audit")
     source = load_param(str, "split.source")
     follow_links = load_param(bool, "split.follow_links")

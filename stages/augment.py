@@ -18,6 +18,7 @@ from transfer.storage.params import ArrayFormat, ArrayParams, Shards
 
 
 def main() -> None:
+    """Draw augmented views of each training image and write their activations."""
     params = load_params(AugmentParams, "augment")
     architecture, extract = (
         load_params(BackboneParams, "backbone"),

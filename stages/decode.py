@@ -37,6 +37,7 @@ from transfer.storage.sharded_array import Index, Shard
 
 
 def main() -> None:
+    """Decode and resize each image of the manifest once, into one array per split."""
     params = load_params(DecodeParams, "decode")
     source = load_param(str, "split.source")
     follow_links = load_param(bool, "split.follow_links")

@@ -54,6 +54,7 @@ class ExportParams(Params):
 
 
 def main() -> None:
+    """Write the chosen model in each format, and compare what each computes."""
     params = load_params(ExportParams, "export")
     if not params.formats:
         shutil.rmtree(EXPORT, ignore_errors=True)

@@ -17,6 +17,7 @@ from transfer.storage.params import ArrayFormat, ArrayParams, Shards
 
 
 def main() -> None:
+    """Write the activations of every image at the cut and its bottleneck features."""
     params, architecture = (
         load_params(ExtractParams, "extract"),
         load_params(BackboneParams, "backbone"),

@@ -35,6 +35,7 @@ class FinetuneParams(ConvolutionTrainingParams, UnfreezingParams):
 
 
 def main() -> None:
+    """Train the top of the backbone together with the head of `train_augmented`."""
     params = load_params(FinetuneParams, "finetune")
     architecture = load_params(BackboneParams, "backbone")
     compute = load_params(ComputeParams, "compute")

@@ -24,6 +24,7 @@ CARD = Path("MODEL_CARD.md")
 
 
 def main() -> None:
+    """Write the page, the model card and the sheet of augmented views."""
     told, augment = load_params(ReportParams, "report"), load_params(AugmentParams, "augment")
     params = read_params() | {"backbone": load_params(BackboneParams, "backbone").model_dump()}
     params.pop("resources", None)  # decides no byte

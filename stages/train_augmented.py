@@ -18,6 +18,7 @@ class TrainAugmentedParams(HeadTrainingParams):
 
 
 def main() -> None:
+    """Train a head on the bottleneck features of the augmented views."""
     params = load_params(TrainAugmentedParams, "train_augmented")
     compute = load_params(ComputeParams, "compute")
     configure_backend(compute, params.seed, compute.threads)

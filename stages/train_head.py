@@ -18,6 +18,7 @@ class TrainHeadParams(HeadTrainingParams):
 
 
 def main() -> None:
+    """Train a head on the bottleneck features of the images as they are."""
     params = load_params(TrainHeadParams, "train_head")
     compute = load_params(ComputeParams, "compute")
     configure_backend(compute, params.seed, compute.threads)

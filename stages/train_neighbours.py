@@ -25,6 +25,7 @@ class TrainNeighboursParams(Params):
 
 
 def main() -> None:
+    """Choose how many of the nearest training images vote, and save that classifier."""
     params = load_params(TrainNeighboursParams, "train_neighbours")
     if not params.neighbours:
         skip_baseline(NEIGHBOURS, "train_neighbours.neighbours is empty")

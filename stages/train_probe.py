@@ -22,6 +22,7 @@ class TrainProbeParams(Params):
 
 
 def main() -> None:
+    """Fit a logistic regression for each strength, and save the best by validation."""
     params = load_params(TrainProbeParams, "train_probe")
     if not params.strengths:
         skip_baseline(PROBE, "train_probe.strengths is empty")

@@ -28,6 +28,7 @@ class TrainScratchParams(ConvolutionTrainingParams):
 
 
 def main() -> None:
+    """Train a small network on the augmented images from random weights."""
     params = load_params(TrainScratchParams, "train_scratch")
     if params.skip:
         save_skipped("scratch", "train_scratch.skip is true")

@@ -46,6 +46,7 @@ class WeightsParams(Params):
 
 
 def main() -> None:
+    """Obtain the pretrained backbone, check it by checksum and write it."""
     params = load_params(WeightsParams, "weights")
     name = load_param(str, "backbone.name")
     keras.utils.set_random_seed(params.seed)
