@@ -87,7 +87,7 @@ def assert_same(
 
 
 @pytest.mark.parametrize("checkpoint", ["best", "last"])
-@pytest.mark.parametrize("stops_before", [1, 3, EPOCHS - 1])
+@pytest.mark.parametrize("stops_before", [1, pytest.param(3, marks=pytest.mark.slow), EPOCHS - 1])
 def test_a_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(
     tmp_path, capsys, checkpoint, stops_before
 ):

@@ -17,8 +17,9 @@ TOO_LARGE = [
     ("decode", 10, "data/images/train/images.npy"),
     ("weights", 10, "data/weights/backbone.weights.h5"),
     ("extract", 10, "data/features/train/features.npy"),
-    ("finetune", 1000, "models/finetuned/model.weights.h5"),
-    ("evaluate scratch", 10, "/variables"),  # of the model that is converted, in a temporary folder
+    pytest.param("finetune", 1000, "models/finetuned/model.weights.h5", marks=pytest.mark.slow),
+    # of the model that is converted, in a temporary folder
+    pytest.param("evaluate scratch", 10, "/variables", marks=pytest.mark.slow),
     ("compare", 10, "scratch.png"),
 ]
 
