@@ -71,7 +71,7 @@ def made_by_decode() -> list[bytes]:
 
 
 class StoppedError(Exception):
-    """Ends a stage in the midst, as if its process had been killed."""
+    """Ends a stage part way, as if its process had been killed."""
 
 
 def count_calls(monkeypatch, module, name: str, stop_at: bytes | None = None) -> list[bytes]:
