@@ -121,9 +121,30 @@ def test_a_row_of_logits_does_not_depend_on_the_batch_and_several_counts_are_ask
 def test_more_neighbours_than_images_are_all_images_and_weight_0_has_no_vote():
     features, labels = features_of(4, 2, seed=0)
     neighbours = neighbours_of(features, labels, 99, "ab")
-    assert len(neighbours.nearest(features[0], 99)[1]) == 4
+    assert neighbours.nearest(features, 99)[1].shape == (4, 4)
     neighbours.weights[labels == 0] = 0
     assert (neighbours.logits(features)[:, 0] > 0).all()
+
+
+def test_the_nearest_are_those_of_a_stable_sort_in_blocks_of_any_size(monkeypatch):
+    rng = np.random.default_rng(0)
+    features = rng.integers(0, 2, (90, 2, 2, 3)).astype(np.float32)  # many equal cosines
+    features[4] = 0
+    others = rng.integers(0, 2, (7, 2, 2, 3)).astype(np.float32)
+    others[2], others[3] = 0, np.nan
+    neighbours = neighbours_of(features, np.arange(90) % 2, 3, "ab")
+    whole = neighbours.nearest(others, 90)
+    averages = unit_length(others.mean(axis=(1, 2)))
+    cosines = np.array([np.einsum("nc,c->n", neighbours.vectors, each) for each in averages])
+    assert (whole[1] == np.argsort(-cosines, axis=1, kind="stable")).all()
+    assert len(np.unique(cosines[0])) < 45
+    monkeypatch.setattr("transfer.classifiers.neighbours._ROWS", 7)  # 90 leaves a block of 6
+    monkeypatch.setattr("transfer.classifiers.neighbours._COSINES", 200)
+    for count in (1, 10, 89, 90, 200):
+        found = neighbours.nearest(others, count)
+        assert [each.tobytes() for each in found] == [
+            np.ascontiguousarray(each[:, :count]).tobytes() for each in whole
+        ]
 
 
 def test_the_nearest_image_of_a_class_is_found_and_is_of_any_class_if_that_has_none():

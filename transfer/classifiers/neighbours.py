@@ -14,6 +14,8 @@ from transfer.storage.arrays import inference_batch_rows, take
 # The vote of a neighbour is exp(cosine / SHARPNESS) (Wu et al., "Unsupervised Feature Learning via
 # Non-Parametric Instance Discrimination", 2018).
 SHARPNESS = 0.07
+_COSINES = 1 << 24  # held at a time, 64 MB, but at least those of one image
+_ROWS = 1024  # training images that stay in the processor's cache while several are compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +23,7 @@ class Neighbours:
     """Maps features to logits by votes of the nearest training images; several threads may call it
     at once.
 
-    Images are compared by the cosine of their features averaged over the picture, one image at a
+    Images are compared by the cosine of their features averaged over the picture, one pair at a
     time and without a linear algebra library: no byte depends on the batch, on threads or on the
     processor.
 
@@ -53,31 +55,61 @@ class Neighbours:
         """The logits (M, L) that each of `counts` neighbours would give."""
         shares, step = [], inference_batch_rows(self.input_shape)
         for start in range(0, len(inputs), step):
-            for features in take(inputs, slice(start, start + step)):
-                cosines, rows = self.nearest(features, max(counts))
-                shares.append([self._shares(cosines[:count], rows[:count]) for count in counts])
+            nearest = self.nearest(take(inputs, slice(start, start + step)), max(counts))
+            shares += [
+                [self._shares(cosines[:count], rows[:count]) for count in counts]
+                for cosines, rows in zip(*nearest, strict=True)
+            ]
         shares = np.array(shares).reshape(-1, len(counts), len(self.class_names))
         return [vote_logits(shares[:, place], count) for place, count in enumerate(counts)]
 
     def nearest(self, features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The cosines float32 (K,) and rows int (K,) of the nearest training images of an image's
-        features (h, w, C), the nearest first; all of them if there are fewer than `count`."""
-        places = np.ascontiguousarray(features, np.float32).reshape(-1, self.vectors.shape[1])
-        cosines = np.einsum("nc,c->n", self.vectors, unit_length(places.mean(axis=0)))
-        rows = np.argsort(-cosines, kind="stable")[:count]
-        return cosines[rows], rows
+        """The cosines float32 (M, K) and rows int (M, K) of the training images nearest to each
+        image's features (M, h, w, C): the nearest first, equally near ones in the order of their
+        rows, and all of them if there are fewer than `count`."""
+        found, step = [], max(1, _COSINES // len(self.labels))
+        for start in range(0, len(features), step):
+            for cosines in self._cosines(features[start : start + step]):
+                rows = largest(cosines, count)
+                found.append((cosines[rows], rows))
+        cosines, rows = zip(*found, strict=True)
+        return np.array(cosines), np.array(rows)
 
     def nearest_of_class(self, features: np.ndarray, label: int) -> int:
         """The row of the training image of a class that is nearest to an image's features
         (h, w, C); of any class if that one has none."""
-        _, rows = self.nearest(features, len(self.labels))
-        return int(next((row for row in rows if self.labels[row] == label), rows[0]))
+        cosines = self._cosines(features[None])[0]
+        rows = np.flatnonzero(self.labels == label)
+        rows = rows if len(rows) else np.arange(len(self.labels))
+        return int(rows[cosines[rows].argmax()])
+
+    def _cosines(self, features: np.ndarray) -> np.ndarray:
+        """The cosines of images' features (M, h, w, C) with all training images, float32 (M, N)."""
+        cosines = np.empty((len(features), len(self.vectors)), np.float32)
+        places = np.ascontiguousarray(features, np.float32)
+        places = places.reshape(len(features), -1, self.vectors.shape[1])
+        averages = [unit_length(each.mean(axis=0)) for each in places]
+        for start in range(0, len(self.vectors), _ROWS):
+            block = slice(start, start + _ROWS)
+            for row, average in enumerate(averages):
+                np.einsum("nc,c->n", self.vectors[block], average, out=cosines[row, block])
+        return cosines
 
     def _shares(self, cosines: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """The share of the votes that each class gets, float64 (classes,)."""
         votes = np.exp((cosines.astype(np.float64) - cosines[0]) / SHARPNESS) * self.weights[rows]
         shares = np.bincount(self.labels[rows], votes, minlength=len(self.class_names))
         return shares / (shares.sum() or 1)
+
+
+def largest(values: np.ndarray, count: int) -> np.ndarray:
+    """Rows of the `count` largest values of (N,), the largest first and equal ones in the order of
+    their rows; all rows if there are fewer. NaN comes last."""
+    falling = -values
+    rows = np.arange(len(values))
+    if count < len(values):
+        rows = np.flatnonzero(~(falling > np.partition(falling, count - 1)[count - 1]))
+    return rows[np.argsort(falling[rows], kind="stable")[:count]]
 
 
 def vote_logits(shares: np.ndarray, count: int) -> np.ndarray:
@@ -91,7 +123,11 @@ def vote_logits(shares: np.ndarray, count: int) -> np.ndarray:
 
 
 def unit_length(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (..., C) scaled to length 1, float32; zeros stay zeros."""
+    """Vectors (..., C) scaled to length 1, float32; zeros stay zeros.
+
+    It adds in float64, and `transfer.features.pooling.unit_length` in float32. The last bits
+    differ, and outputs of `train_neighbours` and of `audit` depend on them, so both are needed.
+    """
     lengths = np.sqrt(np.square(vectors, dtype=np.float64).sum(axis=-1, keepdims=True))
     return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
