@@ -4,17 +4,23 @@ good and bad ones.
 Without a browser (`browser.py`) these tests are skipped.
 """
 
+import base64
 import csv
 import io
+import json
 import signal
 import subprocess
 import sys
-from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.request import Request, urlopen
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
@@ -47,11 +53,10 @@ def hear_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-@pytest.fixture(scope="module")
-def demo(base: Path, tmp_path_factory) -> Iterator[SimpleNamespace]:
+@contextmanager
+def running(base: Path, errors: Path, *options: str) -> Iterator[SimpleNamespace]:
     """`python -m transfer demo` in a reproduced world, and where it is."""
-    errors = tmp_path_factory.mktemp("demo") / "stderr"
-    command = [sys.executable, "-m", "transfer", "demo", "--port", "0", "--max-megabytes", "1"]
+    command = [sys.executable, "-m", "transfer", "demo", "--port", "0", *options]
     with errors.open("w") as file:
         process = subprocess.Popen(
             command,
@@ -68,6 +73,12 @@ def demo(base: Path, tmp_path_factory) -> Iterator[SimpleNamespace]:
     yield SimpleNamespace(process=process, url=said.split(" at ")[1].split()[0], errors=errors)
     process.kill()
     process.communicate()
+
+
+@pytest.fixture(scope="module")
+def demo(base: Path, tmp_path_factory) -> Iterator[SimpleNamespace]:
+    with running(base, tmp_path_factory.mktemp("demo") / "stderr", "--max-megabytes", "1") as demo:
+        yield demo
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +166,30 @@ def test_an_image_gets_the_answer_that_evaluate_has(base, browser, demo):
     }
 
 
+def test_for_the_nearest_neighbours_a_training_image_speaks(base, browser, tmp_path):
+    image = base / "images/a/0.png"
+    with running(base, tmp_path / "stderr", "--model", "neighbours") as demo:
+        (card,) = show(browser, demo, image)
+        asked = Request(
+            f"{demo.url}explain", image.read_bytes(), {"Content-Type": "application/octet-stream"}
+        )
+        with urlopen(asked) as answer:
+            explained = json.load(answer)
+    manifest = pd.read_csv(base / "data/manifest/manifest.csv")
+    train = manifest[manifest["split"] == "train"].reset_index(drop=True)
+    (row,) = np.flatnonzero(train["path"] == explained["example"])
+    picture = base64.b64decode(explained["heat"].partition(",")[2])
+    assert train["class_name"][row] == explained["predicted"] == card["class"]
+    assert (
+        np.asarray(Image.open(io.BytesIO(picture)))
+        == np.load(base / "data/images/train/images.npy")[row]
+    ).all()
+    assert card["why"].startswith(f"What speaks for {card['class']}: the training image of this ")
+    assert f"Training image of class {card['class']}" in card["alts"]
+    assert len(card["widths"]) == 7 and all(card["widths"]) and all(card["alts"])
+    assert browser.get_log("browser") == []
+
+
 def test_unusable_files_show_the_reason_and_the_others_are_labelled(browser, demo, files):
     broken, no_image, large, sound = show(
         browser, demo, files["broken.png"], files[LONG], files["large.png"], files[HOSTILE]
@@ -186,7 +221,7 @@ def test_images_can_be_dropped_and_no_policy_is_in_the_way(browser, demo, base):
         document.querySelector('h1').dispatchEvent(
             new DragEvent('drop', {dataTransfer, bubbles: true, cancelable: true}));
         """,
-        b64encode((base / "images/b/1.png").read_bytes()).decode(),
+        base64.b64encode((base / "images/b/1.png").read_bytes()).decode(),
     )
     (card,) = cards(browser, 1)
     assert card["name"] == "dropped.png"

@@ -6,8 +6,9 @@
 
 The page takes images and shows for each one its class with calibrated probabilities, how unlike the
 training images it is, the nearest training images, and, once TensorFlow is loaded, the regions that
-speak for the class (Grad-CAM). POST /predict returns the same as JSON, and POST /explain the heat
-map; the body is an image's bytes.
+speak for the class (Grad-CAM); for the model neighbours it is a training image instead. POST
+/predict returns the same as JSON, and POST /explain the heat map or that image; the body is an
+image's bytes.
 
 Only this machine can reach it unless --host says otherwise. It needs no network, keeps no image,
 and serves no file. There is no password: with --host 0.0.0.0 anyone who can connect to the machine

@@ -1,5 +1,5 @@
-"""Answers the page's requests, one image at a time: the class, the nearest training images, and the
-regions of the image that speak for the class."""
+"""Answers the page's requests, one image at a time: the class, the nearest training images, and
+what in the image speaks for the class."""
 
 import base64
 import io
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from transfer.classifiers.neighbours import Neighbours
 from transfer.dataset.manifest import read_manifest, split_rows
 from transfer.demo.explanation import Explainer
 from transfer.features.pooling import pool
@@ -89,16 +90,18 @@ class Service:
             }
 
     def explain(self, content: bytes) -> dict:
-        """Which regions of an image speak for the predicted class, ready for JSON. The first call
-        loads TensorFlow; `answer` does not wait for it.
+        """What speaks for the predicted class, ready for JSON. Of a network the first call loads
+        TensorFlow; `answer` does not wait for it.
 
         Args:
             content: the image file's bytes.
 
         Returns:
             predicted: the class.
-            heat: the picture in grey under its Grad-CAM, a data URL.
+            heat: the picture in grey under its Grad-CAM, a data URL; of the nearest neighbours, as
+                in `evaluate`, the training image of the class that is nearest.
             is_seen: whether anything speaks for the class.
+            example: the path of that training image; None of a network.
 
         Raises:
             BadImageError: these bytes are no image.
@@ -109,12 +112,20 @@ class Service:
             activations, prediction = self._predict(image)
             image.thumbnail((SHOWN, SHOWN))
         label = ranking(prediction.probabilities)[0]
+        explained = {"predicted": self.class_names[label], "example": None}
+        if isinstance(model := self._predictor.classifier, Neighbours):
+            row = model.nearest_of_class(activations["features"][0], label)
+            heat = data_url(Image.fromarray(self._train_images[row]))
+            return explained | {
+                "heat": heat,
+                "is_seen": True,
+                "example": self._train["path"][row],
+            }
         heat = self._explainer.heat_map(activations, label)
         # Matplotlib takes a fifth of a second
         from transfer.evaluation.gradcam import overlay
 
-        return {
-            "predicted": self.class_names[label],
+        return explained | {
             "heat": data_url(Image.fromarray(overlay(np.asarray(image), heat))),
             "is_seen": bool(heat.any()),
         }

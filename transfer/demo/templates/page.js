@@ -89,11 +89,17 @@
     try {
       const answer = await ask("/explain", file);
       heat.src = answer.heat;
+      if (answer.example !== null) {
+        heat.alt = `Training image of class ${answer.predicted}`;
+        why.textContent = `What speaks for ${answer.predicted}: the training image of this class that is nearest, ${answer.example}`;
+        return;
+      }
       heat.alt = `The picture in grey, coloured where it speaks for ${answer.predicted}`;
       why.textContent = answer.is_seen
         ? `What speaks for ${answer.predicted}: the brighter, the more`
         : `Nothing in the picture speaks for ${answer.predicted}`;
     } catch (problem) {
+      heat.remove();
       why.textContent = `Cannot be explained: ${problem.message}`;
     }
   };
