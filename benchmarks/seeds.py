@@ -18,12 +18,12 @@ import sys
 
 import pandas as pd
 
+from transfer.classifiers.names import MODEL_NAMES
 from transfer.commands.use.params_file import Value, rendered
 from transfer.commands.use.presets import preset_names, read_preset
 
 TRAININGS = ("train_scratch", "train_head", "train_augmented", "finetune")
 SEEDED = {"splits": ("split", *TRAININGS), "training": ("augment", *TRAININGS)}
-MODELS = ("scratch", "head", "augmented", "finetuned")
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
 def spread(accuracies: dict[int, dict[str, float]]) -> pd.DataFrame:
     """One row per model that was trained: mean, standard deviation, and the accuracy of each seed;
     no deviation of a single one."""
-    table = pd.DataFrame(accuracies, index=MODELS).dropna(how="all")
+    table = pd.DataFrame(accuracies, index=MODEL_NAMES).dropna(how="all")
     deviation = table.std(axis=1) if len(accuracies) > 1 else "one seed"
     return pd.concat(
         [
@@ -86,7 +86,7 @@ def run_experiment(
     found = json.loads(shown.stdout)["metrics/accuracy.json"]
     return {
         model: found[model]["new"]
-        for model in MODELS
+        for model in MODEL_NAMES
         if found.get(model, {}).get("new") is not None
     }
 
