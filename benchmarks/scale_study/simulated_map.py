@@ -90,17 +90,9 @@ class _Worker:
     is_known: bool = True  # the driver does not know yet that it has ended
 
 
-def simulate(
-    batches: int,
-    nodes: int,
-    workers_a_node: int,
-    costs: Costs,
-    trouble: Trouble = Trouble(),
-    in_flight: int = IN_FLIGHT,
-    seed: int = 0,
-) -> float:
-    """Seconds until all batches are done."""
-    return play(batches, nodes, workers_a_node, costs, trouble, in_flight, seed).seconds
+def simulate(*arguments, **options) -> float:
+    """Seconds until all batches are done; the arguments are those of `play`."""
+    return play(*arguments, **options).seconds
 
 
 def play(

@@ -104,7 +104,11 @@ def test_with_jax_one_call_gives_the_bytes_of_a_call_of_the_loop_per_step(kind):
 
 def test_it_does_not_matter_how_steps_are_divided_into_calls():
     """A resumed training, or one with other limits of memory, divides them differently."""
-    once, divided = build("head"), build("head")
+    assert_that_calls_may_be_divided(build("head"), build("head"))
+
+
+def assert_that_calls_may_be_divided(once: keras.Model, divided: keras.Model) -> None:
+    """Train two equal models, one of them in several calls."""
     arrays = batches(once)
     build_training_steps(once)(*arrays)
     steps = build_training_steps(divided)
@@ -131,12 +135,7 @@ def test_with_jax_losses_are_scaled_and_calls_of_any_length_give_the_same_bytes(
     finally:
         keras.config.set_dtype_policy("float32")
     assert isinstance(once.optimizer, keras.optimizers.LossScaleOptimizer)
-    arrays = batches(once)
-    build_training_steps(once)(*arrays)
-    steps = build_training_steps(divided)
-    for part in (slice(0, 1), slice(1, 4), slice(4, 5)):
-        steps(*(array[part] for array in arrays))
-    assert state(once) == state(divided)
+    assert_that_calls_may_be_divided(once, divided)
 
 
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="compares both ways to train")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.helpers.augmentation import augment_params
 from transfer.augmentation.views import AugmentationJobs, ViewRenderer
-from transfer.augmentation.warp import AugmentParams
 from transfer.engines.base import Crashed
 from transfer.engines.local import LocalWorkerPool
 from transfer.features.extraction import CleanImages, extract_features, unchanged
@@ -23,16 +23,7 @@ from transfer.storage.params import ArrayFormat, Shards
 from transfer.storage.sharded_array import read_index
 
 N, ROWS = 23, 5
-RANGES = AugmentParams(
-    views=3,
-    rotation=40,
-    width_shift=0.2,
-    height_shift=0.2,
-    shear=11.5,
-    zoom=0.2,
-    horizontal_flip=True,
-    seed=0,
-)
+RANGES = augment_params(views=3)
 
 
 class Network:

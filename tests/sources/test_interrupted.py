@@ -88,6 +88,28 @@ def count_calls(monkeypatch, module, name: str, stop_at: bytes | None = None) ->
     return given
 
 
+def stop_split(monkeypatch) -> None:
+    """Run `split` until it comes to the file LATE."""
+    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+        count_calls(patch, scan, "examine", stop_at=LATE)
+        split.main()
+
+
+def stop_decode(monkeypatch, late: bytes = LATE) -> None:
+    """Run `decode` until it comes to this file."""
+    with monkeypatch.context() as patch, pytest.raises(StoppedError):
+        count_calls(patch, verified_images, "read_rgb", stop_at=late)
+        decode.main()
+
+
+def resume_decode(monkeypatch) -> list[bytes]:
+    """Run `decode` to its end; the files that it decodes."""
+    with monkeypatch.context() as patch:
+        again = count_calls(patch, verified_images, "read_rgb")
+        decode.main()
+    return again
+
+
 @pytest.mark.parametrize("kind", ["folder", "set.zip", URL])
 def test_split_decodes_no_file_twice(described, monkeypatch, kind):
     source = kind if kind == URL else build(described / kind, FILES)
@@ -98,9 +120,7 @@ def test_split_decodes_no_file_twice(described, monkeypatch, kind):
     split.main()
     expected = made_by_split()
     shutil.rmtree(described / "data")
-    with monkeypatch.context() as patch, pytest.raises(StoppedError):
-        count_calls(patch, scan, "examine", stop_at=LATE)
-        split.main()
+    stop_split(monkeypatch)
     assert not Path("data/manifest/manifest.csv").exists()
     with monkeypatch.context() as patch:
         again = count_calls(patch, scan, "examine")
@@ -127,9 +147,7 @@ def test_a_split_that_fails_after_the_scan_decodes_no_file_again(described, monk
 def test_a_file_that_has_changed_since_is_decoded_again(described, monkeypatch):
     source = build(described / "folder", FILES)
     configure(source)
-    with monkeypatch.context() as patch, pytest.raises(StoppedError):
-        count_calls(patch, scan, "examine", stop_at=LATE)
-        split.main()
+    stop_split(monkeypatch)
     changed = encode(picture(200), "png")
     for path in FILES:
         (source / path).write_bytes(changed) if path == "cat/1.png" else None
@@ -178,13 +196,9 @@ def test_decode_decodes_no_image_twice(described, monkeypatch, kind, form):
     # in the order in which a folder is read, that of the manifest, and in that of the archive
     late = FILES[read_manifest()["path"].iloc[-1] if kind == "folder" else list(FILES)[-1]]
     shutil.rmtree(described / "data/images")
-    with monkeypatch.context() as patch, pytest.raises(StoppedError):
-        count_calls(patch, verified_images, "read_rgb", stop_at=late)
-        decode.main()
+    stop_decode(monkeypatch, late)
     assert made_by_decode() == []
-    with monkeypatch.context() as patch:
-        again = count_calls(patch, verified_images, "read_rgb")
-        decode.main()
+    again = resume_decode(monkeypatch)
     assert made_by_decode() == expected
     assert late in again and len(again) <= len(FILES) - BATCH_ENTRIES
     assert not list(Path(".checkpoints").rglob("*.*"))
@@ -205,12 +219,8 @@ def test_decode_keeps_nothing_on_a_disk_that_holds_the_shards_only(described, mo
     split.main()
     usage = SimpleNamespace(free=4 * 32 * 32 * 3)  # of one shard
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with monkeypatch.context() as patch, pytest.raises(StoppedError):
-        count_calls(patch, verified_images, "read_rgb", stop_at=LATE)
-        decode.main()
-    again = count_calls(monkeypatch, verified_images, "read_rgb")
-    decode.main()
-    assert len(again) == len(FILES)
+    stop_decode(monkeypatch)
+    assert len(resume_decode(monkeypatch)) == len(FILES)
 
 
 def test_shards_of_a_bucket_are_made_by_the_workers_and_are_those_of_a_folder(
@@ -248,9 +258,7 @@ def test_a_store_that_refuses_midway_ends_decode_and_a_rerun_goes_on(described, 
         patch.setattr(ObjectStore, "put_bytes", put_bytes)
         decode.main()
     assert made_by_decode() == []
-    with monkeypatch.context() as patch:
-        again = count_calls(patch, verified_images, "read_rgb")
-        decode.main()
+    again = resume_decode(monkeypatch)
     assert made_by_decode() == expected
     assert len(again) <= len(FILES) - 4 * 3
 
