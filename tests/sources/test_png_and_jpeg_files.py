@@ -130,6 +130,13 @@ def test_a_jpeg_that_ends_in_zeros_behind_its_end_marker_is_whole():
     assert examine(encode(PHOTO, "JPEG")[:-2] + bytes(99), WHITE).remarks == (NO_END,)
 
 
+def test_a_jpeg_that_was_copied_as_text_is_refused():
+    content = encode(picture(0, 64, 64), "JPEG", quality=95)
+    assert content.count(b"\n") >= 8
+    words = refusal(content.replace(b"\n", b"\r\n"))
+    assert words.startswith("damaged or truncated: a JPEG whose line ends were changed")
+
+
 def frame(marker: int, bits: int, height: int, bands: int) -> bytes:
     """A JPEG up to its frame header."""
     body = struct.pack(">BHHB", bits, height, 8, bands) + bytes(3 * bands)

@@ -1,11 +1,15 @@
 """What a file is that is not read here, by its first bytes, and what a person can do about it."""
 
 import re
+from contextlib import suppress
 
 _CONVERT = "convert it to JPEG, PNG or TIFF"
 _SLICES = "save its slices as PNG or TIFF"
 _FRAMES = "save its frames as images"
 _RAW = f"a camera's RAW file; {_CONVERT} with the camera's program or darktable"
+_TEXT_TRANSFER = "that a transfer as text has changed; copy it again"
+_METAFILE = f"a Windows metafile; {_CONVERT}"
+_MATLAB = "a MATLAB file; save each image of it as PNG or TIFF"
 _ANNEX = "a git-annex pointer, not the image: git annex get"
 # offset, bytes, what it is and what to do
 _SIGNATURES = (
@@ -43,6 +47,10 @@ _SIGNATURES = (
     (0, b"AT&TFORM", f"a DjVu document; {_CONVERT} with ddjvu"),
     (0, b"\x89PNG\n", "a PNG whose line ends were changed by a transfer as text; copy it again"),
     (0, b"\x89PNG\r\r", "a PNG whose line ends were changed by a transfer as text; copy it again"),
+    (0, b"\xc2\x89PNG", f"a PNG {_TEXT_TRANSFER}"),
+    (0, b"\xef\xbf\xbdPNG", f"a PNG {_TEXT_TRANSFER}"),
+    (0, b"\xc3\xbf\xc3\x98\xc3\xbf", f"a JPEG {_TEXT_TRANSFER}"),
+    (0, b"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", f"bytes, a JPEG perhaps, {_TEXT_TRANSFER}"),
     (0, b"SIMPLE  =", f"a FITS file; {_CONVERT}"),
     (0, b"\x89HDF\r\n", "an HDF5 file; save each image of it as PNG or TIFF"),
     (0, b"\x0e\x03\x13\x01", "an HDF4 file; save each image of it as PNG or TIFF"),
@@ -50,7 +58,10 @@ _SIGNATURES = (
     (0, b"CDF\2", "a NetCDF file; save each image of it as PNG or TIFF"),
     (0, b"GRIB", "a GRIB file; save each image of it as PNG or TIFF"),
     (0, b"\x93NUMPY", "a NumPy array; save it as PNG or TIFF"),
-    (0, b"MATLAB 5.0", "a MATLAB file; save each image of it as PNG or TIFF"),
+    (0, b"MATLAB 5.0", _MATLAB),
+    (0, b"MATLAB 7.3", _MATLAB),
+    (0, b"\x80\x04\x95", "a pickle of Python, which may run programs; save its images as files"),
+    (208, b"MAP ", f"an MRC volume of a microscope; {_SLICES}"),
     (0, b"ZISRAWFILE", f"a CZI file of a microscope; {_SLICES}, with Fiji say"),
     (0, b"\xda\xce\xbe\x0a", f"an ND2 file of a microscope; {_SLICES}, with Fiji say"),
     (0, b"NRRD000", f"an NRRD volume; {_SLICES}"),
@@ -61,7 +72,26 @@ _SIGNATURES = (
     (0, b"%PDF", "a PDF document; save its pages as images, with pdftoppm say"),
     (0, b"%!PS", f"a PostScript file; {_CONVERT}"),
     (0, b"\xc5\xd0\xd3\xc6", f"an EPS file; {_CONVERT}"),
-    (0, b"\xd7\xcd\xc6\x9a", f"a Windows metafile; {_CONVERT}"),
+    (0, b"\xd7\xcd\xc6\x9a", _METAFILE),
+    (0, b"\1\0\x09\0\0\3", _METAFILE),
+    (40, b" EMF", _METAFILE),
+    (0, b"\x59\xa6\x6a\x95", f"a Sun raster image; {_CONVERT}"),
+    (0, b"/* XPM */", f"an XPM image; {_CONVERT}"),
+    (0, b"#define ", f"an XBM image, or a program's text; {_CONVERT}"),
+    (0, b"id=ImageMagick", f"an image of ImageMagick (MIFF); {_CONVERT}"),
+    (0, b"\xb1\x68\xde\x3a", f"a DCX document; {_CONVERT}"),
+    (0, b"\x80\x2a\x5f\xd7", f"a Cineon image; {_CONVERT}"),
+    (8, b"CDR", f"a CorelDRAW drawing; {_CONVERT}"),
+    (8, b"ACON", "an animated cursor of Windows; save its frames as images"),
+    (0, b"\0\5\x16\7", "a resource fork of macOS, not the image; remove it"),
+    (0, b"\0\5\x16\0", "a file of macOS with its resource fork; copy it again"),
+    (
+        0,
+        b"bplist00",
+        "a property list of macOS, not the image; if its name ends in .icloud, the image is still "
+        "in iCloud: download it there first",
+    ),
+    (0, b"[ZoneTransfer]", "a note of Windows on a download, not an image; remove it"),
     (0, b"\xd0\xcf\x11\xe0", "an old Office document or a Thumbs.db, not an image; remove it"),
     (0, b"PK\x03\x04", "a zip archive inside the source; unpack it"),
     (0, b"\x1f\x8b", "a gzip file; unpack it"),
@@ -81,6 +111,8 @@ _SIGNATURES = (
     (0, b"\0\0\1\xba", f"a video; {_FRAMES}"),
     (0, b"\0\0\1\xb3", f"a video; {_FRAMES}"),
     (8, b"AVI ", f"a video; {_FRAMES}"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", f"a video (WMV); {_FRAMES}"),
+    *((4, name, f"a video; {_FRAMES}") for name in (b"moov", b"mdat", b"wide", b"skip")),
     (8, b"WAVE", "a sound, not an image; remove it"),
     (0, b"ID3", "a sound, not an image; remove it"),
     (0, b"OggS", "a sound or a video, not an image; remove it"),
@@ -92,14 +124,20 @@ _WEB_PAGE = "a web page, not an image: the download failed"
 _TEXT_STARTS = (
     (b"<svg", f"an SVG drawing; {_CONVERT}"),
     (b"<!doctype svg", f"an SVG drawing; {_CONVERT}"),
-    *((start, _WEB_PAGE) for start in (b"<!doctype html", b"<html", b"<head", b"<body")),
     (b"<error", "a server's error message, not an image: the download failed"),
+    (b"<listbucketresult", "a list of a bucket's files, not an image: the download failed"),
+    (b"<!doctype plist", "a property list of macOS, not an image; remove it"),
     (b"http/1.", "a server's answer with its header, not an image: download it again"),
     (b"data:image/", "an image as text (a data URL); decode it from base64"),
     (b"/9j/", "an image as text; decode it from base64"),
     (b"ivborw0kggo", "an image as text; decode it from base64"),
     (b"outs:\n- ", "a DVC file, not the image: dvc pull"),
 )
+_HTML = re.compile(
+    rb"<(?:!doctype html|html|head|body|title|meta|div|center|script|h\d|p|br|b|font)\b"
+)
+_NO_PREAMBLE = re.compile(rb"[\x02\x08]\0..(?:CS|DA|SH|TM|UI|UL)", re.DOTALL)
+_SHOWN = 40  # characters of a text
 _BEFORE_TEXT = re.compile(rb"(?:\s+|<\?xml.*?\?>|<!--.*?-->)", re.DOTALL)
 # An image that stands so near behind other bytes is what is meant; farther, it may be a preview.
 _IMAGE_INSIDE = re.compile(rb"\xff\xd8\xff[\xe0\xe1\xdb]|\x89PNG\r\n\x1a\n")
@@ -116,6 +154,8 @@ def describe_unreadable(content: bytes) -> str | None:
         return _iso_media(content)
     if b".git/annex/objects/" in content[:1024] or b".git\\annex\\objects\\" in content[:1024]:
         return _ANNEX
+    if _NO_PREAMBLE.match(content):
+        return "a DICOM file without its header; convert it to PNG or TIFF with dcm2img (DCMTK)"
     return _text(content) or _hidden_image(content)
 
 
@@ -124,13 +164,35 @@ def is_heic(content: bytes) -> bool:
     return content[4:8] == b"ftyp" and content[8:12] in _HEIC and b"avif" not in content[8:40]
 
 
+def beginning_of_text(content: bytes) -> str | None:
+    """The first line, shortened, of a file whose first 4,096 bytes are text; None of any other."""
+    start = _in_utf_8(content[:4096])
+    if b"\0" in start or not start.strip():
+        return None
+    with suppress(UnicodeDecodeError):
+        text = start[: start.rfind(b"\n") + 1 or len(start)].decode("utf-8").strip()
+        line = text.splitlines()[0].strip() if text else ""
+        if line and line.isprintable():
+            return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
+    return None
+
+
+def _in_utf_8(start: bytes) -> bytes:
+    """The start of a text that says that it is UTF-16, in UTF-8; any other as it is."""
+    if start[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        return start.removeprefix(b"\xef\xbb\xbf")
+    return start[: len(start) & ~1].decode("utf-16", "replace").encode()
+
+
 def _text(content: bytes) -> str | None:
-    start = content[:4096].removeprefix(b"\xef\xbb\xbf").lower()
+    start = _in_utf_8(content[:4096]).lower()
     while found := _BEFORE_TEXT.match(start):
         start = start[found.end() :]
     for text, kind in _TEXT_STARTS:
         if start.startswith(text):
             return kind
+    if _HTML.match(start):
+        return _hidden_image(content) or _WEB_PAGE
     if re.match(rb'[{\[]\s*["{]', start):
         return "JSON text, not an image: a server's answer, or a table"
     return None

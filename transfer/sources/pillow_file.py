@@ -11,7 +11,7 @@ from functools import cache
 from PIL import Image
 
 from transfer.sources.bad_image import BadImageError, UnidentifiedError
-from transfer.sources.file_kinds import describe_unreadable, is_heic
+from transfer.sources.file_kinds import beginning_of_text, describe_unreadable, is_heic
 
 # JPEG opens MPO too, which many phones write as .jpg
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
@@ -93,6 +93,8 @@ def _why_not(content: bytes) -> str:
             return f"damaged or truncated: {_a(name)} image, {_reason(name, content)}"
     if not content.strip(b"\0"):
         return f"not a {NAMES} image: all its bytes are zero; copy it again"
+    if line := beginning_of_text(content):
+        return f"not a {NAMES} image, but text that begins {line!r}"
     return f"not a {NAMES} image, or cut off at its very start"
 
 
@@ -107,6 +109,8 @@ def _reason(name: str, content: bytes) -> str:
         Image.OPEN[name][0](io.BytesIO(content), "")
     except Exception as error:  # OSError, SyntaxError, ValueError, struct.error and more
         words = str(error).removesuffix(".")
+        if "requires a buffer of" in words:
+            return "cut off at its start"
         if words and words != "not identified by this driver":
             return words
     return "whose header makes no sense"
