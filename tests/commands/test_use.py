@@ -4,9 +4,11 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_pipeline import build_world, call, repro
 from tests.helpers.tiny_sources import REPOSITORY, build, class_folders, encode, picture
 from transfer.__main__ import main
@@ -458,3 +460,14 @@ def test_tables_named_after_splits_are_taken_together(here, capsys):
     said = capsys.readouterr().out
     assert "labels from set (test.txt, train.txt, val.txt, list of paths and labels" in said
     assert "split      as the source has it" in said
+
+
+def test_images_of_numbers_that_split_reads_are_no_problem(here, capsys):
+    deep = {
+        f"{name}/{i}.tif": tiff(np.random.default_rng(i).random((8, 12, 3), "f4"), 32, 2)
+        for name in ("cat", "dog")
+        for i in range(3)
+    }
+    build(here / "set", deep)
+    assert main(["use", "set", "--dry-run"]) == 0
+    assert "problem" not in capsys.readouterr().out

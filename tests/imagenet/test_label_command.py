@@ -28,6 +28,7 @@ from PIL import Image
 
 from tests.backbones.torch_files import random_tensors, torch_file
 from tests.helpers import http_servers
+from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_pipeline import ROOT, call
 from tests.helpers.tiny_sources import build, encode, picture
 from tests.helpers.typed import Said, typed
@@ -45,6 +46,7 @@ from transfer.inference.output_formats import WIDTH, table_writer
 from transfer.inference.predictions import Prediction, PredictionRow
 from transfer.runtime.cores import available_cores
 from transfer.sources.source_file import SourceFile
+from transfer.sources.value_ranges import PixelRules, write_pixel_rules
 
 NAME = "MobileNetV3Large"
 IN_KERAS = [name for name, known in ARCHITECTURES.items() if known.module is not None]
@@ -325,6 +327,25 @@ def cached(say, project, published) -> Path:
 
 def split_rows(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
+
+
+def test_the_rules_of_the_training_images_are_passed_on(say, cached, labeller, monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        "transfer.imagenet.labeller.Labeller", lambda *words: given.append(words[-1]) or labeller
+    )
+    write_pixel_rules(PixelRules({"unsigned": (0, 4095)}))
+    assert say("photos").code == PREDICTED
+    assert given == [PixelRules({"unsigned": (0, 4095)})]
+
+
+def test_samples_are_scaled_by_the_rules_of_the_training_images(labeller, monkeypatch):
+    levels = np.asarray(picture(0, 30, 20))
+    deep = tiff(levels.astype("u2") * 16, 16, 2)
+    monkeypatch.setattr(labeller, "_rules", PixelRules({"unsigned": (0, 4080)}))
+    rows = labeller.stream([SourceFile("a.png", encode(picture(0, 30, 20))), SourceFile("b", deep)])
+    usual, scaled = (row.prediction.probabilities for row in rows)
+    assert (usual == scaled).all()
 
 
 def test_the_weights_are_fetched_once_and_kept(say, project, published, monkeypatch):

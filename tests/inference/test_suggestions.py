@@ -1,13 +1,18 @@
 """Which images to label next: the ranking, the table, the page."""
 
+import base64
 import hashlib
+import io
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
+from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_sources import build, class_folders, encode, picture
 from transfer.__main__ import main
 from transfer.commands import suggest
@@ -15,6 +20,8 @@ from transfer.inference.predictions import Prediction
 from transfer.inference.predictor import Predictor
 from transfer.inference.suggestion_page import Suggestion, thumbnail, write_page
 from transfer.inference.suggestions import choose, doubts, nearest_distances
+from transfer.sources.decoding import read_rgb
+from transfer.sources.value_ranges import PixelRules
 
 NONE = np.zeros((1, 2), np.float32)
 
@@ -76,10 +83,11 @@ class StubPredictor:
 
     decode_file = Predictor.decode_file
 
-    def decode(self, content: bytes) -> np.ndarray:
-        from transfer.sources.decoding import read_rgb
+    def open(self, content: bytes) -> Image.Image:
+        return read_rgb(content, PixelRules({"float": (0, 1)}))
 
-        return np.asarray(read_rgb(content))[:1, :1]
+    def decode(self, content: bytes) -> np.ndarray:
+        return np.asarray(self.open(content))[:1, :1]
 
     def activations(self, images: np.ndarray) -> dict[str, np.ndarray]:
         return {"cut": images.astype(np.float32) + 1}
@@ -117,6 +125,16 @@ def test_the_table_has_no_label_yet_and_no_image_that_has_one(photos, capsys):
     assert "left out, because the manifest has them: 2 images" in said.out
     assert "cannot be read: photos/broken.png: " in said.err
     assert Path("suggestions.html").read_text().count("<img") == 6
+
+
+def test_the_page_shows_images_as_the_model_sees_them(photos):
+    deep = np.full((8, 12, 1), 0.9, np.float32)
+    build(photos.parent / "deep", {"a.tif": tiff(deep, 32), "b.tif": tiff(deep / 2, 32)})
+    assert main(["suggest", "deep", "--count", "2"]) == 0
+    shown = re.findall(r"base64,([^\"]+)", Path("suggestions.html").read_text())
+    pictures = [Image.open(io.BytesIO(base64.b64decode(each))) for each in shown]
+    levels = sorted(picture.getpixel((5, 5))[0] for picture in pictures)
+    assert np.abs(np.array(levels) - (0.45 * 255, 0.9 * 255)).max() < 3
 
 
 def test_a_table_that_may_hold_labels_is_not_overwritten(photos, capsys):

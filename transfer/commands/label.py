@@ -72,8 +72,10 @@ def load(options: argparse.Namespace):
     from transfer.compute.device import ComputeParams, configure_backend
     from transfer.imagenet.labeller import Labeller
     from transfer.runtime.params import load_params
-    from transfer.sources.decoding import DecodeParams
+    from transfer.sources.decoding import DecodeParams, load_pixel_rules
 
-    interpolation = load_params(DecodeParams, "decode").interpolation
+    decode = load_params(DecodeParams, "decode")
     configure_backend(load_params(ComputeParams, "compute"), seed=0)
-    return Labeller(options.backbone, weights, interpolation)
+    return Labeller(
+        options.backbone, weights, decode.interpolation, load_pixel_rules(decode.background)
+    )

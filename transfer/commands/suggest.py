@@ -77,7 +77,7 @@ def main(argv: list[str]) -> int:
         suggestions = rank(predictor, images, options.count)
     write_csv(options.output, COLUMNS, [row_of(each) for each in suggestions])
     page = options.output.with_suffix(".html")
-    write_pictures(page, suggestions, options.paths)
+    write_pictures(page, predictor, suggestions, options.paths)
     report(images, suggestions, options.output, page)
     return cli.UNREADABLE if images.problems else cli.PREDICTED
 
@@ -207,16 +207,17 @@ def row_of(suggestion: "Suggestion") -> list[str | float]:
     return [suggestion.path, "", suggestion.predicted, *(round(number, 6) for number in numbers)]
 
 
-def write_pictures(page: Path, suggestions: list["Suggestion"], given: list[str]) -> None:
-    """Read the chosen images once more and write the page with them."""
+def write_pictures(
+    page: Path, predictor: "Predictor", suggestions: list["Suggestion"], given: list[str]
+) -> None:
+    """Read the chosen images once more, as the predictor sees them, and write the page."""
     from transfer.inference.suggestion_page import thumbnail, write_page
-    from transfer.sources.decoding import read_rgb
 
     wanted = {each.path for each in suggestions}
     pictures = {}
     for file in read_given(given):
         if file.path in wanted and file.content is not None:
-            pictures[file.path] = thumbnail(read_rgb(file.content))
+            pictures[file.path] = thumbnail(predictor.open(file.content))
             if len(pictures) == len(wanted):
                 break
     write_page(page, suggestions, pictures, f"{len(suggestions)} images to label next")

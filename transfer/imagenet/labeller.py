@@ -13,8 +13,9 @@ from transfer.compute.keras import keras
 from transfer.imagenet.weights import MODEL_INFO
 from transfer.inference.predictions import Prediction, PredictionRow
 from transfer.runtime.cores import map_in_order
-from transfer.sources.decoding import BadImageError, read_rgb, resize
+from transfer.sources.decoding import BadImageError, memory_for, read_rgb, resize
 from transfer.sources.source_file import SourceFile
+from transfer.sources.value_ranges import PixelRules
 
 NOT_FINITE = "the network gives it no finite number; see compute.precision"
 
@@ -23,14 +24,17 @@ class Labeller:
     """Labels one image at a time with a network at the size and with the preprocessing that it was
     trained with; several threads may use it at once."""
 
-    def __init__(self, name: str, weights: Path, interpolation: str):
+    def __init__(
+        self, name: str, weights: Path, interpolation: str, rules: PixelRules | None = None
+    ):
         """
         Args:
             weights: from `find_weights`.
             interpolation: `decode.interpolation`.
+            rules: how samples become 8-bit RGB; None is the rules of 8-bit images.
         """
         self.side = MODEL_INFO[name].side
-        self._interpolation = interpolation
+        self._interpolation, self._rules = interpolation, rules
         self._name = name
         self._network = build_with_top(name, self.side)
         if weights.suffix == ".pth":
@@ -60,7 +64,8 @@ class Labeller:
         if entry.problem is not None:
             return PredictionRow(entry.path, None, entry.problem)
         try:
-            image = resize(read_rgb(entry.content), self.side, self._interpolation)
+            with memory_for(entry.content):
+                image = resize(read_rgb(entry.content, self._rules), self.side, self._interpolation)
         except BadImageError as problem:
             return PredictionRow(entry.path, None, str(problem))
         probabilities = self.probabilities(image)

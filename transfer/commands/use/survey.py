@@ -14,8 +14,9 @@ from PIL import Image
 
 from transfer.dataset.listing import count_files
 from transfer.runtime.errors import PipelineError
-from transfer.sources.decoding import FORMATS, BadImageError, read_rgb
+from transfer.sources.decoding import FORMATS, BadImageError, examine
 from transfer.sources.packed_sets import describe_packed
+from transfer.sources.scan import WHITE
 from transfer.sources.scanned_file import ScannedFile, companions
 from transfer.sources.source_file import SourceFile, is_sidecar
 from transfer.sources.table import IMAGE_NAME
@@ -104,5 +105,5 @@ def _read_format(content: bytes) -> str | None:
     """
     with contextlib.suppress(Exception), Image.open(io.BytesIO(content), formats=FORMATS) as image:
         return image.format  # Pillow's readers raise OSError, ValueError, struct.error and more
-    read_rgb(content)
+    examine(content, WHITE)
     return None
