@@ -1,6 +1,7 @@
 import threading
 import time
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,90 @@ def test_memory_follows_the_limit_of_either_version_of_control_groups(tmp_path):
     (tmp_path / "memory.max").write_text("1500\n")
     (tmp_path / "memory.current").write_text("500\n")
     assert available_memory(tmp_path) == 1000
+
+
+def lay_out(root: Path, files: dict[str, str], own: str) -> tuple[Path, Path]:
+    """Control groups as files, and the file that names those of this process."""
+    for name, text in files.items():
+        (root / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "groups" / name).write_text(f"{text}\n")
+    (root / "own").write_text(own)
+    return root / "groups", root / "own"
+
+
+@pytest.mark.parametrize(
+    ("files", "own", "expected"),
+    [
+        ({"a/b/cpu.max": "200000 100000"}, "0::/a/b\n", 2),
+        ({"a/cpu.max": "300000 100000", "a/b/cpu.max": "max 100000"}, "0::/a/b\n", 3),
+        ({"a/cpu.max": "100000 100000", "a/b/cpu.max": "400000 100000"}, "0::/a/b\n", 1),
+        ({"cpu.max": "max 100000", "other/cpu.max": "100000 100000"}, "0::/a\n", 8),
+        ({"cpu.max": "200000 100000"}, "0::/docker/abc\n", 2),
+        ({"cpu.max": "200000 100000"}, "", 2),
+        ({"x/cpu.max": "100000 100000"}, "0::/../x\n", 8),
+        (
+            {"cpu/a/cpu.cfs_quota_us": "200000", "cpu/a/cpu.cfs_period_us": "100000"},
+            "7:memory:/b\n4:cpu:/a\n",
+            2,
+        ),
+        (
+            {"cpu,cpuacct/a/cpu.cfs_quota_us": "50", "cpu,cpuacct/a/cpu.cfs_period_us": "10"},
+            "4:cpu,cpuacct:/a\n",
+            5,
+        ),
+        ({"cpu.max": "100000 0"}, "0::/\n", 8),
+        ({"cpu.max": "100000 100000"}, "nonsense", 1),
+    ],
+)
+def test_cores_follow_the_quotas_of_all_groups_above(tmp_path, monkeypatch, files, own, expected):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert available_cores(*lay_out(tmp_path, files, own)) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "own", "expected"),
+    [
+        ({"a/b/memory.max": "3000", "a/b/memory.current": "1000"}, "0::/a/b\n", 2000),
+        (
+            {
+                "a/memory.max": "1500",
+                "a/memory.current": "1000",
+                "a/b/memory.max": "3000",
+                "a/b/memory.current": "1000",
+            },
+            "0::/a/b\n",
+            500,
+        ),
+        (
+            {"memory.max": "max", "memory.high": "900", "memory.current": "100"},
+            "0::/\n",
+            800,
+        ),
+        (
+            {
+                "memory.max": "3000",
+                "memory.current": "2900",
+                "memory.stat": "anon 400\ninactive_file 2400\nactive_file 100",
+            },
+            "0::/\n",
+            2500,
+        ),
+        (
+            {
+                "memory/a/memory.limit_in_bytes": "3000",
+                "memory/a/memory.usage_in_bytes": "2900",
+                "memory/a/memory.stat": "inactive_file 1\ntotal_inactive_file 2000",
+                "memory/memory.limit_in_bytes": "9223372036854771712",
+                "memory/memory.usage_in_bytes": "5000",
+            },
+            "5:memory:/a\n0::/x\n",
+            2100,
+        ),
+        ({"memory.max": "100", "memory.current": "200"}, "0::/\n", 0),
+    ],
+)
+def test_memory_follows_the_limits_of_all_groups_above(tmp_path, files, own, expected):
+    assert available_memory(*lay_out(tmp_path, files, own)) == expected
 
 
 def test_threads_take_memory_in_turns_within_the_budget():
