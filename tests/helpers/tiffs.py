@@ -13,17 +13,23 @@ def tiff(
     order: str = "<",
     *,
     big: bool = False,
+    planes: bool = False,
 ) -> bytes:
-    """A TIFF of one strip, uncompressed.
+    """A TIFF of one strip, uncompressed, or of one strip a band.
 
     Args:
         values: (H, W, bands). bits: of a sample. photometric: 1 for grey, 2 for RGB.
         tags: more of them, a tuple of numbers each; of strings, ASCII.
         order: < for little-endian, > for big-endian. big: a BigTIFF.
+        planes: whether one band lies behind the other; of a small TIFF.
     """
     word, room = ("Q", 8) if big else ("I", 4)
     height, width, bands = values.shape
-    data = _pack(values, bits, order)
+    if planes:
+        data = _pack(np.moveaxis(values, -1, 0).reshape(-1, width, 1), bits, order)
+    else:
+        data = _pack(values, bits, order)
+    strips = bands if planes else 1
     entries = {
         256: (width,),
         257: (height,),
@@ -33,8 +39,8 @@ def tiff(
         273: (0,),
         277: (bands,),
         278: (height,),
-        279: (len(data),),
-        284: (1,),
+        279: (len(data) // strips,) * strips,
+        284: (2 if planes else 1,),
         339: ({"u": 1, "i": 2, "f": 3}[values.dtype.kind],) * bands,
     }
     entries |= tags or {}
@@ -55,7 +61,13 @@ def tiff(
             more += raw
         else:
             place[tag] = (kind, count, raw.ljust(room, b"\0"))
-    place[273] = (16 if big else 4, 1, struct.pack(order + word, start + len(more)))
+    if planes:
+        first = start + len(more) + 4 * strips
+        offsets = [first + number * len(data) // strips for number in range(strips)]
+        place[273] = (4, strips, struct.pack(order + word, start + len(more)))
+        more += struct.pack(f"{order}{strips}I", *offsets)
+    else:
+        place[273] = (16 if big else 4, 1, struct.pack(order + word, start + len(more)))
     body = b"".join(
         struct.pack(f"{order}HH{word}", tag, kind, count) + raw
         for tag, (kind, count, raw) in sorted(place.items())

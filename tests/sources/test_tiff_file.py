@@ -9,6 +9,7 @@ from tests.helpers.tiny_sources import encode, picture
 from transfer.sources.decoding import BadImageError, examine, read_rgb
 from transfer.sources.opened import (
     ANIMATION,
+    CHANNELS,
     EXTRA_BANDS,
     NO_DATA,
     SCALED,
@@ -214,3 +215,95 @@ def test_a_tiff_that_is_not_read_says_what_it_is(photometric, bits, tags, words)
 def test_eight_bits_are_not_called_more():
     content = tiff(np.round(COLOUR * 255).astype("u1"), 8, 2, big=True, order=">")
     assert SCALED not in examine(content, WHITE).remarks
+
+
+# Channels as pages
+
+
+def channel_stack(values: np.ndarray, description: str) -> bytes:
+    """A TIFF with a grey page for each band of values (H, W, bands), described on the first."""
+    images = [Image.fromarray(values[..., band]) for band in range(values.shape[-1])]
+    return pages((images[0], {270: description}), *((image, {}) for image in images[1:]))
+
+
+def ome(order: str, **sizes: int) -> str:
+    attributes = " ".join(f'Size{name}="{size}"' for name, size in sizes.items())
+    return f'<OME><Image><Pixels DimensionOrder="{order}" {attributes}></Pixels></Image></OME>'
+
+
+COLOURS = np.random.default_rng(5).integers(0, 255, (8, 12, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("bands", "description"),
+    [
+        ((0, 1, 2), ome("XYCZT", C=3, Z=1, T=1)),
+        ((0, 0, 1, 1, 2, 2), ome("XYZCT", C=3, Z=2, T=1)),
+        ((0, 1, 2, 0, 1, 2), ome("XYCZT", C=3, Z=2, T=1)),
+        ((0, 1, 2), "ImageJ=1.53\nimages=3\nchannels=3\nmode=composite\n"),
+        ((0, 1, 2, 2, 1, 0), "ImageJ=1.53\nimages=6\nchannels=3\nslices=2\n"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+def test_three_channels_that_are_pages_are_red_green_and_blue(bands, description, kind):
+    values = COLOURS.astype(kind) * (257 if kind == "u2" else 1)
+    found = examine(channel_stack(values[..., list(bands)], description), (0, 0, 255))
+    expected = COLOURS if kind == "u1" else COLOURS / (COLOURS.max() / 255)
+    assert np.abs(np.asarray(found.image) - expected).max() <= 1
+    assert CHANNELS in found.remarks
+    assert (ANIMATION in found.remarks) == (len(bands) > 3)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        ome("XYCZT", C=1, Z=3, T=1),
+        ome("XYCZT", C=3, Z=2, T=1).replace(
+            "></Pixels>", '><Channel SamplesPerPixel="3"/></Pixels>'
+        ),
+        ome("XYZCT", C=3, Z=2, T=1),  # whose other channels are in other files
+        "ImageJ=1.53\nimages=3\nslices=3\n",
+        "channels=3\n",
+    ],
+)
+def test_pages_that_are_no_channels_give_the_first(description):
+    found = examine(channel_stack(COLOURS, description), (0, 0, 255))
+    assert (np.asarray(found.image)[..., 1] == COLOURS[..., 0]).all()
+    assert found.remarks == (ANIMATION,)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_channels_of_unknown_colour_are_refused(count):
+    values = COLOURS[..., [0, 1, 2, 0][:count]]
+    words = refusal(channel_stack(values, f"ImageJ=1.53\nimages={count}\nchannels={count}\n"))
+    assert words.startswith(f"{count} channels that are stored as pages (OME, ImageJ)")
+
+
+# Habits of other programs
+
+
+def test_a_palette_of_eight_bits_is_read_as_it_is_meant():
+    image = picture(0).quantize(16)
+    colours = np.array(image.getpalette()[:48] + [0] * 720).reshape(256, 3)
+    content = tiff(np.asarray(image)[..., None], 8, 3, {320: tuple(colours.T.ravel().tolist())})
+    assert (np.asarray(read_rgb(content)) == np.asarray(image.convert("RGB"))).all()
+
+
+@pytest.mark.parametrize("extra", [{}, {338: (0,)}, {338: (2,)}], ids=["none", "0", "alpha"])
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+def test_four_bands_in_planes_are_read(extra, kind):
+    values = np.concatenate([COLOURS, np.full((8, 12, 1), 255, np.uint8)], axis=-1).astype(kind)
+    bits = 8 * values.itemsize
+    content = tiff(values, bits, 2, extra, planes=True)
+    assert (by_its_own_range(content) == by_its_own_range(tiff(values, bits, 2, extra))).all()
+    assert (by_its_own_range(content) == COLOURS).all()
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_bits_that_run_backwards_are_turned(bits):
+    values = (COLOURS.astype("u2") << (bits - 8)) | 3
+    content = tiff(values, bits, 2)
+    data = len(content) - 8 * 12 * 3 * bits // 8
+    turned = bytes(int(f"{byte:08b}"[::-1], 2) for byte in content[data:])
+    backwards = tiff(values, bits, 2, {266: (2,)})[: -len(turned)] + turned
+    assert (by_its_own_range(backwards) == by_its_own_range(content)).all()

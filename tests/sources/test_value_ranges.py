@@ -13,7 +13,7 @@ from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_sources import encode
 from transfer.runtime.errors import PipelineError
 from transfer.sources.decoding import BadImageError, examine, read_rgb
-from transfer.sources.opened import FALSE_ALPHA, SCALED, TIFF_ALPHA
+from transfer.sources.opened import FALSE_ALPHA, NO_DATA, SCALED, TIFF_ALPHA
 from transfer.sources.value_ranges import (
     PixelRules,
     ValueRange,
@@ -31,9 +31,9 @@ def pixels(content: bytes, **ranges: tuple[float, float]) -> np.ndarray:
     return np.asarray(read_rgb(content, PixelRules(ranges)))
 
 
-def refusal(content: bytes) -> str:
+def refusal(content: bytes, **ranges: tuple[float, float]) -> str:
     with pytest.raises(BadImageError) as error:
-        read_rgb(content)
+        read_rgb(content, PixelRules(ranges))
     return str(error.value)
 
 
@@ -211,6 +211,28 @@ def test_samples_that_are_no_numbers_are_refused():
     values = COLOUR.astype("f4").copy()
     values[0, 0, 0] = np.nan
     assert "not numbers (NaN or infinite)" in refusal(tiff(values, 32, 2))
+
+    assert "not numbers (NaN or infinite)" in refusal(tiff(values, 32, 2), float=(0, 1))
+
+
+@pytest.mark.parametrize("kind", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_what_is_no_number_in_any_band_is_no_data(kind, hole, bands):
+    values = COLOUR[..., :bands].astype(kind)
+    values[0] = hole
+    content = tiff(values, 8 * values.itemsize, 1 if bands == 1 else 2)
+    assert examine(content, WHITE).remarks == (SCALED, NO_DATA)
+    found = pixels(content, float=(0, 1))
+    assert (found[0] == 255).all()
+    assert near(found[1:], COLOUR[1:, :, :bands])
+
+
+def test_holes_of_a_floating_point_map_are_no_data():
+    values = np.concatenate([np.full((2, 12), np.inf), GREY[2:, :, 0]]).astype("<f4")
+    found = pixels(b"Pf\n12 8\n-1.0\n" + values[::-1].tobytes(), float=(0, 1))
+    assert (found[:2] == 255).all()
+    assert near(found[2:], GREY[2:])
 
 
 def test_pixels_without_data_are_background_and_count_for_no_range():

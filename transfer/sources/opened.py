@@ -20,6 +20,7 @@ TIFF_ALPHA = "a band beyond colour in a TIFF, which is no transparency: left out
 FALSE_ALPHA = "a fourth band that is no transparency by its values: left out"
 EXTRA_BANDS = "several bands beyond colour in a TIFF: left out"
 GUESSED_BANDS = "three bands without a meaning in a TIFF: read as red, green, blue"
+CHANNELS = "three channels stored as pages of a TIFF: read as red, green, blue"
 SCALED = "more than 8 bits: scaled to 8"
 
 

@@ -14,7 +14,7 @@ from transfer.sources.opened import Opened, orientation_of
 from transfer.sources.pillow_file import icon_sizes, identify, is_icon
 from transfer.sources.png_file import PNG_SIGNATURE, open_png
 from transfer.sources.pnm_file import read_colour_pfm, read_deep_pnm, size_of_colour_pfm
-from transfer.sources.samples import Samples
+from transfer.sources.samples import Samples, where_data_is
 from transfer.sources.tiff_file import open_tiff
 from transfer.sources.tiff_tags import (
     BITS,
@@ -83,7 +83,8 @@ def bytes_to_decode(content: bytes) -> int:
 def _deep_samples(image: Image.Image, content: bytes) -> Samples | None:
     """A loaded image of more than 8 bits as samples; None of any other."""
     if image.mode == "F":
-        return Samples(np.asarray(image)[..., None], "float")
+        values = np.asarray(image)[..., None]
+        return Samples(values, "float", valid=where_data_is(values, "float"))
     is_deep = image.mode == "I" or image.mode.startswith("I;16")
     size = _J2K_SIZE.search(content) if image.format == "JPEG2000" else None
     if size is None:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from transfer.sources.bad_image import BadImageError
 from transfer.sources.pillow_file import check_pixels
-from transfer.sources.samples import Samples
+from transfer.sources.samples import Samples, where_data_is
 
 _GAP = rb"(?:\s|#[^\n]*\n)+"
 _HEADER = re.compile(rb"P[56]" + _GAP + rb"\d+" + _GAP + rb"\d+" + _GAP + rb"(\d+)")
@@ -53,7 +53,8 @@ def read_colour_pfm(content: bytes) -> Samples | None:
         raise BadImageError("damaged or truncated: a PFM without pixels")
     check_pixels(width, height)
     dtype = np.dtype("<f4" if header[3].startswith(b"-") else ">f4")
-    return Samples(_values(content, header.end(), (height, width, 3), dtype)[::-1], "float")
+    values = _values(content, header.end(), (height, width, 3), dtype)[::-1]
+    return Samples(values, "float", valid=where_data_is(values, "float"))
 
 
 def _values(content: bytes, start: int, shape: tuple[int, int, int], dtype: np.dtype) -> np.ndarray:

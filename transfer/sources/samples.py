@@ -12,6 +12,10 @@ MAX_SAMPLE_BYTES = 600_000_000  # of one image; 100 million pixels of three 16-b
 # What programs write for pixels without data, and often do not declare.
 _FILL_VALUES = (-9999, -99999, -32767, -32768, -(2**31))
 EVERYTHING_EMPTY = "every pixel is marked as having no data"
+_NOT_FINITE = (
+    "floating-point pixels that are not numbers (NaN or infinite) in one band and are in another; "
+    "set all bands to NaN there, which means no data"
+)
 _ODD_SHARE, _LOOKED_AT = 2000, 1_000_000
 _HUGE = 1e30  # floating-point fill values: the type's limits, 9.97e36 and the like
 
@@ -46,7 +50,7 @@ class Samples:
             raise BadImageError(EVERYTHING_EMPTY)
         low, high = float(values.min()), float(values.max())
         if not np.isfinite([low, high]).all():
-            raise BadImageError("floating-point pixels that are not numbers (NaN or infinite)")
+            raise BadImageError(_NOT_FINITE)
         sample = values[:: max(1, values.size // _LOOKED_AT)]
         odd = sample.size // _ODD_SHARE
         if odd:
@@ -56,12 +60,20 @@ class Samples:
 
     def scaled(self, black: float, white: float) -> np.ndarray:
         """8-bit grey or RGB: black becomes 0, white 255, what is beyond is cut. uint8 (H, W, 1 or
-        3)."""
+        3).
+
+        Raises:
+            BadImageError: a value is no number.
+        """
         factor = 255 / (white - black)
         pixels = np.empty(self.values.shape, np.uint8)
         for top in range(0, len(pixels), 256):  # in bands, so that no large array of floats is made
-            band = (self.values[top : top + 256].astype(np.float64) - black) * factor
-            pixels[top : top + 256] = np.round(np.clip(band, 0, 255))
+            band = self.values[top : top + 256].astype(np.float64)
+            if self.valid is not None:  # what is no data may be beyond what can be multiplied
+                band[~self.valid[top : top + 256]] = black
+            if self.kind == "float" and not np.isfinite(band).all():
+                raise BadImageError(_NOT_FINITE)
+            pixels[top : top + 256] = np.round(np.clip((band - black) * factor, 0, 255))
         return 255 - pixels if self.white_is_zero else pixels
 
 
@@ -92,8 +104,30 @@ def black_and_white(samples: Samples, rules: PixelRules) -> tuple[float, float]:
     )
 
 
-def find_fill_values(values: np.ndarray, kind: Kind) -> np.ndarray | None:
-    """Where samples (H, W, bands) are fill values that the file does not declare; None where none
+def where_data_is(
+    values: np.ndarray, kind: Kind, no_data: float | None = None
+) -> np.ndarray | None:
+    """Where samples (H, W, bands) are data: bool (H, W), or None for everywhere. Elsewhere all
+    bands are NaN or infinite, or `no_data`, or a fill value.
+
+    Args:
+        no_data: the value that the file declares; if it does none, the usual ones are looked for.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # of half precision, which they are beyond
+        empty = np.zeros(values.shape[:2], bool)
+        if kind == "float":
+            empty |= ~np.isfinite(values).any(axis=-1)
+        if no_data is not None:
+            empty |= (values == no_data).all(axis=-1)
+        else:
+            filled = _find_fill_values(values[~empty] if empty.any() else values, kind)
+            if filled is not None:
+                empty[~empty] = filled.ravel()
+    return ~empty if empty.any() else None
+
+
+def _find_fill_values(values: np.ndarray, kind: Kind) -> np.ndarray | None:
+    """Where samples (..., bands) are fill values that the file does not declare; None where none
     is. Floating point beyond 1e30; of signed samples, -9999 and the like if it lies farther below
     the other values than they lie apart."""
     if kind == "unsigned" or not values.size:

@@ -15,6 +15,7 @@ from transfer.sources.tiff_tags import Tags, number_of, numbers_of
 from transfer.sources.value_ranges import Kind
 
 _KINDS: dict[int, Kind] = {1: "unsigned", 2: "signed", 3: "float", 4: "unsigned"}
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _BY_LIBTIFF = {tiff_tags.LZW, tiff_tags.PACKBITS, tiff_tags.LZMA, tiff_tags.ZSTD}
 UNPACKED = _BY_LIBTIFF | {tiff_tags.NONE, tiff_tags.DEFLATE, tiff_tags.OLD_DEFLATE}
 
@@ -37,6 +38,7 @@ class TiffLayout:
     offsets: tuple[int, ...]
     lengths: tuple[int, ...]
     is_tiled: bool
+    is_reversed: bool  # the lowest bit of each byte comes first
 
 
 def read_layout(content: bytes, tags: Tags) -> TiffLayout:
@@ -75,8 +77,6 @@ def read_layout(content: bytes, tags: Tags) -> TiffLayout:
         raise BadImageError(f"{bits[0]}-bit {kind} samples; save it with 8 or 16 bits")
     if kind == "unsigned" and bits[0] > 16 and bits[0] not in (32, 64):
         raise BadImageError(f"{bits[0]}-bit samples; save it with 8 or 16 bits")
-    if number_of(tags, tiff_tags.FILL_ORDER, 1) != 1:
-        raise BadImageError("a TIFF whose bits run backwards (FillOrder 2); save it anew")
     if min(width, height, samples, block_width, block_height) < 1:
         raise BadImageError("damaged or truncated: a TIFF without pixels")
     compression = int(number_of(tags, tiff_tags.COMPRESSION, tiff_tags.NONE))
@@ -97,6 +97,7 @@ def read_layout(content: bytes, tags: Tags) -> TiffLayout:
         offsets,
         lengths,
         is_tiled,
+        number_of(tags, tiff_tags.FILL_ORDER, 1) == 2,
     )
 
 
@@ -138,6 +139,8 @@ def read_bands(content: bytes, layout: TiffLayout) -> np.ndarray:
         if length == 0:  # GDAL writes no block of zeros alone into a sparse file
             continue
         packed = content[start : start + length]
+        if layout.is_reversed:
+            packed = packed.translate(_REVERSED)
         block = _unpack_block(packed, layout, rows, in_block)
         block = block[: layout.height - top, : layout.width - left]
         target = bands[top : top + rows, left : left + layout.block_width]

@@ -1,11 +1,15 @@
 """TIFF files: the page that is meant, what its bands are, and what of them is data."""
 
+from dataclasses import replace
+
 import numpy as np
+from PIL import Image, ImagePalette
 
 from transfer.sources import tiff_tags
 from transfer.sources.bad_image import BadImageError, UnidentifiedError
 from transfer.sources.opened import (
     ANIMATION,
+    CHANNELS,
     EXTRA_BANDS,
     GUESSED_BANDS,
     THUMBNAIL_FIRST,
@@ -14,8 +18,9 @@ from transfer.sources.opened import (
     orientation_of,
 )
 from transfer.sources.pillow_file import check_pixels, identify
-from transfer.sources.samples import Samples, find_fill_values
+from transfer.sources.samples import Samples, where_data_is
 from transfer.sources.tiff_blocks import UNPACKED, TiffLayout, read_bands, read_layout
+from transfer.sources.tiff_channels import find_channel_pages
 from transfer.sources.tiff_tags import Tags, number_of, numbers_of
 
 CAMERA_RAW = (
@@ -45,14 +50,38 @@ def open_tiff(content: bytes, *, tiff_alpha: bool) -> Opened:
     if tiff_tags.is_camera_raw(content, pages):
         raise BadImageError(CAMERA_RAW)
     number = tiff_tags.choose_page(pages)
-    tags = pages[number] if pages else {}
-    remarks = (ANIMATION,) if tiff_tags.count_pictures(pages) > 1 else ()
+    channels = find_channel_pages(pages, number)
+    is_animated = tiff_tags.count_pictures(pages) > max(1, len(channels))
+    remarks = (ANIMATION,) if is_animated else ()
     remarks += (THUMBNAIL_FIRST,) if number else ()
+    opened = [
+        _read_page(content, each, pages[each] if pages else {}, remarks, tiff_alpha=tiff_alpha)
+        for each in channels or [number]
+    ]
+    return _merge(opened) if channels else opened[0]
+
+
+def _read_page(
+    content: bytes, number: int, tags: Tags, remarks: tuple[str, ...], *, tiff_alpha: bool
+) -> Opened:
     if number_of(tags, tiff_tags.COMPRESSION) == tiff_tags.WEBP:
         raise BadImageError(tiff_tags.describe_page(tags))
     if _is_deep(tags) or tiff_tags.is_big_endian_bigtiff(content):
         return _read_samples(content, tags, remarks, tiff_alpha=tiff_alpha)
     return _read_by_pillow(content, number, tags, remarks, tiff_alpha=tiff_alpha)
+
+
+def _merge(channels: list[Opened]) -> Opened:
+    """Three grey pictures of one size as red, green and blue of one."""
+    first = channels[0]
+    remarks = (CHANNELS, *first.remarks)
+    if first.samples is None:
+        image = Image.merge("RGB", [each.image.convert("L") for each in channels])
+        return replace(first, image=image, remarks=remarks)
+    values = np.concatenate([each.samples.values for each in channels], axis=-1)
+    valid = [each.samples.valid for each in channels if each.samples.valid is not None]
+    samples = replace(first.samples, values=values, valid=np.any(valid, axis=0) if valid else None)
+    return replace(first, samples=samples, remarks=remarks)
 
 
 def _is_deep(tags: Tags) -> bool:
@@ -87,6 +116,9 @@ def _read_by_pillow(
     except UnidentifiedError:
         if tiff_tags.PHOTOMETRIC not in tags or tiff_tags.WIDTH not in tags:
             raise
+        is_unpacked = number_of(tags, tiff_tags.COMPRESSION, tiff_tags.NONE) in UNPACKED
+        if is_unpacked and number_of(tags, tiff_tags.PHOTOMETRIC) in _BANDS:
+            return _read_samples(content, tags, remarks, tiff_alpha=tiff_alpha)
         raise BadImageError(tiff_tags.describe_page(tags)) from None
     if number:
         image.seek(number)
@@ -94,6 +126,9 @@ def _read_by_pillow(
     # a tile is decoded whole, however small the image is
     tile = image.tag_v2.get(tiff_tags.TILE_WIDTH, 0), image.tag_v2.get(tiff_tags.TILE_HEIGHT, 0)
     check_pixels(*tile)
+    colours = image.tag_v2.get(tiff_tags.COLOR_MAP, ())
+    if image.mode == "P" and colours and max(colours) <= 0xFF:  # 8 bits, where TIFF wants 16
+        image.palette = ImagePalette.raw("RGB;L", bytes(colours))
     image.load()
     white_is_zero = image.tag_v2.get(tiff_tags.PHOTOMETRIC) == tiff_tags.WHITE_IS_ZERO
     if image.mode == "I" or image.mode.startswith("I;16"):
@@ -138,7 +173,7 @@ def _read_samples(
     left_out = layout.samples - base - (alpha is not None)
     if left_out:
         remarks = (*remarks, TIFF_ALPHA if left_out == 1 else EXTRA_BANDS)
-    valid = _where_data_is(values, layout, _no_data_value(tags))
+    valid = where_data_is(values, layout.kind, _no_data_value(tags))
     if base == 4:
         samples = Samples(_from_inks(values, layout), "unsigned", (0, 0xFFFF), alpha=alpha)
     else:
@@ -171,20 +206,6 @@ def _divided(values: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         whole = values[top : top + 256] / share.astype(np.float64)
         colours[top : top + 256] = whole if is_float else np.clip(np.round(whole), 0, most)
     return colours
-
-
-def _where_data_is(
-    values: np.ndarray, layout: TiffLayout, no_data: float | None
-) -> np.ndarray | None:
-    """Where samples (H, W, bands) are data: bool (H, W), or None for everywhere."""
-    empty = np.zeros(values.shape[:2], bool)
-    if layout.kind == "float":
-        empty |= np.isnan(values).all(axis=-1)
-    if no_data is not None:
-        empty |= (values == no_data).all(axis=-1)
-    elif (filled := find_fill_values(values, layout.kind)) is not None:
-        empty |= filled
-    return ~empty if empty.any() else None
 
 
 def _from_inks(inks: np.ndarray, layout: TiffLayout) -> np.ndarray:
