@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from tests.helpers.tiny_sources import encode, picture
-from transfer.sources import pillow_file
+from transfer.sources import jpeg2000_file, pillow_file
 from transfer.sources.decoding import BadImageError, examine, parse_colour, read_rgb
 from transfer.sources.opened import ALPHA_ZERO, ANIMATION, EMPTY_FRAMES, FLATTENED, NO_END
 from transfer.sources.value_ranges import PixelRules
@@ -192,6 +192,32 @@ def test_dark_sixteen_bit_colour_of_jpeg_2000_is_refused_with_a_remedy():
         "a JPEG 2000 image of 16-bit colour that uses less than a quarter of its range, and of "
         "which 8 bits are all that can be read; save it as a PNG or TIFF of 16 bits"
     )
+
+
+# 2 x 2 pixels of colour of 16 bits, black and white among them, which OpenJPEG wrote: without and
+# with loss.
+BRIGHT_J2K = base64.b64decode(
+    "/0//UQAvAAAAAAACAAAAAgAAAAAAAAAAAAAAAgAAAAIAAAAAAAAAAAADDwEBDwEBDwEB/1IADAAAAAEBAAQEAAH/XAAE"
+    "QID/ZAAlAAFDcmVhdGVkIGJ5IE9wZW5KUEVHIHZlcnNpb24gMi41LjD/kAAKAAAAAAAxAAH/k8/8MCANnwZLYP8Dz9/4"
+    "kEAKJNriMSJjr9/4kDgKJCdePCs//9k="
+)
+LOSSY_BRIGHT_J2K = base64.b64decode(
+    "/0//UQAvAAAAAAACAAAAAgAAAAAAAAAAAAAAAgAAAAIAAAAAAAAAAAADDwEBDwEBDwEB/1IADAAAAAEBAAQEAAD/XAAF"
+    "QoAA/2QAJQABQ3JlYXRlZCBieSBPcGVuSlBFRyB2ZXJzaW9uIDIuNS4w/5AACgAAAAAANAAB/5PP/DAkDUoDauLlaChn"
+    "z/wwJAsPlzx/lukTf8/8MCAKIyppotEYZ//Z"
+)
+
+
+@pytest.mark.parametrize("content", [BRIGHT_J2K, LOSSY_BRIGHT_J2K], ids=["exact", "lossy"])
+def test_the_highest_values_of_deep_colour_in_jpeg_2000_are_white_and_not_black(content):
+    found = np.asarray(read_rgb(content)).reshape(4, 3)
+    expected = [[0, 255, 117], [255, 255, 255], [255, 0, 255], [0, 255, 0]]
+    assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+def test_deep_colour_in_jpeg_2000_that_cannot_be_read_twice_is_refused(monkeypatch):
+    monkeypatch.setattr(jpeg2000_file, "_with_one_bit_more", lambda content, start: content[:90])
+    assert refusal(BRIGHT_J2K).startswith("a JPEG 2000 image of more than 8 bits whose highest")
 
 
 # Transparency

@@ -1,7 +1,7 @@
 """Opens an image file of any format that is read: its pixels as they are stored."""
 
-import re
 import struct
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -9,6 +9,7 @@ from PIL import Image
 from transfer.sources.bad_image import BadImageError
 from transfer.sources.broken_transfers import check_end
 from transfer.sources.frames import load_first
+from transfer.sources.jpeg2000_file import read_deep_j2k
 from transfer.sources.jpeg_file import open_jpeg
 from transfer.sources.opened import Opened, orientation_of
 from transfer.sources.pillow_file import icon_sizes, identify, is_icon
@@ -27,10 +28,8 @@ from transfer.sources.tiff_tags import (
     read_pages,
 )
 
-_J2K_SIZE = re.compile(rb"\xff\x4f\xff\x51.{36}(.)(.)(.)", re.DOTALL)
 # of a pixel, while transparency is laid over a background
 _PIXEL_BYTES = 24
-_LEAST_LEVELS = 64  # of 256, that 16-bit colour of JPEG 2000 has to reach
 
 
 def open_image(content: bytes, *, tiff_alpha: bool) -> Opened:
@@ -56,10 +55,7 @@ def open_image(content: bytes, *, tiff_alpha: bool) -> Opened:
     if image.format == "PPM" and (samples := read_deep_pnm(image, content)):
         return Opened(samples=samples)
     check_end(content, image.format)
-    opened = load_first(image, content)
-    if samples := _deep_samples(opened.image, content):
-        return Opened(samples=samples, orientation=orientation_of(image), remarks=opened.remarks)
-    return opened
+    return _deepened(load_first(image, content), content)
 
 
 def bytes_to_decode(content: bytes) -> int:
@@ -80,30 +76,18 @@ def bytes_to_decode(content: bytes) -> int:
     return width * height * _PIXEL_BYTES
 
 
-def _deep_samples(image: Image.Image, content: bytes) -> Samples | None:
-    """A loaded image of more than 8 bits as samples; None of any other."""
+def _deepened(opened: Opened, content: bytes) -> Opened:
+    """A loaded image of more than 8 bits as samples, or as 8 bits of colour; any other as it is."""
+    image = opened.image
     if image.mode == "F":
         values = np.asarray(image)[..., None]
-        return Samples(values, "float", valid=where_data_is(values, "float"))
-    is_deep = image.mode == "I" or image.mode.startswith("I;16")
-    size = _J2K_SIZE.search(content) if image.format == "JPEG2000" else None
-    if size is None:
-        return Samples(np.asarray(image)[..., None], "unsigned", (0, 0xFFFF)) if is_deep else None
-    bits, is_signed = (size[3][0] & 0x7F) + 1, bool(size[3][0] & 0x80)
-    if is_deep:
-        return _j2k_samples(np.asarray(image)[..., None], bits, is_signed=is_signed)
-    if bits > 12 and max(high for _, high in image.convert("RGB").getextrema()) < _LEAST_LEVELS:
-        raise BadImageError(
-            f"a JPEG 2000 image of {bits}-bit colour that uses less than a quarter of its range, "
-            "and of which 8 bits are all that can be read; save it as a PNG or TIFF of 16 bits"
-        )
-    return None
-
-
-def _j2k_samples(values: np.ndarray, bits: int, *, is_signed: bool) -> Samples:
-    """Samples of JPEG 2000, which Pillow shifts up to 16 bits, signed ones from the middle on."""
-    if is_signed:
-        return Samples((values.astype(np.int32) - 0x8000) >> (16 - min(bits, 16)), "signed")
-    if bits == 16:
-        return Samples(values, "unsigned")
-    return Samples(values, "unsigned", (0, 0xFFFF))
+        samples = Samples(values, "float", valid=where_data_is(values, "float"))
+    elif image.format == "JPEG2000" and (found := read_deep_j2k(image, content)):
+        if isinstance(found, Image.Image):
+            return replace(opened, image=found)
+        samples = found
+    elif image.mode == "I" or image.mode.startswith("I;16"):
+        samples = Samples(np.asarray(image)[..., None], "unsigned", (0, 0xFFFF))
+    else:
+        return opened
+    return Opened(samples=samples, orientation=orientation_of(image), remarks=opened.remarks)
