@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 from tests.helpers.tiny_sources import encode, picture
 from transfer.sources import jpeg2000_file, pillow_file
 from transfer.sources.decoding import BadImageError, examine, parse_colour, read_rgb
+from transfer.sources.heif_items import end_of_items
 from transfer.sources.opened import ALPHA_ZERO, ANIMATION, EMPTY_FRAMES, FLATTENED, NO_END
 from transfer.sources.value_ranges import PixelRules
 
@@ -312,6 +313,25 @@ def test_plain_images_are_not_taken_for_broken_ones(kind, colour):
     image = Image.new("RGB", (600, 600), colour)
     image.paste((200, 30, 40), (10, 10, 60, 50))
     assert read_rgb(encode(image, kind)).size == (600, 600)
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF", "HEIF"])
+def test_metadata_that_ends_in_zeros_is_no_broken_transfer(kind):
+    exif = Image.Exif()
+    exif[0xEA1C] = b"\x1c\xea" + bytes(2060)  # room that Windows leaves for more
+    options = {"exif": exif.tobytes()}
+    whole = heic(SMOOTH, **options) if kind == "HEIF" else encode(SMOOTH, kind, **options)
+    assert whole.count(bytes(2000))
+    assert read_rgb(whole).size == SMOOTH.size
+
+
+@pytest.mark.parametrize("damage", [0, 0x40, 0xFF])
+def test_a_table_of_items_may_be_damaged_anywhere(damage):
+    whole = encode(SMOOTH, "AVIF", exif=Image.Exif().tobytes())
+    for place in range(300):
+        content = whole[:place] + bytes([damage]) + whole[place + 1 :]
+        assert end_of_items(content) is None or end_of_items(content) <= len(content)
+    assert end_of_items(whole) == len(whole)
 
 
 # JPEGs that break off

@@ -3,6 +3,7 @@
 import struct
 
 from transfer.sources.bad_image import BadImageError
+from transfer.sources.heif_items import end_of_items
 
 _LEAST_ZEROS = 64
 _WEBP_SHARE = 8  # what lies behind a plain area of WebP can be zeros, a twentieth of the file
@@ -18,10 +19,10 @@ def check_end(content: bytes, kind: str) -> None:
             QOI: zeros may be black there, or are found by the decoder.
     """
     if kind == "WEBP":
-        end = min(len(content), 8 + struct.unpack_from("<I", content, 4)[0])
+        end = _end_of_webp(content)
         least = max(_LEAST_ZEROS, end // _WEBP_SHARE)
     elif kind in ("AVIF", "HEIF"):
-        end, least = _end_of_boxes(content), _LEAST_ZEROS
+        end, least = end_of_items(content) or _end_of_boxes(content), _LEAST_ZEROS
     elif kind == "QOI" and not content.rstrip(b"\0").endswith(_QOI_END):
         end, least = len(content), _LEAST_ZEROS
     else:
@@ -32,6 +33,19 @@ def check_end(content: bytes, kind: str) -> None:
             f"damaged or truncated: its last {zeros} bytes are zeros, as a transfer that broke off "
             "leaves them; copy it again"
         )
+
+
+def _end_of_webp(content: bytes) -> int:
+    """Where the pixels of a WebP end: in front of EXIF and XMP, which may end in zeros, or at the
+    end of the file."""
+    whole = min(len(content), 8 + struct.unpack_from("<I", content, 4)[0])
+    at = 12
+    while at + 8 <= whole:
+        name, size = struct.unpack_from("<4sI", content, at)
+        if name in (b"EXIF", b"XMP "):
+            return at
+        at += 8 + size + size % 2
+    return whole
 
 
 def _end_of_boxes(content: bytes) -> int:
