@@ -19,7 +19,7 @@ def tiff(
 
     Args:
         values: (H, W, bands). bits: of a sample. photometric: 1 for grey, 2 for RGB.
-        tags: more of them, a tuple of numbers each; of strings, ASCII.
+        tags: more of them, a tuple of numbers each; of strings, ASCII; bytes as they are.
         order: < for little-endian, > for big-endian. big: a BigTIFF.
         planes: whether one band lies behind the other; of a small TIFF.
     """
@@ -50,6 +50,8 @@ def tiff(
     for tag, value in sorted(entries.items()):
         if isinstance(value, str):
             raw, kind, count = value.encode() + b"\0", 2, len(value) + 1
+        elif isinstance(value, bytes):
+            raw, kind, count = value, 7, len(value)
         elif tag in (273, 279) or any(number > 65535 for number in value):
             raw, kind, count = struct.pack(f"{order}{len(value)}I", *value), 4, len(value)
         elif any(number < 0 or number != int(number) for number in value):

@@ -13,6 +13,7 @@ from transfer.runtime.cores import MemoryBudget
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import Params
 from transfer.sources.bad_image import BadImageError
+from transfer.sources.colour_profiles import remarks_on_colours
 from transfer.sources.flattening import alpha_looks_true, to_rgb
 from transfer.sources.opening import bytes_to_decode, open_image
 from transfer.sources.pillow_file import FORMATS, MAX_PIXELS, NAMES
@@ -92,6 +93,7 @@ def examine(content: bytes, background: tuple[int, int, int]) -> Examined:
         if looks is False and opened.is_tiff:
             opened = open_image(content, tiff_alpha=False)
         image, remarks = to_rgb(opened, replace(rules, alpha=looks is not False))
+        remarks += remarks_on_colours(opened.info if opened.image is None else opened.image.info)
         if opened.is_tiff:
             return Examined(image, found, tiff_alpha=looks, remarks=remarks)
         return Examined(image, found, alpha=looks, remarks=remarks)

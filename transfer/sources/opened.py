@@ -1,6 +1,7 @@
 """An image file's pixels as they are stored, and the remarks on how they were read."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from PIL import ExifTags, Image
 
@@ -20,6 +21,7 @@ TIFF_ALPHA = "a band beyond colour in a TIFF, which is no transparency: left out
 FALSE_ALPHA = "a fourth band that is no transparency by its values: left out"
 EXTRA_BANDS = "several bands beyond colour in a TIFF: left out"
 GUESSED_BANDS = "three bands without a meaning in a TIFF: read as red, green, blue"
+OTHER_COLOURS = "a colour profile or gamma that is not that of sRGB: not applied"
 CHANNELS = "three channels stored as pages of a TIFF: read as red, green, blue"
 SCALED = "more than 8 bits: scaled to 8"
 
@@ -31,6 +33,7 @@ class Opened:
     orientation: the EXIF tag, of samples; that of Pillow's images is in their metadata.
     is_tiff: whether it is a TIFF, whose fourth band may be something else than transparency.
     drop_alpha: the fourth band is no transparency, though Pillow says so.
+    info: what the file says of the colours of samples, under Pillow's names.
     """
 
     image: Image.Image | None = None
@@ -39,6 +42,7 @@ class Opened:
     is_tiff: bool = False
     drop_alpha: bool = False
     remarks: tuple[str, ...] = ()
+    info: Mapping = field(default_factory=dict)
 
 
 def orientation_of(image: Image.Image) -> int:

@@ -74,7 +74,12 @@ def _load(content: bytes) -> Opened:
     image = identify(content)
     remarks = (ANIMATION,) if is_animated(image, content) else ()
     if samples := _read_deep(image, content):
-        return Opened(samples=samples, orientation=orientation_of(image), remarks=remarks)
+        return Opened(
+            samples=samples,
+            orientation=orientation_of(image),
+            remarks=remarks,
+            info=dict(image.info),
+        )
     bits, key = content[24], image.info.get("transparency")
     if image.mode == "L" and bits in (2, 4) and isinstance(key, int):
         image.info["transparency"] = key * 255 // (2**bits - 1)  # Pillow scales the pixels alone

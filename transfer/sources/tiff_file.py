@@ -187,7 +187,10 @@ def _read_samples(
             valid=valid,
         )
     orientation = number_of(tags, tiff_tags.ORIENTATION, 1)
-    return Opened(samples=samples, orientation=orientation, is_tiff=True, remarks=remarks)
+    info = {"icc_profile": tags.get(tiff_tags.PROFILE)}
+    return Opened(
+        samples=samples, orientation=orientation, is_tiff=True, remarks=remarks, info=info
+    )
 
 
 def _alpha_band(extra: tuple) -> int | None:

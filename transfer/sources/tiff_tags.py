@@ -9,7 +9,7 @@ import numpy as np
 # Tags
 SUBFILE_TYPE, OLD_SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION = 254, 255, 256, 257, 258, 259
 PHOTOMETRIC, FILL_ORDER, STRIPS, ORIENTATION, SAMPLES, STRIP_ROWS = 262, 266, 273, 274, 277, 278
-DESCRIPTION, COLOR_MAP = 270, 320
+DESCRIPTION, COLOR_MAP, PROFILE = 270, 320, 34675
 STRIP_BYTES, MIN, MAX, PLANAR, PREDICTOR = 279, 280, 281, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES, SUB_IFDS = 322, 323, 324, 325, 330
 EXTRA, FORMAT, SMIN, SMAX, NODATA, DNG_VERSION = 338, 339, 340, 341, 42113, 50706
@@ -18,7 +18,7 @@ _KNOWN = frozenset(
         *(SUBFILE_TYPE, OLD_SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC),
         *(FILL_ORDER, STRIPS, ORIENTATION, SAMPLES, STRIP_ROWS, STRIP_BYTES, MIN, MAX, PLANAR),
         *(PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES, SUB_IFDS, EXTRA, FORMAT),
-        *(SMIN, SMAX, NODATA, DNG_VERSION, DESCRIPTION),
+        *(SMIN, SMAX, NODATA, DNG_VERSION, DESCRIPTION, PROFILE),
     }
 )
 # Values of PHOTOMETRIC and COMPRESSION
@@ -86,7 +86,7 @@ _TYPES = {
 _ASCII = 2
 _MOST_PAGES = 100
 
-Tags = dict[int, "tuple | str"]
+Tags = dict[int, "tuple | str | bytes"]
 
 
 def is_tiff(content: bytes) -> bool:
@@ -101,7 +101,7 @@ def is_big_endian_bigtiff(content: bytes) -> bool:
 
 def read_pages(content: bytes) -> list[Tags]:
     """The tags that are used here of each page, the first 100 at most, as far as they can be read.
-    A tag's value is a tuple of numbers, or a string."""
+    A tag's value is a tuple of numbers or a string, or bytes, of PROFILE."""
     pages = []
     for page in _directories(content):
         pages.append(page)
@@ -133,7 +133,8 @@ def _directories(content: bytes) -> Iterator[Tags]:
                 size = length * np.dtype(_TYPES.get(kind, "u1")).itemsize
                 if size > room:
                     (value_at,) = struct.unpack_from(order + offset_code, content, value_at)
-                value = _value(content[value_at : value_at + size], kind, order)
+                raw = content[value_at : value_at + size]
+                value = raw if tag == PROFILE else _value(raw, kind, order)
                 if value:
                     page[tag] = value
             yield page
