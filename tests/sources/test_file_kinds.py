@@ -40,6 +40,10 @@ KINDS = {
     b"\0\5\x16\7" + REST: "a resource fork of macOS, not the image; remove it",
     b"[ZoneTransfer]\r\nZoneId=3\r\n": "a note of Windows on a download, not an image",
     b"\x08\0\5\0CS\x0a\0ISO_IR 100": "a DICOM file without its header; convert it",
+    b"\0\0\2\0\1\0\x10\x10"
+    + bytes(14)
+    + b"\x89PNG\r\n\x1a\n"
+    + REST: "a cursor of Windows, or a TGA",
     b"\1\0\0\0" + bytes(36) + b" EMF" + REST: "a Windows metafile; convert it",
     b"\x59\xa6\x6a\x95" + REST: "a Sun raster image; convert it",
     b"MATLAB 7.3 MAT-file": "a MATLAB file; save each image",

@@ -151,6 +151,12 @@ def test_an_animation_that_begins_with_nothing_gives_its_first_picture(kind):
     assert found.remarks == (EMPTY_FRAMES,)
 
 
+def test_what_pillow_lacks_is_not_called_damaged():
+    header = struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, 0, 5, 60, 0, 0, 0, 0)  # a PNG in a BMP
+    words = refusal(b"BM" + struct.pack("<IHHI", 114, 0, 0, 54) + header + bytes(60))
+    assert words.startswith("damaged, or of a kind that is not read: Unsupported BMP")
+
+
 # Samples of formats that Pillow cuts to 8 bits
 
 

@@ -307,3 +307,18 @@ def test_bits_that_run_backwards_are_turned(bits):
     turned = bytes(int(f"{byte:08b}"[::-1], 2) for byte in content[data:])
     backwards = tiff(values, bits, 2, {266: (2,)})[: -len(turned)] + turned
     assert (by_its_own_range(backwards) == by_its_own_range(content)).all()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("planes", [False, True])
+@pytest.mark.parametrize("extra", [1, 2])
+def test_grey_with_alpha_is_read_however_it_is_stored(bits, planes, extra):
+    most = 2**bits - 1
+    alpha = np.where(np.arange(12) < 6, 1.0, 0.5)[None, :, None].repeat(8, axis=0)
+    alpha[:, 9:] = 0
+    stored = GREY * alpha if extra == 1 else GREY
+    values = np.round(np.concatenate([stored, alpha], -1) * most).astype(f"u{bits // 8}")
+    content = tiff(values, bits, 1, {338: (extra,)}, planes=planes)
+    found = np.asarray(read_rgb(content, PixelRules(background=(0, 0, 255))))
+    expected = 255 * (GREY * alpha + (0, 0, 1) * (1 - alpha))
+    assert np.abs(found - expected).max() <= 2

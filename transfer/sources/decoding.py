@@ -1,5 +1,6 @@
 """Bytes to pixels: any image that people have, as 8-bit RGB."""
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
@@ -32,6 +33,9 @@ __all__ = [
 ]
 
 _SMALL_BYTES = 100_000_000  # images that take no more wait for no memory
+
+# How Pillow begins to say that it lacks something, and not the file.
+_NOT_READ = re.compile(r"unsupported|not supported|unknown raw mode|not implemented", re.IGNORECASE)
 
 _memory = MemoryBudget()
 
@@ -118,6 +122,8 @@ def _guarded(read: Callable):
     # Pillow's decoders raise OSError, ValueError, SyntaxError, struct.error and more
     except Exception as error:
         words = " ".join(str(error).split()) or type(error).__name__
+        if _NOT_READ.search(words):
+            raise BadImageError(f"damaged, or of a kind that is not read: {words}") from None
         raise BadImageError(f"damaged or truncated: {words}") from None
 
 

@@ -82,6 +82,7 @@ _SIGNATURES = (
     (0, b"\xb1\x68\xde\x3a", f"a DCX document; {_CONVERT}"),
     (0, b"\x80\x2a\x5f\xd7", f"a Cineon image; {_CONVERT}"),
     (8, b"CDR", f"a CorelDRAW drawing; {_CONVERT}"),
+    (0, b"\0\0\2\0", f"a cursor of Windows, or a TGA that is cut off; {_CONVERT}"),
     (8, b"ACON", "an animated cursor of Windows; save its frames as images"),
     (0, b"\0\5\x16\7", "a resource fork of macOS, not the image; remove it"),
     (0, b"\0\5\x16\0", "a file of macOS with its resource fork; copy it again"),

@@ -103,6 +103,8 @@ def _is_deep(tags: Tags) -> bool:
     if bits[0] != 8:
         return False
     is_unpacked = number_of(tags, tiff_tags.COMPRESSION, 1) in UNPACKED
+    if base == 1 and bands == 2 and is_unpacked:  # in planes, or multiplied by alpha
+        return True
     is_sparse = 0 in numbers_of(tags, tiff_tags.TILE_BYTES)
     has_gaps = is_sparse or _no_data_value(tags) is not None
     return bands not in (base, base + 1) or (is_unpacked and has_gaps)
@@ -175,7 +177,8 @@ def _read_samples(
         remarks = (*remarks, TIFF_ALPHA if left_out == 1 else EXTRA_BANDS)
     valid = where_data_is(values, layout.kind, _no_data_value(tags))
     if base == 4:
-        samples = Samples(_from_inks(values, layout), "unsigned", (0, 0xFFFF), alpha=alpha)
+        colours = _from_inks(values, layout)
+        samples = Samples(colours, "unsigned", (0, np.iinfo(colours.dtype).max), alpha=alpha)
     else:
         samples = Samples(
             values,
@@ -212,12 +215,14 @@ def _divided(values: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def _from_inks(inks: np.ndarray, layout: TiffLayout) -> np.ndarray:
-    """Red, green and blue, uint16 (H, W, 3), of cyan, magenta, yellow and black (H, W, 4)."""
+    """Red, green and blue (H, W, 3), uint8 if the inks have 8 bits, else uint16, of cyan, magenta,
+    yellow and black (H, W, 4)."""
+    dtype = np.uint8 if layout.bits == 8 else np.uint16
     full = 1.0 if layout.kind == "float" else float(2**layout.bits - 1)
-    colours = np.empty((*inks.shape[:2], 3), np.uint16)
+    colours = np.empty((*inks.shape[:2], 3), dtype)
     for top in range(0, len(inks), 256):  # in bands, so that no large array of floats is made
         paper = 1 - np.clip(inks[top : top + 256].astype(np.float32) / full, 0, 1)
-        colours[top : top + 256] = np.round(paper[..., :3] * paper[..., 3:] * 0xFFFF)
+        colours[top : top + 256] = np.round(paper[..., :3] * paper[..., 3:] * np.iinfo(dtype).max)
     return colours
 
 
