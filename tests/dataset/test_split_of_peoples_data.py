@@ -201,6 +201,13 @@ def test_text_beside_each_picture_is_passed_over_and_counted(project, kind):
     assert ".csv (1), .json (25), .txt (1), README (1)" in notes()
 
 
+def test_notes_of_windows_beside_each_picture_are_passed_over_and_counted(project):
+    streams = {f"{path}:Zone.Identifier": b"[ZoneTransfer]\r\n" for path in CATS_AND_DOGS}
+    run_split(build(project / "set", CATS_AND_DOGS | streams))
+    assert rejected() == {}
+    assert "text and tables beside the images, passed over: .identifier (25)" in notes()
+
+
 def test_an_image_that_is_called_text_is_read(project):
     run_split(build(project / "set", CATS_AND_DOGS | {"cat/new.txt": encode(picture(99))}))
     assert "cat/new.txt" in Path("data/manifest/manifest.csv").read_text()

@@ -64,6 +64,7 @@ _CLUTTER_STARTS = (
 )
 # Text, tables and the like beside images: passed over, if they are no images by their bytes.
 _SIDECARS = (
+    *(":zone.identifier", ":afp_afpinfo", ":afp_resource"),  # a file's other streams on NTFS
     *(".json", ".jsonl", ".ndjson", ".xml", ".xmp", ".txt", ".csv", ".tsv", ".parquet", ".yaml"),
     *(".yml", ".md", ".rst", ".html", ".htm", ".log", ".ini", ".cfg", ".toml", ".db", ".sqlite"),
     *(".aae", ".url", ".lnk", ".py", ".ipynb", ".xlsx", ".xls", ".ods", ".doc", ".docx", ".rtf"),

@@ -20,6 +20,7 @@ from transfer.sources.scan import WHITE
 from transfer.sources.scanned_file import ScannedFile, companions
 from transfer.sources.source_file import SourceFile, is_sidecar
 from transfer.sources.table import IMAGE_NAME
+from transfer.sources.tiff_tags import is_tiff
 
 
 @dataclass(frozen=True)
@@ -106,4 +107,4 @@ def _read_format(content: bytes) -> str | None:
     with contextlib.suppress(Exception), Image.open(io.BytesIO(content), formats=FORMATS) as image:
         return image.format  # Pillow's readers raise OSError, ValueError, struct.error and more
     examine(content, WHITE)
-    return None
+    return "TIFF" if is_tiff(content) else None
