@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.fuzz.mutations import NAMES, mutated, mutated_png, tars, zips
+from tests.helpers import jpeg2000
 from tests.helpers.pngs import chunk, png
+from tests.helpers.profiles import ADOBE_RGB, profile
 from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_sources import build, class_folders, encode, picture
 from transfer.sources.decoding import MAX_PIXELS, examine, read_rgb, resize
@@ -47,12 +49,14 @@ HEICS = [
         "UGlaxYzSUf5858PzA/cqjT5dwATb+hHots1P9NYo1g0+CeA="
     )
 ]
+EXIF = b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0" + bytes(100)
 IMAGES = {
     "PNG": PNGS,
     "HEIC": HEICS,
     "JPEG": [
         encode(picture(0), "JPEG", exif=picture(0).getexif()),
         encode(picture(1, 40, 40), "JPEG", progressive=True),
+        encode(picture(0), "JPEG", icc_profile=profile(ADOBE_RGB, 2.2)),
         encode(picture(0), "MPO"),
     ],
     "GIF": [
@@ -67,6 +71,7 @@ IMAGES = {
     "WEBP": [
         encode(picture(0), "WEBP"),
         encode(picture(0), "WEBP", lossless=True, save_all=True, append_images=[picture(1)]),
+        encode(picture(0), "WEBP", exif=EXIF),
     ],
     "TIFF": [encode(picture(0), "TIFF", **options) for options in TIFFS],
     "TIFF, deep": [
@@ -84,7 +89,21 @@ IMAGES = {
         tiff(np.dstack([RAMP, RAMP[..., :1] % 2]).astype("u2"), 16, 2, {338: (1,)}),
         tiff(np.dstack([RAMP, RAMP[..., :2]]).astype("f4") / 3000, 32, 5, {338: (2,)}),
     ]
-    + [encode(Image.fromarray(RAMP[..., 0].astype("u2")), "TIFF", compression="tiff_lzw")],
+    + [
+        encode(Image.fromarray(RAMP[..., 0].astype("u2")), "TIFF", compression="tiff_lzw"),
+        tiff(np.dstack([RAMP, RAMP[..., :1]]).astype("u1"), 8, 2, planes=True),
+        tiff(RAMP[..., :2].astype("u1"), 8, 1, {338: (1,)}),
+        tiff(RAMP.astype("f2"), 16, 2, {266: (2,)}),
+        tiff(RAMP[..., :1].astype("u1"), 8, 3, {320: tuple(range(256)) * 3}),
+        tiff(RAMP.astype("u2"), 16, 2, {34675: profile(ADOBE_RGB, 2.2)}),
+        encode(
+            picture(0).getchannel(0),
+            "TIFF",
+            save_all=True,
+            append_images=[picture(0).getchannel(1), picture(0).getchannel(2)],
+            tiffinfo={270: "ImageJ=1.53\nimages=3\nchannels=3\n"},
+        ),
+    ],
     "PNG, deep": [
         png(np.dstack([RAMP, RAMP[..., :1]]), 16),
         png(RAMP[..., :2], 16, chunk(b"sBIT", b"\x0c\x0c")),
@@ -96,8 +115,8 @@ IMAGES = {
         encode(picture(0, 16, 16), "ICO"),
         encode(picture(0, 16, 16), "ICO", bitmap_format="bmp"),
     ],
-    "AVIF": [encode(picture(0), "AVIF")],
-    "JPEG2000": [encode(picture(0), "JPEG2000")],
+    "AVIF": [encode(picture(0), "AVIF"), encode(picture(0), "AVIF", exif=EXIF)],
+    "JPEG2000": [encode(picture(0), "JPEG2000"), jpeg2000.BRIGHT, jpeg2000.LOSSY_BRIGHT],
     "PCX": [encode(picture(0), "PCX")],
     "QOI": [encode(picture(0), "QOI")],
     "SGI": [encode(picture(0), "SGI")],

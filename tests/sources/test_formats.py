@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from tests.helpers import jpeg2000
 from tests.helpers.tiny_sources import encode, picture
 from transfer.sources import jpeg2000_file, pillow_file
 from transfer.sources.decoding import BadImageError, examine, parse_colour, read_rgb
@@ -119,6 +120,13 @@ def test_a_preview_in_a_cameras_raw_file_is_not_taken_for_the_picture(tag):
     assert refusal(encode(picture(0), "TIFF", tiffinfo=tag)).startswith("a camera's RAW file")
 
 
+def test_a_raw_file_of_phase_one_is_called_so():
+    content = encode(picture(0), "TIFF")
+    start = 8 + len(b"IIIITwaR")
+    moved = content[:4] + struct.pack("<I", int.from_bytes(content[4:8], "little") + 8)
+    assert refusal(moved + b"IIIITwaR" + content[start - 8 :]).startswith("a camera's RAW file")
+
+
 def test_lab_becomes_rgb():
     profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
     lab = ImageCms.profileToProfile(SMOOTH, *profiles, outputMode="LAB")
@@ -201,21 +209,9 @@ def test_dark_sixteen_bit_colour_of_jpeg_2000_is_refused_with_a_remedy():
     )
 
 
-# 2 x 2 pixels of colour of 16 bits, black and white among them, which OpenJPEG wrote: without and
-# with loss.
-BRIGHT_J2K = base64.b64decode(
-    "/0//UQAvAAAAAAACAAAAAgAAAAAAAAAAAAAAAgAAAAIAAAAAAAAAAAADDwEBDwEBDwEB/1IADAAAAAEBAAQEAAH/XAAE"
-    "QID/ZAAlAAFDcmVhdGVkIGJ5IE9wZW5KUEVHIHZlcnNpb24gMi41LjD/kAAKAAAAAAAxAAH/k8/8MCANnwZLYP8Dz9/4"
-    "kEAKJNriMSJjr9/4kDgKJCdePCs//9k="
+@pytest.mark.parametrize(
+    "content", [jpeg2000.BRIGHT, jpeg2000.LOSSY_BRIGHT], ids=["exact", "lossy"]
 )
-LOSSY_BRIGHT_J2K = base64.b64decode(
-    "/0//UQAvAAAAAAACAAAAAgAAAAAAAAAAAAAAAgAAAAIAAAAAAAAAAAADDwEBDwEBDwEB/1IADAAAAAEBAAQEAAD/XAAF"
-    "QoAA/2QAJQABQ3JlYXRlZCBieSBPcGVuSlBFRyB2ZXJzaW9uIDIuNS4w/5AACgAAAAAANAAB/5PP/DAkDUoDauLlaChn"
-    "z/wwJAsPlzx/lukTf8/8MCAKIyppotEYZ//Z"
-)
-
-
-@pytest.mark.parametrize("content", [BRIGHT_J2K, LOSSY_BRIGHT_J2K], ids=["exact", "lossy"])
 def test_the_highest_values_of_deep_colour_in_jpeg_2000_are_white_and_not_black(content):
     found = np.asarray(read_rgb(content)).reshape(4, 3)
     expected = [[0, 255, 117], [255, 255, 255], [255, 0, 255], [0, 255, 0]]
@@ -224,7 +220,9 @@ def test_the_highest_values_of_deep_colour_in_jpeg_2000_are_white_and_not_black(
 
 def test_deep_colour_in_jpeg_2000_that_cannot_be_read_twice_is_refused(monkeypatch):
     monkeypatch.setattr(jpeg2000_file, "_with_one_bit_more", lambda content, start: content[:90])
-    assert refusal(BRIGHT_J2K).startswith("a JPEG 2000 image of more than 8 bits whose highest")
+    assert refusal(jpeg2000.BRIGHT).startswith(
+        "a JPEG 2000 image of more than 8 bits whose highest"
+    )
 
 
 # Transparency

@@ -67,6 +67,7 @@ _PACKINGS = {
     50002: "JPEG XL",
     52546: "JPEG XL",
 }
+_PHASE_ONE = (b"IIIITwaR", b"IIIICwaR", b"MMMMRawT", b"MMMMRawC")
 _RAW_COLOURS = (32803, 34892)  # of a sensor behind a mosaic of filters; linear, of a DNG
 _TYPES = {
     1: "u1",
@@ -167,7 +168,7 @@ def numbers_of(tags: Tags, tag: int, default: tuple = ()) -> tuple:
 def is_camera_raw(content: bytes, pages: list[Tags]) -> bool:
     """Whether it is a camera's RAW file: the first picture is a preview and the real one lies
     elsewhere, or is of a sensor and not of colours."""
-    if content[8:11] == b"CR\x02":
+    if content[8:11] == b"CR\x02" or content[8:16] in _PHASE_ONE:
         return True
     first = pages[0] if pages else {}
     if DNG_VERSION in first or number_of(first, PHOTOMETRIC) in _RAW_COLOURS:

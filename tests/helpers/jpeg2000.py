@@ -1,0 +1,16 @@
+"""JPEG 2000 of 16 bits in colour, which Pillow does not write."""
+
+import base64
+
+# 2 x 2 pixels of colour of 16 bits, black and white among them, which OpenJPEG wrote: without and
+# with loss.
+BRIGHT = base64.b64decode(
+    "/0//UQAvAAAAAAACAAAAAgAAAAAAAAAAAAAAAgAAAAIAAAAAAAAAAAADDwEBDwEBDwEB/1IADAAAAAEBAAQEAAH/XAAE"
+    "QID/ZAAlAAFDcmVhdGVkIGJ5IE9wZW5KUEVHIHZlcnNpb24gMi41LjD/kAAKAAAAAAAxAAH/k8/8MCANnwZLYP8Dz9/4"
+    "kEAKJNriMSJjr9/4kDgKJCdePCs//9k="
+)
+LOSSY_BRIGHT = base64.b64decode(
+    "/0//UQAvAAAAAAACAAAAAgAAAAAAAAAAAAAAAgAAAAIAAAAAAAAAAAADDwEBDwEBDwEB/1IADAAAAAEBAAQEAAD/XAAF"
+    "QoAA/2QAJQABQ3JlYXRlZCBieSBPcGVuSlBFRyB2ZXJzaW9uIDIuNS4w/5AACgAAAAAANAAB/5PP/DAkDUoDauLlaChn"
+    "z/wwJAsPlzx/lukTf8/8MCAKIyppotEYZ//Z"
+)
