@@ -5,6 +5,7 @@ from pathlib import Path
 from transfer.cluster.choose_engine import load_engine
 from transfer.dataset.classes import (
     check_classes,
+    find_masks,
     label_files,
     leave_out_rare,
     place,
@@ -20,6 +21,7 @@ from transfer.dataset.split_notes import (
     describe_clutter,
     describe_drawn,
     describe_group_by,
+    describe_masks,
     describe_remarks,
     describe_rules,
     describe_ties,
@@ -82,9 +84,11 @@ def split_source(
     if labels is None:
         layout = find_layout([file.path for file in files] + passed_over + folders, params.source)
         unlabelled = [file.path for file in files if layout.is_unlabelled(file.path)]
-        files = [place(file, layout) for file in files if not layout.is_unlabelled(file.path)]
+        masks = find_masks(files, layout)
+        left_out = {*unlabelled, *masks}
+        files = [place(file, layout) for file in files if file.path not in left_out]
     else:
-        layout, folders, unlabelled = Layout(), [], []
+        layout, folders, unlabelled, masks = Layout(), [], [], []
         files = label_files(files, labels)
     images = sorted((file for file in files if not file.problem), key=lambda file: file.path)
     rejected = sorted((file for file in files if file.problem), key=lambda file: file.path)
@@ -94,6 +98,7 @@ def split_source(
         *remarks,
         *describe_clutter(passed_over),
         *describe_unlabelled(unlabelled),
+        *describe_masks(masks),
         *describe_unicode(images),
         *(describe_inner_folders(layout, [image.path for image in images]) if not labels else []),
     ]

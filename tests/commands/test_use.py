@@ -356,7 +356,46 @@ def test_what_split_would_stop_at_is_said(here, capsys):
     assert main(["use", "set", "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "fewer images than splits in rare (2): `split` will stop" in said
-    assert "'Cat', 'cat' differ by case or spaces alone: `split` will stop until" in said
+    assert "'Cat', 'cat' differ by case, spaces or hyphens alone: `split` will stop until" in said
+
+
+def test_more_bad_files_than_split_allows_are_said_with_the_line_to_change(here, capsys):
+    build(here / "pets", PETS | {f"cat/bad{i}.png": b"x" for i in range(21)})
+    assert main(["use", "pets", "--dry-run"]) == 0
+    assert (
+        "rejected   21 or more, and split.max_rejected is 20: `split` will stop; repair or remove "
+        "these files, or write max_rejected: 21 under split: in params.yaml"
+    ) in capsys.readouterr().out
+    (here / "pets/cat/bad0.png").unlink()
+    main(["use", "pets", "--dry-run"])
+    assert "rejected" not in capsys.readouterr().out
+
+
+def test_rows_without_files_count_as_rejected(here, capsys):
+    rows = TABLE + "".join(f"no{i},x,c\n" for i in range(25))
+    build(here / "set", IMAGES | {"labels.csv": rows.encode()})
+    assert main(["use", "set", "--labels", "set/labels.csv", "--dry-run"]) == 0
+    assert "rejected   25 or more" in capsys.readouterr().out
+
+
+def test_classes_that_a_split_lacks_are_said(here, capsys):
+    splits = class_folders("train/", cat=3, dog=3, bird=3) | class_folders("test/", cat=1, owl=1)
+    build(here / "set", splits)
+    (here / "set/train/fox").mkdir()
+    assert main(["use", "set", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "no image in train: 'owl'; `split` will stop: add images there, or remove the" in said
+    assert "no image in test: 'bird', 'dog'; scores that need them will say so" in said
+    assert "no image is in the class folders 'fox': `split` will stop; add images or" in said
+    assert "fewer images than splits" not in said
+
+
+def test_masks_beside_pictures_are_told(here, capsys):
+    build(here / "set", PETS | {f"{path[:-4]}_mask.png": PETS[path] for path in PETS})
+    assert main(["use", "set", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "9 masks of pictures beside them are left out: cat/0_mask.png" in said
+    assert "classes    2: cat 4, dog 5" in said
 
 
 def test_links_out_of_the_folder_are_read_if_asked(here, capsys):

@@ -19,6 +19,8 @@ from transfer.dataset.notes_file import read_notes
 from transfer.runtime.errors import PipelineError
 from transfer.sources import reader
 
+PETS = class_folders(cat=6, dog=6)
+
 
 def notes() -> str:
     return "\n".join(read_notes())
@@ -78,6 +80,23 @@ def test_unlabelled_pictures_beside_train_are_left_out_and_counted(project):
     assert counts(manifest) == {"train": 6, "validation": 2, "test": 2}
     assert "30 files, left out since nothing says their labels ('test')" in notes()
     assert rejected() == {}
+
+
+def test_masks_beside_pictures_are_left_out_and_counted(project):
+    masks = {f"{path[:-4]}_mask.png": encode(picture(900 + i)) for i, path in enumerate(PETS)}
+    inner = {
+        f"{name}/{kind}/{i}.png": encode(picture(i + 50 * j + 9 * (kind == "masks")))
+        for j, name in enumerate(("cat", "dog"))
+        for kind in ("images", "masks")
+        for i in range(4)
+    }
+    manifest = run_split(build(project / "set", PETS | masks))
+    assert not manifest["path"].str.contains("mask").any()
+    assert "left out: 12 files, such as 'cat/0_mask.png'" in notes()
+    manifest = run_split(build(project / "inner", inner))
+    assert sorted(set(manifest["class_name"])) == ["cat", "dog"]
+    assert not manifest["path"].str.contains("mask").any()
+    assert "left out: 8 files, such as 'cat/masks/0.png'" in notes()
 
 
 def test_one_folder_of_pictures_names_the_other_ways_to_label(project):
@@ -337,7 +356,10 @@ def test_rare_classes_are_left_out_where_a_parameter_says_so(project):
 def test_classes_that_differ_by_case_are_asked_about(project):
     source = build(project / "set", class_folders(Cat=5, cat=5, dog=5))
     words = refusal(source)
-    assert "differ only by case or spaces: 'Cat' and 'cat'; set split.merge_case to true" in words
+    assert (
+        "differ only by case, spaces or hyphens: 'Cat' and 'cat'; set split.merge_case to true"
+        in words
+    )
     assert set(run_split(source, merge_case=False)["class_name"]) == {"Cat", "cat", "dog"}
     manifest = run_split(source, merge_case=True)
     assert manifest["class_name"].value_counts().to_dict() == {"Cat": 10, "dog": 5}

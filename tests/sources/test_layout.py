@@ -5,6 +5,7 @@ import pytest
 from transfer.runtime.errors import PipelineError
 from transfer.sources.folder_words import name_splits
 from transfer.sources.layout import find_layout
+from transfer.sources.mask_files import masks_by_name
 
 
 def paths_in(folders: list[str], classes: str = "cat dog") -> list[str]:
@@ -276,3 +277,87 @@ def test_folders_of_masks_with_the_same_classes_are_refused_as_masks():
 def test_boxes_beside_class_folders_are_passed_over():
     layout = find_layout(["cat/1.jpg", "dog/2.jpg", "Annotation/1.xml", "Annotation/2.xml"], "set")
     assert layout.place("cat/1.jpg") == (None, "cat")
+
+
+def test_classes_of_splits_are_the_same_in_any_spelling():
+    for train, test in (("k\xe4fer", "ka\u0308fer"), ("Cat", "cat"), ("big cat", "big_cat")):
+        paths = [f"train/{train}/1.png", "train/dog/1.png", f"test/{test}/1.png"]
+        layout = find_layout(paths, "set")
+        assert layout.place(f"test/{test}/1.png")[0] == "test"
+        assert not layout.is_unlabelled(f"test/{test}/1.png")
+
+
+def test_a_split_with_other_classes_than_train_is_not_left_out_silently():
+    paths = paths_in(["train"], "cats dogs") + paths_in(["test"])
+    words = refusal(paths)
+    assert "the folder 'test' holds the folders 'cat', 'dog', and train holds others, 'cats', " in (
+        words
+    )
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"),
+    [
+        (
+            paths_in([f"fold{i}/{split}" for i in (1, 2) for split in ("train", "val")]),
+            "the folders 'fold1', 'fold2' are split, and their splits each hold the folders 'cat',",
+        ),
+        (
+            paths_in(["data_256/a", "data_256/b"]) + ["val_256/1.png"],
+            "'val_256' is the name of a split and holds images but no class folders, and beside it "
+            "'data_256' hold folders: labels may be in a table",
+        ),
+        (
+            ["cat/1.png", "dog/1.png", *paths_in(["old"])],
+            "the folder 'old' holds the folders 'cat', 'dog', as the folders beside it are called",
+        ),
+        (
+            paths_in(["raw", "processed/train", "processed/test"]),
+            "the folder 'processed' is split itself, and no class beside the others",
+        ),
+        (
+            paths_in([f"{root}{split}" for root in ("", "set/") for split in ("train", "test")]),
+            "'set' is split itself, perhaps a copy: give it alone, or move it away",
+        ),
+        (
+            [f"patient{i}/{i}.png" for i in range(4)],
+            "the folders 'patient0', 'patient1', 'patient2', 'patient3' are parts of one set",
+        ),
+    ],
+)
+def test_folders_around_the_classes_are_no_classes(paths, words):
+    assert words in refusal(paths)
+
+
+@pytest.mark.parametrize("inside", ["", "train/"])
+def test_unlabelled_pictures_beside_classes_are_no_class(inside):
+    paths = [*paths_in([inside.strip("/")] if inside else ["."]), f"{inside}unlabeled/1.png"]
+    paths = [path.removeprefix("./") for path in paths]
+    paths += paths_in(["test"]) if inside else []
+    layout = find_layout(paths, "set")
+    assert layout.is_unlabelled(f"{inside}unlabeled/1.png")
+    assert layout.place(f"{inside}unlabeled/1.png") is None
+    two = find_layout(["unknown/1.png", "unlabeled/1.png"], "set")
+    assert two.place("unlabeled/1.png") == (None, "unlabeled")
+
+
+@pytest.mark.parametrize("inside", ["", "train/"])
+def test_masks_inside_class_folders_are_no_pictures(inside):
+    paths = [
+        f"{inside}{name}/{kind}/1.png" for name in ("cat", "dog") for kind in ("images", "masks")
+    ]
+    paths += [f"{inside}bird/1.png"] + (["test/cat/2.png"] if inside else [])
+    layout = find_layout(paths, "set")
+    split = "train" if inside else None
+    assert layout.place(f"{inside}cat/images/1.png") == (split, "cat")
+    assert layout.place(f"{inside}bird/1.png") == (split, "bird")
+    assert layout.is_mask(f"{inside}cat/masks/1.png")
+    assert layout.place(f"{inside}cat/masks/1.png") is None
+
+
+def test_masks_called_as_the_picture_beside_them_are_found():
+    pictures = [f"benign/{i}.png" for i in range(4)]
+    masks = ["benign/0_mask.png", "benign/1_mask.png", "benign/1_mask_1.png", "benign/2-seg.jpg"]
+    assert masks_by_name([*pictures, *masks]) == {*masks}
+    by_chance = ["face/a.png", "face/a_mask.png", "face/b.png", "face/c_mask.png"]
+    assert masks_by_name(by_chance) == set()

@@ -6,7 +6,9 @@ from dataclasses import replace
 from transfer.dataset.listing import first_ten
 from transfer.dataset.rejected import REJECTED
 from transfer.runtime.errors import PipelineError
+from transfer.sources.folder_words import spelling_key
 from transfer.sources.layout import Layout
+from transfer.sources.mask_files import masks_by_name
 from transfer.sources.path_label import PathLabels
 from transfer.sources.scanned_file import ScannedFile
 
@@ -19,6 +21,13 @@ def place(file: ScannedFile, layout: Layout) -> ScannedFile:
     if found is None:
         return replace(file, problem=file.problem or "not in a class folder")
     return replace(file, split=found[0], class_name=found[1])
+
+
+def find_masks(files: list[ScannedFile], layout: Layout) -> list[str]:
+    """The paths of masks among the files: in folders of masks beside those of pictures, or called
+    as the picture beside them."""
+    images = [file.path for file in files if not file.problem]
+    return sorted({path for path in images if layout.is_mask(path)} | masks_by_name(images))
 
 
 def label_files(files: list[ScannedFile], labels: PathLabels) -> list[ScannedFile]:
@@ -39,29 +48,30 @@ def label_files(files: list[ScannedFile], labels: PathLabels) -> list[ScannedFil
 def unite_cases(
     images: list[ScannedFile], merge: bool | None
 ) -> tuple[list[ScannedFile], list[str]]:
-    """Where classes differ only by case or by spaces at their ends, unite them under the first
-    name, or leave them, as `split.merge_case` says; and a sentence on it.
+    """Where classes differ only by case, or by the spaces, hyphens or underscores between their
+    words, unite them under the first name, or leave them, as `split.merge_case` says; and a
+    sentence on it.
 
     Raises:
         PipelineError: there are such classes, and it says neither.
     """
     names = defaultdict(list)
     for name in sorted({image.class_name for image in images}):
-        names[name.strip().casefold()].append(name)
+        names[spelling_key(name)].append(name)
     alike = [found for found in names.values() if len(found) > 1]
     if not alike or merge is False:
         return images, []
     listed = first_ten([" and ".join(map(repr, found)) for found in alike])
     if merge is None:
         raise PipelineError(
-            f"classes whose names differ only by case or spaces: {listed}; set "
+            f"classes whose names differ only by case, spaces or hyphens: {listed}; set "
             "split.merge_case to true if these are one class, to false if they are different ones"
         )
     united = {name: found[0] for found in alike for name in found}
     return [
         replace(image, class_name=united.get(image.class_name, image.class_name))
         for image in images
-    ], [f"classes whose names differ only by case or spaces are one: {listed}"]
+    ], [f"classes whose names differ only by case, spaces or hyphens are one: {listed}"]
 
 
 def leave_out_rare(images: list[ScannedFile], least: int) -> tuple[list[ScannedFile], list[str]]:

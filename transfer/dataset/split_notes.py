@@ -82,6 +82,16 @@ def describe_unlabelled(paths: list[str]) -> list[str]:
     ]
 
 
+def describe_masks(paths: list[str]) -> list[str]:
+    """A sentence on masks beside the pictures of the classes."""
+    if not paths:
+        return []
+    return [
+        f"masks beside the pictures, by their names or those of their folders, left out: "
+        f"{count_files(len(paths))}, such as {paths[0]!r}"
+    ]
+
+
 def describe_unicode(images: list[ScannedFile]) -> list[str]:
     """A sentence on classes whose folders are named in two Unicode forms, which are one class."""
     forms = defaultdict(set)

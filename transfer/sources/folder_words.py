@@ -44,7 +44,12 @@ _UNLABELLED_NAMES = (
     "pred predict prediction predictions unlabeled unlabelled unsup unknown unsupervised "
     "submission inference"
 )
-_PART_NAMES = "part parts batch batches chunk shard fold vol volume disc subset archive"
+# Of these, what is no class beside classes; `unknown` may be one.
+_CALLED_UNLABELLED = "unlabeled unlabelled unsup unsupervised"
+_PART_NAMES = (
+    "part parts batch batches chunk shard fold vol volume disc subset archive "
+    "patient patients session sessions study visit"
+)
 _HOLDER_NAMES = "data dataset datasets folder dir"
 _PICTURE_NAMES = (
     "image images img imgs photo photos picture pictures jpegimages frame frames rgb input inputs"
@@ -72,6 +77,7 @@ _LONGEST_FIRST = sorted(_SPLIT_WORDS, key=len, reverse=True)
 _EMPTY_WORDS, _UNLABELLED_WORDS = _table(_EMPTY_NAMES), _table(_UNLABELLED_NAMES)
 _PART_WORDS, _PICTURE_WORDS = _table(_PART_NAMES), _table(_PICTURE_NAMES)
 _HOLDER_WORDS, _MASK_WORDS = _table(_HOLDER_NAMES), _table(_MASK_NAMES)
+_CALLED_UNLABELLED_WORDS = _table(_CALLED_UNLABELLED)
 
 
 def name_splits(names: Iterable[str]) -> dict[str, str]:
@@ -112,6 +118,19 @@ def sounds_unlabelled(name: str) -> bool:
     return bool(_words(name) & _UNLABELLED_WORDS)
 
 
+def is_called_unlabelled(name: str) -> bool:
+    """Whether a folder of this name beside class folders is no class, `unlabeled` say."""
+    words = _words(name) - _EMPTY_WORDS
+    return bool(words) and words <= _CALLED_UNLABELLED_WORDS
+
+
+def spelling_key(name: str) -> str:
+    """What names of one class have in common, whatever their case, their Unicode form, and the
+    spaces, hyphens or underscores between their words."""
+    plain = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return re.sub(r"[\s_-]+", " ", plain.strip())
+
+
 def are_parts(names: Collection[str]) -> bool:
     """Whether these are parts of one set, `images_part_1` and `images_part_2` say: the same words,
     of which one says so, or none but words for pictures and folders, with numbers or letters."""
@@ -134,6 +153,13 @@ def are_pictures_and_masks(names: Collection[str]) -> bool:
         and not all(masks)
         and all(own and own <= _PICTURE_WORDS | _MASK_WORDS | {*_SPLIT_WORDS} for own in words)
     )
+
+
+def mask_names(names: Collection[str]) -> list[str]:
+    """Of the folders of one class, those of masks, if the others are its pictures; else none."""
+    if not are_pictures_and_masks(names):
+        return []
+    return sorted(name for name in names if _words(name) & _MASK_WORDS)
 
 
 def _words(name: str) -> set[str]:

@@ -1,27 +1,35 @@
 """Where a source keeps its classes, and its splits if it has any."""
 
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from transfer.runtime.errors import PipelineError
 from transfer.sources.box_files import describe_boxes
+from transfer.sources.doubtful_layouts import (
+    BY_PATTERN,
+    check_alike_in_splits,
+    check_no_copies,
+    check_no_masks,
+    check_no_parts,
+    check_unambiguous,
+    check_unambiguous_inside,
+    not_splits,
+)
+from transfer.sources.folder_tree import Folder, descend, tree_of
 from transfer.sources.folder_words import (
     SPLITS,
-    are_parts,
-    are_pictures_and_masks,
+    is_called_unlabelled,
+    mask_names,
     name_splits,
     sounds_unlabelled,
+    spelling_key,
 )
 from transfer.sources.packed_sets import describe_packed, describe_shards
-from transfer.sources.source_file import climbs, is_sidecar
+from transfer.sources.source_file import climbs
 from transfer.sources.table import IMAGE_NAME
-
-_BY_PATTERN = (
-    "split.label_pattern, a regular expression with the group `label`, reads labels from the path"
-)
 
 
 @dataclass(frozen=True)
@@ -38,11 +46,13 @@ class Layout:
     """Where a source keeps its classes.
 
     roots: the folders that hold class folders, each with its split if the source is split.
-    unlabelled: folders of images whose labels are unknown. ignored: folders without images.
+    unlabelled: folders of images whose labels are unknown. masks: folders of masks beside the
+    pictures of a class. ignored: folders that are no classes.
     """
 
     roots: tuple[ClassRoot, ...] = (ClassRoot(()),)
     unlabelled: tuple[tuple[str, ...], ...] = ()
+    masks: tuple[tuple[str, ...], ...] = ()
     ignored: frozenset[tuple[str, ...]] = frozenset()
 
     @property
@@ -92,32 +102,16 @@ class Layout:
 
     def is_unlabelled(self, path: str) -> bool:
         """Whether a file lies in a folder of images whose labels are unknown."""
-        parts = tuple(path.split("/"))
-        return any(parts[: len(folder)] == folder for folder in self.unlabelled)
+        return _lies_in(path, self.unlabelled)
+
+    def is_mask(self, path: str) -> bool:
+        """Whether a file lies in a folder of masks beside the pictures of a class."""
+        return _lies_in(path, self.masks)
 
 
-@dataclass
-class _Folder:
-    """pictures, others: how many files below it may be images, and how many cannot. own: pictures
-    in it, not below."""
-
-    folders: dict[str, "_Folder"] = field(default_factory=dict)
-    pictures: int = 0
-    others: int = 0
-    own: int = 0
-
-    @property
-    def kids(self) -> dict[str, "_Folder"]:
-        """The folders in it, but for those that hold files and no picture."""
-        return {
-            name: folder
-            for name, folder in self.folders.items()
-            if folder.pictures or not folder.others
-        }
-
-    @property
-    def is_flat(self) -> bool:
-        return not self.kids
+def _lies_in(path: str, folders: tuple[tuple[str, ...], ...]) -> bool:
+    parts = tuple(path.split("/"))
+    return any(parts[: len(folder)] == folder for folder in folders)
 
 
 def find_layout(paths: Iterable[str], source: Path | str) -> Layout:
@@ -148,57 +142,65 @@ def find_layout(paths: Iterable[str], source: Path | str) -> Layout:
 
 
 def _find_layout(paths: Iterable[str], where: str) -> Layout:
-    node, prefix = _descend(_tree(paths), ())
+    node, prefix = descend(tree_of(paths), ())
     kids = node.kids
     if not kids:
         raise PipelineError(
             f"{where} holds no class folders; put each class's images in a folder of its own, or "
-            f"have labels read from a table (split.labels) or from the paths: {_BY_PATTERN}"
+            f"have labels read from a table (split.labels) or from the paths: {BY_PATTERN}"
         )
     splits = name_splits(kids)
     if len({*splits.values()}) >= 2 or (splits and _others_are_unlabelled(kids, splits)):
         return _split_layout(node, prefix, splits, where)
     if (inner := _splits_inside(kids, where)) is not None:
+        check_unambiguous_inside(kids, inner, where)
         roots = [
             ClassRoot((*prefix, name, folder), split, name)
             for name, found in inner.items()
             for folder, split in found.items()
         ]
         return Layout(tuple(roots))
-    _check_no_masks(kids, where)
-    _check_unambiguous(kids, splits, where)
-    _check_no_parts(kids, where)
-    return Layout((ClassRoot(prefix),), ignored=_ignored(node, prefix))
+    check_no_masks(kids, where)
+    roots, masks = _class_roots(node, prefix)
+    if not masks:
+        check_no_copies(kids, prefix, where)
+        check_unambiguous(kids, splits, where)
+    check_no_parts(kids, where)
+    unlabelled = _unlabelled_classes(node, prefix)
+    ignored = _ignored(node, prefix) | {*unlabelled}
+    return Layout(tuple(roots), tuple(unlabelled), tuple(masks), ignored)
 
 
-def _tree(paths: Iterable[str]) -> _Folder:
-    root = _Folder()
-    for path in paths:
-        if climbs(path):
-            continue
-        *folders, name = path.split("/")
-        is_other = is_sidecar(name)
-        node = root
-        for folder in [None, *filter(None, folders)]:
-            node = node if folder is None else node.folders.setdefault(folder, _Folder())
-            node.pictures += bool(name) and not is_other
-            node.others += bool(name) and is_other
-        node.own += bool(name) and not is_other
-    return root
-
-
-def _descend(node: _Folder, prefix: tuple[str, ...]) -> tuple[_Folder, tuple[str, ...]]:
-    """Through folders that are alone and hold folders."""
-    while len(kids := node.kids) == 1 and not (kid := next(iter(kids.values()))).is_flat:
-        node, prefix = kid, (*prefix, next(iter(kids)))
-    return node, prefix
-
-
-def _ignored(node: _Folder, prefix: tuple[str, ...]) -> frozenset[tuple[str, ...]]:
+def _ignored(node: Folder, prefix: tuple[str, ...]) -> frozenset[tuple[str, ...]]:
     return frozenset((*prefix, name) for name in node.folders.keys() - node.kids.keys())
 
 
-def _others_are_unlabelled(kids: Mapping[str, _Folder], splits: Mapping[str, str]) -> bool:
+def _unlabelled_classes(node: Folder, prefix: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Folders beside two or more classes whose names say that nobody labelled what is in them."""
+    names = [name for name, kid in node.kids.items() if kid.is_flat and is_called_unlabelled(name)]
+    return [(*prefix, name) for name in names] if len(node.kids) - len(names) >= 2 else []
+
+
+def _class_roots(
+    node: Folder, prefix: tuple[str, ...], split: str | None = None
+) -> tuple[list[ClassRoot], list[tuple[str, ...]]]:
+    """The roots of a folder of class folders, and the folders of masks: where class folders hold
+    pictures and masks (`cat/images`, `cat/masks`), those of the pictures, and else the folder
+    itself."""
+    kids = node.kids
+    masks = {name: [] if kid.own else mask_names(kid.kids) for name, kid in kids.items()}
+    if not any(masks.values()) or not all(masks[name] or kids[name].is_flat for name in kids):
+        return [ClassRoot(prefix, split)], []
+    roots, found = [], []
+    for name, kid in kids.items():
+        pictures = [folder for folder in kid.kids if folder not in masks[name]]
+        roots += [ClassRoot((*prefix, name, folder), split, name) for folder in pictures]
+        roots += [ClassRoot((*prefix, name), split, name)] if kid.is_flat else []
+        found += [(*prefix, name, folder) for folder in masks[name]]
+    return roots, found
+
+
+def _others_are_unlabelled(kids: Mapping[str, Folder], splits: Mapping[str, str]) -> bool:
     """Whether beside a single split, which holds classes, there are only unlabelled pictures."""
     others = [name for name in kids if name not in splits]
     return (
@@ -209,7 +211,7 @@ def _others_are_unlabelled(kids: Mapping[str, _Folder], splits: Mapping[str, str
 
 
 def _split_layout(
-    node: _Folder, prefix: tuple[str, ...], splits: Mapping[str, str], where: str
+    node: Folder, prefix: tuple[str, ...], splits: Mapping[str, str], where: str
 ) -> Layout:
     kids = node.kids
     trains = [name for name in splits if splits[name] == "train"]
@@ -223,46 +225,45 @@ def _split_layout(
         raise PipelineError(
             f"{where}: the folders {listed} look like splits, and {trains[0]!r} holds images but "
             "no class folders, so labels may be in the names of files or in a table; "
-            f"{_BY_PATTERN} "
-            r"('/(?P<label>[a-z]+)\.\d+\.jpg$' reads train/cat.0.jpg), and split.labels names a "
-            "table"
+            f"{BY_PATTERN} "
+            r"('/(?P<label>[a-z]+)\.\d+\.jpg$' reads train/cat.0.jpg, and '^(?P<label>[^/]+)/' "
+            "takes these folders for the classes), and split.labels names a table"
         )
-    known = {name for train in trains for name in _descend(kids[train], ())[0].kids}
-    _check_no_masks(known, where)
-    _check_no_parts(known, where)
-    roots, ignored, unlabelled = [], set(), []
+    classes = {name for train in trains for name in descend(kids[train], ())[0].kids}
+    check_no_masks(classes, where)
+    check_no_parts(classes, where)
+    known = {spelling_key(name) for name in classes}
+    roots, ignored, unlabelled, masks = [], set(), [], []
     for name, kid in kids.items():
         inner, folder = _root_with(known, kid, (*prefix, name))
         if name in splits and inner is not None:
-            roots.append(ClassRoot(folder, splits[name]))
-            ignored |= _ignored(inner, folder)
+            roots.append((inner, folder, splits[name]))
         elif name in splits or sounds_unlabelled(name) or kid.is_flat:
+            check_alike_in_splits(name, kid, classes, where)
             unlabelled.append((*prefix, name))
         else:
-            raise PipelineError(_not_splits(where, listed))
-    if len({root.split for root in roots}) < len(roots):
-        raise PipelineError(_not_splits(where, listed))
-    if [root.split for root in roots] == ["train"]:  # the others are to be drawn from it
-        roots = [ClassRoot(roots[0].folder)]
-    return Layout(tuple(roots), tuple(unlabelled), frozenset(ignored))
-
-
-def _not_splits(where: str, listed: str, inside: str = "") -> str:
-    return (
-        f"{where} looks already split, but{inside} into the folders {listed}; it needs train, "
-        "validation (or val, valid, dev) and test, each once and nothing beside them, or class "
-        "folders only; move the other folders out of it, or give the one that is whole"
-    )
+            raise PipelineError(not_splits(where, listed, kids=kids))
+    if len({split for _, _, split in roots}) < len(roots):
+        raise PipelineError(not_splits(where, listed, kids=kids))
+    class_roots: list[ClassRoot] = []
+    for inner, folder, split in roots:
+        # where there is train alone, the others are to be drawn from it
+        own, own_masks = _class_roots(inner, folder, split if len(roots) > 1 else None)
+        class_roots += own
+        masks += own_masks
+        unlabelled += (found := _unlabelled_classes(inner, folder))
+        ignored |= _ignored(inner, folder) | {*found}
+    return Layout(tuple(class_roots), tuple(unlabelled), tuple(masks), frozenset(ignored))
 
 
 def _root_with(
-    known: set[str], node: _Folder, prefix: tuple[str, ...]
-) -> tuple[_Folder | None, tuple[str, ...]]:
+    known: set[str], node: Folder, prefix: tuple[str, ...]
+) -> tuple[Folder | None, tuple[str, ...]]:
     """Of a split's folder and its wrappers, the one that holds the most of the known classes, the
-    deepest of several; None where none holds any."""
+    deepest of several; None where none holds any. `known` are keys of `spelling_key`."""
     best, most = (None, prefix), 0
     while True:
-        shared = len(known & node.kids.keys())
+        shared = len(known & {spelling_key(name) for name in node.kids})
         if shared and shared >= most:
             best, most = (node, prefix), shared
         if len(node.kids) != 1:
@@ -271,7 +272,7 @@ def _root_with(
         prefix = (*prefix, name)
 
 
-def _splits_inside(kids: Mapping[str, _Folder], where: str) -> dict[str, dict[str, str]] | None:
+def _splits_inside(kids: Mapping[str, Folder], where: str) -> dict[str, dict[str, str]] | None:
     """For class folders that each hold split folders (cat/train, cat/test): the splits by class and
     folder; None where it is not so."""
     names = {folder for kid in kids.values() for folder in kid.kids}
@@ -282,62 +283,5 @@ def _splits_inside(kids: Mapping[str, _Folder], where: str) -> dict[str, dict[st
         return None
     for name, kid in kids.items():
         if len({splits[folder] for folder in kid.kids}) < len(kid.kids):
-            raise PipelineError(_not_splits(where, ", ".join(sorted(kid.kids)), f" in {name!r}"))
+            raise PipelineError(not_splits(where, ", ".join(sorted(kid.kids)), f" in {name!r}"))
     return {name: {folder: splits[folder] for folder in kid.kids} for name, kid in kids.items()}
-
-
-def _check_unambiguous(kids: Mapping[str, _Folder], splits: Mapping[str, str], where: str) -> None:
-    """Refuse folders that may be splits, or parts, with the classes in them."""
-    if len(kids) == 1 and splits:
-        raise PipelineError(
-            f"{where} holds one folder, {next(iter(kids))!r}, without class folders in it; labels "
-            f"may be in the names of files or in a table: {_BY_PATTERN}, and split.labels names a "
-            "table"
-        )
-    inner = [{*kid.kids} for kid in kids.values()]
-    common = sorted(set.intersection(*inner))
-    same = len(kids) > 1 and len(common) >= 2 and 2 * len(common) >= max(map(len, inner))
-    lone = [name for name in splits if len(kids[name].kids) >= 2 and not kids[name].own]
-    if not same and not (lone and len(kids) > 1):
-        return
-    outer = ", ".join(map(repr, _some(sorted(kids))))
-    if same:
-        what = f"each hold the folders {', '.join(map(repr, _some(common)))}"
-    else:
-        what = f"lie beside each other, and {lone[0]!r} is the name of a split and holds folders"
-    raise PipelineError(
-        f"{where}: the folders {outer} {what}: the inner or the outer ones may be the classes; "
-        "name the outer ones train, validation and test, or set split.label_pattern "
-        r"('^(?P<label>[^/]+)/' takes the outer ones for classes, '/(?P<label>[^/]+)/' the inner "
-        "ones)"
-    )
-
-
-def _check_no_masks(names: Collection[str], where: str) -> None:
-    if are_pictures_and_masks(names):
-        raise PipelineError(
-            f"{where}: the folders {_listed(names)} are pictures and their masks or labels by "
-            "their names, as the segmentation of images has them, and no classes. Here each image "
-            "has one class: name the folder of the pictures alone as split.source; if that has no "
-            "class folders, name their labels by split.labels or split.label_pattern"
-        )
-
-
-def _check_no_parts(names: Collection[str], where: str) -> None:
-    if are_parts(names):
-        raise PipelineError(
-            f"{where}: the folders {_listed(names)} are parts of one set by their names, and no "
-            "classes; labels may be in a table (split.labels) or in the paths "
-            "(split.label_pattern; '^(?P<label>[^/]+)/' takes these folders for classes all the "
-            "same)"
-        )
-
-
-def _listed(names: Collection[str]) -> str:
-    return ", ".join(map(repr, _some(sorted(names))))
-
-
-def _some(names: list[str]) -> Iterator[str]:
-    yield from names[:4]
-    if len(names) > 4:
-        yield "..."

@@ -70,9 +70,13 @@ _SIDECARS = (
     *(".aae", ".url", ".lnk", ".py", ".ipynb", ".xlsx", ".xls", ".ods", ".doc", ".docx", ".rtf"),
     *(".md5", ".sha256", ".mat", ".pkl", ".names", ".lst", ".dvc", ".sh", ".bat", ".bib", ".tab"),
     *(".manifest", ".cache", ".h5", ".hdf5", ".keras", ".pt", ".pth", ".onnx", ".tflite", ".gdoc"),
-    *(".gsheet",),
+    *(".gsheet", ".m", ".r", ".rmd", ".c", ".cpp", ".java", ".js", ".css", ".sql", ".pptx", ".ppt"),
+    *(".tfrec", ".tfrecord", ".tfrecords"),
 )
-_SIDECAR_NAMES = {"license", "licence", "readme", "copying", "checksums", "md5sums", "sha256sums"}
+_SIDECAR_NAMES = {
+    *("license", "licence", "readme", "copying", "checksums", "md5sums", "sha256sums", "notes"),
+    *("makefile", "authors", "changelog", "citation", "version", "manifest"),
+}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 BATCH_ENTRIES, BATCH_BYTES = 16, 2**20
 SCAN_ENTRIES = 256  # of a batch whose results are small, at most
@@ -161,7 +165,7 @@ def is_unknown_hidden(path: str) -> bool:
 
 def is_sidecar(name: str) -> bool:
     """Whether a file is text, a table or the like by its name, as they lie beside images."""
-    name = name.lower()
+    name = name.lower().rsplit("/", 1)[-1]
     return name.endswith(_SIDECARS) or name in _SIDECAR_NAMES
 
 

@@ -23,8 +23,8 @@ they were chosen. Every preset has the same keys, so the last one that was used 
 import argparse
 import re
 import typing
-from collections import Counter
 
+from transfer.commands.use.description import SIZES, describe
 from transfer.commands.use.labelling import Labelled, label_by_words, label_without_words
 from transfer.commands.use.params_file import Value, edit_params, rendered
 from transfer.commands.use.presets import PRESETS, preset_changes, preset_names, read_preset
@@ -42,8 +42,7 @@ if typing.TYPE_CHECKING:  # pandas takes its time, which --help should not
 
 DEFAULT_SIZES = (0.6, 0.2, 0.2)
 KINDS = tuple(LabelColumns.model_fields)
-SIZES = ("train", "validation", "test")
-_SHOWN_CLASSES, _SHOWN_FILES = 20, 5
+_SHOWN_FILES = 5
 
 
 def main(argv: list[str]) -> int:
@@ -293,72 +292,3 @@ def changed(values: dict[str, Value], current: "SplitParams") -> dict[str, Value
     """The values that are not those of params.yaml, by `split.key`."""
     before = current.model_dump() | {f"columns.{kind}": name for kind, name in current.columns}
     return {f"split.{key}": value for key, value in values.items() if before[key] != value}
-
-
-def describe(
-    found: Survey, labelled: Labelled, values: dict[str, Value], current: "SplitParams"
-) -> list[tuple[str, str]]:
-    """What the source is and what `split` will do with it: titles, empty for a further line, and
-    texts."""
-    size = f", {in_bytes(found.bytes)}" if found.bytes else ""
-    names = sorted(labelled.classes)
-    classes = [f"{name} {labelled.classes[name]:,}" for name in names[:_SHOWN_CLASSES]]
-    if len(names) > _SHOWN_CLASSES:
-        classes.append(f"... and {len(names) - _SHOWN_CLASSES:,} more")
-    rows = [
-        ("source", f"{values['source']}: {len(found.images):,} images{size}"),
-        ("formats", ", ".join(f"{form} {n:,}" for form, n in found.formats.most_common())),
-        ("labels", labelled.layout),
-        *(("", remark) for remark in labelled.remarks),
-        ("classes", f"{len(names):,}: {', '.join(classes)}"),
-        *(("", remark) for remark in doubtful_classes(labelled.classes, current)),
-    ]
-    if found.beside:
-        count = (
-            "1 file that is" if len(found.beside) == 1 else f"{len(found.beside):,} files that are"
-        )
-        rows.append(("beside", f"{count} no image, such as {found.beside[0]}"))
-    others = [file for file in found.files if file.problem]
-    if others:
-        rest = len(others) - _SHOWN_FILES
-        rows.append(("unusable", "1 file" if len(others) == 1 else f"{len(others):,} files"))
-        rows += [("", f"{file.path}: {file.problem}") for file in others[:_SHOWN_FILES]]
-        rows += [("", f"... and {rest:,} more")] if rest > 0 else []
-    return [*rows, ("split", division(labelled, values))]
-
-
-def doubtful_classes(classes: dict[str, int], current: "SplitParams") -> list[str]:
-    """Sentences on classes at which `split` will stop."""
-    scarce = [f"{name} ({n})" for name, n in sorted(classes.items()) if n < len(SIZES)]
-    remarks = []
-    if scarce and not current.min_images:
-        remarks.append(
-            f"fewer images than splits in {', '.join(scarce[:_SHOWN_FILES])}: `split` will stop, "
-            "or leave such classes out with split.min_images: 3"
-        )
-    alike = Counter(name.strip().casefold() for name in classes)
-    twice = [name for name in sorted(classes) if alike[name.strip().casefold()] > 1]
-    if twice and current.merge_case is None:
-        remarks.append(
-            f"{', '.join(map(repr, twice[:_SHOWN_FILES]))} differ by case or spaces alone: `split` "
-            "will stop until split.merge_case is true (one class) or false"
-        )
-    return remarks
-
-
-def division(labelled: Labelled, values: dict[str, Value]) -> str:
-    """How `split` will divide the images, in words."""
-    if labelled.is_split:
-        return "as the source has it"
-    sizes = [(name, values[name]) for name in SIZES]
-    if sum(size for _, size in sizes) <= 1 + 1e-6:
-        return ", ".join(f"{name} {100 * size:g} %" for name, size in sizes)
-    return ", ".join(f"{name} {size:,g} images" for name, size in sizes)
-
-
-def in_bytes(size: int) -> str:
-    """A size in the unit that suits it."""
-    for unit, each in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= each:
-            return f"{size / each:,.1f} {unit}"
-    return f"{size} bytes"

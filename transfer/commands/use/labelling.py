@@ -11,6 +11,7 @@ from transfer.runtime.errors import PipelineError
 from transfer.runtime.extras import explain_missing
 from transfer.sources.inner_folders import describe_inner_folders
 from transfer.sources.layout import find_layout
+from transfer.sources.mask_files import masks_by_name
 from transfer.sources.path_label import LabelColumns, PathLabels
 from transfer.sources.path_labels import NO_TABLE, find_path_labels
 from transfer.sources.tables import METADATA, SUFFIXES, tables_of_splits
@@ -25,13 +26,27 @@ _LABEL_IN_NAME = r"(?:^|/)(?P<label>[^/\d]*[^/\d\W_])[ ._-]*\d+[^/]*$"
 
 
 class Labelled(NamedTuple):
-    """How the source labels its images: the words, the images of each class by split, and the
-    remarks on a table or pattern."""
+    """How the source labels its images.
+
+    layout: in words. images: the number of each class and split, None where there are no splits.
+    remarks: on the layout, a table or a pattern. rejected: how many files `split` will reject, as
+    far as their first bytes say. empty: class folders without an image.
+    """
 
     layout: str
-    classes: dict[str, int]
+    images: Counter[tuple[str, str | None]]
     is_split: bool
     remarks: list[str]
+    rejected: int
+    empty: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> Counter[str]:
+        """The number of images of each class."""
+        classes = Counter()
+        for (name, _), count in self.images.items():
+            classes[name] += count
+        return classes
 
 
 def label_by_words(
@@ -46,16 +61,19 @@ def label_by_words(
         path_labels = find_path_labels(found.images, found.others, source, labels, columns, pattern)
     except ValueError as error:
         raise PipelineError(f"--label-pattern {pattern!r}: {error}") from None
-    return _described(path_labels, "by a pattern" if pattern is not None else "by a table")
+    return _described(path_labels, found, "by a pattern" if pattern is not None else "by a table")
 
 
-def _described(path_labels: PathLabels, words: str) -> Labelled:
-    images = path_labels.labels.values()
+def _described(path_labels: PathLabels, found: Survey, words: str) -> Labelled:
+    others = {*found.others}
+    images = [label for path, label in path_labels.labels.items() if path not in others]
+    is_split = path_labels.is_split
     return Labelled(
         words,
-        Counter(label.class_name for label in images),
-        path_labels.is_split,
+        Counter((label.class_name, label.split if is_split else None) for label in images),
+        is_split,
         path_labels.remarks,
+        rejected=len(path_labels.labels) - len(images) + len(path_labels.missing),
     )
 
 
@@ -73,7 +91,7 @@ def label_without_words(source: str, found: Survey, columns: LabelColumns) -> tu
         if best is None:
             words = [f"{problem}{hint(found.images)}", *refused[:_SHOWN_TABLES]]
             raise PipelineError(". ".join(words + unread(source, found))) from None
-        return best, _described(by_table[best], "by a table")
+        return best, _described(by_table[best], found, "by a table")
     if named := [(kind, name) for kind, name in columns if name is not None]:
         raise PipelineError(
             f"--column {'='.join(named[0])} is of a table, and the labels are those of folders; "
@@ -95,8 +113,10 @@ def label_by_folders(source: str, found: Survey) -> Labelled:
     """
     paths = [file.path for file in found.files]
     layout = find_layout([*paths, *found.beside, *found.folders], source)
-    placed = [place for path in found.images if (place := layout.place(path))]
-    classes = Counter(name for _, name in placed)
+    masks = {path for path in found.images if layout.is_mask(path)} | masks_by_name(found.images)
+    images = [path for path in found.images if path not in masks]
+    placed = [place for path in images if (place := layout.place(path))]
+    classes = {name for _, name in placed}
     if len(classes) < 2:
         raise PipelineError(
             f"split.source = {source!r} has {'one class folder' if classes else 'no class folders'}"
@@ -108,23 +128,31 @@ def label_by_folders(source: str, found: Survey) -> Labelled:
         splits = Counter(split for split, _ in placed)
         words = "already split into " + ", ".join(f"{name} ({n})" for name, n in splits.items())
     remarks = [f"{split} will be drawn from train" for split in layout.missing_splits]
-    unlabelled = [path for path in found.images if layout.is_unlabelled(path)]
-    outside = [path for path in found.images if layout.place(path) is None]
-    outside = sorted({*outside} - {*unlabelled})
-    if unlabelled:
-        are = (
-            "1 image without a label is"
-            if len(unlabelled) == 1
-            else f"{len(unlabelled)} images without labels are"
-        )
-        remarks.append(f"{are} left out: {_first(unlabelled)}")
-    remarks += describe_inner_folders(layout, found.images)
+    unlabelled = [path for path in images if layout.is_unlabelled(path)]
+    outside = sorted({path for path in images if layout.place(path) is None} - {*unlabelled})
+    for left_out, one, several in (
+        (unlabelled, "image without a label", "images without labels"),
+        (sorted(masks), "mask of a picture beside it", "masks of pictures beside them"),
+    ):
+        if left_out:
+            are = f"1 {one} is" if len(left_out) == 1 else f"{len(left_out):,} {several} are"
+            remarks.append(f"{are} left out: {_first(left_out)}")
+    remarks += describe_inner_folders(layout, images)
     if outside:
         lie = "1 image lies" if len(outside) == 1 else f"{len(outside)} images lie"
         remarks.append(
             f"{lie} in no class folder, and `split` rejects such files: {_first(outside)}"
         )
-    return Labelled(words, classes, layout.is_split, remarks)
+    named = {place[1] for folder in found.folders if (place := layout.place(folder))}
+    problems = [path for path in found.others if not layout.is_unlabelled(path)]
+    return Labelled(
+        words,
+        Counter((name, split) for split, name in placed),
+        layout.is_split,
+        remarks,
+        rejected=len(outside) + len(problems),
+        empty=tuple(sorted(named - classes)),
+    )
 
 
 def labels_by_tables(

@@ -1,0 +1,149 @@
+"""What `use` prints of a source: what it is, what `split` will do with it, what will stop it."""
+
+import typing
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from transfer.commands.use.labelling import Labelled
+from transfer.commands.use.params_file import Value
+from transfer.commands.use.survey import Survey
+from transfer.sources.folder_words import spelling_key
+
+if typing.TYPE_CHECKING:  # pandas takes its time, which --help should not
+    from transfer.dataset.split_params import SplitParams
+
+SIZES = ("train", "validation", "test")
+_SHOWN_CLASSES, _SHOWN_FILES = 20, 5
+
+
+def describe(
+    found: Survey, labelled: Labelled, values: dict[str, Value], current: "SplitParams"
+) -> list[tuple[str, str]]:
+    """What the source is and what `split` will do with it: titles, empty for a further line, and
+    texts."""
+    size = f", {in_bytes(found.bytes)}" if found.bytes else ""
+    names = sorted(labelled.classes)
+    classes = [f"{name} {labelled.classes[name]:,}" for name in names[:_SHOWN_CLASSES]]
+    if len(names) > _SHOWN_CLASSES:
+        classes.append(f"... and {len(names) - _SHOWN_CLASSES:,} more")
+    rows = [
+        ("source", f"{values['source']}: {len(found.images):,} images{size}"),
+        ("formats", ", ".join(f"{form} {n:,}" for form, n in found.formats.most_common())),
+        ("labels", labelled.layout),
+        *(("", remark) for remark in labelled.remarks),
+        ("classes", f"{len(names):,}: {', '.join(classes)}"),
+        *(("", remark) for remark in doubtful_classes(labelled, current)),
+    ]
+    if found.beside:
+        count = (
+            "1 file that is" if len(found.beside) == 1 else f"{len(found.beside):,} files that are"
+        )
+        rows.append(("beside", f"{count} no image, such as {found.beside[0]}"))
+    others = [file for file in found.files if file.problem]
+    if others:
+        rest = len(others) - _SHOWN_FILES
+        rows.append(("unusable", "1 file" if len(others) == 1 else f"{len(others):,} files"))
+        rows += [("", f"{file.path}: {file.problem}") for file in others[:_SHOWN_FILES]]
+        rows += [("", f"... and {rest:,} more")] if rest > 0 else []
+    if labelled.rejected > current.max_rejected:
+        rows.append(
+            (
+                "rejected",
+                f"{labelled.rejected:,} or more, and split.max_rejected is "
+                f"{current.max_rejected:,}: `split` will stop; repair or remove these files, or "
+                f"write max_rejected: {labelled.rejected} under split: in params.yaml",
+            )
+        )
+    return [*rows, ("split", division(labelled, values))]
+
+
+def doubtful_classes(labelled: Labelled, current: "SplitParams") -> list[str]:
+    """Sentences on classes at which `split` will stop, and on those that a split lacks."""
+    from transfer.dataset.classes import MAX_CLASSES
+
+    classes = labelled.classes
+    remarks = []
+    if len(classes) > MAX_CLASSES:
+        remarks.append(
+            f"more than the {MAX_CLASSES:,} classes that a model may have: `split` will stop"
+        )
+    if labelled.empty:
+        folders = _first(map(repr, labelled.empty))
+        remarks.append(
+            f"no image is in the class folders {folders}: `split` will stop; add images or remove "
+            "the folders"
+        )
+    remarks += _scarce_classes(labelled, current.min_images)
+    alike = defaultdict(list)
+    for name in sorted(classes):
+        alike[spelling_key(name)].append(name)
+    twice = [name for names in alike.values() if len(names) > 1 for name in names]
+    if twice and current.merge_case is None:
+        remarks.append(
+            f"{_first(map(repr, twice))} differ by case, spaces or hyphens alone: `split` will "
+            "stop until split.merge_case is true (one class) or false"
+        )
+    elif labelled.is_split:
+        remarks += _absent_classes(labelled)
+    return remarks
+
+
+def _scarce_classes(labelled: Labelled, least: int) -> list[str]:
+    """A sentence on classes that have fewer images than splits are to be drawn from them."""
+    counts, needed = labelled.classes, len(SIZES)
+    if labelled.is_split:
+        found = {split for _, split in labelled.images}
+        counts = Counter()
+        for (name, split), count in labelled.images.items():
+            counts[name] += count if split == "train" else 0
+        needed = 1 + len({*SIZES} - found)
+    scarce = [f"{name} ({n})" for name, n in sorted(counts.items()) if 0 < n < needed]
+    if not scarce or least:
+        return []
+    return [
+        f"fewer images than splits in {_first(scarce)}: `split` will stop, or leave such classes "
+        "out with split.min_images: 3"
+    ]
+
+
+def _absent_classes(labelled: Labelled) -> list[str]:
+    """Sentences on classes that the source's own splits lack."""
+    splits = [split for split in SIZES if any(split == own for _, own in labelled.images)]
+    absent = {
+        split: [name for name in sorted(labelled.classes) if not labelled.images[name, split]]
+        for split in splits
+    }
+    return [
+        f"no image in {split}: {_first(map(repr, names))}; "
+        + (
+            "`split` will stop: add images there, or remove the class from the other splits"
+            if split == "train"
+            else "scores that need them will say so"
+        )
+        for split, names in absent.items()
+        if names
+    ]
+
+
+def _first(names: Iterable[str]) -> str:
+    names = list(names)
+    rest = f", ... and {len(names) - _SHOWN_FILES:,} more" if len(names) > _SHOWN_FILES else ""
+    return ", ".join(names[:_SHOWN_FILES]) + rest
+
+
+def division(labelled: Labelled, values: dict[str, Value]) -> str:
+    """How `split` will divide the images, in words."""
+    if labelled.is_split:
+        return "as the source has it"
+    sizes = [(name, values[name]) for name in SIZES]
+    if sum(size for _, size in sizes) <= 1 + 1e-6:
+        return ", ".join(f"{name} {100 * size:g} %" for name, size in sizes)
+    return ", ".join(f"{name} {size:,g} images" for name, size in sizes)
+
+
+def in_bytes(size: int) -> str:
+    """A size in the unit that suits it."""
+    for unit, each in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= each:
+            return f"{size / each:,.1f} {unit}"
+    return f"{size} bytes"

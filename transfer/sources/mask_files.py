@@ -1,0 +1,36 @@
+"""Masks that are called as the picture beside them, `12.png` and `12_mask.png` say."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+_MASK_OF = re.compile(
+    r"(?P<picture>.+?)[ _.-]+(masks?|seg|segmentation|gt|ground[ _-]?truth|labels?|annotations?)"
+    r"([ _.-]*\d+)?",
+    re.IGNORECASE,
+)
+_LEAST = 2  # pictures with a mask, and half of those of the folder: fewer may be a name by chance
+
+
+def masks_by_name(images: Iterable[str]) -> set[str]:
+    """The paths of masks: in a folder of which most pictures have one that is called so.
+
+    Args:
+        images: paths of the images of class folders.
+    """
+    folders: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for path in images:
+        plain = PurePosixPath(path)
+        folders[str(plain.parent)][plain.stem].append(path)
+    found = set()
+    for stems in folders.values():
+        pictures = {
+            stem: match["picture"]
+            for stem in stems
+            if (match := _MASK_OF.fullmatch(stem)) and match["picture"] in stems
+        }
+        masked = {*pictures.values()} - {*pictures}
+        if len(masked) >= _LEAST and 2 * len(masked) >= len(stems) - len(pictures):
+            found.update(path for stem in pictures for path in stems[stem])
+    return found
