@@ -80,7 +80,7 @@ def split_source(
             on_remark=remarks.append,
             journal=journal,
         )
-    labels = read_path_labels(files, params)
+    labels = read_path_labels(files, passed_over, params)
     if labels is None:
         layout = find_layout([file.path for file in files] + passed_over + folders, params.source)
         unlabelled = [file.path for file in files if layout.is_unlabelled(file.path)]
@@ -130,12 +130,20 @@ def split_source(
     report(manifest, duplicates, rejected, params, notes)
 
 
-def read_path_labels(files: list[ScannedFile], params: SplitParams) -> PathLabels | None:
+def read_path_labels(
+    files: list[ScannedFile], passed_over: list[str], params: SplitParams
+) -> PathLabels | None:
     """The labels by split.labels or split.label_pattern, printed; None where folders have them."""
     images = sorted(file.path for file in files if not file.problem)
     others = sorted(file.path for file in files if file.problem)
     labels = find_path_labels(
-        images, others, params.source, params.labels, params.columns, params.label_pattern
+        images,
+        others,
+        params.source,
+        params.labels,
+        params.columns,
+        params.label_pattern,
+        passed_over,
     )
     for remark in labels.remarks if labels else []:
         print(f"split: {remark}")

@@ -191,7 +191,7 @@ def test_a_table_beside_class_folders_is_mentioned(here, capsys):
     table = "path,label\n" + "".join(f"{path},{i % 3}\n" for i, path in enumerate(PETS))
     build(here / "pets", PETS | {"labels.csv": table.encode()})
     assert main(["use", "pets"]) == 0
-    assert "pets/labels.csv labels 9 of the images too; --labels takes it" in (
+    assert "pets/labels.csv labels 9 of the images too; --labels pets/labels.csv takes it" in (
         capsys.readouterr().out
     )
     assert split_params()["labels"] == NO_TABLE
@@ -449,7 +449,7 @@ TABLES = {  # a table in the folder of the images, and what is said of it
     "Main/cat_train.txt": ("0  1\n1 -1\n2 -1\n", "says yes and no (1, -1) of one class"),
     "deep/meta/x.json": ('{"images": [1], "annotations": [{"bbox": [1]}]}', "has boxes"),
     "labels.xlsx": ("PK\3\4", "labels.xlsx may have the labels; save them as CSV"),
-    "meta/imagelabels.mat": ("MATLAB 5.0", "imagelabels.mat may have the labels; save them as CSV"),
+    "meta/imagelabels.mat": ("MATLAB 5.0", "imagelabels.mat may have the labels, in MATLAB's form"),
 }
 
 
@@ -472,11 +472,52 @@ def test_a_hidden_class_is_told(here, capsys):
     assert "hidden: .net; rename a class called so" in said
 
 
-def test_a_table_in_an_archive_is_not_read_and_said_so(here, capsys):
-    files = {f"images/{i}.png": encode(picture(i)) for i in range(4)}
-    build(here / "set.zip", files | {"labels.csv": b"id,label\n0,cat\n1,dog\n"})
+@pytest.mark.parametrize("kind", ["set.zip", "set.tar.gz"])
+def test_a_table_in_an_archive_is_read(here, capsys, kind):
+    build(
+        here / kind,
+        {f"set/{path}": content for path, content in IMAGES.items()}
+        | {
+            "set/README.txt": b"x",
+            "set/labels.csv": TABLE.encode(),
+            "set/bbox.csv": b"id,x\n0,0\n",
+        },
+    )
+    assert main(["use", kind]) == 0
+    assert split_params()["labels"] == kind
+    said = capsys.readouterr().out
+    assert f"labels from {kind}/set/labels.csv (CSV with commas, 6 rows)" in said
+    assert "classes    2: c 3, d 3" in said
+    assert main(["use", kind, "--dry-run"]) == 0
+    assert "nothing, since it says all this" in capsys.readouterr().out
+
+
+def test_tables_of_splits_in_an_archive_are_one(here, capsys):
+    header, *rows = TABLE.splitlines()
+    tables = {
+        f"meta/{name}.csv": "\n".join([header, *own]).encode()
+        for name, own in (("train", rows[:4]), ("test", rows[4:]))
+    }
+    build(here / "set.zip", IMAGES | tables)
+    assert main(["use", "set.zip"]) == 0
+    said = capsys.readouterr().out
+    assert "labels from set.zip/meta (test.csv, train.csv, CSV with commas, 6 rows)" in said
+    assert "split      as the source has it" in said
+
+
+def test_why_no_table_in_an_archive_serves_is_said(here, capsys):
+    build(here / "set.zip", IMAGES | {"labels.csv": b"id,label\n77,cat\n78,dog\n"})
     assert main(["use", "set.zip"]) == 1
-    assert "labels.csv lies in the archive; if it has the labels" in capsys.readouterr().err
+    assert "split.labels = 'set.zip/labels.csv': no row names a file" in capsys.readouterr().err
+    build(here / "bare.zip", IMAGES)
+    assert main(["use", "bare.zip", "--labels", "bare.zip"]) == 1
+    assert "is the archive of the images, and no table lies in it" in capsys.readouterr().err
+
+
+def test_matlabs_labels_are_refused_by_name(here, capsys):
+    build(here / "set", IMAGES | {"setid.mat": b"MATLAB", "imagelabels.mat": b"MATLAB"})
+    assert main(["use", "set"]) == 1
+    assert "imagelabels.mat may have the labels, in MATLAB's form" in capsys.readouterr().err
 
 
 def test_a_table_goes_before_folders_that_are_parts_of_one_set(here, capsys):

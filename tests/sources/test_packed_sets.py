@@ -4,7 +4,7 @@ import pytest
 
 from transfer.runtime.errors import PipelineError
 from transfer.sources.layout import find_layout
-from transfer.sources.packed_sets import describe_packed
+from transfer.sources.packed_sets import describe_packed, describe_pixels
 
 PACKED = {
     "CIFAR's batches": ["cifar-10-batches-py/data_batch_1", "cifar-10-batches-py/batches.meta"],
@@ -39,3 +39,14 @@ def test_files_beside_images_are_not_spoken_of():
     with pytest.raises(PipelineError) as error:
         find_layout(["1.jpg", "2.jpg", "model.h5", "backup.zip"], "set")
     assert "not read" not in str(error.value)
+
+
+def test_tables_of_pixels_are_told_from_tables_of_paths():
+    mnist = ",".join(["label", *(f"pixel{i}" for i in range(784))]) + "\n" + ",".join(["0"] * 785)
+    faces = "emotion,pixels,Usage\n0," + " ".join(["70"] * 2304) + ",Training\n"
+    for text in (mnist, faces):
+        assert "train.csv has the pixels of an image in each line, and no paths" in (
+            describe_pixels("train.csv", text.encode())
+        )
+    assert describe_pixels("train.csv", b"path,label\na.jpg,cat\n") == ""
+    assert describe_pixels("train.txt", mnist.encode()) == ""

@@ -9,6 +9,7 @@ import pytest
 
 from transfer.runtime.errors import PipelineError
 from transfer.sources import tables
+from transfer.sources.table_folders import read_tables
 from transfer.sources.tables import read_table
 
 ROWS = {"path": ["a.png", "ü, b.png"], "label": ["Käfer", "dog"]}
@@ -163,12 +164,12 @@ def test_what_is_no_table_is_refused_with_its_reason(tmp_path, content, message)
 
 
 def test_a_table_that_is_not_there_or_too_large_is_refused(tmp_path, monkeypatch):
-    for path, message in [
-        (tmp_path / "none.csv", "no such table"),
-        (tmp_path, "is a folder"),
+    for read, path, message in [
+        (read_table, tmp_path / "none.csv", "no such table"),
+        (read_tables, tmp_path, "is a folder"),
     ]:
         with pytest.raises(PipelineError, match=message):
-            read_table(path)
+            read(path)
     monkeypatch.setattr(tables, "MAX_TABLE_BYTES", 3)
     (tmp_path / "large.csv").write_text("path,label\n")
     with pytest.raises(PipelineError, match="11 bytes, more than the 3"):
@@ -186,14 +187,14 @@ def test_the_metadata_files_of_a_folder_are_one_table(tmp_path):
         (tmp_path / split).mkdir()
         rows = {"train": "1.png,cat,x\n2.png,dog,y\n", "test": "cat,sub/3.png\n"}[split]
         (tmp_path / split / "metadata.csv").write_text(f"{header}\n{rows}")
-    table = read_table(tmp_path)
+    table = read_tables(tmp_path)
     assert table.columns == {
         "label": ["cat", "cat", "dog"],
         "file_name": ["test/sub/3.png", "train/1.png", "train/2.png"],
     }
     (tmp_path / "metadata.csv").write_text("path,label\n1.png,cat\n")
     with pytest.raises(PipelineError, match="has no column 'file_name'"):
-        read_table(tmp_path)
+        read_tables(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +299,7 @@ def test_tables_named_after_splits_are_one_with_a_column_of_splits(tmp_path):
     (tmp_path / "val.csv").write_text("label,id\ndog,3\n")
     (tmp_path / "test.csv").write_text("id\n4\n")
     (tmp_path / "sample_submission.csv").write_text("id,label\n4,cat\n")
-    table = read_table(tmp_path)
+    table = read_tables(tmp_path)
     assert table.columns == {
         "id": ["1", "2", "3"],
         "label": ["cat", "dog", "dog"],
@@ -310,15 +311,40 @@ def test_tables_named_after_splits_are_one_with_a_column_of_splits(tmp_path):
     )
     (tmp_path / "val.csv").unlink()
     with pytest.raises(PipelineError, match="only train.csv has labels; name it"):
-        read_table(tmp_path)
+        read_tables(tmp_path)
 
 
 def test_roboflows_tables_in_the_folders_of_splits_are_one(tmp_path):
     for split in ("train", "valid"):
         (tmp_path / split).mkdir()
         (tmp_path / split / "_classes.csv").write_text(f"filename, cat, dog\n{split}1.jpg, 1, 0\n")
-    assert read_table(tmp_path).columns == {
+    assert read_tables(tmp_path).columns == {
         "filename": ["train/train1.jpg", "valid/valid1.jpg"],
         "cat": ["1", "1"],
         "dog": ["0", "0"],
     }
+
+
+def test_of_lists_and_tables_of_splits_those_of_one_form_are_read(tmp_path):
+    for split, names in (("train", ["1", "2"]), ("test", ["3"])):
+        (tmp_path / f"{split}.txt").write_text("\n".join(f"cat/{name}" for name in names))
+        (tmp_path / f"{split}.json").write_text(json.dumps({"cat": names, "dog": ["9" + split]}))
+    table = read_tables(tmp_path)
+    assert table.columns["split"] == ["test"] * 2 + ["train"] * 3
+    assert table.form.startswith("test.json, train.json")
+
+
+def test_the_lists_of_cub_are_one_table(tmp_path):
+    (tmp_path / "images.txt").write_text("1 001.Gull/a b.jpg\n2 002.Tern/c.jpg\n")
+    (tmp_path / "image_class_labels.txt").write_text("1 1\n2 2\n")
+    (tmp_path / "classes.txt").write_text("1 001.Gull\n2 002.Tern\n")
+    (tmp_path / "train_test_split.txt").write_text("1 1\n2 0\n")
+    (tmp_path / "bounding_boxes.txt").write_text("1 60.0 27.0 325.0 304.0\n")
+    assert read_tables(tmp_path).columns == {
+        "path": ["001.Gull/a b.jpg", "002.Tern/c.jpg"],
+        "label": ["001.Gull", "002.Tern"],
+        "split": ["train", "test"],
+    }
+    (tmp_path / "images.txt").write_text("1\n")
+    with pytest.raises(PipelineError, match="line 1: '1' instead of a number and what belongs"):
+        read_tables(tmp_path)

@@ -12,6 +12,7 @@ from transfer.sources.row_files import first_few
 
 _MISSING = {"NaN", "nan", "<NA>", "#N/A"}
 _WHOLE = re.compile(r"\d+\.0+")
+_BOXED = re.compile(r"((?P<label>[^\s\d]\S*)(\s+\d+){4}\s*)+")  # ImageNet's: class, four numbers
 _DIVIDERS = "|;,"  # of several labels in a cell
 _NO_SPLIT = {"unassigned", ""}  # Vertex AI divides these itself
 _PLURAL = {"names": "name", "has": "have", "repeats": "repeat", "is": "are", "does": "do"}
@@ -24,6 +25,8 @@ def single_label(cell: str | None, where: str, line: int) -> str | None:
         return None
     if _WHOLE.fullmatch(cell):
         return cell.partition(".")[0]
+    if _BOXED.fullmatch(cell):
+        cell = json.dumps(sorted({*cell.split()[::5]}))
     if cell[0] not in "[{":
         return cell
     try:

@@ -26,6 +26,7 @@ from transfer.sources.row_files import (
     match_files,
     named_columns,
 )
+from transfer.sources.split_columns import with_split_column
 from transfer.sources.table import Table
 
 _LABEL_NAMES = (
@@ -33,7 +34,9 @@ _LABEL_NAMES = (
     *("category", "target", "choice", "tag", "tags", "species", "breed", "diagnosis", "dx", "y"),
     *("class_id", "classid", "category_id", "label_id", "true_label", "ground_truth", "gt"),
 )
-_SPLIT_COLUMNS = ("split", "subset", "set", "partition", "ml_use", "usage", "dataset")
+_SPLIT_COLUMNS = (
+    *("split", "subset", "set", "partition", "ml_use", "usage", "dataset", "data_set", "phase"),
+)
 _GROUP_NAMES = (
     *("group", "group_id", "patient", "patient_id", "subject", "subject_id", "lesion_id"),
     *("individual_id", "sequence_id", "session_id", "burst_id"),
@@ -65,6 +68,10 @@ def label_by_table(
     """
     where = f"split.labels = {place!r}"
     folder = folder_in_source(Path(place), source)
+    table, split_column, flags = with_split_column(table)
+    asked = columns
+    if split_column is not None and columns.split in (None, *flags):
+        columns = columns.model_copy(update={"split": split_column})
     path_column, found, how = match_files(
         table, columns.path, FileIndex(images, others), folder, where, _splits_of(table, place)
     )
@@ -93,8 +100,9 @@ def label_by_table(
         missing,
         is_split=bool(labels) and all(label.split for label in labels.values()),
         columns=used,
+        place=place,
         remarks=[
-            f"labels from {place} ({table.form}, {len(table.lines)} rows): {_named(used, columns)}",
+            f"labels from {place} ({table.form}, {len(table.lines)} rows): {_named(used, asked)}",
             f"{len(labels)} images are found {how}",
             *counted(missing, "names no file of the source", "row"),
             *counted(unlabelled, "has no label and is left out", "row"),

@@ -6,7 +6,7 @@ from transfer.runtime.errors import PipelineError
 from transfer.sources.row_files import first_few
 from transfer.sources.table import Table
 
-_VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
+VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
 
 
 def with_one_hot_labels(
@@ -22,9 +22,9 @@ def with_one_hot_labels(
         PipelineError: a row has a 1 in several of them.
     """
     found = {
-        name: [_VALUES[cell.lower()] for cell in cells if cell]
+        name: [VALUES[cell.lower()] for cell in cells if cell]
         for name, cells in table.columns.items()
-        if name not in others and cells and all(cell and cell.lower() in _VALUES for cell in cells)
+        if name not in others and cells and all(cell and cell.lower() in VALUES for cell in cells)
     }
     if len(found) < 2:
         return None

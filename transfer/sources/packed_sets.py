@@ -9,6 +9,7 @@ _FILES = (
     "write each image into a folder of its class, as a PNG say (docs/your-data.md shows how), or "
     "all into one folder with a table of their labels"
 )
+_HEAD_BYTES, _LEAST_PIXELS = 2**17, 64
 # What the path of a file matches, and what it is.
 _KINDS = tuple(
     (re.compile(pattern, re.IGNORECASE), what, remedy)
@@ -41,6 +42,22 @@ def describe_packed(paths: Iterable[str]) -> str:
         return ""
     what, named = max(found.items(), key=lambda item: len(item[1]))
     return f"Files such as {PurePosixPath(named[0]).name} {what}"
+
+
+def describe_pixels(path: str, content: bytes | None) -> str:
+    """What says that a CSV has pixels in its cells, as MNIST's and FER2013's have, and what to do,
+    in words; empty where nothing does."""
+    if not content or not path.lower().endswith((".csv", ".tsv")):
+        return ""
+    lines = content[:_HEAD_BYTES].decode("latin-1").splitlines()[:2]
+    columns = [len(re.split(r"[,;\t]", line)) for line in lines]
+    numbers = [len(re.findall(r"\d+ ", line)) for line in lines]
+    if len(lines) < 2 or max(min(columns), numbers[1]) < _LEAST_PIXELS:
+        return ""
+    return (
+        f"{path} has the pixels of an image in each line, and no paths: write each into a folder "
+        "of its class (docs/your-data.md shows how)"
+    )
 
 
 def describe_shards(paths: Iterable[str]) -> str:

@@ -33,6 +33,7 @@ class PathLabels:
     labels: by path in the source. missing: what the table names and the source does not have.
     is_split: every labelled file has its split. remarks: what a person should read, one line each.
     columns: the table's columns in use, by what they are: path, label, split, group, weight.
+    place: of the table, as a path.
     """
 
     labels: dict[str, PathLabel]
@@ -40,3 +41,4 @@ class PathLabels:
     is_split: bool = False
     remarks: list[str] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
+    place: str = ""

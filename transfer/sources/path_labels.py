@@ -7,7 +7,9 @@ from pathlib import Path
 from transfer.runtime.errors import PipelineError
 from transfer.sources.labels_by_pattern import label_by_pattern
 from transfer.sources.labels_by_table import label_by_table
+from transfer.sources.packed_tables import label_by_packed_tables
 from transfer.sources.path_label import LabelColumns, PathLabels
+from transfer.sources.table_folders import read_tables
 from transfer.sources.tables import read_table
 
 # DVC wants a path for a dependency: this one, which is empty, stands for no table.
@@ -21,12 +23,14 @@ def find_path_labels(
     table: str,
     columns: LabelColumns,
     pattern: str | None,
+    beside: Sequence[str] = (),
 ) -> PathLabels | None:
     """The labels of a source's files by its table or pattern; None where folders have the labels.
 
     Args:
         images: paths in the source, of images that can be read. others: of all other files.
-        table: `split.labels`. pattern: `split.label_pattern`.
+        table: `split.labels`; the source itself, if that is an archive with the table in it.
+        pattern: `split.label_pattern`. beside: paths in the source, of text and tables.
 
     Raises:
         PipelineError: as `label_by_table` and `label_by_pattern`, or both are given.
@@ -43,4 +47,7 @@ def find_path_labels(
             f"split.labels = {table!r} and split.label_pattern = {pattern!r} both give labels; set "
             f"label_pattern to null, or labels to {NO_TABLE}"
         )
-    return label_by_table(read_table(Path(table)), images, others, source, table, columns)
+    if table == source and Path(table).is_file():
+        return label_by_packed_tables(images, others, source, beside, columns)
+    read = read_tables if Path(table).is_dir() else read_table
+    return label_by_table(read(Path(table)), images, others, source, table, columns)

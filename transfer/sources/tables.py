@@ -4,12 +4,13 @@ What the columns mean is found in transfer/sources/labels_by_table.py.
 """
 
 import codecs
+import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from transfer.runtime.errors import PipelineError
 from transfer.sources.csv_tables import read_csv
-from transfer.sources.folder_words import name_splits
 from transfer.sources.json_tables import read_json
 from transfer.sources.name_encodings import encoding_of_text, is_utf8
 from transfer.sources.table import Table, cell_of
@@ -19,110 +20,28 @@ SUFFIXES = (
     ".manifest",
 )
 # Names of tables in the folders of images, of Hugging Face and Roboflow.
-METADATA = (
-    *("metadata.csv", "metadata.jsonl", "metadata.parquet", "_classes.csv", "_annotations.csv"),
-)
-_PATHS_IN_METADATA = ("file_name", "filename")
 _WORKBOOKS = ((b"PK\3\4", "Excel or LibreOffice"), (b"\xd0\xcf\x11\xe0", "Excel"))
 MAX_TABLE_BYTES = 2**30
 
 
-def read_table(path: Path) -> Table:
-    """Read a table by the form of its content, whatever its suffix; or a folder's tables as one:
-    all that are named as Hugging Face and Roboflow name them, `metadata.csv` and the like, or those
-    named after splits, `train.csv` and `test.csv` say.
+def read_table(path: Path, packed: Mapping[Path, bytes] | None = None) -> Table:
+    """Read a table by the form of its content, whatever its suffix; or a folder's tables as one
+    (transfer/sources/table_folders.py).
+
+    Args:
+        packed: the tables of an archive, by their paths as if the archive were a folder; None where
+            tables are files.
 
     Raises:
         PipelineError: it is missing, cannot be read, is too large, or is no table of two columns.
     """
-    if path.is_dir():
-        return _read_folder(path)
-    content = _read(path)
+    content = packed[path] if packed and path in packed else _read(path)
     if content.startswith(b"PAR1") or path.suffix.lower() == ".parquet":
-        return _read_parquet(path)
+        return _read_parquet(content, path)
     text, encoding = _decode(content, path)
     if text.lstrip()[:1] in ("{", "["):
         return read_json(text, path)
     return read_csv(text, encoding, path)
-
-
-def _read_folder(folder: Path) -> Table:
-    """The tables of a folder of splits, say: their paths from it, and the columns that all have."""
-    found = sorted(path for name in METADATA for path in folder.rglob(name))
-    if not found:
-        return _read_splits(folder)
-    tables = [read_table(path) for path in found]
-    column = next((name for name in _PATHS_IN_METADATA if name in tables[0].columns), None)
-    for path, table in zip(found, tables, strict=True):
-        if column not in table.columns:
-            raise PipelineError(
-                f"{str(path)!r} has no column {column or _PATHS_IN_METADATA[0]!r}, as such a table "
-                "has; name the table itself"
-            )
-    prefixes = [path.parent.relative_to(folder) for path in found]
-    columns: dict[str, list[str | None]] = {
-        name: [cell for table in tables for cell in table.columns[name]]
-        for name in tables[0].columns
-        if all(name in table.columns for table in tables)
-    }
-    columns[column] = [
-        cell and (prefix / cell).as_posix()
-        for prefix, table in zip(prefixes, tables, strict=True)
-        for cell in table.columns[column]
-    ]
-    lines = [line for table in tables for line in table.lines]
-    return Table(columns, lines, f"{len(found)} tables, {tables[0].form}")
-
-
-def tables_of_splits(folder: Path) -> dict[Path, str]:
-    """The tables in a folder that are named after splits, train among two or more: the split of
-    each."""
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    splits = name_splits([path.stem for path in found])
-    tables = {path: splits[path.stem] for path in found if path.stem in splits}
-    kinds = [*tables.values()]
-    return tables if "train" in kinds and len({*kinds}) == len(kinds) > 1 else {}
-
-
-def _read_splits(folder: Path) -> Table:
-    """The tables of a folder that are named after splits as one, with the column `split`; those
-    that lack columns of train's have no labels, and are passed over."""
-    splits = tables_of_splits(folder)
-    if not splits:
-        raise PipelineError(
-            f"{str(folder)!r} is a folder without a {', '.join(METADATA)} and without tables named "
-            "after splits, train.csv and test.csv say; name the table in it"
-        )
-    train = next(path for path, split in splits.items() if split == "train")
-    names = read_table(train).columns
-    tables, without = {}, []
-    for path in splits:
-        try:
-            tables[path] = read_table(path)
-        except PipelineError:  # a list of paths alone, say
-            without.append(path.name)
-            continue
-        if not {*names} <= {*tables[path].columns}:
-            del tables[path]
-            without.append(path.name)
-    if len(tables) == 1:
-        raise PipelineError(
-            f"{str(folder)!r}: of the tables named after splits only {train.name} has labels; name "
-            "it"
-        )
-    columns: dict[str, list[str | None]] = {
-        name: [cell for table in tables.values() for cell in table.columns[name]] for name in names
-    }
-    if "split" not in columns:
-        columns["split"] = [
-            splits[path] for path, table in tables.items() for _ in range(len(table.lines))
-        ]
-    form = f"{', '.join(path.name for path in tables)}, {tables[train].form}" + (
-        f"; without the columns of {train.name} and not read: {', '.join(without)}"
-        if without
-        else ""
-    )
-    return Table(columns, [line for table in tables.values() for line in table.lines], form)
 
 
 def _read(path: Path) -> bytes:
@@ -179,13 +98,12 @@ def _decode(content: bytes, path: Path) -> tuple[str, str]:
     )
 
 
-def _read_parquet(path: Path) -> Table:
+def _read_parquet(content: bytes, path: Path) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        with path.open("rb") as file:
-            table = pq.read_table(file)
+        table = pq.read_table(io.BytesIO(content))
         # pixels in a table are no path, and decoding them as text would fail
         columns = {
             name: [cell_of(_without_bytes(value)) for value in column.to_pylist()]

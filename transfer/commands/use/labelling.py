@@ -1,6 +1,7 @@
 """How a source labels its images: by folders, by a table in it or beside it, or as it was told."""
 
 import re
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -12,15 +13,15 @@ from transfer.runtime.extras import explain_missing
 from transfer.sources.inner_folders import describe_inner_folders
 from transfer.sources.layout import find_layout
 from transfer.sources.mask_files import masks_by_name
+from transfer.sources.packed_tables import may_be_labels, tables_among
 from transfer.sources.path_label import LabelColumns, PathLabels
 from transfer.sources.path_labels import NO_TABLE, find_path_labels
-from transfer.sources.tables import METADATA, SUFFIXES, tables_of_splits
+from transfer.sources.table_folders import folders_of_tables
 from transfer.storage.object_store import is_url
 
-_SHOWN, _SHOWN_TABLES, _TRIED_TABLES = 5, 2, 10
+_SHOWN, _SHOWN_TABLES = 5, 2
 _SIGNS = {"-1", "0", "1"}
-_DEEPEST = 6  # folders in which a table is looked for
-_SHEET_SUFFIXES = (".xlsx", ".xls", ".ods", ".mat")
+_SHEET_SUFFIXES = (".xlsx", ".xls", ".ods")
 _LABEL_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 _LABEL_IN_NAME = r"(?:^|/)(?P<label>[^/\d]*[^/\d\W_])[ ._-]*\d+[^/]*$"
 
@@ -30,7 +31,7 @@ class Labelled(NamedTuple):
 
     layout: in words. images: the number of each class and split, None where there are no splits.
     remarks: on the layout, a table or a pattern. rejected: how many files `split` will reject, as
-    far as their first bytes say. empty: class folders without an image.
+    far as their first bytes say. paths: of the images. empty: class folders without an image.
     """
 
     layout: str
@@ -38,6 +39,7 @@ class Labelled(NamedTuple):
     is_split: bool
     remarks: list[str]
     rejected: int
+    paths: frozenset[str]
     empty: tuple[str, ...] = ()
 
     @property
@@ -58,7 +60,9 @@ def label_by_words(
         PipelineError: as `find_path_labels`; an expression that is none.
     """
     try:
-        path_labels = find_path_labels(found.images, found.others, source, labels, columns, pattern)
+        path_labels = find_path_labels(
+            found.images, found.others, source, labels, columns, pattern, found.beside
+        )
     except ValueError as error:
         raise PipelineError(f"--label-pattern {pattern!r}: {error}") from None
     return _described(path_labels, found, "by a pattern" if pattern is not None else "by a table")
@@ -74,6 +78,7 @@ def _described(path_labels: PathLabels, found: Survey, words: str) -> Labelled:
         is_split,
         path_labels.remarks,
         rejected=len(path_labels.labels) - len(images) + len(path_labels.missing),
+        paths=frozenset(path_labels.labels) - others,
     )
 
 
@@ -90,7 +95,7 @@ def label_without_words(source: str, found: Survey, columns: LabelColumns) -> tu
     except PipelineError as problem:
         if best is None:
             words = [f"{problem}{hint(found.images)}", *refused[:_SHOWN_TABLES]]
-            raise PipelineError(". ".join(words + unread(source, found))) from None
+            raise PipelineError(". ".join(words + unread(found))) from None
         return best, _described(by_table[best], found, "by a table")
     if named := [(kind, name) for kind, name in columns if name is not None]:
         raise PipelineError(
@@ -98,11 +103,23 @@ def label_without_words(source: str, found: Survey, columns: LabelColumns) -> tu
             "name the table with --labels"
         )
     if best is not None:
-        labelled.remarks.append(
-            f"{best} labels {len(by_table[best].labels)} of the images too; --labels takes it "
-            "instead of the folders"
-        )
+        labelled.remarks.append(_also(best, by_table[best], labelled.paths))
     return NO_TABLE, labelled
+
+
+def _also(table: str, labels: PathLabels, by_folder: frozenset[str]) -> str:
+    """A sentence on a table that labels images of a source with class folders."""
+    if not by_folder & labels.labels.keys():
+        return (
+            f"{labels.place} labels {len(labels.labels)} images that the folders leave out; either "
+            "folders or a table is read: move these images into folders of their classes, or give "
+            "a table of all with --labels"
+        )
+    own = ", with splits of its own" if labels.is_split else ""
+    return (
+        f"{labels.place} labels {len(labels.labels)} of the images too{own}; "
+        f"--labels {shlex.quote(table)} takes it instead of the folders"
+    )
 
 
 def label_by_folders(source: str, found: Survey) -> Labelled:
@@ -151,6 +168,7 @@ def label_by_folders(source: str, found: Survey) -> Labelled:
         layout.is_split,
         remarks,
         rejected=len(outside) + len(problems),
+        paths=frozenset(path for path in images if layout.place(path)),
         empty=tuple(sorted(named - classes)),
     )
 
@@ -161,34 +179,26 @@ def labels_by_tables(
     """What the tables in a folder, or beside it or an archive, say of its images; and why those do
     not serve that name images."""
     place = Path(source)
-    inside = (
-        [place / path for path in sorted(found.beside, key=_depth) if _depth(path) < _DEEPEST]
-        if place.is_dir()
-        else []
-    )
-    try:
-        beside = [path for path in sorted(place.parent.iterdir()) if path.is_file()]
-    except OSError:  # the folder around it may belong to somebody else
-        beside = []
-    tables = [path for path in [*inside, *beside] if path.suffix.lower() in SUFFIXES]
-    several = [place] if sum(path.name in METADATA for path in inside) > 1 else []
-    several += [
-        folder
-        for folder in dict.fromkeys(path.parent for path in tables[:_TRIED_TABLES])
-        if tables_of_splits(folder)
-    ]
+    tables = [place / path for path in tables_among(found.beside)] if place.is_dir() else []
+    tables += _tables_beside(place)
+    several = folders_of_tables(tables, place)
+    tables = [path for path in tables if may_be_labels(path.name)]
+    packed = [place] if place.is_file() and tables_among(found.beside) else []
     found_labels, refused, elsewhere = {}, [], []
-    for table in [*several, *tables[:_TRIED_TABLES]]:
+    for table in [*several, *tables, *packed]:
         try:
             name = as_source(str(table))
-            labels = find_path_labels(found.images, found.others, source, name, columns, None)
+            labels = find_path_labels(
+                found.images, found.others, source, name, columns, None, found.beside
+            )
         except ModuleNotFoundError as error:  # Parquet, which an extra reads
             if (install := explain_missing(error)) is None:
                 raise
             refused.append(f"{table} is a table of Parquet: {install}")
             continue
         except PipelineError as problem:  # of a table of something else, perhaps
-            if "no row names a file" in str(problem) and table.suffix.lower() in _LABEL_SUFFIXES:
+            is_table = table in packed or table.suffix.lower() in _LABEL_SUFFIXES
+            if "no row names a file" in str(problem) and is_table:
                 elsewhere.append(str(problem))
             elif not re.search("no row names|only one column|divides its lines", str(problem)):
                 refused.append(str(problem))
@@ -203,22 +213,26 @@ def labels_by_tables(
     return found_labels, refused or elsewhere[:1]
 
 
-def unread(source: str, found: Survey) -> list[str]:
-    """Sentences on workbooks and MATLAB's files, and on tables in an archive: none is read."""
-    sheets = [path for path in found.beside if path.lower().endswith(_SHEET_SUFFIXES)]
-    if sheets:
-        return [f"{sheets[0]} may have the labels; save them as CSV"]
-    tables = [path for path in found.beside if path.lower().endswith(_LABEL_SUFFIXES)]
-    if Path(source).is_dir() or not tables:
+def _tables_beside(place: Path) -> list[Path]:
+    """The tables that lie beside a folder or an archive."""
+    try:
+        files = [path.name for path in place.parent.iterdir() if path.is_file()]
+    except OSError:  # the folder around it may belong to somebody else
         return []
-    return [
-        f"{tables[0]} lies in the archive; if it has the labels, take it out and name it with "
-        "--labels"
-    ]
+    return [place.parent / name for name in tables_among(files)]
 
 
-def _depth(path: str) -> int:
-    return path.count("/")
+def unread(found: Survey) -> list[str]:
+    """A sentence on workbooks and MATLAB's files, which are not read."""
+    for path in sorted(found.beside, key=lambda path: ("label" not in path.lower(), path)):
+        if path.lower().endswith(".mat"):
+            return [
+                f"{path} may have the labels, in MATLAB's form, which is not read; "
+                "docs/label-tables.md has the lines that write them to a CSV"
+            ]
+        if path.lower().endswith(_SHEET_SUFFIXES):
+            return [f"{path} may have the labels; save them as CSV"]
+    return []
 
 
 def hint(images: list[str]) -> str:

@@ -15,7 +15,7 @@ from PIL import Image
 from transfer.dataset.listing import count_files
 from transfer.runtime.errors import PipelineError
 from transfer.sources.decoding import FORMATS, BadImageError, examine
-from transfer.sources.packed_sets import describe_packed
+from transfer.sources.packed_sets import describe_packed, describe_pixels
 from transfer.sources.scan import WHITE
 from transfer.sources.scanned_file import ScannedFile, companions
 from transfer.sources.source_file import SourceFile, is_sidecar
@@ -52,7 +52,7 @@ def survey(entries: Iterable[SourceFile], source: str) -> Survey:
     Raises:
         PipelineError: there is no file, or none is an image.
     """
-    files, folders, beside, formats, size = [], [], [], Counter(), 0
+    files, folders, beside, formats, size, pixels = [], [], [], Counter(), 0, ""
     for entry in entries:
         if entry.is_folder:
             folders.append(entry.path)
@@ -63,6 +63,7 @@ def survey(entries: Iterable[SourceFile], source: str) -> Survey:
             formats[form] += 1
         if problem and is_sidecar(entry.path):
             beside.append(entry.path)
+            pixels = pixels or describe_pixels(entry.path, entry.content)
         else:
             files.append(ScannedFile(entry.path, problem=problem))
     called_alike = companions(files)
@@ -77,7 +78,8 @@ def survey(entries: Iterable[SourceFile], source: str) -> Survey:
         suffixes = Counter(PurePosixPath(name).suffix or "no suffix" for name in names)
         found = ", ".join(f"{suffix} ({count})" for suffix, count in suffixes.most_common(4))
         reason = f"; {files[0].path}: {files[0].problem}" if files else ""
-        hint = f". {packed}" if (packed := describe_packed(names)) else reason
+        packed = pixels or describe_packed(names)
+        hint = f". {packed}" if packed else reason
         hint = hint or "; name the folder or archive that has the images"
         raise PipelineError(
             f"{source!r} holds no image, only {count_files(len(names))}: {found}{hint}"
