@@ -8,6 +8,7 @@ from transfer.dataset.classes import (
     find_masks,
     label_files,
     leave_out_rare,
+    name_classes,
     place,
     unite_cases,
 )
@@ -103,6 +104,7 @@ def split_source(
         *(describe_inner_folders(layout, [image.path for image in images]) if not labels else []),
     ]
     check_classes(images, files, folders, layout, params.source)
+    images, named = name_classes(images, params.source, params.class_names)
     images, one_case = unite_cases(images, params.merge_case)
     images, rare = leave_out_rare(images, params.min_images)
     known = labels.labels if labels else {}
@@ -112,6 +114,7 @@ def split_source(
     rules = derive_rules(images, manifest)
     duplicates = list_duplicates(manifest)
     notes += [
+        *named,
         *one_case,
         *describe_group_by(images, params.group_by),
         *rare,

@@ -398,6 +398,25 @@ def test_masks_beside_pictures_are_told(here, capsys):
     assert "classes    2: cat 4, dog 5" in said
 
 
+def test_names_of_numbered_classes_are_found_in_the_source_and_kept(here, capsys):
+    names = b'{"0": "daisy", "1": "rose"}'
+    build(here / "set", class_folders(**{"0": 3, "1": 4}) | {"class_indices.json": names})
+    assert main(["use", "set"]) == 0
+    assert split_params()["class_names"] == "class_indices.json"
+    said = capsys.readouterr().out
+    assert "classes named by class_indices.json: '0' is 'daisy', '1' is 'rose'" in said
+    assert "classes    2: daisy 3, rose 4" in said
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    Path("params.yaml").write_text(
+        text.replace("class_names: class_indices.json", "class_names: null"), encoding="utf-8"
+    )
+    assert main(["use", "set"]) == 0
+    assert split_params()["class_names"] is None
+    build(here / "pets", PETS | {"classes.txt": b"x\ny\n"})
+    assert main(["use", "pets"]) == 0
+    assert split_params()["class_names"] is None
+
+
 def test_links_out_of_the_folder_are_read_if_asked(here, capsys):
     for path in build(here.parent / "cache", PETS).rglob("*.png"):
         link = here / "set" / path.relative_to(here.parent / "cache")

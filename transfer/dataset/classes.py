@@ -6,6 +6,7 @@ from dataclasses import replace
 from transfer.dataset.listing import first_ten
 from transfer.dataset.rejected import REJECTED
 from transfer.runtime.errors import PipelineError
+from transfer.sources.class_names import read_class_names
 from transfer.sources.folder_words import spelling_key
 from transfer.sources.layout import Layout
 from transfer.sources.mask_files import masks_by_name
@@ -43,6 +44,24 @@ def label_files(files: list[ScannedFile], labels: PathLabels) -> list[ScannedFil
         for path in labels.missing
     ]
     return labelled + absent_files
+
+
+def name_classes(
+    images: list[ScannedFile], source: str, path: str | None
+) -> tuple[list[ScannedFile], list[str]]:
+    """The images with the names of their classes by the file `split.class_names`, and a sentence on
+    it; as they are where that is None.
+
+    Raises:
+        PipelineError: as `read_class_names`.
+    """
+    if path is None:
+        return images, []
+    names = read_class_names(source, path, {image.class_name for image in images})
+    listed = first_ten([f"{code!r} is {name!r}" for code, name in sorted(names.items())])
+    return [replace(image, class_name=names[image.class_name]) for image in images], [
+        f"classes named by {path}: {listed}"
+    ]
 
 
 def unite_cases(

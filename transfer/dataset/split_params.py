@@ -19,6 +19,7 @@ class SplitParams(Params):
     labels: str = Field(min_length=1)
     columns: LabelColumns
     label_pattern: str | None
+    class_names: str | None
     train: float = Field(gt=0)
     validation: float = Field(ge=0)
     test: float = Field(ge=0)

@@ -25,7 +25,13 @@ import re
 import typing
 
 from transfer.commands.use.description import SIZES, describe
-from transfer.commands.use.labelling import Labelled, label_by_words, label_without_words
+from transfer.commands.use.labelling import (
+    Labelled,
+    find_class_names,
+    label_by_words,
+    label_without_words,
+    with_class_names,
+)
 from transfer.commands.use.params_file import Value, edit_params, rendered
 from transfer.commands.use.presets import PRESETS, preset_changes, preset_names, read_preset
 from transfer.commands.use.source_path import as_source, untracked
@@ -246,6 +252,8 @@ def choose(
             labelled = label_by_words(source, found, labels, columns, pattern)
     except PipelineError as problem:
         raise PipelineError(with_options(str(problem))) from None
+    class_names = current.class_names if is_same else find_class_names(source, found, labelled)
+    labelled = with_class_names(source, class_names, labelled)
     sizes = (current.train, current.validation, current.test)
     if not is_same and not current.is_fractions:
         sizes = DEFAULT_SIZES
@@ -254,6 +262,7 @@ def choose(
         "labels": labels,
         **{f"columns.{kind}": name for kind, name in columns},
         "label_pattern": pattern,
+        "class_names": class_names,
         **dict(zip(SIZES, options.split or sizes, strict=True)),
         "group_by": group_by if options.group_by is None else options.group_by,
     }

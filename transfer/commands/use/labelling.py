@@ -1,5 +1,6 @@
 """How a source labels its images: by folders, by a table in it or beside it, or as it was told."""
 
+import contextlib
 import re
 import shlex
 from collections import Counter
@@ -10,6 +11,7 @@ from transfer.commands.use.source_path import as_source
 from transfer.commands.use.survey import Survey
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.extras import explain_missing
+from transfer.sources.class_names import are_codes, may_name_classes, read_class_names
 from transfer.sources.inner_folders import describe_inner_folders
 from transfer.sources.layout import find_layout
 from transfer.sources.mask_files import masks_by_name
@@ -19,7 +21,7 @@ from transfer.sources.path_labels import NO_TABLE, find_path_labels
 from transfer.sources.table_folders import folders_of_tables
 from transfer.storage.object_store import is_url
 
-_SHOWN, _SHOWN_TABLES = 5, 2
+_SHOWN, _SHOWN_TABLES, _TRIED_NAMES = 5, 2, 10
 _SIGNS = {"-1", "0", "1"}
 _SHEET_SUFFIXES = (".xlsx", ".xls", ".ods")
 _LABEL_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
@@ -171,6 +173,36 @@ def label_by_folders(source: str, found: Survey) -> Labelled:
         paths=frozenset(path for path in images if layout.place(path)),
         empty=tuple(sorted(named - classes)),
     )
+
+
+def find_class_names(source: str, found: Survey, labelled: Labelled) -> str | None:
+    """The file in the source that names classes which are numbers or codes; None where there is
+    none."""
+    if is_url(source) or not are_codes(labelled.classes):
+        return None
+    paths = sorted(filter(may_name_classes, found.beside), key=lambda path: path.count("/"))
+    for path in paths[:_TRIED_NAMES]:
+        with contextlib.suppress(PipelineError):  # a list of something else
+            read_class_names(source, path, labelled.classes)
+            return path
+    return None
+
+
+def with_class_names(source: str, path: str | None, labelled: Labelled) -> Labelled:
+    """The same with the names of the classes by a file in the source, if one is given.
+
+    Raises:
+        PipelineError: as `read_class_names`.
+    """
+    if path is None:
+        return labelled
+    names = read_class_names(source, path, labelled.classes)
+    images = Counter(
+        {(names[name], split): count for (name, split), count in labelled.images.items()}
+    )
+    said = _first([f"{code!r} is {name!r}" for code, name in sorted(names.items())])
+    remark = f"classes named by {path}: {said}"
+    return labelled._replace(images=images, remarks=[*labelled.remarks, remark])
 
 
 def labels_by_tables(
