@@ -276,7 +276,6 @@ NAME_THE_TEST_SPLIT = {
     "model_card.py": "says that the results are of the test split",
     "manifest.py": "lists the splits",
     "folder_words.py": "knows folders of that name",
-    "command.py": "writes the sizes of the splits to params.yaml",
 }
 
 

@@ -2,18 +2,20 @@
 
 import re
 
+from transfer.sources.folder_words import SPLITS
 from transfer.sources.one_hot import VALUES
 from transfer.sources.table import Table
 
+_TRAIN, _VALIDATION, _TEST = SPLITS
 _FLAGS = {  # columns of yes and no: the split of yes, and that of no
-    "is_valid": ("validation", "train"),
-    "is_val": ("validation", "train"),
-    "is_validation": ("validation", "train"),
-    "is_test": ("test", "train"),
-    "is_train": ("train", "test"),
-    "is_training": ("train", "test"),
+    "is_valid": (_VALIDATION, _TRAIN),
+    "is_val": (_VALIDATION, _TRAIN),
+    "is_validation": (_VALIDATION, _TRAIN),
+    "is_test": (_TEST, _TRAIN),
+    "is_train": (_TRAIN, _TEST),
+    "is_training": (_TRAIN, _TEST),
 }
-_NUMBERS = {"0": "train", "1": "validation", "2": "test"}  # CelebA's
+_NUMBERS = {"0": _TRAIN, "1": _VALIDATION, "2": _TEST}  # CelebA's
 _NUMBERED = ("split", "partition")
 
 

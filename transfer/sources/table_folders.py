@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from transfer.runtime.errors import PipelineError
-from transfer.sources.folder_words import name_splits
+from transfer.sources.folder_words import SPLITS, name_splits
 from transfer.sources.table import Table
 from transfer.sources.tables import SUFFIXES, read_table
 
@@ -152,7 +152,7 @@ def _read_cub(folder: Path, own: Collection[Path], packed: Mapping[Path, bytes] 
         "label": [label and names.get(label, label) for label in labels],
     }
     if is_train := lists.get(_IS_TRAIN):
-        splits = {"1": "train", "0": "test"}
+        splits = {"1": SPLITS[0], "0": SPLITS[2]}
         columns["split"] = [splits.get(is_train.get(number, "")) for number in numbers]
     lines = list(range(1, len(numbers) + 1))
     return Table(columns, lines, f"lists of CUB-200: {', '.join(lists)}")

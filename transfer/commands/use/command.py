@@ -24,7 +24,7 @@ import argparse
 import re
 import typing
 
-from transfer.commands.use.description import SIZES, describe
+from transfer.commands.use.description import describe
 from transfer.commands.use.labelling import (
     Labelled,
     find_class_names,
@@ -38,6 +38,7 @@ from transfer.commands.use.source_path import as_source, untracked
 from transfer.commands.use.survey import Survey, survey
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_params, read_params
+from transfer.sources.folder_words import SPLITS
 from transfer.sources.path_label import LabelColumns
 from transfer.sources.path_labels import NO_TABLE
 from transfer.sources.reader import read_source
@@ -196,7 +197,7 @@ def parse_sizes(text: str) -> tuple[float, float, float]:
         sizes = [float(word) for word in words]
     except ValueError:
         sizes = []
-    if len(sizes) != len(SIZES) or not all(0 <= size < float("inf") for size in sizes):
+    if len(sizes) != len(SPLITS) or not all(0 <= size < float("inf") for size in sizes):
         raise argparse.ArgumentTypeError(
             f"{text!r}: write three numbers, train, validation and test, such as 70/15/15"
         )
@@ -263,7 +264,7 @@ def choose(
         **{f"columns.{kind}": name for kind, name in columns},
         "label_pattern": pattern,
         "class_names": class_names,
-        **dict(zip(SIZES, options.split or sizes, strict=True)),
+        **dict(zip(SPLITS, options.split or sizes, strict=True)),
         "group_by": group_by if options.group_by is None else options.group_by,
     }
     check(current, values)

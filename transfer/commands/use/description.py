@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from transfer.commands.use.labelling import Labelled
 from transfer.commands.use.params_file import Value
 from transfer.commands.use.survey import Survey
-from transfer.sources.folder_words import spelling_key
+from transfer.sources.folder_words import SPLITS, spelling_key
 
 if typing.TYPE_CHECKING:  # pandas takes its time, which --help should not
     from transfer.dataset.split_params import SplitParams
 
-SIZES = ("train", "validation", "test")
 _SHOWN_CLASSES, _SHOWN_FILES = 20, 5
 
 
@@ -90,13 +89,13 @@ def doubtful_classes(labelled: Labelled, current: "SplitParams") -> list[str]:
 
 def _scarce_classes(labelled: Labelled, least: int) -> list[str]:
     """A sentence on classes that have fewer images than splits are to be drawn from them."""
-    counts, needed = labelled.classes, len(SIZES)
+    counts, needed = labelled.classes, len(SPLITS)
     if labelled.is_split:
         found = {split for _, split in labelled.images}
         counts = Counter()
         for (name, split), count in labelled.images.items():
             counts[name] += count if split == "train" else 0
-        needed = 1 + len({*SIZES} - found)
+        needed = 1 + len({*SPLITS} - found)
     scarce = [f"{name} ({n})" for name, n in sorted(counts.items()) if 0 < n < needed]
     if not scarce or least:
         return []
@@ -108,7 +107,7 @@ def _scarce_classes(labelled: Labelled, least: int) -> list[str]:
 
 def _absent_classes(labelled: Labelled) -> list[str]:
     """Sentences on classes that the source's own splits lack."""
-    splits = [split for split in SIZES if any(split == own for _, own in labelled.images)]
+    splits = [split for split in SPLITS if any(split == own for _, own in labelled.images)]
     absent = {
         split: [name for name in sorted(labelled.classes) if not labelled.images[name, split]]
         for split in splits
@@ -135,7 +134,7 @@ def division(labelled: Labelled, values: dict[str, Value]) -> str:
     """How `split` will divide the images, in words."""
     if labelled.is_split:
         return "as the source has it"
-    sizes = [(name, values[name]) for name in SIZES]
+    sizes = [(name, values[name]) for name in SPLITS]
     if sum(size for _, size in sizes) <= 1 + 1e-6:
         return ", ".join(f"{name} {100 * size:g} %" for name, size in sizes)
     return ", ".join(f"{name} {size:,g} images" for name, size in sizes)
