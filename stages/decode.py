@@ -21,15 +21,14 @@ from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
-from transfer.sources.bucket import NAMED
 from transfer.sources.decoding import DecodeParams, Resize, load_pixel_rules
+from transfer.sources.image_places import ImagePlaces, UnseenSourceError, find_places
 from transfer.sources.image_shards import ImageShardTask, ImagesJob
 from transfer.sources.value_ranges import PixelRules
 from transfer.sources.verified_images import map_verified_images
 from transfer.storage.array_paths import inputs_path
 from transfer.storage.array_writer import create_array, write_sharded
 from transfer.storage.known_shards import NO_KEYS, KnownShards
-from transfer.storage.object_store import ObjectStore, is_url
 from transfer.storage.params import ArrayFormat, ArrayParams, Shards
 from transfer.storage.row_cache import ActivationCache
 from transfer.storage.shard_writer import SENDERS
@@ -73,22 +72,54 @@ def write_images(
     *,
     follow_links: bool,
 ) -> None:
-    """Write each split's images, uint8 (N, size, size, 3), rows in the manifest's order, in one
-    pass over the source, in the format `kept`.
+    """Write each split's images, uint8 (N, size, size, 3), rows in the manifest's order, in the
+    format `kept`.
 
-    Shards of images in a bucket are made and stored by the workers; otherwise pixels come here,
-    since no worker sees the files of this machine.
+    Shards are made and stored by the workers. If a worker does not see the source, or the source is
+    an archive that can only be read from its beginning to its end, this process reads the files.
 
     Args:
         checkpoint: folder that keeps what is decoded until the stage ends, as far as the disk has
             room beside the shards that are being filled.
+        follow_links: as in `read_source`.
 
     Raises:
         PipelineError: an image of the manifest is gone, has changed or no longer decodes.
     """
-    if kept.form == "shards" and is_url(str(source)):
-        write_image_shards(str(source), manifest, resize, engine, kept, rules, checkpoint)
-        return
+    if kept.form == "shards":
+        rows = {split: split_rows(manifest, split) for split in SPLITS}
+        paths = [path for split in SPLITS for path in rows[split]["path"]]
+        if (places := find_places(source, paths, follow_links=follow_links)) is not None:
+            try:
+                write_image_shards(*places, rows, resize, engine, kept, rules, checkpoint)
+                return
+            except UnseenSourceError as error:
+                print(f"decode: {error}, so this machine reads the images and sends them")
+    write_rows(
+        source,
+        manifest,
+        resize,
+        engine,
+        kept,
+        rules,
+        checkpoint,
+        follow_links=follow_links,
+    )
+
+
+def write_rows(
+    source: Path | str,
+    manifest: pd.DataFrame,
+    resize: Resize,
+    engine: Engine,
+    kept: ArrayFormat,
+    rules: PixelRules,
+    checkpoint: Path,
+    *,
+    follow_links: bool,
+) -> None:
+    """Read the files here in one pass over the source, let the workers decode them and write the
+    rows here. Arguments and errors are those of `write_images`."""
     places = {
         path: (split, row)
         for split in SPLITS
@@ -149,45 +180,60 @@ def scratch_rows(source: Path, kept: ArrayFormat, rows: int) -> int:
 
 
 def write_image_shards(
-    source: str,
-    manifest: pd.DataFrame,
+    images: ImagePlaces,
+    parts: np.ndarray | None,
+    rows: dict[str, pd.DataFrame],
     resize: Resize,
     engine: Engine,
     kept: ArrayFormat,
     rules: PixelRules,
     checkpoint: Path,
 ) -> None:
-    """Let the workers make the shards of all splits' images, from a bucket that they read
-    themselves, and write the indexes. Arguments and errors are those of `write_images`."""
+    """Let the workers make the shards of all splits' images, which they read themselves, and write
+    the indexes. The other arguments and the errors are those of `write_images`.
+
+    Args:
+        images, parts: as `find_places` gives them, of the rows of all splits.
+        rows: of the manifest, by split.
+
+    Raises:
+        UnseenSourceError: a worker does not see the images.
+    """
     store = kept.shards.store
     store.check_writable()
-    ObjectStore(source, NAMED).check_exists()
-    rows = {split: split_rows(manifest, split) for split in SPLITS}
+    images.check_seen()
     shape = (resize.size, resize.size, 3)
     indexes = {
         split: Index("uint8", (len(rows[split]),), shape, kept.shard_rows, ()) for split in SPLITS
     }
     known = KnownShards(checkpoint, identity(resize, rules), sys.maxsize)
+    starts = np.cumsum([0, *map(len, rows.values())])
+    first_part = dict(zip(SPLITS, starts[:-1].tolist(), strict=True))
     numbers = [
         (split, number) for split in SPLITS for number in range(indexes[split].shards_a_view)
     ]
 
     def job(split: str, number: int) -> ImagesJob:
-        part = rows[split].iloc[number * kept.shard_rows : (number + 1) * kept.shard_rows]
-        paths, checksums = tuple(part["path"]), tuple(part["sha256"])
+        first = number * kept.shard_rows
+        listed = rows[split].iloc[first : first + kept.shard_rows]
+        paths, checksums = tuple(listed["path"]), tuple(listed["sha256"])
+        begin = first_part[split] + first
+        places = None if parts is None else parts[begin : begin + len(paths)]
         made = known.made(content_key("".join(checksums).encode()))
-        return ImagesJob(indexes[split], number, paths, checksums, made[0] if made else None)
+        return ImagesJob(
+            indexes[split], number, paths, checksums, places, made[0] if made else None
+        )
 
     def explain(each: tuple[str, int], crashed: Crashed) -> PipelineError:
         paths = job(*each).paths
         return PipelineError(
-            f"{source}: one of the files from {paths[0]!r} to {paths[-1]!r} ended "
+            f"{images.source}: one of the files from {paths[0]!r} to {paths[-1]!r} ended "
             f"{crashed.attempts} processes that decoded it; they could be read when `split` ran: "
             "run `dvc repro --force split` on this cluster, which rejects it"
         )
 
     shards: dict[tuple[str, int], Shard] = {}
-    task = ImageShardTask(source, resize, rules, store, engine.cores)
+    task = ImageShardTask(images, resize, rules, store, engine.cores)
     with (
         tqdm(desc="decode", total=sum(map(len, rows.values())), unit=" images") as progress,
         engine.start(task) as workers,

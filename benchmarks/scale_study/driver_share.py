@@ -26,6 +26,7 @@ import pandas as pd
 from stages import decode
 from tests.helpers.local_cluster import cluster
 from transfer.cluster.ray_engine import RayEngine, RayWorkerPool
+from transfer.dataset.manifest import SPLITS, split_rows
 from transfer.features.extraction import CleanImages, extract_features
 from transfer.features.frozen_network import About
 from transfer.features.shard_pass import MadeShard, ShardJob
@@ -33,6 +34,7 @@ from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import peak_memory
 from transfer.sources import scan
 from transfer.sources.decoding import Resize
+from transfer.sources.image_places import BucketImages
 from transfer.sources.image_shards import ImagesJob
 from transfer.sources.scan_journal import ScanJournal
 from transfer.sources.scanned_file import ScannedFile
@@ -200,10 +202,11 @@ def prepare(stage: str, images: int, kept: ArrayFormat):
         )
         decode.ImageShardTask = lambda *_: NothingTask()
         Path("images").mkdir(exist_ok=True)
-        source = f"file://{Path('images').absolute()}"
+        rows = {split: split_rows(manifest, split) for split in SPLITS}
         return lambda engine: decode.write_image_shards(
-            source,
-            manifest,
+            BucketImages(f"file://{Path('images').absolute()}"),
+            None,
+            rows,
             Resize(64, "bilinear"),
             engine,
             kept,

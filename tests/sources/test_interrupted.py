@@ -1,7 +1,8 @@
 """`split` and `decode` that were stopped go on where they were, with the files that came out as if
-they had not been; shards of a bucket's images are those of a folder's."""
+they had not been; shards that workers make are those that the stage makes."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ from tests.helpers.tiny_sources import (
 )
 from transfer.dataset.manifest import read_manifest
 from transfer.runtime.errors import PipelineError
-from transfer.sources import scan, verified_images
+from transfer.sources import image_shards, scan, verified_images
 from transfer.sources.scan_journal import ScanJournal
 from transfer.sources.source_file import BATCH_ENTRIES, SourceFile
 from transfer.storage.object_store import ObjectStore
@@ -215,7 +216,7 @@ def test_the_disk_keeps_room_for_the_shards_that_are_being_filled(tmp_path, kind
 
 def test_decode_keeps_nothing_on_a_disk_that_holds_the_shards_only(described, monkeypatch):
     put_in_bucket({})
-    configure(build(described / "folder", FILES), "shards")
+    configure(build(described / "set.tar.gz", FILES), "shards")
     split.main()
     usage = SimpleNamespace(free=4 * 32 * 32 * 3)  # of one shard
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
@@ -223,18 +224,35 @@ def test_decode_keeps_nothing_on_a_disk_that_holds_the_shards_only(described, mo
     assert len(resume_decode(monkeypatch)) == len(FILES)
 
 
-def test_shards_of_a_bucket_are_made_by_the_workers_and_are_those_of_a_folder(
-    described, monkeypatch
+@pytest.mark.parametrize("kind", [URL, "folder", "set.zip", "set.tar"])
+def test_shards_are_made_by_the_workers_and_are_those_of_a_source_read_in_one_pass(
+    described, monkeypatch, kind
 ):
     put_in_bucket(FILES)
+    configure(build(described / "set.tar.gz", FILES), "shards")
+    split.main()
+    decode.main()
+    expected = made_by_decode()
+    configure(kind if kind == URL else build(described / kind, FILES), "shards")
+    monkeypatch.setattr(decode, "map_verified_images", None)
+    decode.main()
+    assert made_by_decode() == expected
+
+
+def test_a_source_that_a_worker_does_not_see_is_read_by_the_stage(described, monkeypatch, capsys):
+    put_in_bucket({})
     configure(build(described / "folder", FILES), "shards")
     split.main()
     decode.main()
     expected = made_by_decode()
-    configure(URL, "shards")
-    monkeypatch.setattr(decode, "map_verified_images", None)
+
+    def start(task: image_shards.ImageShardTask) -> None:
+        replace(task.images, source="/not/mounted").check_seen()
+
+    monkeypatch.setattr(image_shards.ImageShardTask, "start", start)
     decode.main()
     assert made_by_decode() == expected
+    assert "does not see this folder, so this machine reads" in capsys.readouterr().out
 
 
 def test_a_store_that_refuses_midway_ends_decode_and_a_rerun_goes_on(described, monkeypatch):
@@ -261,6 +279,22 @@ def test_a_store_that_refuses_midway_ends_decode_and_a_rerun_goes_on(described, 
     again = resume_decode(monkeypatch)
     assert made_by_decode() == expected
     assert len(again) <= len(FILES) - 4 * 3
+
+
+@pytest.mark.parametrize("kind", ["folder", "set.zip", "set.tar"])
+def test_an_image_that_is_gone_or_has_changed_is_named(described, kind):
+    put_in_bucket({})
+    configure(build(described / kind, FILES), "shards")
+    split.main()
+    (described / kind).rename(described / f"before-{kind}")
+    build(described / kind, {**FILES, "dog/3.png": FILES["cat/1.png"]})
+    with pytest.raises(PipelineError, match=r"'dog/3\.png' is not the file that `split` saw"):
+        decode.main()
+    (described / kind).rename(described / f"changed-{kind}")
+    build(described / kind, {path: each for path, each in FILES.items() if path != "dog/3.png"})
+    with pytest.raises(PipelineError, match=r"'dog/3\.png'(: cannot be read: |; run `dvc repro`)"):
+        decode.main()
+    assert np.size(made_by_decode()) == 0
 
 
 def test_an_image_of_a_bucket_that_has_changed_is_named(described):

@@ -42,6 +42,34 @@ def test_every_kind_of_source_gives_the_same_files(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_files_that_are_read_later_are_the_same(tmp_path, kind):
+    source = build(tmp_path / kind, FILES)
+    later = list(read_source(source, later=True))
+    can_be = kind in ("set.zip", "set.tar")
+    assert all((file.content is None) == can_be for file in later if not file.is_folder)
+    loaded = (file.load() for file in later)
+    assert {file.path: file.content for file in loaded if not file.is_folder} == FILES
+
+
+def test_a_member_of_any_zip_is_read_later_and_damage_is_its_problem(tmp_path):
+    """Behind a program, as self-extracting archives are; one member each by every method."""
+    source = tmp_path / "set.zip"
+    methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA)
+    files = {f"cat/{method}.png": b"one" * 99 for method in methods}
+    with zipfile.ZipFile(source, "w") as archive:
+        for (name, content), method in zip(files.items(), methods, strict=True):
+            archive.writestr(name, content, method)
+    source.write_bytes(b"program" + source.read_bytes())
+    later = list(read_source(source, later=True))
+    assert [file.content is None for file in later] == [True, True, False]
+    assert {file.path: file.load().content for file in later} == files
+    source.write_bytes(b"program" + bytes(source.stat().st_size))
+    assert "damaged member" in later[1].load().problem
+    source.unlink()
+    assert later[1].load().problem == "gone since it was listed"
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_hidden_files_and_clutter_are_passed_over(tmp_path, kind):
     clutter = [
         ".DS_Store",

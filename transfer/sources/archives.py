@@ -1,6 +1,7 @@
 """`.zip` and `.tar(.gz)`, read in memory and never unpacked,
 so that nothing in them can be written anywhere."""
 
+import io
 import lzma
 import stat
 import struct
@@ -11,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from transfer.runtime.errors import PipelineError
+from transfer.sources.archive_parts import METHODS, PLAIN, ArchivePart
 from transfer.sources.name_encodings import NameEncoding, encoding_of_names, is_utf8
 from transfer.sources.not_archives import check_whole_zip
 from transfer.sources.source_file import (
@@ -75,8 +77,13 @@ def read_zip(
     wanted: Collection[str] | None,
     on_clutter: Callable[[str], None],
     on_remark: Callable[[str], None],
+    later: bool = False,
 ) -> Iterator[SourceFile]:
     """The members of a zip archive; `on_remark` is called with a sentence on how names are read.
+
+    Args:
+        later: whether members have no content before they are asked to `load`, if their method of
+            compression allows that.
 
     Raises:
         PipelineError: it is damaged, or one part of a split one.
@@ -113,16 +120,21 @@ def read_zip(
             elif problem := size_problem(member.file_size):
                 yield SourceFile(path, problem=problem)
             elif wanted is None or path in wanted:
-                yield _read_member(archive, member, path)
+                yield _read_member(archive, member, path, later)
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str) -> SourceFile:
+def _read_member(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str, later: bool
+) -> SourceFile:
     if member.flag_bits & 0x1:
         return SourceFile(path, problem="encrypted; archive it again without a password")
     if method := _PACKED.get(member.compress_type):
         return SourceFile(path, problem=f"{method}; unpack it, or archive it again as zip")
     if member.compress_type == zipfile.ZIP_BZIP2:  # a piece of it can become gigabytes, in one call
         return SourceFile(path, problem="packed with bzip2; archive it again as an ordinary zip")
+    if later and member.compress_type in METHODS:
+        place = (member.header_offset, member.compress_size, member.compress_type)
+        return SourceFile(path, store=ArchivePart(Path(archive.filename).absolute(), *place))
     try:
         with archive.open(member) as file:
             # In pieces, since zipfile unpacks LZMA as far as the bytes of one call go, whatever
@@ -220,8 +232,13 @@ def read_tar(
     wanted: Collection[str] | None,
     on_clutter: Callable[[str], None],
     on_remark: Callable[[str], None],
+    later: bool = False,
 ) -> Iterator[SourceFile]:
     """The members of a tar archive; `on_remark` is called with a sentence on how names are read.
+
+    Args:
+        later: whether members have no content before they are asked to `load`, if the archive is
+            not compressed.
 
     Raises:
         PipelineError: it is damaged.
@@ -262,10 +279,19 @@ def read_tar(
                 elif problem := size_problem(member.size):
                     yield SourceFile(path, problem=problem)
                 elif wanted is None or path in wanted:
-                    yield SourceFile(path, content=archive.extractfile(member).read())
+                    is_plain = later and isinstance(archive.fileobj, io.BufferedReader)
+                    yield (
+                        SourceFile(path, store=_part_of_tar(source, member))
+                        if is_plain
+                        else SourceFile(path, content=archive.extractfile(member).read())
+                    )
             _check_tar_end(archive)
     except _DAMAGE as error:
         raise _damaged_tar(source, error) from None
+
+
+def _part_of_tar(source: Path, member: tarfile.TarInfo) -> ArchivePart:
+    return ArchivePart(source.absolute(), member.offset_data, member.size, PLAIN)
 
 
 def _names_of_tar(source: Path) -> list[bytes]:

@@ -1,5 +1,5 @@
-"""Shards of decoded images: what a worker does where the images lie in a bucket. It reads the files
-that `split` saw, decodes them and stores the shard; only its name comes back."""
+"""Shards of decoded images: what a worker does. It reads the files that `split` saw, decodes them
+and stores the shard; only its name comes back."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from transfer.engines.base import Failed, try_job
-from transfer.sources.bucket import NAMED
 from transfer.sources.decoding import Resize
-from transfer.sources.source_file import BATCH_ENTRIES, SourceFile
+from transfer.sources.image_places import ImagePlaces
+from transfer.sources.source_file import BATCH_ENTRIES
 from transfer.sources.value_ranges import PixelRules
 from transfer.sources.verified_images import VerifiedImageFunction
 from transfer.storage.object_store import ObjectStore
@@ -25,22 +25,24 @@ class ImagesJob:
     """Asks for shard `number` of an array of images.
 
     index: of the array, without its shards. paths, checksums: of the files of its rows, in their
-        order. made: the shard, if it was made before.
+        order. parts: their places in an archive, int64 (n, 3); None of other sources. made: the
+        shard, if it was made before.
     """
 
     index: Index
     number: int
     paths: tuple[str, ...]
     checksums: tuple[str, ...]
+    parts: np.ndarray | None = None
     made: Shard | None = None
 
 
 @dataclass(frozen=True)
 class ImageShardTask:
-    """source: the URL of the images. store: where the shards lie. threads: of a worker, that decode
-    at a time."""
+    """images: where they are. store: where the shards lie. threads: of a worker, that decode at a
+    time."""
 
-    source: str
+    images: ImagePlaces
     resize: Resize
     rules: PixelRules
     store: ObjectStore
@@ -51,8 +53,11 @@ class ImageShardTask:
     overlaps = True
 
     def start(self) -> "ImageShardFunction":
-        decode = VerifiedImageFunction(self.source, self.resize, self.rules)
-        return ImageShardFunction(self.source, decode, self.store, self.threads)
+        """The function, as `Task` specifies; UnseenSourceError if this node does not see the
+        images."""
+        self.images.check_seen()
+        decode = VerifiedImageFunction(self.images.source, self.resize, self.rules)
+        return ImageShardFunction(self.images, decode, self.store, self.threads)
 
 
 class ImageShardFunction:
@@ -62,9 +67,9 @@ class ImageShardFunction:
     uses_all_cores = False
 
     def __init__(
-        self, source: str, decode: VerifiedImageFunction, store: ObjectStore, threads: int
+        self, images: ImagePlaces, decode: VerifiedImageFunction, store: ObjectStore, threads: int
     ):
-        self._source, self._decode, self._store = source, decode, store
+        self._images, self._decode, self._store = images, decode, store
         self.about = decode.about
         self._threads = ThreadPoolExecutor(threads)
         self._turns = threading.Semaphore(IN_MEMORY)
@@ -80,8 +85,8 @@ class ImageShardFunction:
                 and self._store.size(job.made.name) == job.made.bytes
             ):
                 return job.made
-            source, buffer = ObjectStore(self._source, NAMED), ShardBuffer(job.index, job.number)
-            files = [SourceFile(path, store=source) for path in job.paths]
+            buffer = ShardBuffer(job.index, job.number)
+            files = self._images.files(job.paths, job.parts)
             items = list(zip(files, job.checksums, strict=True))
             starts = range(0, len(items), BATCH_ENTRIES)
             batches = (items[start : start + BATCH_ENTRIES] for start in starts)

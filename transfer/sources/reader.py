@@ -39,6 +39,7 @@ def read_source(
     follow_links: bool = False,
     on_clutter: Callable[[str], None] = lambda path: None,
     on_remark: Callable[[str], None] = lambda sentence: None,
+    later: bool = False,
 ) -> Iterator[SourceFile]:
     """Stream the entries of a folder, an archive or a URL, one in memory at a time, in the source's
     own order.
@@ -51,6 +52,8 @@ def read_source(
         follow_links: whether symbolic links in a folder are read that lead out of it or to folders.
         on_clutter: called with what is passed over, a folder once for all that lies in it.
         on_remark: called with a sentence on how an archive is read, where that was guessed.
+        later: whether the entries of an archive, too, have no content before they are asked to
+            `load`, if they can be read at their places.
 
     Raises:
         PipelineError: the source is missing, is none of these or cannot be opened, or holds too
@@ -71,7 +74,7 @@ def read_source(
     if source.is_dir():
         entries = _read_folder(source, wanted, follow_links, on_clutter)
     else:
-        entries = _archive_reader(source)(source, wanted, on_clutter, on_remark)
+        entries = _archive_reader(source)(source, wanted, on_clutter, on_remark, later)
     seen = set()
     for number, entry in enumerate(entries):
         if number == MAX_ENTRIES:

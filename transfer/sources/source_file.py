@@ -8,12 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Self
+from typing import Protocol, Self
 
 from PIL import Image
 
 from transfer.sources.decoding import read_rgb
-from transfer.storage.object_store import ObjectStore
 
 MAX_FILE_BYTES = 256 * 2**20
 READERS = 8  # of a batch: a store takes its time for each object, however small
@@ -89,6 +88,13 @@ PROBE = base64.b64decode(
 )
 
 
+class FileStore(Protocol):
+    """Where files lie that are read later, for example an `ObjectStore`. It can be pickled."""
+
+    def read(self, path: str) -> bytes:
+        """The content of the file at a path; FileNotFoundError if it is gone."""
+
+
 @dataclass(frozen=True)
 class SourceFile:
     """One file of a source.
@@ -104,7 +110,7 @@ class SourceFile:
     path: str
     content: bytes | None = None
     problem: str | None = None
-    store: ObjectStore | None = None
+    store: FileStore | None = None
     version: str = ""
 
     @property
@@ -120,6 +126,8 @@ class SourceFile:
             return SourceFile(self.path, self.store.read(self.path))
         except FileNotFoundError:
             return SourceFile(self.path, problem="gone since it was listed")
+        except OSError as error:
+            return SourceFile(self.path, problem=f"cannot be read: {error.strerror or error}")
 
 
 def load_all(entries: Sequence[SourceFile]) -> list[SourceFile]:

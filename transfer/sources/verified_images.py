@@ -2,7 +2,7 @@
 is an error."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,6 +123,15 @@ def map_verified_images(
                     )
                 missing.remove(entry.path)
                 yield result
+    check_none_missing(source, missing)
+
+
+def check_none_missing(source: Path | str, missing: Collection[str]) -> None:
+    """Raises PipelineError if any of the manifest's images was not found in the source.
+
+    Args:
+        missing: the paths of those.
+    """
     if missing:
         raise PipelineError(
             f"{source}: {len(missing)} of the manifest's images are gone or can no longer be "
