@@ -21,7 +21,7 @@ from benchmarks.scale_study.driver import EXTRACT, VGG16
 from benchmarks.scale_study.two_nodes import ROOT, run, write_network
 from tests.helpers.local_cluster import cluster
 from transfer.cluster import worker
-from transfer.cluster.ray_engine import pack_package
+from transfer.cluster.node_setup import pack_package
 from transfer.compute.params import ComputeParams
 from transfer.features.extraction import unchanged
 from transfer.features.frozen_network import FrozenTask

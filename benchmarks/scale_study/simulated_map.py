@@ -1,13 +1,14 @@
 """A discrete simulation of the map over a cluster: one driver that sends batches and takes results,
 and workers that compute them.
 
-The rules are those of transfer/cluster/ray_engine.py: a batch goes to the worker that has least,
-while that has fewer than two; what was lost goes before all else, to an idle worker and alone; what
-is lost again goes image by image. A worker of several threads counts as several. Left out: the time
-to start, the network, memory, and images that end their worker.
+The rules are those of transfer/cluster: a batch goes to the worker that has least, while that has
+fewer than two; what was lost goes before all else, to an idle worker and alone; what is lost again
+goes image by image; once all is sent, slow batches are copied. A worker of several threads counts
+as several. Left out: the time to start, the network, memory, and images that end their worker.
 """
 
 import heapq
+import statistics
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,8 +17,11 @@ from itertools import count
 import numpy as np
 import simpy
 
+from transfer.cluster.batches import RECENT, SLOW_FACTOR, SLOW_SECONDS
+
 IN_FLIGHT = 2  # of the engine
 BATCH = 12  # images
+POLL = 1.0  # seconds between two looks of the engine while no result comes
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,7 @@ class Trouble:
 
     slow_share of all batches, by chance, and slow_workers, the share of workers that always do (the
     first ones), take slow_factor times as long. losses: seconds, and the node that ends then, for
-    good or replaced. copies: what the engine does not do, a second copy for whoever is idle once
-    all batches are sent, of the batch that is longest under way; the first result counts.
+    good or replaced. copies: whether slow batches are copied, as the engine does.
     """
 
     slow_share: float = 0.0
@@ -52,7 +55,7 @@ class Trouble:
     losses: Sequence[tuple[float, int]] = ()
     is_replaced: bool = True
     slow_workers: float = 0.0
-    copies: bool = False
+    copies: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class _Batch:
     attempts: int = 0
     twins: int = 1
     is_done: bool = False
+    sent: float = 0.0
 
 
 @dataclass(eq=False)
@@ -151,6 +155,8 @@ class _Run:
         self._under_way: dict[_Batch, None] = {}  # in the order sent, kept where copies are made
         self._done: deque[tuple[_Worker, _Batch]] = deque()
         self._idle: simpy.Event | None = None
+        self._recent: deque[float] = deque(maxlen=RECENT)  # seconds of batches, from when sent
+        self._all_sent = False
         self._busy, self._begun = 0.0, 0
 
     def play(self) -> Outcome:
@@ -183,7 +189,8 @@ class _Run:
                 self._send(worker, batch)
             if not self._done:
                 self._idle = self.environment.event()
-                yield self._idle
+                is_polling = self._trouble.copies and self._all_sent and self._under_way
+                yield self._idle | self.environment.timeout(POLL) if is_polling else self._idle
                 self._idle = None
                 if not self._done:
                     continue  # the cluster has changed
@@ -216,15 +223,18 @@ class _Run:
         number = next(self._left, None)
         if number is not None:
             return _Batch(number)
+        self._all_sent = True
         return self._copy(worker) if self._trouble.copies and not worker.under_way else None
 
     def _copy(self, worker: _Worker) -> _Batch | None:
-        batch = next(
-            (each for each in self._under_way if each.twins == 1 and each not in worker.under_way),
-            None,
-        )
-        if batch is not None:
-            batch.twins += 1
+        single = (each for each in self._under_way if each.twins == 1 and not each.attempts)
+        batch = next(single, None)
+        if batch is None or not self._recent:
+            return None
+        limit = max(SLOW_SECONDS, SLOW_FACTOR * statistics.median(self._recent))
+        if self.environment.now - batch.sent <= limit:
+            return None
+        batch.twins += 1
         return batch
 
     def _send(self, worker: _Worker, batch: _Batch) -> None:
@@ -234,8 +244,9 @@ class _Run:
         worker.under_way[batch] = None
         worker.again += batch.attempts > 0
         self._rank(worker)
-        if self._trouble.copies:
-            self._under_way.setdefault(batch)
+        if self._trouble.copies and batch not in self._under_way:
+            batch.sent = self.environment.now
+            self._under_way[batch] = None
         worker.waiting.append(batch)
         if len(worker.waiting) == 1 and worker.is_up:
             self._begin(worker)
@@ -267,6 +278,7 @@ class _Run:
         if batch.is_done:
             return  # the other copy was first
         batch.is_done = True
+        self._recent.append(self.environment.now - batch.sent)
         self._open[batch.number] -= round(batch.share * self._images)
         if not self._open[batch.number]:
             self._results[batch.number] += 1

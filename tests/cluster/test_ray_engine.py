@@ -5,8 +5,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -249,6 +251,16 @@ def test_what_ray_raises_as_the_head_ends_is_put_down_to_it(head):
     server.close()
     with pytest.raises(PipelineError, match="the head of the Ray cluster at .* is gone"):
         connected.call(fail)
+
+
+def test_the_thread_that_calls_ray_ends_with_the_connection(head):
+    _, connected = head
+    thread = connected.call(threading.current_thread)
+    assert thread.name == "calls of Ray"
+    connected.ray = SimpleNamespace(shutdown=lambda: None)
+    connected.leave()
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_a_head_that_is_gone_ends_in_a_sentence_within_seconds(two_nodes):

@@ -4,6 +4,7 @@ come, and what is known is not computed again."""
 import pickle
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,15 +12,16 @@ import pytest
 from tests.helpers.augmentation import augment_params
 from transfer.augmentation.views import AugmentationJobs, ViewRenderer
 from transfer.engines.base import Crashed
-from transfer.engines.local import LocalWorkerPool
+from transfer.engines.local import LocalEngine, LocalWorkerPool
 from transfer.features.extraction import CleanImages, extract_features, unchanged
 from transfer.features.frozen_network import FrozenPass
-from transfer.features.shard_pass import ShardPass
+from transfer.features.shard_pass import KeysJob, ShardPass
 from transfer.runtime.errors import PipelineError
 from transfer.storage.array_writer import create_array
 from transfer.storage.arrays import read_array
 from transfer.storage.object_store import ObjectStore
 from transfer.storage.params import ArrayFormat, Shards
+from transfer.storage.row_cache import ActivationCache
 from transfer.storage.sharded_array import read_index
 
 N, ROWS = 23, 5
@@ -166,7 +168,19 @@ def test_another_order_of_the_images_computes_nothing(kept, images):
     )
 
 
-def test_rows_of_an_earlier_run_without_shards_are_known(kept, images):
+def test_the_local_engine_ends_the_threads_that_compute(kept, images):
+    made = ShardPass(FrozenPass(Network(), "float32", unchanged), kept.shards.store, 2)
+    task = SimpleNamespace(start=lambda: made)
+    job = KeysJob(CleanImages(images).part(0, 5))
+    with LocalEngine().start(task) as workers:
+        assert len(list(workers.map([(0, [job])]))) == 1
+        made._threads.submit(len, "").result()
+        threads = set(made._threads._threads)
+        assert all(thread.is_alive() for thread in threads)
+    assert threads and not any(thread.is_alive() for thread in threads)
+
+
+def test_rows_of_an_earlier_run_without_shards_are_known_and_read_once(kept, images, monkeypatch):
     network = Network()
     extract_features(
         LocalWorkerPool(FrozenPass(network, "float32", unchanged)),
@@ -178,7 +192,15 @@ def test_rows_of_an_earlier_run_without_shards_are_known(kept, images):
         "x",
         ArrayFormat(),
     )
-    assert run(in_shards(images, kept), kept) == (N - 9, expected(images, kept))
+    given, read, before = in_shards(images, kept), [], ActivationCache._read
+
+    def counted(store: ActivationCache, *place) -> bytes | None:
+        read.append(place)
+        return before(store, *place)
+
+    monkeypatch.setattr(ActivationCache, "_read", counted)
+    assert run(given, kept) == (N - 9, expected(images, kept))
+    assert len(read) == 9
 
 
 @pytest.mark.parametrize("harm", ["lost", "damaged"])

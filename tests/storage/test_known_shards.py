@@ -1,5 +1,6 @@
 """The notes of shards that were made: a row is never looked for in another row's place."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ def part(number: int) -> tuple[bytes, np.ndarray, tuple[Shard, ...]]:
     return bytes([number]) * 32, keys, (Shard(f"{number:064x}", ROWS, 100),)
 
 
-def opened(folder: Path) -> KnownShards:
-    return KnownShards(folder, IDENTITY, 10**9)
+def opened(folder: Path, limit: int = 10**9) -> KnownShards:
+    return KnownShards(folder, IDENTITY, limit)
 
 
 def test_notes_that_another_run_deletes_meanwhile_put_no_row_in_a_wrong_place(tmp_path):
@@ -42,3 +43,27 @@ def test_a_note_beside_the_keys_of_other_rows_is_left_out(tmp_path):
     (keys,) = tmp_path.glob("*/*.keys")
     keys.write_bytes(part(2)[1].tobytes())
     assert opened(tmp_path).find(part(2)[1]) == []
+
+
+def test_notes_stay_within_the_limit_and_the_oldest_rows_and_notes_go_first(tmp_path, capsys):
+    rows = tmp_path / "network" / "1.rows"
+    rows.parent.mkdir()
+    for file in (rows, rows.with_suffix(".index")):
+        file.write_bytes(bytes(300))
+        os.utime(file, (0, 0))
+
+    def size() -> int:
+        return sum(file.stat().st_size for file in tmp_path.rglob("*.*"))
+
+    opened(tmp_path, 1200).put(*part(1))
+    assert rows.exists()
+    writing = opened(tmp_path, 1200)
+    assert writing.made(part(1)[0])
+    for number in (2, 3, 4, 5):
+        writing.put(*part(number))
+        assert size() <= 1200
+    assert not rows.exists()
+    known = opened(tmp_path, 1200)
+    made = [known.made(part(number)[0]) is not None for number in (1, 2, 3, 4, 5)]
+    assert made[:2] == [True, True] and not made[4]
+    assert capsys.readouterr().out.count("no more shards are noted") == 1

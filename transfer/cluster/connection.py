@@ -50,9 +50,11 @@ class Cluster:
         self.address = address
         self._silent_since: float | None = None
         self._is_gone = False
-        self._calls: SimpleQueue[_Call] = SimpleQueue()
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         # A daemon, since a call that Ray keeps must not keep the process.
-        threading.Thread(target=_run_calls, args=(self._calls,), daemon=True).start()
+        threading.Thread(
+            target=_run_calls, args=(self._calls,), name="calls of Ray", daemon=True
+        ).start()
 
     def nodes(self) -> dict[str, dict]:
         """The living nodes' resources by their IDs; none while the head does not answer.
@@ -124,7 +126,9 @@ class Cluster:
         return [each for each in self.ray.nodes() if each["Alive"]]
 
     def leave(self) -> None:
-        """Disconnect from the cluster, at once if its head node is gone."""
+        """Disconnect from the cluster, at once if its head node is gone, and end the thread that
+        makes the calls, unless Ray keeps it."""
+        self._calls.put(None)
         # Ray's shutdown would wait a minute for the head, and its threads end with the interpreter.
         if self._is_gone:
             atexit.unregister(self.ray.shutdown)
@@ -144,9 +148,8 @@ class _Call:
     error: Exception | None = None
 
 
-def _run_calls(calls: "SimpleQueue[_Call]") -> None:
-    while True:
-        call = calls.get()
+def _run_calls(calls: "SimpleQueue[_Call | None]") -> None:
+    while (call := calls.get()) is not None:
         try:
             call.result = call.work(*call.arguments)
         except Exception as error:

@@ -5,20 +5,17 @@ that fails; docs/cluster.md compares both. Ray restarts nothing here: only this 
 batch was being processed, and how many processes an image has ended.
 """
 
-import io
-import os
 import time
-import zipfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-import transfer
 from transfer.cluster import worker
+from transfer.cluster.batches import Batch, SlowBatches, Whole, new_batch
 from transfer.cluster.connection import Cluster
+from transfer.cluster.node_setup import check_versions, pack_package, passed_on_variables
 from transfer.engines.base import BatchId, Crashed, Task
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.pins import versions
@@ -29,29 +26,6 @@ IN_FLIGHT = 2
 # calls at once of a worker with a GPU: while one waits for the card, others send and fetch
 GPU_CALLS = 4
 POLL_SECONDS = 1.0  # between two polls of the cluster
-# Endpoints, but no secrets: a node has its own credentials.
-_PASSED_ON = (
-    *("KERAS_BACKEND", "XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA"),
-    *("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_PROFILE"),
-)
-
-
-@dataclass(eq=False)
-class _Batch:
-    """Items under way, with their places in the batch of the stage, which has `results` and knows
-    how many are `open`."""
-
-    items: list
-    places: list[int]
-    whole: "_Whole"
-    attempts: int = 0
-
-
-@dataclass(eq=False)
-class _Whole:
-    tag: Any
-    results: list
-    open: int
 
 
 @dataclass(eq=False)
@@ -62,7 +36,7 @@ class _Actor:
     node_id: str | None = None
     host: str = "a node"
     ready: bool = False
-    under_way: dict = field(default_factory=dict)  # Ray's reference to the results -> _Batch
+    under_way: dict[Any, Batch] = field(default_factory=dict)  # by Ray's reference to the results
 
 
 class RayEngine:
@@ -103,8 +77,9 @@ class RayWorkerPool:
         self._cluster, self._ray, self._params, self._work = cluster, cluster.ray, params, work
         self._actors: list[_Actor] = []
         self._excluded: dict[str, str] = {}  # nodes that no worker can start on, with the reason
-        self._again: deque[_Batch] = deque()
-        self._finished: deque[_Whole] = deque()
+        self._again: deque[Batch] = deque()
+        self._finished: deque[Whole] = deque()
+        self._slow = SlowBatches()
         self._looked = -POLL_SECONDS
         self._served = time.monotonic()
         self._needed = {"GPU": 1} if work.needs_gpu else {"CPU": params.worker_cpus}
@@ -171,14 +146,15 @@ class RayWorkerPool:
                 batch = (
                     self._again.popleft()
                     if self._again
-                    else next((_new(*each) for each in waiting), None)
+                    else next((new_batch(*each) for each in waiting), None)
                 )
                 exhausted = batch is None
                 if batch is not None:
-                    reference = self._cluster.call(actor.handle.call.remote, batch.items)
-                    actor.under_way[reference] = batch
-            if exhausted and not self._again and not any(actor.under_way for actor in self._actors):
-                return
+                    self._send(actor, batch)
+            if exhausted and not self._again:
+                if all(batch.is_done for batch in self._under_way()):
+                    return
+                self._send_copies()
             failure = None
             try:
                 self._cluster.call(self._take_done, POLL_SECONDS)
@@ -189,6 +165,24 @@ class RayWorkerPool:
                 yield whole.tag, whole.results
             if failure is not None:
                 raise failure
+
+    def _send(self, actor: _Actor, batch: Batch) -> None:
+        if not batch.holders:
+            batch.sent = time.monotonic()
+        batch.holders += 1
+        reference = self._cluster.call(actor.handle.call.remote, batch.items)
+        actor.under_way[reference] = batch
+
+    def _under_way(self) -> Iterator[Batch]:
+        return (batch for actor in self._actors for batch in actor.under_way.values())
+
+    def _send_copies(self) -> None:
+        """Send slow batches to idle workers too, once there is nothing else for them to do."""
+        for actor in self._actors:
+            if actor.ready and not actor.under_way:
+                if (batch := self._slow.slowest(self._under_way())) is None:
+                    return
+                self._send(actor, batch)
 
     def _free(self) -> _Actor | None:
         """The worker with the fewest batches, if it can take another. A batch that ended a worker
@@ -269,16 +263,18 @@ class RayWorkerPool:
         self.about = said["about"]
         actor.ready = True
 
-    def _receive(self, batch: _Batch, answer: tuple[bool, Any]) -> None:
+    def _receive(self, batch: Batch, answer: tuple[bool, Any]) -> None:
+        batch.holders -= 1
+        if batch.is_done:  # a copy was faster
+            return
         went_well, results = answer
         if not went_well:
             raise results
+        self._slow.note(batch)
         self._fill(batch, results)
 
-    def _fill(self, batch: _Batch, results: Sequence) -> None:
-        for place, result in zip(batch.places, results, strict=True):
-            batch.whole.results[place] = result
-        batch.whole.open -= len(batch.places)
+    def _fill(self, batch: Batch, results: Sequence) -> None:
+        batch.fill(results)
         if not batch.whole.open:
             self._finished.append(batch.whole)
 
@@ -292,6 +288,9 @@ class RayWorkerPool:
         if self._cluster.nodes():  # its process may live on, out of reach
             self._ray.kill(actor.handle)
         for batch in actor.under_way.values():
+            batch.holders -= 1
+            if batch.is_done or batch.holders:  # another worker was faster, or still computes it
+                continue
             attempts = batch.attempts + 1
             is_alone = batch.attempts > 0 and len(batch.items) == 1
             if (
@@ -304,7 +303,7 @@ class RayWorkerPool:
             elif batch.attempts:
                 each = zip(batch.items, batch.places, strict=True)
                 self._again.extend(
-                    _Batch([item], [place], batch.whole, attempts) for item, place in each
+                    Batch([item], [place], batch.whole, attempts) for item, place in each
                 )
             else:
                 self._again.append(replace(batch, attempts=attempts))
@@ -365,44 +364,10 @@ class RayWorkerPool:
             max_concurrency=self._threads,
         )(worker.Worker)
         handle = kind.options(scheduling_strategy=strategy).remote()
-        unpacked = handle.unpack.remote(*self._payload, _environment())
+        unpacked = handle.unpack.remote(*self._payload, passed_on_variables())
         greeting = handle.handshake.remote(unpacked, self._work, self._packages)
         return _Actor(handle, unpacked, greeting, node_id)
 
 
 def _count(n: int, name: str) -> str:
     return f"{n} {name}" if n == 1 else f"{n} {name}s"
-
-
-def _new(tag: Any, items: list) -> _Batch:
-    return _Batch(items, list(range(len(items))), _Whole(tag, [None] * len(items), len(items)))
-
-
-def pack_package() -> bytes:
-    """A zip archive of the package `transfer`, for a node that does not have it."""
-    package = Path(transfer.__file__).parent
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for source in sorted(package.rglob("*.py")):
-            archive.write(source, source.relative_to(package.parent))
-    return buffer.getvalue()
-
-
-def check_versions(host: str, there: dict[str, str], here: dict[str, str]) -> None:
-    """Check that a node has this machine's package versions, since others may give other bits.
-
-    Raises:
-        PipelineError: it does not; each difference.
-    """
-    differ = [
-        f"{name} {there[name]} (here {here[name]})" for name in here if there[name] != here[name]
-    ]
-    if differ:
-        raise PipelineError(
-            f"{host} has other versions than this machine: {', '.join(differ)}; install "
-            "requirements.txt and requirements/ray.txt there too"
-        )
-
-
-def _environment() -> dict[str, str]:
-    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}

@@ -7,7 +7,6 @@ import platform
 import shutil
 import sys
 import tempfile
-import traceback
 
 
 class Worker:
@@ -43,6 +42,7 @@ class Worker:
                 only then can it read `work`.
             packages: those that decide the bytes of the work.
         """
+        from transfer.engines.base import as_sent
         from transfer.runtime.pins import versions
 
         said = {"host": platform.node(), "pid": os.getpid(), "versions": versions(packages)}
@@ -50,7 +50,7 @@ class Worker:
             self._function = work.start()
             return said | {"about": self._function.about}
         except Exception as error:
-            return said | {"error": _with_traceback(error)}
+            return said | {"error": as_sent(error)}
         finally:  # a worker that is killed could not do it later
             self._remove_folder()
 
@@ -63,10 +63,6 @@ class Worker:
         try:
             return True, self._function(items)
         except Exception as error:
-            return False, _with_traceback(error)
+            from transfer.engines.base import as_sent
 
-
-def _with_traceback(error: Exception) -> Exception:
-    """Add the traceback as a note, because it is not pickled with its exception."""
-    error.add_note(traceback.format_exc())
-    return error
+            return False, as_sent(error)

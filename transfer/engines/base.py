@@ -1,6 +1,8 @@
 """Interface between a stage and the engine that maps a function over its images."""
 
+import copy
 import itertools
+import pickle
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -17,7 +19,8 @@ Result = TypeVar("Result")
 
 class TaskFunction(Protocol):
     """Processes a batch of items: one result per item, in their order. A result depends only on its
-    item."""
+    item. If it is also a context manager, the local engine ends it when the workers are stopped; on
+    a cluster its process ends."""
 
     # Facts that the stage needs before the first batch. They must be equal on all workers, or the
     # results would not be the same bytes.
@@ -99,10 +102,24 @@ def try_job(work: Callable[[Job], Result], job: Job) -> Result | Failed:
     """The result of `work` for a job, or why it failed, for `finish_jobs`."""
     try:
         return work(job)
-    except Exception as error:
-        if not isinstance(error, PipelineError):  # a traceback is not pickled with its exception
-            error.add_note(traceback.format_exc())
+    except PipelineError as error:
         return Failed(error)
+    except Exception as error:
+        return Failed(as_sent(error))
+
+
+def as_sent(error: Exception) -> Exception:
+    """An error as another process can receive it: with its traceback as a note, because that is not
+    pickled with it. An error that cannot be pickled, or not be made again from its pickle, becomes
+    a RuntimeError with the same message."""
+    note = traceback.format_exc()
+    try:
+        pickle.dumps(error)
+        copy.copy(error)  # is made from what a pickle has
+    except Exception:
+        error = RuntimeError(f"{type(error).__qualname__}: {error}")
+    error.add_note(note)
+    return error
 
 
 def finish_jobs(

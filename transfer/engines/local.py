@@ -1,7 +1,7 @@
 """The engine of one machine: threads of this process."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from transfer.engines.base import BatchId, Task, TaskFunction
 from transfer.runtime.cores import available_cores, map_in_order
@@ -17,7 +17,10 @@ class LocalEngine:
     @contextmanager
     def start(self, work: Task) -> Iterator["LocalWorkerPool"]:
         """Load the task, as `Engine` specifies."""
-        yield LocalWorkerPool(work.start())
+        function = work.start()
+        is_ended = isinstance(function, AbstractContextManager)
+        with function if is_ended else nullcontext():
+            yield LocalWorkerPool(function)
 
 
 class LocalWorkerPool:

@@ -314,7 +314,7 @@ def _find_rows(
         others = {
             row: keys[row].tobytes()
             for row in range(len(keys) if len(store) else 0)
-            if row not in lying and store.get(keys[row].tobytes()) is not None
+            if row not in lying and keys[row].tobytes() in store
         }
         if places or others:
             found[number] = places, others

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -99,15 +99,21 @@ def task_for(kept: ArrayFormat, frozen: FrozenTask, engine: Engine) -> FrozenTas
 
 class ShardPass:
     """A call does jobs, ShardJob or KeysJob. Calls from several threads overlap: while one
-    computes, another reads or stores."""
+    computes, another reads or stores. A context manager: it ends its threads."""
 
     uses_all_cores = False
 
     def __init__(self, frozen: FrozenPass, store: ObjectStore, threads: int):
         self._frozen, self._store = frozen, store
         self.about = frozen.about
-        self._threads = ThreadPoolExecutor(threads)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="frozen")
         self._turns = threading.Semaphore(IN_MEMORY)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._threads.shutdown(cancel_futures=True)
 
     def __call__(self, jobs: list[ShardJob | KeysJob]) -> list[MadeShard | np.ndarray | Failed]:
         return [try_job(self._do, job) for job in jobs]

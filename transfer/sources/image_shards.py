@@ -4,6 +4,7 @@ and stores the shard; only its name comes back."""
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -62,7 +63,7 @@ class ImageShardTask:
 
 class ImageShardFunction:
     """The Shard of each ImagesJob. Calls from several threads overlap: while one decodes another
-    one reads or stores."""
+    one reads or stores. A context manager: it ends its threads."""
 
     uses_all_cores = False
 
@@ -71,8 +72,14 @@ class ImageShardFunction:
     ):
         self._images, self._decode, self._store = images, decode, store
         self.about = decode.about
-        self._threads = ThreadPoolExecutor(threads)
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._turns = threading.Semaphore(IN_MEMORY)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._threads.shutdown(cancel_futures=True)
 
     def __call__(self, jobs: list[ImagesJob]) -> list[Shard | Failed]:
         return [try_job(self._do, job) for job in jobs]

@@ -20,10 +20,12 @@ from pathlib import Path
 import numpy as np
 
 from transfer.runtime.checksums import content_key
+from transfer.storage.cache_segments import all_segments, make_room
 from transfer.storage.sharded_array import Shard
 
 KEY_BYTES = 32
 NO_KEYS = np.empty((0, KEY_BYTES), np.uint8)
+_PLACE_DIGITS = 20  # of a row's number and the end of the line
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -53,13 +55,14 @@ class KnownShards:
     Args:
         folder: of all kinds.
         identity: 32 bytes that differ for work that makes other rows.
-        limit: bytes that the keys of all kinds may have; the segments with the oldest last use are
-            deleted first, before this run adds its own.
+        limit: bytes that the whole folder may have; the segments with the oldest last use are
+            deleted first, but none that this run has used or adds.
     """
 
     def __init__(self, folder: Path, identity: bytes, limit: int):
-        self._folder = folder / identity.hex()[:32]
-        _delete_oldest(folder, limit)
+        self._folder, self._limit = folder / identity.hex()[:32], limit
+        self._room = limit - sum(size for _, size, _ in all_segments(folder))
+        self._room += make_room(folder, -self._room, set())
         self._segments = sorted(self._folder.glob("*.keys"))
         self._parts: list[_Part] = []
         self._by_key: dict[str, int] = {}
@@ -140,23 +143,26 @@ class KnownShards:
 
     def put(self, key: bytes | None, keys: np.ndarray, shards: tuple[Shard, ...]) -> None:
         """Note a part that was made and the keys uint8 (n, 32) of its rows; NO_KEYS notes the part
-        alone. If the disk refuses, print that once and go on: the stage does not depend on it."""
+        alone. If the limit or the disk leaves no room, print that once and go on: the stage does
+        not depend on it."""
         if self._failed:
+            return
+        line = {
+            "key": key.hex() if key else secrets.token_hex(KEY_BYTES),
+            "first": 0,
+            "rows": len(keys),
+            "keys": content_key(keys.tobytes()).hex(),
+            "shards": [asdict(shard) for shard in shards],
+        }
+        if not self._take_room(keys.nbytes + len(json.dumps(line)) + _PLACE_DIGITS):
             return
         try:
             if self._new is None:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._new = self._folder / f"{time.time_ns():020}-{secrets.token_hex(4)}.keys"
             with self._new.open("ab") as file:
-                first = file.tell() // KEY_BYTES
+                line["first"] = file.tell() // KEY_BYTES
                 file.write(keys.tobytes())
-            line = {
-                "key": key.hex() if key else secrets.token_hex(KEY_BYTES),
-                "first": first,
-                "rows": len(keys),
-                "keys": content_key(keys.tobytes()).hex(),
-                "shards": [asdict(shard) for shard in shards],
-            }
             with self._new.with_suffix(".shards").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
@@ -165,6 +171,21 @@ class KnownShards:
                 f"({error.strerror})"
             )
             self._failed = True
+
+    def _take_room(self, needed: int) -> bool:
+        """Make and take room for so many bytes; returns whether there was some."""
+        if self._room < needed:
+            busy = {self._segments[number] for number in self._used} | {self._new}
+            self._room += make_room(self._folder.parent, needed - self._room, busy)
+        if self._room < needed:
+            print(
+                f"{self._folder.parent} is full: no more shards are noted for the next run; raise "
+                f"resources.cache_gigabytes = {self._limit / 1e9:g}"
+            )
+            self._failed = True
+            return False
+        self._room -= needed
+        return True
 
     def _touch(self, segment: int) -> None:
         if segment not in self._used:
@@ -181,19 +202,3 @@ def _checked(shard: Shard) -> Shard:
     if not _SHA256.fullmatch(shard.sha256) or shard.rows < 1 or shard.bytes < 1:
         raise ValueError(shard)
     return shard
-
-
-def _delete_oldest(folder: Path, limit: int) -> None:
-    segments = []
-    for path in folder.glob("*/*.keys"):
-        with suppress(OSError):
-            stat = path.stat()
-            segments.append((stat.st_mtime, stat.st_size, path))
-    total = sum(size for _, size, _ in segments)
-    for _, size, path in sorted(segments):
-        if total <= limit:
-            return
-        with suppress(OSError):
-            path.with_suffix(".shards").unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
-        total -= size

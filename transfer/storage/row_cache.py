@@ -16,12 +16,14 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 import numpy as np
+
+from transfer.storage.cache_segments import all_segments, make_room
 
 FOLDER = ".rows"
 KEY_BYTES = 32
@@ -68,15 +70,24 @@ class ActivationCache:
         order = np.argsort(prefixes, kind="stable")
         return prefixes[order], places[order]
 
-    def get(self, key: bytes) -> np.ndarray | None:
-        """The row of a key, of the store's layout, or None if there is no undamaged one."""
+    def __contains__(self, key: bytes) -> bool:
+        """Whether the indexes have a key that begins alike, which is hardly ever another one. The
+        row is not read, so it may be damaged or deleted."""
+        return len(self._places_of(key)) > 0
+
+    def _places_of(self, key: bytes) -> np.ndarray:
+        """Segment and position of each row whose key begins alike, int64 (n, 2)."""
         prefix = np.frombuffer(key[:8], "<u8")[0]
         first, last = (
             np.searchsorted(self._prefixes, prefix, "left"),
             np.searchsorted(self._prefixes, prefix, "right"),
         )
+        return self._places[first:last]
+
+    def get(self, key: bytes) -> np.ndarray | None:
+        """The row of a key, of the store's layout, or None if there is no undamaged one."""
         # the newest first: an older one may be damaged
-        for number, position in self._places[first:last][::-1]:
+        for number, position in self._places_of(key)[::-1]:
             content = self._read(self._segments[number], int(position), key)
             if content is not None:
                 with self._using:
@@ -96,7 +107,7 @@ class ActivationCache:
 
     def __enter__(self) -> Self:
         if self._limit:
-            self._room = self._limit - sum(size for _, size, _ in self._all_segments())
+            self._room = self._limit - sum(size for _, size, _ in all_segments(self._folder))
             self._make_room(0)
         return self
 
@@ -148,23 +159,8 @@ class ActivationCache:
         writes; returns whether there is room now."""
         with self._using:
             busy = {*self._used, self._new}
-        idle = (segment for segment in sorted(self._all_segments()) if segment[2] not in busy)
-        while self._room < needed:
-            _, size, index = next(idle, (None, 0, None))
-            if index is None:
-                return False
-            if _delete(index):
-                self._room += size
-        return True
-
-    def _all_segments(self) -> Iterator[tuple[float, int, Path]]:
-        """Last use, bytes and index file of each segment of every network."""
-        for index in self._folder.glob("*/*.index"):
-            rows = index.with_suffix(".rows")
-            try:
-                yield index.stat().st_mtime, index.stat().st_size + rows.stat().st_size, index
-            except OSError:
-                _delete(index)  # half a segment is useless
+        self._room += make_room(self._folder, needed - self._room, busy)
+        return self._room >= needed
 
     def __exit__(self, *exception: object) -> None:
         for index in self._used:
@@ -192,14 +188,3 @@ def _checksum(key: bytes, content: bytes) -> bytes:
     digest = hashlib.blake2b(key, digest_size=16)
     digest.update(content)
     return digest.digest()
-
-
-def _delete(index: Path) -> bool:
-    """Delete a segment; returns whether the disk allowed it. The rows are deleted first, because a
-    remaining index is found again and deleted."""
-    try:
-        index.with_suffix(".rows").unlink(missing_ok=True)
-        index.unlink(missing_ok=True)
-    except OSError:
-        return False
-    return True
