@@ -31,7 +31,7 @@ from transfer.dataset.split_notes import (
 )
 from transfer.dataset.split_params import SplitParams
 from transfer.dataset.split_report import report
-from transfer.dataset.training_ranges import derive_rules
+from transfer.dataset.training_ranges import derive_rules, describe_dark
 from transfer.engines.base import Engine
 from transfer.runtime.checkpoints import resumable
 from transfer.runtime.params import load_param, load_params
@@ -120,6 +120,7 @@ def split_source(
         *rare,
         *describe_remarks(images),
         *describe_rules(rules),
+        *describe_dark(images, rules),
         *describe_ties(images, manifest),
         *describe_drawn(images, manifest, is_split=is_split),
     ]

@@ -133,6 +133,18 @@ def test_one_rule_scales_all_images_by_the_training_images(project):
             assert abs(images[row].mean() - level / 4095 * 255) < 1
 
 
+def test_images_that_the_rule_makes_nearly_black_are_named(project):
+    levels = {"cat": 1.0, "dog": 255.0}
+    files = {
+        f"{name}/{i}.tif": tiff(np.random.default_rng(i).random((8, 8, 1), "f4") * most, 32)
+        for name, most in levels.items()
+        for i in range(6)
+    }
+    run_split(build(project / "set", files))
+    assert "0 is black and 255 is white in every image" in notes()
+    assert "nearly black by these ranges: 6 images, such as cat/0.tif; if they are" in notes()
+
+
 def test_plain_images_have_no_rule(project):
     run_split(build(project / "set", CATS_AND_DOGS))
     assert json.loads(Path("data/manifest/pixels.json").read_text()) == {

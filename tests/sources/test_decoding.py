@@ -237,6 +237,24 @@ def test_exif_orientation_is_applied(kind, options, orientation):
     assert (pixels(content) == UPRIGHT[orientation](stored)).all()
 
 
+def xmp_of(orientation: int) -> bytes:
+    return (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description '
+        f'tiff:Orientation="{orientation}"/></x:xmpmeta>'
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("JPEG", {"quality": 95}), ("WEBP", {"lossless": True})]
+)
+def test_orientation_in_xmp_is_applied_where_exif_says_none(kind, options):
+    stored = picture(0, 24, 16).resize((48, 32))
+    turned = pixels(encode(stored, kind, xmp=xmp_of(6), **options))
+    assert (turned == np.rot90(pixels(encode(stored, kind, **options)), -1)).all()
+    both = encode(stored, kind, xmp=xmp_of(6), exif=oriented(1).tobytes(), **options)
+    assert (pixels(both) == pixels(encode(stored, kind, **options))).all()
+
+
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_exif_orientation_is_applied_to_sixteen_bits(kind):
     content = encode(Image.fromarray(RAMP), kind, exif=oriented(6))

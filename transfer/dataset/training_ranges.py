@@ -5,6 +5,8 @@ import pandas as pd
 from transfer.sources.scanned_file import ScannedFile
 from transfer.sources.value_ranges import KINDS, PixelRules, derive_range
 
+_DARK_SHARE = 1 / 16  # of the range, that the highest value of an image has to reach
+
 
 def derive_rules(images: list[ScannedFile], manifest: pd.DataFrame) -> PixelRules:
     """What the training images say of samples whose range no format fixes, and of fourth bands that
@@ -28,6 +30,23 @@ def derive_rules(images: list[ScannedFile], manifest: pd.DataFrame) -> PixelRule
         tiff_alpha=_is_most([image.tiff_alpha for image in train]),
         alpha=_is_most([image.alpha for image in train]),
     )
+
+
+def describe_dark(images: list[ScannedFile], rules: PixelRules) -> list[str]:
+    """A sentence on the images that the rules make nearly black, as of a camera with fewer bits, or
+    of 0 to 1 among images of 0 to 255."""
+    dark = []
+    for image in images:
+        if image.value_range is not None:
+            black, white = rules.ranges[image.value_range.kind]
+            if 0 < image.value_range.high - black < _DARK_SHARE * (white - black):
+                dark.append(image.path)
+    if not dark:
+        return []
+    return [
+        f"nearly black by these ranges: {len(dark):,} {'image' if len(dark) == 1 else 'images'}, "
+        f"such as {dark[0]}; if they are of another camera or program, bring all to one range first"
+    ]
 
 
 def _is_most(answers: list[bool | None]) -> bool:
