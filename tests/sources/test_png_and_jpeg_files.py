@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -61,6 +62,26 @@ def test_a_png_whose_last_pixels_are_zeros_of_a_broken_transfer_is_refused():
     content = png(np.asarray(picture(0, 60, 60)), 8)
     words = refusal(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
     assert words.startswith("damaged or truncated: ")
+
+
+@pytest.mark.parametrize(("bits", "bands"), [(1, 1), (8, 1), (8, 3), (8, 4), (16, 1), (16, 3)])
+def test_a_png_that_ends_at_a_row_before_its_last_is_refused(bits, bands):
+    values = np.random.default_rng(0).integers(1, 2**bits, (8, 12, bands))
+    whole = png(values, bits)
+    assert read_rgb(whole).size == (12, 8)
+    at = whole.index(b"IDAT")
+    length = int.from_bytes(whole[at - 4 : at], "big")
+    rows = zlib.decompress(whole[at + 4 : at + 4 + length])
+    fewer = chunk(b"IDAT", zlib.compress(rows[: len(rows) // 8 * 5]))
+    words = refusal(whole[: at - 4] + fewer + whole[at + 8 + length :])
+    assert words == "damaged or truncated: a PNG with fewer rows than its header says"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA", "P", "LA", "I;16"])
+def test_a_png_that_ends_in_black_is_whole(mode):
+    black = Image.fromarray(np.zeros((8, 12), "u2")) if mode == "I;16" else Image.new(mode, (12, 8))
+    black.putpixel((3, 1), 1 if mode in ("1", "L", "P", "I;16") else (9,) * len(black.getbands()))
+    assert read_rgb(encode(black)).size == (12, 8)
 
 
 def test_metadata_that_is_too_large_may_also_be_damaged():

@@ -1,6 +1,7 @@
 """PNG files: those of 16 bits, and those whose metadata is too large or damaged."""
 
 import io
+import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from transfer.sources.samples import Samples
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _UNPACKED = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # what Pillow unpacks, up to a size
+_BANDS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the kind of colour
+_STEP = 2**20
 _DECIDING = (b"IHDR", b"PLTE", b"IDAT", b"tRNS")  # without these the pixels are others
 
 
@@ -74,6 +77,7 @@ def _load(content: bytes) -> Opened:
     image = identify(content)
     remarks = (ANIMATION,) if is_animated(image, content) else ()
     if samples := _read_deep(image, content):
+        _check_rows(samples.values, content)
         return Opened(
             samples=samples,
             orientation=orientation_of(image),
@@ -83,7 +87,25 @@ def _load(content: bytes) -> Opened:
     bits, key = content[24], image.info.get("transparency")
     if image.mode == "L" and bits in (2, 4) and isinstance(key, int):
         image.info["transparency"] = key * 255 // (2**bits - 1)  # Pillow scales the pixels alone
+    image.load()
+    _check_rows(np.asarray(image), content)
     return load_first(image, content)
+
+
+def _check_rows(pixels: np.ndarray, content: bytes) -> None:
+    """Raise BadImageError for a PNG whose compressed pixels end at a row before the last. Pillow
+    leaves zeros there, so only images that end in zeros are unpacked once more, to be counted."""
+    width, height, bits, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, 16)
+    if interlaced or pixels[-1].any():
+        return
+    needed = height * (1 + -(-width * bits * _BANDS.get(colour, 1) // 8))
+    packed = b"".join(chunk.data for chunk in _chunks(content) if chunk.name == b"IDAT")
+    unpacker, count = zlib.decompressobj(), 0
+    while packed and count < needed:
+        count += len(unpacker.decompress(packed, _STEP))
+        packed = unpacker.unconsumed_tail
+    if count < needed:
+        raise BadImageError("damaged or truncated: a PNG with fewer rows than its header says")
 
 
 def _read_deep(image: Image.Image, content: bytes) -> Samples | None:
