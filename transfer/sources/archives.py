@@ -181,8 +181,8 @@ def _describe_encoding(encoding: NameEncoding, names: Sequence[bytes]) -> str:
     example = next(encoding.decode(name) for name in names if not name.isascii())
     return (
         f"names in the archive do not say their code page, and are read as {encoding.encoding}, "
-        f"which fits them: {printable(example)!r}; if that is wrong, archive it again with names "
-        "in UTF-8"
+        f"which fits them: {printable(example)!r}; if that is wrong, unpack it with the right one "
+        "(unzip -O CODEPAGE, 7z x -mcp=CODEPAGE, or tar and then convmv) and give the folder"
     )
 
 

@@ -25,6 +25,7 @@ import re
 import typing
 
 from transfer.commands.use.description import describe
+from transfer.commands.use.dvc_limits import advise_on_dvc
 from transfer.commands.use.labelling import (
     Labelled,
     find_class_names,
@@ -100,11 +101,8 @@ def look(options: argparse.Namespace) -> dict[str, Value]:
     for place in dict.fromkeys((source, values["labels"])):
         if advice := untracked(place):
             print(f"use: {advice}")
-    if any("the name is not UTF-8" in (file.problem or "") for file in found.files):
-        print(
-            f"use: `dvc repro` cannot read {source}, since DVC refuses names that are not UTF-8: "
-            "rename them, or put the folder into a .tar and give that"
-        )
+    for advice in advise_on_dvc(source, found, passed_over):
+        print(f"use: {advice}")
     return changed(values, current)
 
 

@@ -82,8 +82,8 @@ def untracked(source: str) -> str | None:
 
 
 def _to_add(source: str) -> str:
-    """The commands that add a small file to git, and all else to DVC."""
+    """The commands that add a small file or a link to git, and all else to DVC."""
     path = Path(source)
-    if path.is_file() and path.stat().st_size < MAX_BYTES_IN_GIT:
+    if path.is_symlink() or (path.is_file() and path.stat().st_size < MAX_BYTES_IN_GIT):
         return f"git add {shlex.quote(source)}"
     return f"dvc add {shlex.quote(source)} && git add {shlex.quote(source + '.dvc')}"
