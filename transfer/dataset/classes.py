@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from dataclasses import replace
+from sys import intern
 
 from transfer.dataset.listing import first_ten
 from transfer.dataset.rejected import REJECTED
@@ -21,7 +22,8 @@ def place(file: ScannedFile, layout: Layout) -> ScannedFile:
     found = layout.place(file.path)
     if found is None:
         return replace(file, problem=file.problem or "not in a class folder")
-    return replace(file, split=found[0], class_name=found[1])
+    # one string for all images of a class
+    return replace(file, split=found[0], class_name=intern(found[1]))
 
 
 def find_masks(files: list[ScannedFile], layout: Layout) -> list[str]:

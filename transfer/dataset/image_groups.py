@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -29,30 +29,28 @@ def group_images(
         near_copy_bits: how many of the 64 bits of these hashes may differ.
         group_keys: of each image by `split.group_by`. ties: by path, from a table or a pattern.
     """
-    looks = look_keys(images, near_copy_bits) if near_copies else [[] for _ in images]
+    looks = look_keys(images, near_copy_bits) if near_copies else ([] for _ in images)
     return connected_groups(
-        [
-            [("sha256", image.sha256), *alike]
-            + ([] if key is None else [("group_by", key)])
-            + ([] if ties.get(image.path) is None else [("labels", ties[image.path])])
-            for image, alike, key in zip(images, looks, group_keys, strict=True)
-        ]
+        [("sha256", image.sha256), *alike]
+        + ([] if key is None else [("group_by", key)])
+        + ([] if ties.get(image.path) is None else [("labels", ties[image.path])])
+        for image, alike, key in zip(images, looks, group_keys, strict=True)
     )
 
 
-def look_keys(images: Sequence[ScannedFile], bits: int) -> list[list[tuple[str, str, str]]]:
+def look_keys(images: Sequence[ScannedFile], bits: int) -> Iterator[list[tuple[str, str, str]]]:
     """For each image, keys that it shares with the images of its class whose perceptual hashes
     differ in at most `bits` bits."""
     if bits == 0:
-        return [[("look", image.class_name, image.perceptual)] for image in images]
+        return ([("look", image.class_name, image.perceptual)] for image in images)
     hashes = defaultdict(set)
     for image in images:
         hashes[image.class_name].add(image.perceptual)
     alike = {name: _alike(sorted(own), bits) for name, own in hashes.items()}
-    return [
+    return (
         [("look", image.class_name, other) for other in alike[image.class_name][image.perceptual]]
         for image in images
-    ]
+    )
 
 
 def _alike(hashes: list[str], bits: int) -> dict[str, list[str]]:

@@ -1,13 +1,14 @@
 """Dividing images over splits: whole groups, by class, to the number asked, from a seed."""
 
-from collections.abc import Hashable, Sequence
+from array import array
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 
-def connected_groups(keys: Sequence[Sequence[Hashable]]) -> np.ndarray:
+def connected_groups(keys: Iterable[Sequence[Hashable]]) -> np.ndarray:
     """Number the groups of items that share a key, directly or through others.
 
     Args:
@@ -17,22 +18,20 @@ def connected_groups(keys: Sequence[Sequence[Hashable]]) -> np.ndarray:
         Group of each item: int (N,), from 0 in order of first appearance.
     """
     numbers: dict[Hashable, int] = {}
-    rows, columns = [], []
+    n, rows, columns = 0, array("q"), array("q")
     for row, own in enumerate(keys):
+        n += 1
         for key in own:
             rows.append(row)
             columns.append(numbers.setdefault(key, len(numbers)))
-    n = len(keys)
     nodes = n + len(numbers)
     edges = coo_array(
-        (np.ones(len(rows), dtype=np.int8), (rows, np.asarray(columns, dtype=int) + n)),
+        (np.ones(len(rows), dtype=np.int8), (np.asarray(rows), np.asarray(columns) + n)),
         shape=(nodes, nodes),
     )
     components = connected_components(edges, directed=False)[1][:n]
-    order = {
-        component: number for number, component in enumerate(dict.fromkeys(components.tolist()))
-    }
-    return np.array([order[component] for component in components.tolist()], dtype=int)
+    _, first, own = np.unique(components, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[own]
 
 
 def quotas(class_counts: np.ndarray, sizes: np.ndarray, spare: int | None = None) -> np.ndarray:
@@ -104,10 +103,11 @@ def assign(
     waiting = np.bincount(np.unique(np.stack([labels, groups]), axis=1)[0], minlength=n_classes)
     splits = np.full(len(labels), -1)
     sizes = np.bincount(groups)
-    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1])
+    by_group, ends = np.argsort(groups, kind="stable"), np.cumsum(sizes)
     shuffled = rng.permutation(np.flatnonzero(sizes > 1))
     for group in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
-        composition = np.bincount(labels[members[group]], minlength=n_classes)[:, None]
+        members = by_group[ends[group] - sizes[group] : ends[group]]
+        composition = np.bincount(labels[members], minlength=n_classes)[:, None]
         concerned = composition[:, 0] > 0
         urgent = concerned & (waiting <= lacking.sum(axis=1))
         allowed = lacking[urgent].any(axis=0) if lacking[urgent].any() else np.full(n_splits, True)
@@ -117,7 +117,7 @@ def assign(
         else:
             open_share = left[concerned].sum(axis=0) / np.maximum(quota[concerned].sum(axis=0), 1)
             split = np.argmax(np.where(allowed, open_share, -np.inf))
-        splits[members[group]] = split
+        splits[members] = split
         left[:, split] -= composition[:, 0]
         lacking[concerned, split] = False
         waiting[concerned] -= 1

@@ -5,12 +5,15 @@ import hashlib
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Self
 
 from transfer.sources.scanned_file import ScannedFile
 from transfer.sources.source_file import SourceFile
 from transfer.sources.value_ranges import ValueRange
+
+_FIELDS = tuple(field.name for field in fields(ScannedFile))
 
 
 class ScanJournal:
@@ -75,7 +78,8 @@ class ScanJournal:
 def _as_dict(file: ScannedFile) -> dict:
     """The fields by name; `dataclasses.asdict` copies them, which takes several times as long."""
     found = file.value_range
-    return {**vars(file), "value_range": found and vars(found)}
+    said = {name: getattr(file, name) for name in _FIELDS}
+    return {**said, "value_range": found and vars(found)}
 
 
 def _file_of(said: dict) -> ScannedFile:

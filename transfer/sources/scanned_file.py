@@ -8,7 +8,7 @@ from transfer.sources.table import IMAGE_NAME
 from transfer.sources.value_ranges import ValueRange
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there is one of each file in memory
 class ScannedFile:
     """One file, looked at: its hashes, or why it cannot be used.
 
@@ -31,12 +31,19 @@ class ScannedFile:
 def companions(files: Sequence[ScannedFile]) -> set[str]:
     """The paths of what is no image, by its name neither, and is called as an image beside it: the
     RAW file or the film that a camera wrote with the picture."""
-    images = {PurePosixPath(file.path).with_suffix("") for file in files if not file.problem}
-    return {
-        file.path
+    others = {
+        file.path: path.with_suffix("")
         for file in files
         if file.problem
         and not IMAGE_NAME.search(file.path)
         and (path := PurePosixPath(file.path)).suffix
-        and path.with_suffix("") in images
     }
+    if not others:
+        return set()
+    called = set(others.values())
+    images = {
+        path
+        for file in files
+        if not file.problem and (path := PurePosixPath(file.path).with_suffix("")) in called
+    }
+    return {path for path, name in others.items() if name in images}
