@@ -75,6 +75,8 @@ def main() -> None:
     names = arguments.compare or arguments.only or list(candidates)
     if unknown := [name for name in names if name not in candidates]:
         parser.error(f"no candidate {unknown[0]!r}; there are {', '.join(candidates)}")
+    if arguments.compare and (len(set(names)) < 2 or len(set(arguments.seeds or (0, 1))) < 2):
+        parser.error("--compare needs two different candidates, and two seeds at least")
     splits = ("validation", "test") if arguments.compare else ("validation",)
     seeds = arguments.seeds or range(5 if arguments.compare else 3)
     rows = []

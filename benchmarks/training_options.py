@@ -56,6 +56,8 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("logs/options.csv"))
     arguments = parser.parse_args()
+    if len(set(arguments.seeds)) < 2:
+        parser.error("--seeds: an interval needs two different seeds at least")
     settings = {" ".join(changes): parse(changes) for changes in arguments.settings}
     arguments.output.parent.mkdir(exist_ok=True)
     rows: list[dict] = []

@@ -8,6 +8,7 @@ from benchmarks.presets import (
     CANDIDATES,
     compare,
     in_sections,
+    main,
     merged,
     read_candidates,
     summarise,
@@ -63,6 +64,15 @@ def test_a_candidate_has_what_it_is_like():
     }
     with pytest.raises(SystemExit, match="a is like 'z', which does not precede it"):
         read_candidates({"a": {"like": "z"}}, presets)
+
+
+@pytest.mark.parametrize("words", ["default modern --seeds 0", "modern modern --seeds 0 1"])
+def test_what_cannot_be_compared_is_refused_before_anything_runs(monkeypatch, capsys, words):
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setattr("sys.argv", ["presets", "--compare", *words.split()])
+    with pytest.raises(SystemExit):
+        main()
+    assert "two different candidates, and two seeds at least" in capsys.readouterr().err
 
 
 def test_the_models_of_the_lowest_validation_loss_are_compared_on_the_same_seeds():
