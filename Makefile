@@ -36,7 +36,7 @@ $(VENV)/extra-%: requirements/%.txt $(VENV)/installed
 	touch $@
 
 # The tests need all these extras; one call installs them.
-TESTED := tests demo export heic lint parquet ray s3 scale ssh sweep
+TESTED := tests demo export heic hub lint parquet ray s3 scale ssh sweep
 $(VENV)/extra-tests: $(TESTED:%=requirements/%.txt) $(VENV)/installed
 	$(VENV)/bin/python tools/install.py --no-deps $(filter %.txt,$^)
 	touch $(TESTED:%=$(VENV)/extra-%)
@@ -121,12 +121,14 @@ lint: $(VENV)/extra-lint  ## run ruff, and check that packages import only from 
 UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	--custom-compile-command 'make lock' --quiet
 BEYOND_BASE = $(UV_COMPILE) --constraint requirements.txt $$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.txt)
-EXTRAS := azure demo export gpu gs heic lint parquet ray s3 scale ssh sweep
+EXTRAS := azure demo export gpu gs heic hub lint parquet ray s3 scale ssh sweep
+# Only KerasHub requires them, for texts, some 200 MB; its networks for images work without.
+NOT_FOR_TEXTS := --no-emit-package tensorflow-text --no-emit-package sentencepiece
 # The wheel with axe-core requires a second browser driver, 130 MB, which nothing here runs.
 NOT_PLAYWRIGHT := --no-emit-package playwright --no-emit-package greenlet --no-emit-package pyee
 lock: $(VENV)/installed  ## make all locks again from requirements/*.in, and pins.yaml from them
 	$(UV_COMPILE) requirements/base.in --output-file requirements.txt
-	for extra in $(EXTRAS); do $(BEYOND_BASE) requirements/$$extra.in --output-file requirements/$$extra.txt || exit 1; done
+	for extra in $(EXTRAS); do $(BEYOND_BASE) $(NOT_FOR_TEXTS) requirements/$$extra.in --output-file requirements/$$extra.txt || exit 1; done
 	$(UV_COMPILE) --constraint requirements.txt --constraint requirements/ray.txt --constraint requirements/s3.txt \
 		requirements/worker.in --output-file requirements/worker.txt
 	$(BEYOND_BASE) $(NOT_PLAYWRIGHT) requirements/tests.in --output-file requirements/tests.txt

@@ -7,6 +7,8 @@ from typing import Literal, Self
 
 from pydantic import NonNegativeInt, model_validator
 
+from transfer.backbones.hub_network import read_preset
+from transfer.backbones.hub_presets import is_hub_preset
 from transfer.backbones.keras_file import read_own_model
 from transfer.backbones.layer_table import record_layers
 from transfer.backbones.network import build_backbone
@@ -50,12 +52,41 @@ def main() -> None:
     params = load_params(WeightsParams, "weights")
     name = load_param(str, "backbone.name")
     keras.utils.set_random_seed(params.seed)
-    backbone = (
-        own_backbone(Path(name), params) if is_own_model(name) else published_backbone(name, params)
-    )
-    model = backbone.get_config() if is_own_model(name) else None
+    if is_hub_preset(name):
+        backbone, model = hub_backbone(name, params)
+    elif is_own_model(name):
+        backbone = own_backbone(Path(name), params)
+        model = backbone.get_config()
+    else:
+        backbone, model = published_backbone(name, params), None
     write_json(LAYERS, {"name": name, "model": model, "layers": record_layers(backbone)})
     write_weights(WEIGHTS, backbone)
+
+
+def hub_backbone(name: str, params: WeightsParams) -> tuple[keras.Model, dict]:
+    """A preset of KerasHub as a backbone, with its weights or with random ones, and what is
+    recorded of it.
+
+    Raises:
+        PipelineError: the preset cannot be used, or `weights.path` or `weights.compare` is set as
+        well.
+        ModuleNotFoundError: KerasHub is not installed.
+    """
+    check_brings_its_own(name, params)
+    return read_preset(name, params.sha256, with_weights=params.source == "imagenet")
+
+
+def check_brings_its_own(name: str, params: WeightsParams) -> None:
+    """Check that no weights are named besides those of the backbone itself.
+
+    Raises:
+        PipelineError: `weights.path` or `weights.compare` is set.
+    """
+    if params.path is not None or params.compare:
+        raise PipelineError(
+            f"backbone.name = '{name}' brings its own weights; set weights.path: null and "
+            "weights.compare: false"
+        )
 
 
 def own_backbone(path: Path, params: WeightsParams) -> keras.Model:
@@ -65,11 +96,7 @@ def own_backbone(path: Path, params: WeightsParams) -> keras.Model:
         PipelineError: the file cannot be used, or `weights.path` or `weights.compare` is set as
         well.
     """
-    if params.path is not None or params.compare:
-        raise PipelineError(
-            f"backbone.name = '{path}' brings its own weights; set weights.path: null and "
-            "weights.compare: false"
-        )
+    check_brings_its_own(str(path), params)
     backbone = read_own_model(path.expanduser(), params.sha256)
     if params.source == "random":
         return keras.Model.from_config(backbone.get_config())
@@ -85,8 +112,8 @@ def published_backbone(name: str, params: WeightsParams) -> keras.Model:
     """
     if params.sha256 is not None and params.path is None:
         raise PipelineError(
-            "weights.sha256 is the checksum of the file in weights.path, or of a model file in "
-            "backbone.name, and neither is a file; name the file or set weights.sha256: null"
+            "weights.sha256 is the checksum of the file in weights.path, or of a model file or "
+            "preset in backbone.name, and neither is one; name the file or set weights.sha256: null"
         )
     # convolutions do not depend on the image size
     backbone = build_backbone(name, find_architecture(name).smallest)

@@ -339,8 +339,8 @@ TARGETS = {  # the extras that each target installs
     "lint": ["lint"],
     "scale": ["ray", "scale"],
     "test": [
-        *("demo", "export", "heic", "lint", "parquet", "ray", "s3", "scale", "ssh", "sweep"),
-        "tests",
+        *("demo", "export", "heic", "hub", "lint", "parquet", "ray", "s3", "scale", "ssh"),
+        *("sweep", "tests"),
     ],
 }
 

@@ -58,7 +58,9 @@ def test_an_extra_holds_nothing_of_the_base_and_no_two_extras_disagree():
     found = {}
     for lock in beside:
         assert not pinned(lock).keys() & base.keys(), lock
-        for name, versions in pinned(lock).items():
+        for name, pins in pinned(lock).items():
+            # Python in a browser, where nothing of this project runs
+            versions = [pin.removesuffix(" ; sys_platform != 'emscripten'") for pin in pins]
             assert found.setdefault(name, versions) == versions, (lock, name)
 
 

@@ -68,6 +68,25 @@ def test_a_head_on_features_is_explained_on_the_maps_in_front_of_the_pooling(bac
     assert np.array_equal(to_numpy(to_logits(to_maps(cut))), to_numpy(whole))
 
 
+def test_a_channel_that_is_the_same_everywhere_tells_no_region(backbone):
+    cut = np.zeros((1, 4, 4, 2), dtype=np.float32)
+    cut[0, 0, 3, 0], cut[0, :, :, 1] = 5, 7
+    rows = np.array([0, 0])
+    halves = split_at_maps(bright_or_not(), "cut", backbone, "block5_conv1")
+    heat = heat_maps(halves, cut, rows, np.array([0, 1]))
+    assert np.argwhere(heat[0]).tolist() == [[0, 3]]
+    assert not heat[1].any()
+
+
+def test_activations_of_a_single_pixel_are_not_explained_but_those_in_front_of_them(backbone):
+    cut = keras.Input((4, 4, 2))
+    maps = keras.layers.Conv2D(2, 1, name="maps")(cut)
+    pooled = keras.layers.GlobalAveragePooling2D(name="mean")(maps)
+    logits = keras.layers.Dense(2)(keras.layers.Flatten()(keras.layers.Reshape((1, 1, 2))(pooled)))
+    to_maps, _ = split_at_maps(keras.Model(cut, logits), "cut", backbone, "block5_conv1")
+    assert to_maps.layers[-1].name == "maps"
+
+
 def test_the_gradient_is_that_of_finite_differences():
     model = bright_or_not()
     inputs = np.random.default_rng(0).random((1, 4, 4, 2)).astype(np.float32)

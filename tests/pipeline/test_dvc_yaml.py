@@ -41,6 +41,7 @@ DECIDES_NOTHING = {
     "pandas": {"decode", "extract"},  # reads the manifest
     "scikit-learn": {"compare", "export"},  # scores, which evaluate has computed; fits the probe
     "h5py": {"evaluate", "export"},  # reads the baselines as they are stored
+    "keras-hub": {"train_scratch", "train_head", "train_augmented"},  # reads fine-tuned models
     "protobuf": {"weights"},  # reads tensors as they are stored
     "pyarrow": {*STAGES} - {"split"},  # reads the manifest, which split writes
     # reads parameters; only report writes with it, the head of the model card

@@ -9,6 +9,8 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from transfer.backbones.hub_network import build_hub, preprocess_hub
+from transfer.backbones.hub_presets import is_hub_preset
 from transfer.backbones.published_network import build_published, preprocess
 from transfer.backbones.registry import LAYERS, WEIGHTS, BackboneParams, is_own_model
 from transfer.compute.keras import keras
@@ -23,12 +25,15 @@ def build_backbone(
 
     Args:
         includes_scaling: whether the networks that do so scale pixels themselves.
-        layers: the file in which the stage `weights` recorded the user's own model; networks of the
-            table need none.
+        layers: the file in which the stage `weights` recorded the user's own model or a preset of
+            KerasHub; networks of the table need none.
 
     Raises:
         PipelineError: no such backbone, or a model that cannot be built for this image size.
+        ModuleNotFoundError: it is a preset of KerasHub, which is not installed.
     """
+    if is_hub_preset(name):
+        return build_hub(name, image_size, layers)
     # otherwise Keras numbers it by what the process built before
     pixels = keras.Input((image_size, image_size, 3), name="input_layer")
     if is_own_model(name):
@@ -92,15 +97,20 @@ def load_backbone(params: BackboneParams, weights: Path = WEIGHTS) -> keras.Mode
     return backbone
 
 
-def build_preprocessing(params: BackboneParams) -> keras.Model:
+def build_preprocessing(params: BackboneParams, layers: Path = LAYERS) -> keras.Model:
     """RGB in 0..255 (B, image_size, image_size, 3) -> what the backbone takes, the same shape.
 
     `imagenet`: as the backbone was trained (VGG: BGR minus the mean of ImageNet; networks that
-    scale pixels themselves get them unchanged). `rescale`: x / 255, as the lesson does. `none`:
-    0..255.
+    scale pixels themselves get them unchanged; presets of KerasHub: what their image converter
+    does, as recorded in `layers`). `rescale`: x / 255, as the lesson does. `none`: 0..255.
+
+    Raises:
+        PipelineError: `imagenet` for a preset that has no image converter.
     """
     images = keras.Input((params.image_size, params.image_size, 3), name="images")
-    if params.preprocessing == "imagenet":
+    if params.preprocessing == "imagenet" and is_hub_preset(params.name):
+        pixels = preprocess_hub(images, layers)
+    elif params.preprocessing == "imagenet":
         pixels = preprocess(params.name, images)
     elif params.preprocessing == "rescale":
         pixels = keras.layers.Rescaling(1 / 255)(images)

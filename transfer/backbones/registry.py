@@ -8,11 +8,21 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt, model_validator
 
+from transfer.backbones.hub_presets import (
+    LAST_BLOCK,
+    PREFIX,
+    find_family,
+    hub_side,
+    is_hub_preset,
+)
+from transfer.backbones.licenses import License
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import Params
 
 WEIGHTS = Path("data/weights/backbone.weights.h5")
 LAYERS = Path("data/weights/backbone.json")
+# what `backbone.name` can be besides a network of the table
+OTHERS = f", the path of a .keras file of your own, or {PREFIX} with a preset of KerasHub"
 
 
 @dataclass(frozen=True)
@@ -36,18 +46,6 @@ class Wheel:
     sha256: str
     member: str
     member_sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class License:
-    """The terms of a network's published weights.
-
-    spdx: the licence's identifier in the SPDX list. attribution: who made the weights, who
-    converted them, and the paper that describes the network.
-    """
-
-    spdx: str
-    attribution: str
 
 
 @dataclass(frozen=True)
@@ -273,8 +271,8 @@ def find_architecture(name: str) -> Architecture:
     near = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=2)]
     guess = f"did you mean {' or '.join(near)}? " if near else ""
     raise PipelineError(
-        f"backbone.name = {name!r}: no such backbone; {guess}There are {', '.join(ARCHITECTURES)}, "
-        "or the path of a .keras file of your own"
+        f"backbone.name = {name!r}: no such backbone; {guess}There are {', '.join(ARCHITECTURES)}"
+        f"{OTHERS}"
     )
 
 
@@ -290,25 +288,31 @@ def describe_weights_license(name: str, source: str, path: str | None) -> str:
     """
     if source == "random":
         return "The backbone's weights are random: these models contain nothing pretrained."
-    if path is not None or is_own_model(name):
+    family = find_family(name) if is_hub_preset(name) else None
+    if path is not None or is_own_model(name) or (is_hub_preset(name) and family is None):
         origin = name if path is None else path
         return (
             f"The backbone's weights are from {origin}; the pipeline does not know their licence."
         )
-    known = find_architecture(name).license
+    known = family.license if family else find_architecture(name).license
     return (
-        f"The backbone's ImageNet weights are under the licence {known.spdx}. They are by: "
-        f"{known.attribution}. Say so when you pass on these weights, or a model that was "
-        "fine-tuned from them. docs/weights.md says where they came from and how they were checked."
+        f"The backbone's {'pretrained' if family else 'ImageNet'} weights are under the licence "
+        f"{known.spdx}. They are by: {known.attribution}. Say so when you pass on these weights, "
+        "or a model that was fine-tuned from them. docs/weights.md says where they came from and "
+        "how they were checked."
     )
 
 
 def image_side(name: str, image_size: int | None) -> int:
-    """Side in pixels of the backbone's input: the user's value, or the table's default.
+    """Side in pixels of the backbone's input: the user's value, or the default of the table or of
+    the preset's name.
 
     Raises:
-        PipelineError: no such backbone, a size below its smallest, or none for a model file.
+        PipelineError: no such backbone, a size that does not suit it, or none for a model file or
+            for a preset whose name does not tell it.
     """
+    if is_hub_preset(name):
+        return hub_side(name, image_size)
     if is_own_model(name):
         if image_size is None:
             raise PipelineError(
@@ -355,7 +359,9 @@ class BackboneParams(Params):
                     "choose rescale or none"
                 )
         elif values.get("unfreeze_from", "") is None:
-            filled["unfreeze_from"] = find_architecture(name).unfreeze_from
+            filled["unfreeze_from"] = (
+                LAST_BLOCK if is_hub_preset(name) else find_architecture(name).unfreeze_from
+            )
         return filled
 
     @model_validator(mode="after")

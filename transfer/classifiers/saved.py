@@ -113,6 +113,7 @@ def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
         PipelineError: missing, skipped, damaged, weights that do not fit the layers, or values
             that `save_classifier` cannot have written; or the nearest neighbours, which are not a
             network.
+        ModuleNotFoundError: it has layers of KerasHub, which is not installed.
     """
     if name == NEIGHBOURS:
         raise PipelineError(NO_NETWORK)
@@ -121,6 +122,8 @@ def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
         model = build_linear(shape, probe.kernel, probe.bias)
         return Classifier(model, "features", class_names, None)
     described = read_description(name, folder)
+    if b'"keras_hub.' in described.content:
+        import keras_hub  # noqa: F401, its layers are in the description
     try:
         model = _build(
             json.dumps(json.loads(described.content)["model"]), described.weights.stat().st_size
@@ -137,8 +140,8 @@ def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
 
 
 def _build(description: str, most: int) -> keras.Model:
-    """Build the model of a description. It may have only Keras's own layers, and not more bytes
-    than its weights file.
+    """Build the model of a description. It may have only layers of Keras and KerasHub, and
+    not more bytes than its weights file.
 
     Raises:
         ValueError: it needs more bytes; raised before the memory is allocated.

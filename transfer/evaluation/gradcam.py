@@ -33,6 +33,8 @@ def heat_maps(
         return np.zeros((0, *to_maps.output_shape[1:3]), dtype=np.float32)
     maps = keras.ops.convert_to_numpy(to_maps(take(starts, rows).astype(np.float32)))
     gradients = gradients_of_logits(to_logits, maps, signs(targets, to_logits.output_shape[-1]))
+    # a channel that is the same everywhere (a transformer's class token) tells no region
+    maps = maps * (np.ptp(maps, axis=(1, 2), keepdims=True) > 0)
     heat = np.maximum((maps * gradients.mean(axis=(1, 2), keepdims=True)).sum(axis=-1), 0)
     most = heat.max(axis=(1, 2), keepdims=True)
     return np.divide(heat, most, out=np.zeros_like(heat), where=most > 0)
@@ -44,7 +46,8 @@ def split_at_maps(
     """Split a network in two: from the cut to the last activations with height and width, (B, h',
     w', C'), and from there to the logits (B, L).
 
-    Pooling layers are skipped, because the layers before them have more pixels. For a classifier
+    Pooling layers and activations of a single pixel are skipped, because the layers before them
+    have more pixels. For a classifier
     that takes features, the backbone's layers are put in front; one that takes the cut or images
     has layers of its own.
     """
@@ -59,7 +62,10 @@ def split_at_maps(
     maps = [
         layer.output
         for layer in layers
-        if len(layer.output.shape) == 4 and "Pooling" not in type(layer).__name__
+        if isinstance(layer.output, keras.KerasTensor)
+        and len(layer.output.shape) == 4
+        and layer.output.shape[1:3] != (1, 1)
+        and "Pooling" not in type(layer).__name__
     ][-1]
     return keras.Model(start, maps), keras.Model(maps, logits)
 

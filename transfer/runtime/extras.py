@@ -8,6 +8,7 @@ anything else.
 
 EXTRAS = {  # module -> requirements/EXTRA.txt
     "flask": "demo",
+    "keras_hub": "hub",
     "onnx": "export",
     "onnxruntime": "export",
     "optuna": "sweep",

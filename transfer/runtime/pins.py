@@ -17,7 +17,15 @@ from pathlib import Path
 from transfer.runtime.files import atomic_write
 
 LOCKS = tuple(
-    map(Path, ("requirements.txt", "requirements/export.txt", "requirements/parquet.txt"))
+    map(
+        Path,
+        (
+            "requirements.txt",
+            "requirements/export.txt",
+            "requirements/hub.txt",
+            "requirements/parquet.txt",
+        ),
+    )
 )
 PINS = Path("pins.yaml")
 DECIDE_BYTES = (
@@ -28,6 +36,7 @@ DECIDE_BYTES = (
     "imagehash",  # only its phash is used, which does not need pywavelets
     "jinja2",
     "keras",
+    "keras-hub",  # builds the networks of its presets
     "kiwisolver",  # Matplotlib's constrained layout
     "markupsafe",  # how the report's text is escaped
     "matplotlib",
