@@ -27,9 +27,9 @@ def main() -> None:
     backbone = load_backbone(architecture)
     tail = trainable_tail(backbone, architecture.unfreeze_from)
     write_json(METRICS, summarise(architecture, backbone.count_params(), tail.count_params()))
-    frozen = with_preprocessing(backbone, architecture)
+    frozen = with_preprocessing(backbone, architecture, with_maps=True)
     content, problem = try_to_convert(frozen)
-    cut, features = (shape[1:] for shape in frozen.output_shape)
+    cut, features, _ = (shape[1:] for shape in frozen.output_shape)
     record = Converted(
         backbone=architecture,
         weights=file_checksum(WEIGHTS),

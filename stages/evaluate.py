@@ -4,18 +4,31 @@ python -m stages.evaluate head
 """
 
 import shutil
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from pydantic import PositiveInt
 
+from transfer.backbones.converted import read_converted, read_network
 from transfer.backbones.registry import BackboneParams
-from transfer.classifiers.names import BASELINES, EVALUATION, MODEL_NAMES, NEIGHBOURS, is_skipped
+from transfer.classifiers.converted import CannotConvertError
+from transfer.classifiers.dense_head import load_dense_head
+from transfer.classifiers.loading import load_without_keras
+from transfer.classifiers.names import (
+    BASELINES,
+    EVALUATION,
+    MODEL_NAMES,
+    NEIGHBOURS,
+    PROBE,
+    is_skipped,
+)
 from transfer.classifiers.neighbours import Neighbours, load_neighbours
 from transfer.classifiers.probabilities import probabilities
+from transfer.classifiers.probe import load_probe
 from transfer.classifiers.temperatures import calibration_file
 from transfer.compute.params import ComputeParams
 from transfer.dataset.examples import Examples, read_examples
@@ -26,6 +39,7 @@ from transfer.evaluation.calibration import (
     class_logits,
     fit_temperature,
 )
+from transfer.evaluation.gradcam import heat_of, overlay, signs
 from transfer.evaluation.mistakes import (
     draw_mistakes,
     most_confident_mistakes,
@@ -40,13 +54,14 @@ from transfer.evaluation.scores import (
     roc,
     score,
 )
+from transfer.features.frozen_network import choose_runtime
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_json, write_table
 from transfer.runtime.params import Params, load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.storage.array_paths import inputs_path
-from transfer.storage.arrays import read_array, take
+from transfer.storage.arrays import inference_batch_rows, read_array, take
 from transfer.storage.params import Shards
 
 
@@ -160,13 +175,55 @@ def nearest_images(
 def load_network(
     name: str, architecture: BackboneParams, compute: ComputeParams, n_test: int, shards: Shards
 ) -> Judged:
-    """A network on Keras; Grad-CAM shows what speaks for a class."""
-    # Loading TensorFlow takes seconds, and the nearest neighbours do not need it.
+    """A network or the probe, as `predict` computes it; Grad-CAM shows what speaks for a class.
+
+    On a CPU LiteRT and NumPy compute both. On an accelerator, and where LiteRT cannot run the model
+    or the frozen network, Keras's backend does.
+    """
+    runtime = choose_runtime(architecture, compute)
+    try:
+        classifier = load_without_keras(name, compute, frozen_on_keras=runtime == "keras")
+    except CannotConvertError as reason:
+        print(f"{name} is computed by Keras, not by LiteRT: {reason}", file=sys.stderr, flush=True)
+        return load_on_keras(name, architecture, compute, n_test, shards)
+
+    def logits(inputs: np.ndarray) -> np.ndarray:
+        step = inference_batch_rows(inputs.shape[1:])
+        starts = range(0, len(inputs), step)
+        return np.concatenate(
+            [classifier.logits(take(inputs, slice(start, start + step))) for start in starts]
+        )
+
+    if runtime == "keras":
+        return replace(load_on_keras(name, architecture, compute, n_test, shards), logits=logits)
+
+    def explain(rows: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+        images = read_array(inputs_path("test", "images"), shards, rows=n_test, ndim=4)
+        if classifier.input_kind == "features":
+            from transfer.backbones.litert_network import maps_and_features
+
+            network = read_network(read_converted(architecture))
+            maps, features = maps_and_features(network, take(images, rows))
+        else:
+            taken = read_array(
+                inputs_path("test", classifier.input_kind), shards, rows=n_test, ndim=4
+            )
+            maps, features = classifier.maps_and_features(take(taken, rows))
+        last = load_probe()[0] if name == PROBE else load_dense_head(name)
+        heats = heat_of(maps, last.gradients(features, signs(labels, last.n_logits)))
+        return [overlay(images[row], heat) for row, heat in zip(rows, heats, strict=True)]
+
+    return Judged(name, classifier.input_kind, classifier.class_names, logits, explain)
+
+
+def load_on_keras(
+    name: str, architecture: BackboneParams, compute: ComputeParams, n_test: int, shards: Shards
+) -> Judged:
+    """A network or the probe on Keras's backend, for logits and Grad-CAM."""
     from transfer.backbones.network import load_backbone
-    from transfer.classifiers.logits import classifier_logits
-    from transfer.classifiers.saved import load_classifier
+    from transfer.classifiers.saved import load_classifier, predict_logits
     from transfer.compute.device import configure_backend
-    from transfer.evaluation.gradcam import heat_maps, overlay, split_at_maps
+    from transfer.evaluation.keras_gradcam import heat_maps, split_at_maps
 
     configure_backend(compute, seed=0, threads=compute.threads)
     classifier = load_classifier(name)
@@ -187,7 +244,7 @@ def load_network(
         name,
         kind,
         classifier.class_names,
-        lambda inputs: classifier_logits(classifier, inputs),
+        lambda inputs: predict_logits(classifier.model, inputs),
         explain,
     )
 

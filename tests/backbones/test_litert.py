@@ -21,7 +21,7 @@ from tests.helpers.tiny_sources import REPOSITORY, write_params
 from transfer.backbones import conversion
 from transfer.backbones.conversion import ConversionError, convert
 from transfer.backbones.converted import NETWORK, RECORD, read_converted, read_network
-from transfer.backbones.litert_network import LiteRTNetwork
+from transfer.backbones.litert_network import LiteRTNetwork, maps_and_features
 from transfer.backbones.network import build_backbone, with_preprocessing
 from transfer.backbones.registry import ARCHITECTURES, WEIGHTS, BackboneParams
 from transfer.compute import accelerators, litert, litert_support
@@ -56,10 +56,10 @@ def architecture_of(name: str, size: int | None = None) -> BackboneParams:
     )
 
 
-def random_network(architecture: BackboneParams) -> keras.Model:
+def random_network(architecture: BackboneParams, with_maps: bool = False) -> keras.Model:
     keras.utils.set_random_seed(0)
     return with_preprocessing(
-        build_backbone(architecture.name, architecture.image_size), architecture
+        build_backbone(architecture.name, architecture.image_size), architecture, with_maps
     )
 
 
@@ -152,12 +152,16 @@ def test_memory_bounds_the_interpreters_and_each_gets_the_threads_that_remain(
 )
 def test_every_backbone_converts_and_computes_what_keras_computes(name, monkeypatch):
     monkeypatch.setattr(conversion, "TOLERANCE", 1e-5)
-    model = random_network(architecture_of(name))
-    network = LiteRTNetwork(convert(model), identity=b"")
-    assert (network.cut_shape, network.features_shape) == tuple(
-        shape[1:] for shape in model.output_shape
-    )
+    model = random_network(architecture_of(name), with_maps=True)
+    content = convert(model)
+    network = LiteRTNetwork(content, identity=b"")
+    shapes = [shape[1:] for shape in model.output_shape]
+    assert [network.cut_shape, network.features_shape] == shapes[:2]
     assert network.image_shape == model.input_shape[1:]
+    image = np.zeros((1, *network.image_shape))
+    maps, features = maps_and_features(content, image)
+    assert maps.shape == (1, *shapes[2])
+    assert (features == network(image)[1]).all()
 
 
 def test_a_conversion_that_computes_something_else_is_refused():

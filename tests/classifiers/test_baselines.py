@@ -25,7 +25,7 @@ from transfer.classifiers.neighbours import (
     vote_logits,
 )
 from transfer.classifiers.probabilities import probabilities
-from transfer.classifiers.probe import fit_probe, load_probe, save_probe
+from transfer.classifiers.probe import Probe, ProbeClassifier, fit_probe, load_probe, save_probe
 from transfer.dataset.manifest import manifest_file, write_manifest
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_params
@@ -64,6 +64,18 @@ def test_the_probe_answers_as_scikit_learn_does(n_classes):
     found = probe.logits(others.mean(axis=(1, 2)))
     assert found.shape == (40, 1 if n_classes == 2 else n_classes)
     assert probabilities(found) == pytest.approx(chances, abs=1e-3)
+
+
+def test_a_row_of_the_probe_depends_on_its_image_alone():
+    draw = np.random.default_rng(0)
+    probe = Probe(draw.random((512, 3), np.float32), np.arange(3, dtype=np.float32))
+    features = draw.random((9, 2, 2, 512), np.float32)
+    classifier = ProbeClassifier(probe, (2, 2, 512), ["a", "b", "c"])
+    logits = classifier.logits(features)
+    assert (logits.dtype, logits.shape) == (np.float32, (9, 3))
+    assert logits == pytest.approx(probe.logits(features.mean(axis=(1, 2))), rel=1e-5)
+    assert (classifier.logits(features[7:3:-2]) == logits[7:3:-2]).all()
+    assert classifier.logits(features[:0]).shape == (0, 3)
 
 
 def test_images_of_weight_0_say_nothing_to_the_probe():

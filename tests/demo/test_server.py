@@ -78,7 +78,8 @@ def test_an_answer_is_that_of_evaluate_and_of_predict(base, service):
 def test_the_heat_is_that_of_evaluates_pictures(base, service, manifest):
     """The tiny world's images are as large as a thumbnail, and PNGs lose nothing; so the map over
     them is compared bit by bit."""
-    from transfer.evaluation.gradcam import heat_maps, overlay
+    from transfer.evaluation.gradcam import overlay
+    from transfer.evaluation.keras_gradcam import heat_maps
 
     test = manifest[manifest["split"] == "test"].reset_index(drop=True)
     cut = np.load(base / "data/features/test/cut.npy")

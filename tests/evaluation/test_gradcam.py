@@ -6,15 +6,17 @@ import pytest
 from PIL import Image
 
 from transfer.backbones.network import build_backbone, trainable_tail
-from transfer.classifiers.head import build_head
+from transfer.classifiers.conversion import convert_classifier
+from transfer.classifiers.dense_head import load_dense_head
+from transfer.classifiers.head import build_head, build_linear
+from transfer.classifiers.litert_classifier import LiteRTClassifier
+from transfer.classifiers.names import description_file
+from transfer.classifiers.probe import Probe
+from transfer.classifiers.saved import Classifier, save_classifier
+from transfer.classifiers.scratch import build_small_network
 from transfer.compute.keras import keras
-from transfer.evaluation.gradcam import (
-    gradients_of_logits,
-    heat_maps,
-    overlay,
-    signs,
-    split_at_maps,
-)
+from transfer.evaluation.gradcam import heat_of, overlay, signs
+from transfer.evaluation.keras_gradcam import gradients_of_logits, heat_maps, split_at_maps
 from transfer.evaluation.mistakes import (
     caption,
     draw_mistakes,
@@ -23,6 +25,7 @@ from transfer.evaluation.mistakes import (
     side_by_side,
     write_pictures,
 )
+from transfer.runtime.errors import PipelineError
 
 to_numpy = keras.ops.convert_to_numpy
 
@@ -96,6 +99,68 @@ def test_the_gradient_is_that_of_finite_differences():
     step[0, 1, 2, 1] = 0.5
     change = ((to_numpy(model(inputs + step)) - to_numpy(model(inputs - step))) * weights).sum()
     assert found[0, 1, 2, 1] == pytest.approx(change, rel=1e-4)
+
+
+def behind_the_cut() -> keras.Model:
+    """As `finetune` builds it: layers of the backbone, a pooling layer, a head."""
+    cut = keras.Input((4, 4, 3), name="cut")
+    maps = keras.layers.Conv2D(6, 3, padding="same", activation="relu", name="conv")(cut)
+    pooled = keras.layers.MaxPooling2D(name="pool")(maps)
+    return keras.Model(cut, build_head((2, 2, 6), 5, 0.5, True, 2)(pooled))
+
+
+@pytest.mark.parametrize(
+    ("kind", "build", "n_logits"),
+    [("images", lambda: build_small_network(32, 8, 0.5, 3), 3), ("cut", behind_the_cut, 1)],
+)
+def test_the_heat_maps_without_keras_are_those_of_its_gradients(project, kind, build, n_logits):
+    keras.utils.set_random_seed(1)
+    model = build()
+    save_classifier("own", Classifier(model, kind, ["a"], 1), pd.DataFrame({"loss": [1.0]}))
+    inputs = np.random.default_rng(0).random((5, *model.input_shape[1:]), np.float32)
+    inputs *= 255 if kind == "images" else 1
+    targets = np.arange(5) % max(2, n_logits)
+    on_litert = LiteRTClassifier(convert_classifier(model, kind), kind, ["a"])
+    maps, features = on_litert.maps_and_features(inputs)
+    head = load_dense_head("own")
+    found = heat_of(maps, head.gradients(features, signs(targets, head.n_logits)))
+    expected = heat_maps(split_at_maps(model, kind, None, "-"), inputs, np.arange(5), targets)
+    assert head.n_logits == n_logits
+    assert found.any()
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("is_scaled", [True, False])
+def test_the_gradients_without_keras_are_its_own(project, is_scaled):
+    keras.utils.set_random_seed(2)
+    model = build_head((2, 2, 6), 7, 0, is_scaled, 4)
+    save_classifier("own", Classifier(model, "features", ["a"], 1), pd.DataFrame({"loss": [1.0]}))
+    features = np.random.default_rng(0).random((3, 2, 2, 6), np.float32)
+    features[2] = 0  # a length that nothing can be divided by
+    weights = signs(np.array([3, 0, 1]), 4)
+    found = load_dense_head("own").gradients(features, weights)
+    expected = gradients_of_logits(model, features, weights)
+    assert found.shape == features.shape
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_the_probes_gradients_are_keras_own():
+    kernel, bias = np.arange(-4, 4, dtype=np.float32).reshape(4, 2), np.ones(2, np.float32)
+    features = np.random.default_rng(0).random((3, 3, 2, 4), np.float32)
+    weights = signs(np.array([1, 0, 1]), 2)
+    found = Probe(kernel, bias).gradients(features, weights)
+    model = build_linear((3, 2, 4), kernel, bias)
+    assert found == pytest.approx(gradients_of_logits(model, features, weights))
+
+
+def test_a_model_that_ends_with_other_layers_is_refused(project):
+    model = bright_or_not()
+    save_classifier("own", Classifier(model, "cut", ["a"], 1), pd.DataFrame({"loss": [1.0]}))
+    with pytest.raises(PipelineError, match="do not belong together: the last dense layers are"):
+        load_dense_head("own")
+    description_file("own").write_text("{}")
+    with pytest.raises(PipelineError, match="damaged"):
+        load_dense_head("own")
 
 
 def test_one_logit_speaks_for_label_1_and_against_label_0():

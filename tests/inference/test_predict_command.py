@@ -161,9 +161,9 @@ def test_on_a_warm_cache_neither_keras_nor_what_else_loads_slowly_is_imported(ba
     ("change", "reason"),
     [
         (
-            "from transfer.inference import predictor\n"
-            "def refuse(name): raise predictor.CannotConvertError('no such operation')\n"
-            "predictor.load_converted = refuse\n",
+            "from transfer.classifiers import loading\n"
+            "def refuse(name): raise loading.CannotConvertError('no such operation')\n"
+            "loading.load_converted = refuse\n",
             "the model is computed by Keras's backend, not by LiteRT: no such operation",
         ),
         (

@@ -35,7 +35,8 @@ BEHIND = {"keras": {"tensorflow"}, "matplotlib": {"kiwisolver"}, "tf2onnx": {"pr
 BEHIND_SOME = {"scipy": {"train_probe"}}  # the minimizer of scikit-learn's logistic regression
 # Imported by a module behind these stages, but no byte of theirs is decided by it.
 DECIDES_NOTHING = {
-    "ai-edge-litert": {"convert"},  # checks the converted network
+    # checks what convert and the trainings convert, after the model is written
+    "ai-edge-litert": {"convert", "train_scratch", "train_head", "train_augmented", "finetune"},
     # weights passes tensors on as they are; convert draws the picture of its check
     "numpy": {"weights", "convert"},
     "pandas": {"decode", "extract"},  # reads the manifest

@@ -3,10 +3,24 @@
 import subprocess
 import sys
 
+from tests.helpers.tiny_pipeline import call
 from tests.helpers.tiny_sources import REPOSITORY
+from transfer.classifiers.names import MODEL_NAMES
 
 # `compare` and `report` have their own tests, with what their work imports
-WITHOUT = ("split", "decode", "convert", "extract", "audit", "augment", "compare", "report")
+WITHOUT = (
+    "split",
+    "decode",
+    "convert",
+    "extract",
+    "audit",
+    "augment",
+    "train_neighbours",
+    "train_probe",
+    "evaluate",
+    "compare",
+    "report",
+)
 HEAVY = {"tensorflow", "keras", "jax", "torch"}
 
 
@@ -23,3 +37,24 @@ def test_stages_without_tensorflow_import_none():
         check=False,
     )
     assert finished.returncode == 0, finished.stderr
+
+
+def test_evaluate_imports_none_for_its_work_where_the_models_were_trained(base, world):
+    """Grad-CAM's pictures included; the trainings have converted the models."""
+    (world / "data").unlink()
+    (world / "data").mkdir()
+    for folder in (base / "data").iterdir():
+        if folder.name != "evaluation":
+            (world / "data" / folder.name).symlink_to(folder)
+    (world / ".cache").symlink_to(base / ".cache")
+    code = (
+        "import sys\nfrom stages.evaluate import main\nfor name in sys.argv[1:]:\n"
+        f"    main(name)\n    assert not {HEAVY} & {{*sys.modules}}, name"
+    )
+    call("python", "-c", code, *MODEL_NAMES, cwd=world)
+    for name in MODEL_NAMES:
+        made, committed = (
+            {file.name: file.read_bytes() for file in (each / name).rglob("*.*")}
+            for each in (world / "data/evaluation", base / "data/evaluation")
+        )
+        assert made == committed

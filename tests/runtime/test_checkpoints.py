@@ -11,6 +11,8 @@ import pytest
 
 from tests.helpers.tiny_sources import write_params
 from tests.training.test_loop import examples, params
+from transfer.classifiers.converted import FOLDER, classifier_key, read_kept
+from transfer.classifiers.description import read_description
 from transfer.classifiers.head import build_head
 from transfer.dataset.examples import Examples
 from transfer.runtime.checkpoints import Checkpoint, State, resumable
@@ -273,4 +275,6 @@ def test_a_stage_that_was_stopped_ends_with_the_files_of_one_that_was_not(stage)
     assert not (stage / "models/head/model.weights.h5").exists()
     run()
     assert files() == whole and len(whole) == 3
+    kept = read_kept(FOLDER / "head.litert", classifier_key(read_description("head")))
+    assert kept, "where the model was trained it is converted too"
     assert not list((stage / ".checkpoints/train").iterdir())

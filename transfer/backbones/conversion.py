@@ -22,20 +22,21 @@ class ConversionError(Exception):
 
 def convert(frozen: keras.Model) -> bytes:
     """Convert to a LiteRT file that maps one image, float32 (1, H, W, 3) of 0..255, to the
-    activations at the cut and the features.
+    activations at the cut, the features and, if the network gives them, the last maps.
 
     Args:
-        frozen: from `with_preprocessing`, images -> [activations at the cut, features].
+        frozen: from `with_preprocessing`.
 
     Raises:
         ConversionError: LiteRT lacks one of the network's operations, or its results differ from
             those of Keras.
     """
-    content = to_litert(frozen, OUTPUTS)
+    outputs = OUTPUTS[: len(frozen.outputs)]
+    content = to_litert(frozen, outputs)
     noise = (
         np.random.default_rng(0).integers(0, 256, (1, *frozen.input_shape[1:])).astype(np.float32)
     )
-    check_equivalence(frozen, content, OUTPUTS, noise)
+    check_equivalence(frozen, content, outputs, noise)
     return content
 
 

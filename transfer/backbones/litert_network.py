@@ -9,7 +9,9 @@ import numpy as np
 
 from transfer.compute.litert import InterpreterPool
 
-OUTPUTS = ("cut", "features")  # of the converted network, by name
+# Outputs of the converted network, by name. `maps`, for Grad-CAM, are those that `last_maps` finds.
+OUTPUTS = ("cut", "features", "maps")
+ROWS, EXPLANATION = ("cut", "features"), ("maps", "features")
 # Images that a thread or a worker is given at a time: enough to keep the overhead per call small.
 # No byte depends on it.
 IMAGES_PER_CALL = 12
@@ -34,10 +36,10 @@ class LiteRTNetwork:
         Raises:
             ValueError: these bytes are not a LiteRT file.
         """
-        self._interpreters = InterpreterPool(content, OUTPUTS)
+        self._interpreters = InterpreterPool(content, ROWS)
         self.image_shape = self._interpreters.input_shape
         self.cut_shape, self.features_shape = (
-            self._interpreters.output_shapes[name] for name in OUTPUTS
+            self._interpreters.output_shapes[name] for name in ROWS
         )
         self.identity = b"\0".join(
             [b"litert", version("ai-edge-litert").encode(), platform.machine().encode(), identity]
@@ -46,3 +48,16 @@ class LiteRTNetwork:
     def __call__(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         cut, features = self._interpreters.run(images)
         return cut, features
+
+
+def maps_and_features(
+    content: bytes, images: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The last maps (N, h, w, C) and the features (N, h', w', C), float32, of some images
+    (N, H, W, 3) in 0..255.
+
+    Args:
+        content: of the LiteRT file.
+    """
+    maps, features = InterpreterPool(content, EXPLANATION).run(images)
+    return maps, features

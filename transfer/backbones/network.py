@@ -7,6 +7,7 @@ features
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from transfer.backbones.hub_network import build_hub, preprocess_hub
@@ -119,14 +120,41 @@ def build_preprocessing(params: BackboneParams, layers: Path = LAYERS) -> keras.
     return keras.Model(images, pixels, name="preprocessing")
 
 
-def with_preprocessing(backbone: keras.Model, params: BackboneParams) -> keras.Model:
+def with_preprocessing(
+    backbone: keras.Model, params: BackboneParams, with_maps: bool = False
+) -> keras.Model:
     """The frozen pass over an image: RGB 0..255 (B, H, W, 3) -> [activations at the cut, features],
-    in the precision of the set-up."""
+    in the precision of the set-up.
+
+    Args:
+        with_maps: give the backbone's `last_maps` as a third output.
+    """
     preprocessing = build_preprocessing(params)
-    both = keras.Model(
-        backbone.input, [cut_tensor(backbone, params.unfreeze_from), backbone.output]
-    )
-    return keras.Model(preprocessing.input, both(preprocessing.output), name="frozen")
+    wanted = [cut_tensor(backbone, params.unfreeze_from), backbone.output]
+    if with_maps:
+        wanted.append(last_maps(backbone.layers))
+    network = keras.Model(backbone.input, wanted)
+    return keras.Model(preprocessing.input, network(preprocessing.output), name="frozen")
+
+
+def last_maps(layers: Sequence[keras.Layer]) -> keras.KerasTensor:
+    """The last activations with height and width, (B, h, w, C), for which Grad-CAM is computed.
+
+    Pooling layers and activations of a single pixel are skipped, because the layers before them
+    have more pixels.
+    """
+    maps = pictures_of(layer for layer in layers if "Pooling" not in type(layer).__name__)
+    return [each for each in maps if each.shape[1:3] != (1, 1)][-1]
+
+
+def pictures_of(layers: Iterable[keras.Layer]) -> list[keras.KerasTensor]:
+    """The outputs that have height and width, (B, h, w, C), in the order of the layers."""
+    outputs = (layer.output for layer in layers)
+    return [
+        output
+        for output in outputs
+        if isinstance(output, keras.KerasTensor) and len(output.shape) == 4
+    ]
 
 
 def cut_tensor(backbone: keras.Model, unfreeze_from: str) -> keras.KerasTensor:

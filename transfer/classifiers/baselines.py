@@ -90,11 +90,20 @@ def read_baseline(
         shape = recorded["input_shape"]
         if len(shape) != 3 or not all(type(side) is int and side > 0 for side in shape):
             raise ValueError(f"input_shape = {shape!r}")
-        with h5py.File(described.weights, "r") as file:
-            arrays = [_read(file, key, described.weights.stat().st_size) for key in keys]
+        arrays = read_arrays(described.weights, keys)
     except Exception as error:  # h5py raises many exception types on bad values
         raise damaged(name, error, folder) from None
     return recorded, arrays
+
+
+def read_arrays(file: Path, keys: Sequence[str]) -> list[np.ndarray]:
+    """Arrays of finite numbers of an HDF5 file, by their paths in it.
+
+    Raises:
+        Exception: of many types, because h5py raises many; the file is damaged or lacks one.
+    """
+    with h5py.File(file, "r") as opened:
+        return [_read(opened, key, file.stat().st_size) for key in keys]
 
 
 def damaged(name: str, problem: object, folder: Path = MODELS) -> PipelineError:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from transfer.backbones.conversion import ConversionError, check_equivalence, to_litert
+from transfer.backbones.network import last_maps, pictures_of
 from transfer.classifiers.converted import CANNOT_CONVERT, REFUSED
-from transfer.classifiers.litert_classifier import OUTPUTS
+from transfer.classifiers.litert_classifier import EXPLANATION, LOGITS
 from transfer.classifiers.saved import load_classifier
 from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
@@ -28,7 +29,7 @@ ROOT_STEPS = 32
 
 def convert_classifier(model: keras.Model, input_kind: str) -> bytes:
     """Convert a trained classifier to a LiteRT file that maps one row, float32 (1, ...), to logits
-    (1, L).
+    (1, L) and, if it does not read features, to what EXPLANATION names.
 
     Args:
         input_kind: `images`, `features` or `cut`, the array that the model reads.
@@ -37,10 +38,15 @@ def convert_classifier(model: keras.Model, input_kind: str) -> bytes:
         ConversionError: LiteRT lacks one of the model's operations, or its results differ from
             those of Keras.
     """
-    content = to_litert(portable(model), OUTPUTS)
+    wanted, outputs = [model.output], LOGITS
+    if input_kind != "features":
+        wanted += [last_maps(model.layers), pictures_of(model.layers)[-1]]
+        outputs = LOGITS + EXPLANATION
+    model = keras.Model(model.input, wanted, name=model.name)
+    content = to_litert(portable(model), outputs)
     noise = np.random.default_rng(0).random((1, *model.input_shape[1:]), np.float32)
     largest = 255 if input_kind == "images" else 1
-    check_equivalence(model, content, OUTPUTS, largest * noise)
+    check_equivalence(model, content, outputs, largest * noise)
     return content
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # LiteRT need not be installed
 
 FOLDER = Path(".cache/classifiers")
 CONVERTERS = ("tensorflow", "keras")  # packages whose version may change the file
-_LAYOUT = b"1"  # of the file and of what the converter is asked for
+_LAYOUT = b"2"  # of the file and of what the converter is asked for
 _KEY_BYTES = 32  # of a SHA-256
 # exit codes of `transfer.classifiers.conversion`
 REFUSED, CANNOT_CONVERT = 3, 4
@@ -106,6 +106,16 @@ def _make(name: str, file: Path, key: bytes) -> bytes:
         flush=True,
     )
     content = _convert(name)
+    _keep(file, key, content)
+    return content
+
+
+def keep_converted(name: str, content: bytes) -> None:
+    """Keep a LiteRT file that was made where `models/NAME` was trained, if the disk permits it."""
+    _keep(FOLDER / f"{name}.litert", classifier_key(read_description(name)), content)
+
+
+def _keep(file: Path, key: bytes, content: bytes) -> None:
     try:
         write_bytes(file, key + hashlib.sha256(content).digest() + content)
     except OSError as error:
@@ -113,7 +123,6 @@ def _make(name: str, file: Path, key: bytes) -> bytes:
             f"{file} cannot be written ({error.strerror}); the next run converts the model again",
             file=sys.stderr,
         )
-    return content
 
 
 def _convert(name: str) -> bytes:

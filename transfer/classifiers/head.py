@@ -2,9 +2,8 @@
 
 import numpy as np
 
+from transfer.classifiers.dense_head import SCALE_LAYER, SMALLEST_SQUARE
 from transfer.compute.keras import keras
-
-SMALLEST_SQUARE = 1e-24  # features that are all 0 stay 0
 
 
 def build_head(
@@ -24,9 +23,9 @@ def build_head(
     features = keras.Input(input_shape, name="features")
     flat = keras.layers.Flatten(dtype="float32", name="flatten")(features)
     if normalize:
-        flat = keras.layers.Rescaling(
-            flat.shape[-1] ** 0.5, dtype="float32", name="unit_mean_square"
-        )(_unit_length(flat))
+        flat = keras.layers.Rescaling(flat.shape[-1] ** 0.5, dtype="float32", name=SCALE_LAYER)(
+            _unit_length(flat)
+        )
     hidden = keras.layers.Dense(units, activation="relu", name="hidden")(flat)
     if dropout:
         hidden = keras.layers.Dropout(dropout, name="dropout")(hidden)

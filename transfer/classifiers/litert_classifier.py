@@ -6,7 +6,10 @@ import numpy as np
 
 from transfer.compute.litert import InterpreterPool
 
-OUTPUTS = ("logits",)  # of the converted classifier, by name
+LOGITS = ("logits",)  # outputs of every converted classifier, by name
+# Further outputs of those that have layers with height and width of their own, for Grad-CAM:
+# `last_maps`, and what the dense layers take.
+EXPLANATION = ("maps", "features")
 
 
 class LiteRTClassifier:
@@ -32,9 +35,16 @@ class LiteRTClassifier:
             ValueError: these bytes are not a LiteRT file.
         """
         self.input_kind, self.class_names = input_kind, class_names
-        self._interpreters = InterpreterPool(content, OUTPUTS)
+        self._content = content
+        self._interpreters = InterpreterPool(content, LOGITS)
         self.input_shape = self._interpreters.input_shape
 
     def logits(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
         """Logits float32 (N, L) of inputs (N, *input_shape), L being 1 for two classes."""
         return self._interpreters.run(inputs)[0]
+
+    def maps_and_features(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """The last maps (N, h, w, C) and what the dense layers take, (N, h', w', C), float32, of
+        inputs (N, *input_shape); only if the model reads `images` or the `cut`."""
+        maps, features = InterpreterPool(self._content, EXPLANATION).run(inputs)
+        return maps, features

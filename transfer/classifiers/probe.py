@@ -1,6 +1,7 @@
 """The linear probe: a logistic regression on the features averaged over the picture; needs no
 Keras."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,43 @@ class Probe:
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Logits float32 (N, L) of averaged features (N, C)."""
         return features @ self.kernel + self.bias
+
+    @property
+    def n_logits(self) -> int:
+        """L."""
+        return len(self.bias)
+
+    def gradients(self, features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Gradients of the sum of weights (M, L) times logits with regard to features that are not
+        averaged yet, (M, h, w, C): float64, in their shape."""
+        places = features.shape[1] * features.shape[2]
+        of_means = np.einsum("ml,cl->mc", weights, self.kernel, dtype=np.float64)
+        return np.broadcast_to(of_means[:, None, None] / places, features.shape)
+
+
+@dataclass(frozen=True)
+class ProbeClassifier:
+    """The probe of features (N, h, w, C), for `evaluate` and `predict`. A row depends on its image
+    only, and its bytes do not follow the processor; several threads may call `logits` at once.
+
+    Attributes: as those of `LiteRTClassifier`.
+    """
+
+    probe: Probe
+    input_shape: tuple[int, ...]
+    class_names: list[str]
+    input_kind = "features"
+    batch_size = None
+    uses_all_cores = False
+
+    def logits(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """Logits float32 (N, L) of features (N, h, w, C)."""
+        # image by image: products of matrices add up in an order that depends on their number
+        rows = [
+            np.einsum("c,cl->l", each.mean(axis=(0, 1), dtype=np.float64), self.probe.kernel)
+            for each in inputs
+        ]
+        return (np.reshape(rows, (-1, len(self.probe.bias))) + self.probe.bias).astype(np.float32)
 
 
 def fit_probe(
@@ -101,3 +139,8 @@ def load_probe(folder: Path = MODELS) -> tuple[Probe, tuple[int, ...], list[str]
         problem = f"kernel {kernel.shape}, bias {bias.shape}, {len(names)} classes of {shape}"
         raise damaged(PROBE, problem, folder)
     return Probe(kernel, bias), shape, names
+
+
+def load_probe_classifier(folder: Path = MODELS) -> ProbeClassifier:
+    """Read the probe, ready to label features; raises PipelineError as `load_probe`."""
+    return ProbeClassifier(*load_probe(folder))

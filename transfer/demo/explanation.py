@@ -29,7 +29,7 @@ class Explainer:
         with self._lock:
             if self._split_at is None:
                 self._input_kind, self._split_at = _load(self._name)
-            from transfer.evaluation.gradcam import heat_maps
+            from transfer.evaluation.keras_gradcam import heat_maps
 
             starts = activations[self._input_kind]
             return heat_maps(self._split_at, starts, np.array([0]), np.array([label]))[0]
@@ -49,7 +49,7 @@ def _load(name: str) -> tuple[str, tuple]:
     from transfer.backbones.network import load_backbone
     from transfer.backbones.registry import BackboneParams
     from transfer.classifiers.saved import load_classifier
-    from transfer.evaluation.gradcam import split_at_maps
+    from transfer.evaluation.keras_gradcam import split_at_maps
 
     architecture, classifier = load_params(BackboneParams, "backbone"), load_classifier(name)
     split_at = split_at_maps(

@@ -4,7 +4,6 @@ The steps from a file to its prediction are those of the stages `decode`, `extra
 in the same precision. On a CPU LiteRT computes them, and neither Keras nor its backend is imported.
 """
 
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -17,19 +16,18 @@ from PIL import Image
 from pydantic import NonNegativeInt, PositiveInt
 
 from transfer.backbones.registry import BackboneParams
-from transfer.classifiers.converted import CannotConvertError, load_converted
+from transfer.classifiers.converted import CannotConvertError
 from transfer.classifiers.description import read_description
+from transfer.classifiers.loading import load_without_keras
 from transfer.classifiers.names import (
     MODEL_NAMES,
     MODELS,
-    NEIGHBOURS,
     description_file,
     is_skipped,
     weights_file,
 )
 from transfer.classifiers.probabilities import probabilities
 from transfer.classifiers.temperatures import read_temperature
-from transfer.compute.litert_support import why_no_litert
 from transfer.compute.params import ComputeParams
 from transfer.features.frozen_network import (
     ExtractParams,
@@ -277,8 +275,7 @@ def load_model(
     name: str, runtime: Runtime, compute: ComputeParams, batch_size: int
 ) -> LoadedClassifier:
     """Load the model `models/NAME` on what `evaluate` computes it with: on a CPU LiteRT; on an
-    accelerator, and if LiteRT cannot run the model, Keras's backend; the nearest neighbours on
-    NumPy.
+    accelerator, and if LiteRT cannot run the model, Keras's backend; the baselines on NumPy.
 
     Prints one line that says why Keras computes on a CPU. Keras's backend is set up if it computes
     the model and not the frozen network.
@@ -290,22 +287,16 @@ def load_model(
     Raises:
         PipelineError: the model is missing, skipped or damaged.
     """
-    if name == NEIGHBOURS:
-        from transfer.classifiers.neighbours import load_neighbours  # loads Pandas
-
-        return load_neighbours()
     try:
-        if (reason := _why_keras(runtime, compute)) is None:
-            return load_converted(name)
-    except CannotConvertError as error:
-        reason = str(error)
-    if runtime == "litert":
-        print(
-            f"the model is computed by Keras's backend, not by LiteRT: {reason}",
-            file=sys.stderr,
-            flush=True,
-        )
-        configure_keras(compute)
+        return load_without_keras(name, compute, frozen_on_keras=runtime == "keras")
+    except CannotConvertError as reason:
+        if runtime == "litert":
+            print(
+                f"the model is computed by Keras's backend, not by LiteRT: {reason}",
+                file=sys.stderr,
+                flush=True,
+            )
+            configure_keras(compute)
     # TensorFlow takes seconds, and LiteRT needs none of it.
     from transfer.classifiers.keras_classifier import KerasClassifier
     from transfer.classifiers.saved import load_classifier
@@ -318,19 +309,6 @@ def configure_keras(compute: ComputeParams) -> None:
     from transfer.compute.device import configure_backend
 
     configure_backend(compute, seed=0)
-
-
-def _why_keras(runtime: Runtime, compute: ComputeParams) -> str | None:
-    """Why `evaluate` computes a classifier on Keras's backend; None if it does so on LiteRT."""
-    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    if backend != "tensorflow":
-        return f"KERAS_BACKEND={backend}"
-    if runtime == "keras":
-        from transfer.compute.device import has_accelerator
-
-        if has_accelerator():
-            return "there is an accelerator"
-    return why_no_litert(compute.precision)
 
 
 def check_name(name: str) -> None:

@@ -1,11 +1,20 @@
-"""The end that all training stages share: train, resume after an interruption, save."""
+"""The end that all training stages share: train, resume after an interruption, save, convert."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
-from transfer.classifiers.saved import Classifier, growing_history, save_classifier
+from transfer.classifiers.converted import keep_converted
+from transfer.classifiers.saved import (
+    Classifier,
+    growing_history,
+    load_classifier,
+    save_classifier,
+)
+from transfer.compute.device import is_single_threaded
 from transfer.compute.keras import keras
+from transfer.compute.litert_support import why_no_litert
 from transfer.dataset.examples import Examples
 from transfer.runtime.checkpoints import resumable
 from transfer.training.loop import TrainingParams, fit
@@ -28,7 +37,8 @@ def train_and_save(
     during the training.
 
     If an earlier run of the stage with the same inputs was interrupted, training resumes after its
-    last checkpoint and ends with the same bytes.
+    last checkpoint and ends with the same bytes. Where LiteRT is to compute the classifier, its
+    LiteRT file is kept for `evaluate` and `predict`, because TensorFlow is loaded already.
 
     Args:
         stage: whose checkpoint it is.
@@ -44,3 +54,18 @@ def train_and_save(
         )
         classifier = Classifier(model, input_kind, class_names, fitted.epoch)
         save_classifier(name, classifier, fitted.history)
+    convert_and_keep(name)
+
+
+def convert_and_keep(name: str) -> None:
+    """Convert the saved classifier `models/NAME` to LiteRT, unless Keras's backend is to compute it
+    or it cannot be converted, which `evaluate` reports."""
+    if not is_single_threaded() or why_no_litert(keras.config.dtype_policy().name):
+        return
+    from transfer.backbones.conversion import ConversionError
+    from transfer.classifiers.conversion import convert_classifier
+
+    # as another process would read it: layers of a model that was trained may belong to others too
+    saved = load_classifier(name)
+    with suppress(ConversionError):
+        keep_converted(name, convert_classifier(saved.model, saved.input_kind))
