@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -25,6 +26,8 @@ from transfer.backbones.network import (
     with_preprocessing,
 )
 from transfer.backbones.registry import LAYERS, WEIGHTS, BackboneParams
+from transfer.classifiers.names import description_file
+from transfer.classifiers.saved import HISTORY, Classifier, load_classifier, save_classifier
 from transfer.compute.litert import InterpreterPool
 from transfer.runtime.checksums import file_checksum
 from transfer.runtime.extras import explain_missing
@@ -231,6 +234,18 @@ def test_without_keras_hub_the_stage_says_which_extra_to_install(preset, monkeyp
     preset("dinov2")
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     missing = pytest.raises(ModuleNotFoundError, main).value
+    assert "make .venv/extra-hub" in explain_missing(missing)
+
+
+def test_a_fine_tuned_model_without_keras_hub_says_which_extra_to_install(tmp_path, monkeypatch):
+    pixels = keras.Input((4, 4, 3))
+    model = keras.Model(pixels, keras.layers.Dense(2)(keras.layers.Flatten()(pixels)))
+    classifier = Classifier(model, "images", ["a", "b"], 1)
+    save_classifier("finetuned", classifier, pd.DataFrame(columns=HISTORY), tmp_path)
+    file = description_file("finetuned", tmp_path)
+    file.write_text(file.read_text().replace('"keras.layers"', '"keras_hub.layers"'))
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    missing = pytest.raises(ModuleNotFoundError, load_classifier, "finetuned", tmp_path).value
     assert "make .venv/extra-hub" in explain_missing(missing)
 
 
