@@ -67,7 +67,7 @@ def check_pixels(width: int, height: int) -> None:
     """Raise BadImageError for more pixels than MAX_PIXELS."""
     if width * height > MAX_PIXELS:
         raise BadImageError(
-            f"{width} x {height} pixels, more than the {MAX_PIXELS:,} that are allowed"
+            f"{width} x {height} pixels, more than the {MAX_PIXELS:,} that are allowed; shrink it"
         )
 
 
