@@ -14,13 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
+from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_pipeline import MODELS, ROOT, call
 from tests.helpers.tiny_sources import build, encode, picture
 from tests.helpers.typed import Said, typed
 from transfer.inference.predictor import Predictor, load_predictor
 from transfer.runtime.cores import available_cores
 from transfer.sources.source_file import SourceFile
+from transfer.sources.value_ranges import PixelRules
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +190,21 @@ def test_keras_computes_what_litert_cannot(base, told, change, reason):
         assert (row["path"], row["predicted"]) == (expected["path"], expected["predicted"])
         assert row["probability"] == pytest.approx(expected["probability"], abs=2e-6)
         assert row["distance"] == pytest.approx(expected["distance"], abs=2e-6)
+
+
+def test_images_are_read_by_the_rules_of_the_training_images(world, loaded, monkeypatch):
+    rules = PixelRules({"unsigned": (0, 4080)}, background=(0, 0, 255))
+    monkeypatch.setattr("transfer.inference.predictor.load_pixel_rules", lambda background: rules)
+    predictor = load_predictor("finetuned", with_novelty=False)
+    levels = np.asarray(picture(0))
+    deep = tiff(levels.astype("u2") * 16, 16, 2)
+    assert (predictor.decode(deep) == predictor.decode(encode(picture(0)))).all()
+    hole = picture(0).convert("RGBA")
+    hole.putalpha(
+        Image.linear_gradient("L").resize(hole.size).point(lambda level: 255 * (level > 99))
+    )
+    assert (np.asarray(predictor.open(encode(hole)))[0] == (0, 0, 255)).all()
+    assert (np.asarray(loaded("finetuned", True).open(encode(hole)))[0] == 255).all()
 
 
 def test_what_is_nothing_like_the_training_images_is_marked(say, world):

@@ -433,7 +433,10 @@ def test_a_tile_of_too_many_pixels_is_refused_however_small_the_image():
     }
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     content = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(50)
-    assert refusal(content) == "40000 x 40000 pixels, more than the 100,000,000 that are allowed; shrink it"
+    assert (
+        refusal(content)
+        == "40000 x 40000 pixels, more than the 100,000,000 that are allowed; shrink it"
+    )
 
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])

@@ -158,6 +158,15 @@ def test_a_jpeg_that_was_copied_as_text_is_refused():
     assert words.startswith("damaged or truncated: a JPEG whose line ends were changed")
 
 
+def test_text_of_windows_inside_a_small_jpeg_does_no_harm():
+    plain = encode(Image.new("RGB", (8, 8), "red"), "JPEG", optimize=True, quality=1)
+    assert b"\n" not in plain[plain.rindex(b"\xff\xdb") :]
+    content = encode(
+        Image.new("RGB", (8, 8), "red"), "JPEG", optimize=True, quality=1, comment=b"text\r\n" * 30
+    )
+    assert read_rgb(content).size == (8, 8)
+
+
 def frame(marker: int, bits: int, height: int, bands: int) -> bytes:
     """A JPEG up to its frame header."""
     body = struct.pack(">BHHB", bits, height, 8, bands) + bytes(3 * bands)

@@ -12,7 +12,7 @@ from transfer.sources.opened import NO_END, Opened
 from transfer.sources.pillow_file import identify
 
 _START, _END, _SCAN, _TABLES, _JPEG_LS = 0xD8, 0xD9, 0xDA, 0xC4, 0xF7
-_PROGRESSIVE = 0xC2
+_PROGRESSIVE, _QUANTIZATION = 0xC2, b"\xff\xdb"
 # not bytes of a scan, nor fill bytes, nor marks between the rows of a scan
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {_TABLES, 0xC8, 0xCC})
@@ -55,10 +55,11 @@ def open_jpeg(content: bytes) -> Opened:
 
 
 def _has_other_line_ends(content: bytes) -> bool:
-    """Whether a carriage return stands before each line feed, as Windows writes text: the decoder
-    gives other pixels then, without an error. Of compressed bytes one in 256 has it."""
-    count = content.count(b"\n")
-    return count >= _LEAST_LINES and content.count(b"\r\n") == count
+    """Whether a carriage return stands before each line feed behind the metadata, as Windows writes
+    text: the decoder gives other pixels then, without an error."""
+    start = max(0, content.rfind(_QUANTIZATION))
+    count = content.count(b"\n", start)
+    return count >= _LEAST_LINES and content.count(b"\r\n", start) == count
 
 
 def _is_padded(content: bytes) -> bool:
