@@ -40,7 +40,7 @@ def _is_other_gamma(gamma: float) -> bool:
     return bool(np.abs(meant - levels).max() * 255 > _VISIBLE)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)
 def _is_far_from_srgb(profile: bytes) -> bool:
     """Whether some colour of a profile is visibly another one in sRGB than without the profile.
     False of a profile that is damaged, or of other colours than RGB, grey and CMYK."""
