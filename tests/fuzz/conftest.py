@@ -15,7 +15,9 @@ from hypothesis import HealthCheck, settings
 from transfer.runtime.errors import PipelineError
 from transfer.sources.decoding import BadImageError
 
-SECONDS = 10  # for one input of a few kilobytes: a reader that takes longer hangs
+# Processor time for one input of a few kilobytes: a reader that takes more hangs. One that waits
+# for something takes none, and is given more time, since the machine may have other work.
+SECONDS, WAITING_SECONDS = 10, 120
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # What no reader does while it reads: each is an event that Python announces to audit hooks.
 FORBIDDEN = (
@@ -51,7 +53,7 @@ class HangError(BaseException):
 
 
 def stop(*_: object) -> None:
-    raise HangError(f"not done after {SECONDS} s")
+    raise HangError(f"not done after {SECONDS} s of work or {WAITING_SECONDS} s of waiting")
 
 
 class Guard:
@@ -84,7 +86,8 @@ class Guard:
         ).digest()
         counts["inputs"] += 1
         distinct.setdefault(name, set()).add(digest)
-        signal.alarm(SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        signal.alarm(WAITING_SECONDS)
         self.active, self.offences = True, []
         try:
             value = read()
@@ -96,6 +99,7 @@ class Guard:
             assert len(str(error).split()) > 2, error
         finally:
             self.active = False
+            signal.setitimer(signal.ITIMER_PROF, 0)
             signal.alarm(0)
         assert not self.offences
         return value
@@ -103,9 +107,10 @@ class Guard:
 
 @pytest.fixture(scope="session")
 def guard() -> Iterator[Guard]:
-    previous = signal.signal(signal.SIGALRM, stop)
+    previous = {each: signal.signal(each, stop) for each in (signal.SIGALRM, signal.SIGPROF)}
     yield Guard()
-    signal.signal(signal.SIGALRM, previous)
+    for each, handler in previous.items():
+        signal.signal(each, handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
