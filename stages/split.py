@@ -38,7 +38,7 @@ from transfer.runtime.params import load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.sources.decoding import check_background
-from transfer.sources.inner_folders import describe_inner_folders
+from transfer.sources.inner_folders import describe_empty_folders, describe_inner_folders
 from transfer.sources.layout import Layout, find_layout
 from transfer.sources.path_label import PathLabels
 from transfer.sources.path_labels import find_path_labels
@@ -101,6 +101,7 @@ def split_source(
         *describe_unlabelled(unlabelled),
         *describe_masks(masks),
         *describe_unicode(images),
+        *describe_empty_folders(layout),
         *(describe_inner_folders(layout, [image.path for image in images]) if not labels else []),
     ]
     check_classes(images, files, folders, layout, params.source)

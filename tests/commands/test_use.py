@@ -1,6 +1,5 @@
 """`python -m transfer use`: what it says of a source, and what it writes to params.yaml."""
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -18,16 +17,6 @@ from transfer.runtime.errors import PipelineError
 from transfer.sources.path_labels import NO_TABLE
 
 PETS = class_folders(cat=4, dog=5)
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    """A project's folder with the repository's params.yaml in it."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    shutil.copy(REPOSITORY / "params.yaml", folder)
-    monkeypatch.chdir(folder)
-    return folder
 
 
 def split_params() -> dict:
@@ -351,83 +340,6 @@ def test_temporary_experiments_find_a_source_that_was_added_as_use_says(tmp_path
     assert "Running stage 'split'" in said
 
 
-def test_what_split_would_stop_at_is_said(here, capsys):
-    build(here / "set", class_folders(Cat=4, cat=4, rare=2))
-    assert main(["use", "set", "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert "fewer images than splits in rare (2): `split` will stop" in said
-    assert "'Cat', 'cat' differ by case, spaces or hyphens alone: `split` will stop until" in said
-
-
-def test_more_bad_files_than_split_allows_are_said_with_the_line_to_change(here, capsys):
-    build(here / "pets", PETS | {f"cat/bad{i}.png": b"x" for i in range(21)})
-    assert main(["use", "pets", "--dry-run"]) == 0
-    assert (
-        "rejected   21 or more, and split.max_rejected is 20: `split` will stop; repair or remove "
-        "these files, or write max_rejected: 21 under split: in params.yaml"
-    ) in capsys.readouterr().out
-    (here / "pets/cat/bad0.png").unlink()
-    main(["use", "pets", "--dry-run"])
-    assert "rejected" not in capsys.readouterr().out
-
-
-def test_rows_without_files_count_as_rejected(here, capsys):
-    rows = TABLE + "".join(f"no{i},x,c\n" for i in range(25))
-    build(here / "set", IMAGES | {"labels.csv": rows.encode()})
-    assert main(["use", "set", "--labels", "set/labels.csv", "--dry-run"]) == 0
-    assert "rejected   25 or more" in capsys.readouterr().out
-
-
-def test_classes_that_a_split_lacks_are_said(here, capsys):
-    splits = class_folders("train/", cat=3, dog=3, bird=3) | class_folders("test/", cat=1, owl=1)
-    build(here / "set", splits)
-    (here / "set/train/fox").mkdir()
-    assert main(["use", "set", "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert "no image in train: 'owl'; `split` will stop: add images there, or remove the" in said
-    assert "no image in test: 'bird', 'dog'; scores that need them will say so" in said
-    assert "no image is in the class folders 'fox': `split` will stop; add images or" in said
-    assert "fewer images than splits" not in said
-
-
-def test_masks_beside_pictures_are_told(here, capsys):
-    build(here / "set", PETS | {f"{path[:-4]}_mask.png": PETS[path] for path in PETS})
-    assert main(["use", "set", "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert "9 masks of pictures beside them are left out: cat/0_mask.png" in said
-    assert "classes    2: cat 4, dog 5" in said
-
-
-def test_names_of_numbered_classes_are_found_in_the_source_and_kept(here, capsys):
-    names = b'{"0": "daisy", "1": "rose"}'
-    build(here / "set", class_folders(**{"0": 3, "1": 4}) | {"class_indices.json": names})
-    assert main(["use", "set"]) == 0
-    assert split_params()["class_names"] == "class_indices.json"
-    said = capsys.readouterr().out
-    assert "classes named by class_indices.json: '0' is 'daisy', '1' is 'rose'" in said
-    assert "classes    2: daisy 3, rose 4" in said
-    text = Path("params.yaml").read_text(encoding="utf-8")
-    Path("params.yaml").write_text(
-        text.replace("class_names: class_indices.json", "class_names: null"), encoding="utf-8"
-    )
-    assert main(["use", "set"]) == 0
-    assert split_params()["class_names"] is None
-    build(here / "pets", PETS | {"classes.txt": b"x\ny\n"})
-    assert main(["use", "pets"]) == 0
-    assert split_params()["class_names"] is None
-
-
-def test_links_out_of_the_folder_are_read_if_asked(here, capsys):
-    for path in build(here.parent / "cache", PETS).rglob("*.png"):
-        link = here / "set" / path.relative_to(here.parent / "cache")
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(path)
-    assert main(["use", "set"]) == 1
-    assert "a link that leaves the folder" in capsys.readouterr().err
-    assert main(["use", "set", "--follow-links"]) == 0
-    assert split_params()["follow_links"] is True
-
-
 def test_a_table_that_needs_an_extra_does_not_stop_class_folders(here, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     build(here / "set", PETS | {"other.parquet": b"PAR1"})
@@ -446,19 +358,6 @@ def test_a_column_that_cannot_be_guessed_is_asked_for_by_its_option(here, capsys
     assert main(["use", "set"]) == 1
     assert "split.columns.label, here --column label=NAME" in capsys.readouterr().err
     assert main(["use", "set", "--column", "label=diag"]) == 0
-
-
-def test_what_is_left_out_is_said(here, capsys):
-    files = {f"train/{path}": content for path, content in PETS.items()}
-    files |= {f"val/{path}": encode(picture(50 + i)) for i, path in enumerate(PETS)}
-    files |= {"unlabelled/1.png": encode(picture(99)), "val/.DS_Store": b"x"}
-    build(here / "set", files)
-    assert main(["use", "set", "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert "already split into train (9), validation (9)" in said
-    assert "test will be drawn from train" in said
-    assert "1 image without a label is left out: unlabelled/1.png" in said
-    assert "clutter    passed over: 1, such as val/.DS_Store" in said
 
 
 TABLES = {  # a table in the folder of the images, and what is said of it
@@ -481,84 +380,6 @@ def test_why_a_table_does_not_serve_is_said(here, capsys, name):
     said = capsys.readouterr().err
     assert "'set' has one class folder, 'images'" in said
     assert message in said
-
-
-def test_a_hidden_class_is_told(here, capsys):
-    build(here / "pets", PETS | {".net/1.png": encode(picture(99)), "cat/.DS_Store": b"x"})
-    assert main(["use", "pets"]) == 0
-    said = capsys.readouterr().out
-    assert "clutter    passed over: 2" in said
-    assert "hidden: .net; rename a class called so" in said
-
-
-@pytest.mark.parametrize("kind", ["set.zip", "set.tar.gz"])
-def test_a_table_in_an_archive_is_read(here, capsys, kind):
-    build(
-        here / kind,
-        {f"set/{path}": content for path, content in IMAGES.items()}
-        | {
-            "set/README.txt": b"x",
-            "set/labels.csv": TABLE.encode(),
-            "set/bbox.csv": b"id,x\n0,0\n",
-        },
-    )
-    assert main(["use", kind]) == 0
-    assert split_params()["labels"] == kind
-    said = capsys.readouterr().out
-    assert f"labels from {kind}/set/labels.csv (CSV with commas, 6 rows)" in said
-    assert "classes    2: c 3, d 3" in said
-    assert main(["use", kind, "--dry-run"]) == 0
-    assert "nothing, since it says all this" in capsys.readouterr().out
-
-
-def test_tables_of_splits_in_an_archive_are_one(here, capsys):
-    header, *rows = TABLE.splitlines()
-    tables = {
-        f"meta/{name}.csv": "\n".join([header, *own]).encode()
-        for name, own in (("train", rows[:4]), ("test", rows[4:]))
-    }
-    build(here / "set.zip", IMAGES | tables)
-    assert main(["use", "set.zip"]) == 0
-    said = capsys.readouterr().out
-    assert "labels from set.zip/meta (test.csv, train.csv, CSV with commas, 6 rows)" in said
-    assert "split      as the source has it" in said
-
-
-def test_why_no_table_in_an_archive_serves_is_said(here, capsys):
-    build(here / "set.zip", IMAGES | {"labels.csv": b"id,label\n77,cat\n78,dog\n"})
-    assert main(["use", "set.zip"]) == 1
-    assert "split.labels = 'set.zip/labels.csv': no row names a file" in capsys.readouterr().err
-    build(here / "bare.zip", IMAGES)
-    assert main(["use", "bare.zip", "--labels", "bare.zip"]) == 1
-    assert "is the archive of the images, and no table lies in it" in capsys.readouterr().err
-
-
-def test_matlabs_labels_are_refused_by_name(here, capsys):
-    build(here / "set", IMAGES | {"setid.mat": b"MATLAB", "imagelabels.mat": b"MATLAB"})
-    assert main(["use", "set"]) == 1
-    assert "imagelabels.mat may have the labels, in MATLAB's form" in capsys.readouterr().err
-
-
-def test_a_table_goes_before_folders_that_are_parts_of_one_set(here, capsys):
-    files = {f"part_{i // 4}/{i}.png": encode(picture(i)) for i in range(8)}
-    rows = "".join(f"{i},{('mel', 'nv')[i % 2]}\n" for i in range(8))
-    build(here / "set", files | {"metadata_x.csv": f"image_id,dx\n{rows}".encode()})
-    assert main(["use", "set"]) == 0
-    assert "classes    2: mel 4, nv 4" in capsys.readouterr().out
-    assert split_params()["labels"] == "set/metadata_x.csv"
-
-
-def test_tables_named_after_splits_are_taken_together(here, capsys):
-    files = {f"images/{i}.png": encode(picture(i)) for i in range(12)}
-    lists = {
-        f"{split}.txt": "".join(f"images/{i}.png {i % 2}\n" for i in numbers).encode()
-        for split, numbers in (("train", range(6)), ("val", range(6, 9)), ("test", range(9, 12)))
-    }
-    build(here / "set", files | lists)
-    assert main(["use", "set"]) == 0
-    said = capsys.readouterr().out
-    assert "labels from set (test.txt, train.txt, val.txt, list of paths and labels" in said
-    assert "split      as the source has it" in said
 
 
 def test_images_of_numbers_that_split_reads_are_no_problem(here, capsys):

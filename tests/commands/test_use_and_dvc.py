@@ -5,7 +5,6 @@ import shlex
 import shutil
 import stat
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -14,16 +13,6 @@ from tests.helpers.tiny_sources import REPOSITORY, build, class_folders
 from transfer.__main__ import main
 
 PETS = class_folders(cat=4, dog=5)
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    """A project's folder with the repository's params.yaml in it."""
-    folder = tmp_path / "project"
-    folder.mkdir()
-    shutil.copy(REPOSITORY / "params.yaml", folder)
-    monkeypatch.chdir(folder)
-    return folder
 
 
 def said_of(source: str, capsys) -> str:

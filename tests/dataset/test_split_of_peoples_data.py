@@ -412,6 +412,12 @@ def test_what_a_camera_writes_beside_each_picture_is_passed_over_and_counted(pro
     assert {*rejected()} == {"cat/alone.mov", "cat/0.heic"}
 
 
+def test_a_folder_of_text_beside_the_classes_is_told(project):
+    run_split(build(project / "set", PETS | {"bird/readme.txt": b"x", "unlabeled/1.png": b"x"}))
+    assert "folders that hold files and no image are no classes: bird" in notes()
+    assert "bird, " not in notes()
+
+
 def test_folders_inside_class_folders_are_told(project):
     files = {
         f"{kind}/{name}/{i}.png": encode(picture(10 * n + i))

@@ -1,5 +1,7 @@
 """Splits and classes under the names that people give them, and what is refused as ambiguous."""
 
+import re
+
 import pytest
 
 from transfer.runtime.errors import PipelineError
@@ -361,3 +363,30 @@ def test_masks_called_as_the_picture_beside_them_are_found():
     assert masks_by_name([*pictures, *masks]) == {*masks}
     by_chance = ["face/a.png", "face/a_mask.png", "face/b.png", "face/c_mask.png"]
     assert masks_by_name(by_chance) == set()
+
+
+@pytest.mark.parametrize(
+    "name", ["{split}_{label}", "{label}-{split}", "data/{split} {label}", "data/{label}.{split}"]
+)
+def test_a_pattern_is_given_that_reads_split_and_class_from_one_name(name):
+    folders = {
+        (split, label): name.format(split=split, label=label)
+        for split in ("train", "test")
+        for label in ("big cat", "dog")
+    }
+    words = refusal([f"{folder}/{i}.png" for folder in folders.values() for i in range(2)])
+    pattern = words.split("the path (")[1].split(" reads split")[0].strip("'").replace("\\\\", "\\")
+    for (split, label), folder in folders.items():
+        assert re.search(pattern, f"{folder}/1.png").groupdict() == {"split": split, "label": label}
+
+
+@pytest.mark.parametrize("copy", ["cat - Copy", "cat copy 2", "cat (2)", "Cat_old", "cat - Kopie"])
+def test_copies_of_a_class_are_no_classes(copy):
+    words = refusal([f"{name}/1.png" for name in ("cat", "dog", copy)])
+    assert f"the folder {copy!r} is called as a copy of" in words
+
+
+@pytest.mark.parametrize("name", ["xerox copy", "cat 2", "cat(s)", "copy"])
+def test_names_of_copies_without_an_original_are_classes(name):
+    layout = find_layout([f"{name}/1.png", "cat/1.png", "dog/1.png"], "set")
+    assert layout.place(f"{name}/1.png") == (None, name)

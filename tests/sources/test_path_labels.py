@@ -371,39 +371,18 @@ def test_of_two_files_the_one_in_the_folder_of_the_split_is_meant(tmp_path, name
     assert classes(found) == {"train/1.jpg": "a", "train/2.jpg": "b"}
 
 
-@pytest.mark.parametrize(
-    ("header", "cells", "splits"),
-    [
-        ("is_valid", ["False", "False", "True"], ["train", "train", "validation"]),
-        ("isTest", ["0", "1", "0"], ["train", "test", "train"]),
-        ("is valid,is_test", ["no,no", "yes,no", "no,yes"], ["train", "validation", "test"]),
-        ("partition", ["0", "1", "2"], ["train", "validation", "test"]),
-        ("is_train", ["1", "0", "1"], ["train", "test", "train"]),
-    ],
-)
-def test_columns_of_yes_and_no_are_splits(tmp_path, header, cells, splits):
-    rows = [
-        f"{name}.jpg,{label},{cell}" for name, label, cell in zip("abc", "xyx", cells, strict=True)
-    ]
-    found = find(tmp_path, "\n".join([f"name,label,{header}", *rows]), ["a.jpg", "b.jpg", "c.jpg"])
-    assert found.is_split
-    assert [found.labels[f"{name}.jpg"].split for name in "abc"] == splits
-    assert "(guessed)" in found.remarks[0].rsplit("split in column", 1)[1]
-    given = header.split(",")[0]
-    found = find(
-        tmp_path, "\n".join([f"name,label,{header}", *rows]), ["a.jpg", "b.jpg"], split=given
-    )
-    assert found.is_split
-    assert "(guessed)" not in found.remarks[0].rsplit("split in column", 1)[1]
-
-
-def test_numbers_in_a_column_of_another_name_are_no_splits(tmp_path):
-    text = "name,label,fold,is_valid\na.jpg,x,0,maybe\nb.jpg,y,1,no\n"
-    assert not find(tmp_path, text, ["a.jpg", "b.jpg"]).is_split
-
-
 def test_classes_with_boxes_behind_them_are_classes_if_each_image_has_one(tmp_path):
     text = "ImageId,PredictionString\na,n01 1 2 3 4 n01 5 6 7 8 \nb,n02 1 2 3 4\n"
     assert classes(find(tmp_path, text, ["a.JPEG", "b.JPEG"])) == {"a.JPEG": "n01", "b.JPEG": "n02"}
     words = refused(tmp_path, text.replace("n01 5", "n03 5"), ["a.JPEG", "b.JPEG"])
     assert "is more than one label" in words
+
+
+def test_measured_numbers_are_no_classes_unless_their_column_is_named(tmp_path):
+    text = "file,score\n" + "".join(f"{i}.jpg,{i % 4}.5\n" for i in range(12))
+    images = [f"{i}.jpg" for i in range(12)]
+    assert "its values are numbers with decimals, '0.5' say, and no classes; write ranges" in (
+        refused(tmp_path, text, images)
+    )
+    found = find(tmp_path, text, images, label="score")
+    assert {*classes(found).values()} == {"0.5", "1.5", "2.5", "3.5"}

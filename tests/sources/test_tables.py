@@ -348,3 +348,31 @@ def test_the_lists_of_cub_are_one_table(tmp_path):
     (tmp_path / "images.txt").write_text("1\n")
     with pytest.raises(PipelineError, match="line 1: '1' instead of a number and what belongs"):
         read_tables(tmp_path)
+
+
+def test_a_first_row_whose_label_recurs_is_no_header(tmp_path):
+    (tmp_path / "labels.csv").write_text("0,cat\n1,dog\n2,cat\n")
+    table = read_table(tmp_path / "labels.csv")
+    assert table.columns == {"column 1": ["0", "1", "2"], "column 2": ["cat", "dog", "cat"]}
+    assert table.form == "CSV with commas, without a header"
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        (
+            {
+                "train": [{"image": "a.jpg", "label": "x"}],
+                "val": [{"image": "b.jpg", "label": "y"}],
+            },
+            {"image": ["a.jpg", "b.jpg"], "label": ["x", "y"], "split": ["train", "val"]},
+        ),
+        (
+            {"classes": ["cat", "dog"], "labels": {"a": 0, "b": 1, "c": "owl", "d": None}},
+            {"path": ["a", "b", "c", "d"], "label": ["cat", "dog", "owl", None]},
+        ),
+    ],
+)
+def test_json_by_split_and_of_fiftyone(tmp_path, content, columns):
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    assert read_table(tmp_path / "labels.json").columns == columns

@@ -48,7 +48,7 @@ def read_csv(text: str, encoding: str, path: Path) -> Table:
         return _vertex_table(numbered, words, path)
     header = [cell.strip() for cell in rows[0][1]]
     header[0] = header[0].removeprefix("#").strip()
-    if any(IMAGE_NAME.search(cell) for cell in header):
+    if any(IMAGE_NAME.search(cell) for cell in header) or _recurs(header, numbered[1:]):
         header = [f"column {number}" for number in range(1, len(header) + 1)]
         words += ", without a header"
     else:
@@ -63,6 +63,15 @@ def read_csv(text: str, encoding: str, path: Path) -> Table:
             "of labels has a path and a label in each row"
         )
     return _of_rows(header, numbered, words, path)
+
+
+def _recurs(header: list[str], rows: list[tuple[int, list[str]]]) -> bool:
+    """Whether a cell of the first row occurs again below it, as a label does and no name of a
+    column."""
+    return any(
+        cell and any(len(row) > place and row[place].strip() == cell for _, row in rows)
+        for place, cell in enumerate(header)
+    )
 
 
 def _of_rows(header: list[str], rows: list[tuple[int, list[str]]], form: str, path: Path) -> Table:

@@ -7,6 +7,7 @@ from transfer.sources.folder_tree import Folder, descend
 from transfer.sources.folder_words import (
     are_parts,
     are_pictures_and_masks,
+    base_of_copy,
     name_splits,
     spelling_key,
 )
@@ -71,6 +72,13 @@ def check_no_copies(kids: Mapping[str, Folder], prefix: tuple[str, ...], where: 
     """Refuse a folder beside class folders that holds the same classes again, or the same set as
     splits."""
     keys = {name: spelling_key(name) for name in kids}
+    for name in kids:
+        base = base_of_copy(name)
+        if base is not None and spelling_key(base) in keys.values():
+            raise PipelineError(
+                f"{where}: the folder {name!r} is called as a copy of {base!r} beside it: move it "
+                "out of the source, or rename it if it is a class"
+            )
     for name, kid in kids.items():
         others = {key for other, key in keys.items() if other != name}
         again = sorted(inner for inner in kid.kids if spelling_key(inner) in others)

@@ -59,6 +59,11 @@ _MASK_NAMES = (
     "targets segmentation segmentations segmap trimap trimaps depth"
 )
 _KINDS_OF_MASKS = {"class", "object", "instance", "semantic"}
+_COPY = re.compile(
+    r"(?P<base>.+?)([ _-]+(copy|kopie|copie|copia|kopia|copy of|backup|bak|old)([ _-]*\(?\d+\)?)?"
+    r"| \(\d+\))",
+    re.IGNORECASE,
+)
 _LEAST_LETTERS = 3  # of a word that is written together with the name of a split
 
 
@@ -153,6 +158,29 @@ def are_pictures_and_masks(names: Collection[str]) -> bool:
         and not all(masks)
         and all(own and own <= _PICTURE_WORDS | _MASK_WORDS | {*_SPLIT_WORDS} for own in words)
     )
+
+
+def split_and_label_pattern(names: Collection[str]) -> str | None:
+    """The regular expression that reads split and class from names of folders that have both,
+    `train_cat` or `cat-test`; None where they have not."""
+    parts = [[word for word in re.split(r"[\W_]+", name) if word] for name in names]
+    if any(len(own) < 2 for own in parts):
+        return None
+    for place, pattern in (
+        (0, r"(?:^|/)(?P<split>{})[\W_]+(?P<label>[^/]+)/"),
+        (-1, r"(?:^|/)(?P<label>[^/]+?)[\W_]+(?P<split>{})/"),
+    ):
+        words = {own[place] for own in parts}
+        if all(_plain(word) in _SPLIT_WORDS for word in words):
+            return pattern.format("|".join(sorted(words)))
+    return None
+
+
+def base_of_copy(name: str) -> str | None:
+    """What a folder called as Windows or macOS call copies is a copy of: `cat - Copy`, `cat (2)`;
+    None for other names."""
+    match = _COPY.fullmatch(name)
+    return match["base"] if match else None
 
 
 def mask_names(names: Collection[str]) -> list[str]:

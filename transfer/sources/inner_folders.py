@@ -1,4 +1,5 @@
-"""Folders inside class folders, which may be the classes meant, or patients and sessions."""
+"""Folders that a person may take for classes: those inside class folders, which may be the classes
+meant, or patients and sessions; and those without an image."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -36,4 +37,15 @@ def describe_inner_folders(layout: Layout, paths: Iterable[str]) -> list[str]:
         f"{rest}; if the inner ones are the classes, set split.label_pattern to "
         "'(?P<label>[^/]+)/[^/]+$'; if they are patients, sessions or the like, set split.group_by "
         "to '([^/]+)/[^/]+$', which keeps each on one side"
+    ]
+
+
+def describe_empty_folders(layout: Layout) -> list[str]:
+    """A sentence on folders beside the classes that hold files and no image."""
+    others = {*layout.unlabelled, *layout.masks}
+    found = sorted("/".join(folder) for folder in layout.ignored - others)
+    rest = f", ... and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
+    return [
+        f"folders that hold files and no image are no classes: {', '.join(found[:_SHOWN])}{rest}"
+        for _ in found[:1]
     ]

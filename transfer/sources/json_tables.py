@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from transfer.runtime.errors import PipelineError
+from transfer.sources.folder_words import name_splits
 from transfer.sources.table import IMAGE_NAME, Table, table_of_records
 
 _ML_USE = "aiplatform.googleapis.com/ml_use"
@@ -101,7 +102,15 @@ def _records_inside(content: Mapping) -> tuple[list[dict], range, str] | None:
     of the one list of objects in it; None where it is none of these."""
     values = [*content.values()]
     lists = [value for value in values if isinstance(value, list)]
-    if all(isinstance(value, dict) for value in values) and all(map(_is_image, content)):
+    splits = name_splits(content)
+    if len(splits) == len(lists) == len(content) > 1 and all(
+        isinstance(each, dict) for value in lists for each in value
+    ):
+        records = [each | {"split": name} for name, found in content.items() for each in found]
+        form = "JSON, lists of objects by split"
+    elif isinstance(content.get("labels"), dict) and isinstance(content.get("classes"), list):
+        records, form = _of_fiftyone(content["labels"], content["classes"]), "FiftyOne's JSON"
+    elif all(isinstance(value, dict) for value in values) and all(map(_is_image, content)):
         records, form = [{"path": name} | each for name, each in content.items()], "JSON by path"
     elif (
         len(lists) == len(values)
@@ -117,6 +126,19 @@ def _records_inside(content: Mapping) -> tuple[list[dict], range, str] | None:
     else:
         return None
     return records, range(1, len(records) + 1), form
+
+
+def _of_fiftyone(labels: Mapping, classes: list) -> list[dict]:
+    """Labels by the names of images, as words or as numbers of classes."""
+    return [
+        {
+            "path": name,
+            "label": classes[label]
+            if isinstance(label, int) and 0 <= label < len(classes)
+            else label,
+        }
+        for name, label in labels.items()
+    ]
 
 
 def _of_coco(content: dict, path: Path) -> Table:

@@ -10,9 +10,10 @@ from transfer.runtime.errors import PipelineError
 from transfer.sources.folder_words import name_splits
 from transfer.sources.row_files import first_few
 
-_MISSING = {"NaN", "nan", "<NA>", "#N/A"}
+_MISSING = {"NaN", "nan", "<NA>", "#N/A", "?", "null", "NULL"}
 _WHOLE = re.compile(r"\d+\.0+")
 _BOXED = re.compile(r"((?P<label>[^\s\d]\S*)(\s+\d+){4}\s*)+")  # ImageNet's: class, four numbers
+_DECIMAL = re.compile(r"[-+]?\d*[.,]\d*[1-9]\d*(e[-+]?\d+)?", re.IGNORECASE)
 _DIVIDERS = "|;,"  # of several labels in a cell
 _NO_SPLIT = {"unassigned", ""}  # Vertex AI divides these itself
 _PLURAL = {"names": "name", "has": "have", "repeats": "repeat", "is": "are", "does": "do"}
@@ -62,6 +63,20 @@ def check_single_labels(labels: Sequence[str], where: str) -> None:
                 f"({sum(counts[name] for name in several)} rows have such). A model of this "
                 "pipeline gives each image one class: keep one label in each row"
             )
+
+
+def check_no_measures(labels: Collection[str], where: str) -> None:
+    """See that most labels are no numbers with decimals, which are measured and are no classes.
+
+    Raises:
+        PipelineError: they are.
+    """
+    decimals = sorted(label for label in labels if _DECIMAL.fullmatch(label))
+    if 2 * len(decimals) > len(labels):
+        raise PipelineError(
+            f"{where}: its values are numbers with decimals, {decimals[0]!r} say, and no classes; "
+            "write ranges of them as words, or name another column (split.columns.label)"
+        )
 
 
 def words_in_tags(column: str, names: Collection[str]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from transfer.runtime.errors import PipelineError
 from transfer.sources.folder_words import name_splits
 from transfer.sources.label_words import (
+    check_no_measures,
     check_single_labels,
     counted,
     one_spelling,
@@ -93,6 +94,8 @@ def label_by_table(
             "(split.columns.label)?"
         )
     _check_labels_recur(labels, column)
+    if columns.label is None:
+        check_no_measures({label.class_name for label in labels.values()}, column)
     missing = [row.name for row in rows if row.path is None]
     without = [path for path in images if path not in labels]
     return PathLabels(

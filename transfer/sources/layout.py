@@ -26,6 +26,7 @@ from transfer.sources.folder_words import (
     name_splits,
     sounds_unlabelled,
     spelling_key,
+    split_and_label_pattern,
 )
 from transfer.sources.packed_sets import describe_packed, describe_shards
 from transfer.sources.source_file import climbs
@@ -222,12 +223,17 @@ def _split_layout(
             "add it, or give class folders only"
         )
     if all(kids[name].is_flat for name in trains):
+        both = split_and_label_pattern(kids)
+        example = (
+            rf"({both!r} reads split and class from these names)"
+            if both
+            else r"('/(?P<label>[a-z]+)\.\d+\.jpg$' reads train/cat.0.jpg, and "
+            "'^(?P<label>[^/]+)/' takes these folders for the classes)"
+        )
         raise PipelineError(
             f"{where}: the folders {listed} look like splits, and {trains[0]!r} holds images but "
             "no class folders, so labels may be in the names of files or in a table; "
-            f"{BY_PATTERN} "
-            r"('/(?P<label>[a-z]+)\.\d+\.jpg$' reads train/cat.0.jpg, and '^(?P<label>[^/]+)/' "
-            "takes these folders for the classes), and split.labels names a table"
+            f"{BY_PATTERN} {example}, and split.labels names a table"
         )
     classes = {name for train in trains for name in descend(kids[train], ())[0].kids}
     check_no_masks(classes, where)

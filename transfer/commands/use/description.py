@@ -107,7 +107,12 @@ def _scarce_classes(labelled: Labelled, least: int) -> list[str]:
 
 def _absent_classes(labelled: Labelled) -> list[str]:
     """Sentences on classes that the source's own splits lack."""
-    splits = [split for split in SPLITS if any(split == own for _, own in labelled.images)]
+    found = {split for _, split in labelled.images}
+    if SPLITS[0] not in found:
+        return [
+            f"no image is in train, only in {', '.join(sorted(map(str, found)))}: `split` will stop"
+        ]
+    splits = [split for split in SPLITS if split in found]
     absent = {
         split: [name for name in sorted(labelled.classes) if not labelled.images[name, split]]
         for split in splits

@@ -12,7 +12,8 @@ from transfer.commands.use.survey import Survey
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.extras import explain_missing
 from transfer.sources.class_names import are_codes, may_name_classes, read_class_names
-from transfer.sources.inner_folders import describe_inner_folders
+from transfer.sources.folder_words import SPLITS
+from transfer.sources.inner_folders import describe_empty_folders, describe_inner_folders
 from transfer.sources.layout import find_layout
 from transfer.sources.mask_files import masks_by_name
 from transfer.sources.packed_tables import may_be_labels, tables_among
@@ -25,7 +26,7 @@ _SHOWN, _SHOWN_TABLES, _TRIED_NAMES = 5, 2, 10
 _SIGNS = {"-1", "0", "1"}
 _SHEET_SUFFIXES = (".xlsx", ".xls", ".ods")
 _LABEL_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
-_LABEL_IN_NAME = r"(?:^|/)(?P<label>[^/\d]*[^/\d\W_])[ ._-]*\d+[^/]*$"
+_LABEL_IN_NAME = r"(?:^|/)(?P<label>[^/\d]*[^/\d\W_])[ ._(#-]*\d+[^/]*$"
 
 
 class Labelled(NamedTuple):
@@ -146,7 +147,8 @@ def label_by_folders(source: str, found: Survey) -> Labelled:
     if layout.is_split:
         splits = Counter(split for split, _ in placed)
         words = "already split into " + ", ".join(f"{name} ({n})" for name, n in splits.items())
-    remarks = [f"{split} will be drawn from train" for split in layout.missing_splits]
+    missing = {*SPLITS} - {split for split, _ in placed} if layout.is_split else {}
+    remarks = [f"{split} will be drawn from train" for split in SPLITS if split in missing]
     unlabelled = [path for path in images if layout.is_unlabelled(path)]
     outside = sorted({path for path in images if layout.place(path) is None} - {*unlabelled})
     for left_out, one, several in (
@@ -156,7 +158,7 @@ def label_by_folders(source: str, found: Survey) -> Labelled:
         if left_out:
             are = f"1 {one} is" if len(left_out) == 1 else f"{len(left_out):,} {several} are"
             remarks.append(f"{are} left out: {_first(left_out)}")
-    remarks += describe_inner_folders(layout, images)
+    remarks += describe_inner_folders(layout, images) + describe_empty_folders(layout)
     if outside:
         lie = "1 image lies" if len(outside) == 1 else f"{len(outside)} images lie"
         remarks.append(
