@@ -66,6 +66,15 @@ def test_clutter_outside_the_project_comes_with_a_link(here, capsys):
     assert "split.source = pets" in capsys.readouterr().out
 
 
+def test_a_link_in_the_project_is_added_to_git(here, capsys):
+    call("git", "init", "--quiet", cwd=here)
+    build(here.parent / "pets", PETS)
+    (here / "pets").symlink_to(here.parent / "pets")
+    assert "For those, add it first: git add pets" in said_of("pets", capsys)
+    call("git", "add", "pets", cwd=here)
+    assert "git add pets" not in said_of("pets", capsys)
+
+
 @pytest.mark.slow
 def test_dvc_does_as_use_says(here):
     call("git", "init", "--quiet", cwd=here)

@@ -184,3 +184,22 @@ def test_what_is_left_out_is_said(here, capsys):
     assert "test will be drawn from train" in said
     assert "1 image without a label is left out: unlabelled/1.png" in said
     assert "clutter    passed over: 1, such as val/.DS_Store" in said
+
+
+def test_a_split_of_nothing_comes_with_the_option_to_change(here, capsys):
+    build(here / "pets", PETS)
+    assert main(["use", "pets", "--split", "80/20/0"]) == 1
+    said = capsys.readouterr().err
+    assert "split.test: the models are chosen by the validation images and scored on the test" in (
+        said
+    )
+    assert "give a small share, 0.05 or 5 % say; here --split 80/10/10 say" in said
+
+
+def test_no_pattern_is_given_for_folders_that_are_to_be_moved(here, capsys):
+    names = {f"{path.replace('/', f'/{path[:3]}_')}": PETS[path] for path in PETS}
+    build(here / "set", names | {f"old/{path}": PETS["cat/0.png"] for path in names})
+    assert main(["use", "set"]) == 1
+    said = capsys.readouterr().err
+    assert "move it out of the source" in said
+    assert "--label-pattern" not in said

@@ -322,6 +322,11 @@ def test_a_split_with_other_classes_than_train_is_not_left_out_silently():
             "'set' is split itself, perhaps a copy: give it alone, or move it away",
         ),
         (
+            [f"{name}/1.png" for name in ("cat", "dog", "test_images")],
+            "'test_images' is the name of a split and holds images but no class folders, and "
+            "beside it lie 'cat', 'dog': if it has images without labels, move it out",
+        ),
+        (
             [f"patient{i}/{i}.png" for i in range(4)],
             "the folders 'patient0', 'patient1', 'patient2', 'patient3' are parts of one set",
         ),

@@ -5,9 +5,10 @@ from collections.abc import Collection, Iterator, Mapping
 from transfer.runtime.errors import PipelineError
 from transfer.sources.folder_tree import Folder, descend
 from transfer.sources.folder_words import (
+    SPLITS,
     are_parts,
-    are_pictures_and_masks,
     base_of_copy,
+    mask_names,
     name_splits,
     spelling_key,
 )
@@ -141,6 +142,14 @@ def check_unambiguous(kids: Mapping[str, Folder], splits: Mapping[str, str], whe
             f"or in the paths: {BY_PATTERN}; if {flat[0]!r} has no labels, move it out of the "
             "source"
         )
+    held_out = [name for name in flat if splits[name] != SPLITS[0]]
+    if held_out and len(kids) > 2 and not deep:
+        raise PipelineError(
+            f"{where}: {held_out[0]!r} is the name of a split and holds images but no class "
+            f"folders, and beside it lie {_listed({*kids} - {*held_out})}: if it has images "
+            "without labels, move it out of the source; if it is a class, set split.label_pattern "
+            "to '^(?P<label>[^/]+)/', which takes all these folders for classes"
+        )
     if not same and not (lone and len(kids) > 1):
         return
     outer = ", ".join(map(repr, _some(sorted(kids))))
@@ -156,12 +165,13 @@ def check_unambiguous(kids: Mapping[str, Folder], splits: Mapping[str, str], whe
 
 
 def check_no_masks(names: Collection[str], where: str) -> None:
-    if are_pictures_and_masks(names):
+    if masks := mask_names(names):
+        pictures = _listed({*names} - {*masks})
         raise PipelineError(
             f"{where}: the folders {_listed(names)} are pictures and their masks or labels by "
             "their names, as the segmentation of images has them, and no classes. Here each image "
-            "has one class: name the folder of the pictures alone as split.source; if that has no "
-            "class folders, name their labels by split.labels or split.label_pattern"
+            f"has one class: name the folder of the pictures alone, {pictures}, as split.source; "
+            "if that has no class folders, name their labels by split.labels or split.label_pattern"
         )
 
 

@@ -286,14 +286,15 @@ def check(current: "SplitParams", values: dict[str, Value]) -> None:
     try:
         type(current).model_validate(current.model_dump() | plain)
     except ValidationError as error:
-        raise PipelineError(
-            "; ".join(
-                ".".join(["split", *map(str, problem["loc"])])
-                + ": "
-                + problem["msg"].removeprefix("Value error, ")
-                for problem in error.errors()
-            )
-        ) from None
+        problems = [
+            ".".join(["split", *map(str, problem["loc"])])
+            + ": "
+            + problem["msg"].removeprefix("Value error, ")
+            for problem in error.errors()
+        ]
+        nothing = not all(values[name] for name in SPLITS)
+        example = ["here --split 80/10/10 say"] if nothing else []
+        raise PipelineError("; ".join([*problems, *example])) from None
 
 
 def changed(values: dict[str, Value], current: "SplitParams") -> dict[str, Value]:

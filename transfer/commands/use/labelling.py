@@ -26,6 +26,8 @@ _SHOWN, _SHOWN_TABLES, _TRIED_NAMES = 5, 2, 10
 _SIGNS = {"-1", "0", "1"}
 _SHEET_SUFFIXES = (".xlsx", ".xls", ".ods")
 _LABEL_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+# Problems of folders that are to be moved: a pattern would read what is in all of them.
+_TO_MOVE = re.compile(r"looks already split|a copy|split itself|as a copy of|their masks|move it")
 _LABEL_IN_NAME = r"(?:^|/)(?P<label>[^/\d]*[^/\d\W_])[ ._(#-]*\d+[^/]*$"
 
 
@@ -97,7 +99,8 @@ def label_without_words(source: str, found: Survey, columns: LabelColumns) -> tu
         labelled = label_by_folders(source, found)
     except PipelineError as problem:
         if best is None:
-            words = [f"{problem}{hint(found.images)}", *refused[:_SHOWN_TABLES]]
+            by_name = "" if _TO_MOVE.search(str(problem)) else hint(found.images)
+            words = [f"{problem}{by_name}", *refused[:_SHOWN_TABLES]]
             raise PipelineError(". ".join(words + unread(found))) from None
         return best, _described(by_table[best], found, "by a table")
     if named := [(kind, name) for kind, name in columns if name is not None]:
