@@ -73,6 +73,20 @@ def test_a_split_that_is_missing_is_named(folders, missing):
 
 
 @pytest.mark.parametrize(
+    ("train", "other", "split"),
+    [
+        ("rps", "rps-test-set", "test"),
+        ("horse-or-human", "validation-horse-or-human", "validation"),
+        ("sports", "sports holdout", "test"),
+    ],
+)
+def test_the_other_one_of_two_folders_is_train(train, other, split):
+    layout = find_layout(paths_in([train, other]), "set")
+    assert layout.place(f"{train}/cat/1.png") == ("train", "cat")
+    assert layout.place(f"{other}/cat/1.png") == (split, "cat")
+
+
+@pytest.mark.parametrize(
     "folders",
     [
         ["training_set/training_set", "test_set/test_set"],
@@ -312,6 +326,11 @@ def test_a_split_with_other_classes_than_train_is_not_left_out_silently():
         (
             ["cat/1.png", "dog/1.png", *paths_in(["old"])],
             "the folder 'old' holds the folders 'cat', 'dog', as the folders beside it are called",
+        ),
+        (
+            ["cat/1.png", "dog/1.png", *paths_in(["validation"])],
+            "the folder 'validation' is the name of a split and holds the folders 'cat', 'dog', as "
+            "the folders beside it are called: put these into a folder train beside it",
         ),
         (
             paths_in(["raw", "processed/train", "processed/test"]),

@@ -34,3 +34,14 @@ def test_columns_of_yes_and_no_are_splits(tmp_path, header, cells, splits):
 def test_numbers_in_a_column_of_another_name_are_no_splits(tmp_path):
     text = "name,label,fold,is_valid\na.jpg,x,0,maybe\nb.jpg,y,1,no\n"
     assert not find(tmp_path, text, ["a.jpg", "b.jpg"]).is_split
+
+
+@pytest.mark.parametrize("wrapper", ["", "top/", "a/b/"])
+def test_folders_of_splits_below_folders_that_all_share_are_the_splits(tmp_path, wrapper):
+    images = [f"{wrapper}{split}/{name}.jpg" for split in ("train", "valid") for name in "xy"]
+    text = "path,label\n" + "".join(f"{path},{path[-5]}\n" for path in images)
+    found = find(tmp_path, text, images)
+    assert found.is_split
+    assert {path: label.split for path, label in found.labels.items()} == dict(
+        zip(images, ["train", "train", "validation", "validation"], strict=True)
+    )

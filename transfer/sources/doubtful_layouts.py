@@ -84,6 +84,12 @@ def check_no_copies(kids: Mapping[str, Folder], prefix: tuple[str, ...], where: 
         others = {key for other, key in keys.items() if other != name}
         again = sorted(inner for inner in kid.kids if spelling_key(inner) in others)
         place = "/".join((*prefix, name))
+        if len(again) >= 2 and name_splits([name]):
+            raise PipelineError(
+                f"{where}: the folder {place!r} is the name of a split and holds the folders "
+                f"{_listed(again)}, as the folders beside it are called: put these into a folder "
+                "train beside it, or move it out of the source"
+            )
         if len(again) >= 2:
             raise PipelineError(
                 f"{where}: the folder {place!r} holds the folders {_listed(again)}, as the folders "

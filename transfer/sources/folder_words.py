@@ -88,7 +88,8 @@ _CALLED_UNLABELLED_WORDS = _table(_CALLED_UNLABELLED)
 def name_splits(names: Iterable[str]) -> dict[str, str]:
     """train, validation or test for each name among the names of one level that says so, as
     `Training`, `seg_train`, `val2017`, `pets-test` beside `pets-train`, or `dev` do; `train_val` is
-    train."""
+    train, and so is `pets` beside `pets-test`, if nothing else is."""
+    names = [*names]
     found: dict[frozenset[str], dict[str, str]] = {}
     for name in names:
         read = [_read(word) for word in _words(name)]
@@ -98,6 +99,11 @@ def name_splits(names: Iterable[str]) -> dict[str, str]:
         if len(splits) == 1:
             rest = frozenset({rest for _, rest in read if rest} - _EMPTY_WORDS)
             found.setdefault(rest, {})[name] = splits.pop()
+    for name in names:
+        words = frozenset(_words(name) - _EMPTY_WORDS)
+        named = found.get(words, {})
+        if words and named and name not in named and "train" not in named.values():
+            named[name] = "train"
     return {
         name: split
         for rest, named in found.items()

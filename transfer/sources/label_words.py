@@ -1,6 +1,7 @@
 """Labels and splits in the words of tables and paths: in one spelling, counted for messages."""
 
 import json
+import os.path
 import re
 import unicodedata
 from collections import Counter
@@ -144,9 +145,13 @@ def splits_named(names: Sequence[str | None], where: str, *, must_be: bool) -> l
 
 
 def splits_by_folder(paths: Collection[str]) -> dict[str, str]:
-    """The split of each path by its first folder, if all lie in folders of two or more splits."""
-    splits = name_splits({path.split("/")[0] for path in paths if "/" in path})
-    found = {path: splits.get(path.split("/")[0]) for path in paths}
+    """The split of each path by its first folder below those that all share, if all lie in folders
+    of two or more splits."""
+    parts = {path: path.split("/")[:-1] for path in paths}
+    shared = len(os.path.commonprefix([*parts.values()]))
+    folders = {path: own[shared] for path, own in parts.items() if len(own) > shared}
+    splits = name_splits({*folders.values()})
+    found = {path: splits.get(folders.get(path, "")) for path in paths}
     return found if all(found.values()) and len({*found.values()}) >= 2 else {}
 
 

@@ -3,6 +3,7 @@ over; and what to do."""
 
 import itertools
 import os
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,10 @@ from transfer.storage.object_store import is_url
 _UNREADABLE = (
     *("a broken link", "not a regular file", "a link that cannot be followed", "cannot be read"),
     "a folder that cannot be opened",
+)
+# What systems write again and again into folders that people look at.
+_RETURNING = re.compile(
+    r"\._.*|\.DS_Store|\.directory|(eh)?thumbs\.db|desktop\.ini|@eaDir", re.IGNORECASE
 )
 _SHOWN, _NAMES_READ = 3, 100_000
 # Python's names of code pages that convmv calls otherwise
@@ -49,7 +54,8 @@ def advise_on_dvc(source: str, found: Survey, passed_over: Sequence[str]) -> lis
         )
     if any("the name is not UTF-8" in (file.problem or "") for file in found.files):
         sentences.append(_on_names(source))
-    if passed_over and not ignores and Path(source).is_absolute() and not Path(source).is_symlink():
+    returns = any(_RETURNING.fullmatch(PurePosixPath(path).name) for path in passed_over)
+    if returns and not ignores and Path(source).is_absolute() and not Path(source).is_symlink():
         link = PurePosixPath(source).name
         sentences.append(
             "DVC passes over clutter inside the project only: when more of it appears in "
