@@ -12,6 +12,7 @@ from transfer.cluster.ray_engine import RayWorkerPool, _Actor
 from transfer.cluster.worker import Worker
 from transfer.engines.base import try_job
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.pins import versions
 from transfer.runtime.resource_params import ResourceParams
 
 
@@ -173,3 +174,14 @@ def test_a_worker_that_cannot_unpack_leaves_nothing_on_its_disk(tmp_path, monkey
     with pytest.raises(FileExistsError):  # for a folder in its place
         Worker().unpack(b"", {"data": b"", "data/weights": b""}, {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_with_other_versions_is_refused_before_it_gets_work(pool):
+    pool._packages = ["numpy"]
+    (actor,) = pool._actors
+    actor.ready = False
+    old = versions(["numpy"]) | {"numpy": "1.0"}
+    said = {"host": "old-node", "versions": old, "about": "the same"}
+    with pytest.raises(PipelineError, match=r"old-node has other versions .*: numpy 1\.0 \(here "):
+        pool._register_actor(actor, said)
+    assert not actor.ready and not pool._ray.sent
