@@ -1,14 +1,15 @@
 """The pipeline on a million made-up images and a cluster of two nodes on this machine, one of which
 is killed on the way.
 
-    python -m benchmarks.scale_study.million --folder /path/with/room --compare 20000
+    python -m benchmarks.scale_study.million --folder /path/with/room --compare 20000 --calibrate
 
 Images of 32 x 32 pixels lie in a bucket or in an archive and go through `split`, `decode`,
 `extract` (a network of two layers) and `train_head`, with arrays in shards. A node is killed in the
 midst of `extract`, without a word, and another one joins before the next stage. Prints the seconds
 of each stage and the peak of memory of each kind of process, and whether the outputs are the same
 bytes as those of a run in which nobody was killed: of all images, or of the first `--compare` of
-them, which then run twice more.
+them, which then run twice more. With `--calibrate` two smaller runs come first, from which the
+simulation predicts the seconds of the others (`predicted_stages.py`); both are printed.
 """
 
 import argparse
@@ -19,22 +20,27 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
-import psutil
 import yaml
 from PIL import Image
 
+from benchmarks.scale_study.predicted_stages import (
+    MAPS,
+    Measured,
+    StageCosts,
+    calibrate,
+    compare,
+)
+from benchmarks.scale_study.process_watch import ProcessWatch
 from tests.helpers.local_cluster import Cluster, cluster
 from transfer.storage.object_store import ObjectStore, is_url
 
@@ -43,6 +49,9 @@ CLASSES, SIDE = 10, 32
 STAGES = ("split", "decode", "weights", "convert", "extract", "train_head")
 OUTPUTS = ("data/manifest", "data/split", "data/images", "data/features", "models/head")
 WRITERS = 16  # threads that store images
+NODES = 2
+CALIBRATION = (20_000, 100_000)  # images
+CALIBRATED = ("split", "decode", "weights", "convert", "extract")
 NETWORK = """
 import sys, keras
 keras.utils.set_random_seed(0)
@@ -68,16 +77,61 @@ def main() -> None:
     parser.add_argument("--shard-rows", type=int, default=1024)
     parser.add_argument("--compare", type=int, help="images of the runs that are compared; all")
     parser.add_argument("--folder", type=Path, help="where all is written; a temporary folder")
+    parser.add_argument(
+        "--calibrate",
+        type=int,
+        nargs="*",
+        help="images of the two runs from which the others are predicted; 20000 100000",
+    )
+    parser.add_argument(
+        "--measured",
+        type=float,
+        nargs=2 * len(MAPS),
+        help=f"seconds of {', '.join(MAPS)} of an earlier run of all images in which a node was "
+        "killed, and processor time of each with its workers: print what is predicted beside "
+        "them, and run nothing else",
+    )
     arguments = parser.parse_args()
+    if arguments.measured and arguments.calibrate is None:
+        parser.error("--measured needs --calibrate")
+    if len(arguments.calibrate or CALIBRATION) != len(CALIBRATION):
+        parser.error("--calibrate takes two numbers of images, or none")
     with working_folder(arguments.folder) as folder:
         network = write_network(folder)
         compared = min(arguments.compare or arguments.images, arguments.images)
-        rows = {}
-        for name, images, is_lossy in runs(arguments.images, compared):
+
+        def run_one(name: str, images: int, is_lossy: bool, stages: Sequence[str]) -> dict:
             source = write_source(folder / f"source-{images}", arguments.source, images)
             project = set_up(folder / name, source, network, arguments.shard_rows)
-            rows[name] = run(project, is_lossy)
-            print_run(name, rows[name])
+            result = run(project, is_lossy, stages)
+            print_run(name, result)
+            return result
+
+        costs = None
+        if arguments.calibrate is not None:
+            small, large = arguments.calibrate or CALIBRATION
+            pair = [
+                (images, run_one(f"calibration {images}", images, False, CALIBRATED))
+                for images in (small, large)
+            ]
+            costs = costs_of(pair, arguments.shard_rows)
+            print(pd.DataFrame({stage: vars(each) for stage, each in costs.items()}).to_string())
+        planned = runs(arguments.images, compared)
+        if arguments.measured:
+            seconds, processor = np.reshape(arguments.measured, (2, len(MAPS))).tolist()
+            stages = {
+                stage: Measured(arguments.images, seconds[number], 0.0, processor[number])
+                for number, stage in enumerate(MAPS)
+            }
+            print_prediction(costs, [("a node killed", True, stages)], arguments.shard_rows)
+            return
+        rows = {name: run_one(name, *each, STAGES) for name, *each in planned}
+        if costs:
+            done = [
+                (f"{name}, {images:,} images", is_lossy, measured_of(images, rows[name]))
+                for name, images, is_lossy in planned
+            ]
+            print_prediction(costs, done, arguments.shard_rows)
         lossy = "small, a node killed" if compared < arguments.images else "a node killed"
         differ = differing(rows[lossy]["outputs"], rows["nobody killed"]["outputs"])
         print(
@@ -184,14 +238,39 @@ def set_up(project: Path, source: str, network: Path, shard_rows: int) -> Path:
     return project
 
 
-def run(project: Path, is_lossy: bool) -> dict:
-    """Seconds of each stage, peaks of memory, and checksums of what came out."""
+def costs_of(pair: Sequence[tuple[int, dict]], shard_rows: int) -> dict[str, StageCosts]:
+    """The costs of each map, from the results of two runs and their numbers of images."""
+    small, large = (measured_of(*each) for each in pair)
+    return {
+        stage: calibrate(stage, small[stage], large[stage], NODES, shard_rows) for stage in MAPS
+    }
+
+
+def measured_of(images: int, result: dict) -> dict[str, Measured]:
+    """What was measured of each map in a run of so many images."""
+    return {
+        stage: Measured(images, result["seconds"][stage], *result["processor"][stage])
+        for stage in MAPS
+    }
+
+
+def print_prediction(
+    costs: dict[str, StageCosts],
+    done: Sequence[tuple[str, bool, dict[str, Measured]]],
+    shard_rows: int,
+) -> None:
+    print(f"\n{compare(costs, done, NODES, shard_rows).to_string(index=False)}", flush=True)
+
+
+def run(project: Path, is_lossy: bool, stages: Sequence[str]) -> dict:
+    """Seconds of each stage, processor time of its own process and of its workers, peaks of memory,
+    and checksums of what came out."""
     seconds, killed = {}, None
-    with cluster() as nodes, MemoryPeaks(nodes) as peaks:
-        nodes.add()
-        nodes.add()
+    with cluster() as nodes, ProcessWatch(nodes) as watch:
+        for _ in range(NODES):
+            nodes.add()
         address = {"RAY_ADDRESS": nodes.address}
-        for stage in STAGES:
+        for stage in stages:
             started = time.perf_counter()
             process = subprocess.Popen(
                 [sys.executable, "-m", f"stages.{stage}"],
@@ -201,7 +280,7 @@ def run(project: Path, is_lossy: bool) -> dict:
                 stderr=subprocess.PIPE,
                 text=True,
             )
-            peaks.watch(stage, process.pid)
+            watch.follow(stage, process.pid)
             if is_lossy and stage == "extract":
                 killed = kill_a_node(project, nodes, process)
             _, error = process.communicate()
@@ -212,7 +291,8 @@ def run(project: Path, is_lossy: bool) -> dict:
                 nodes.add()
     return {
         "seconds": seconds,
-        "peaks": peaks.peaks,
+        "peaks": watch.peaks,
+        "processor": {stage: watch.processor(stage) for stage in stages},
         "killed after": killed,
         "outputs": checksums(project),
     }
@@ -244,49 +324,6 @@ def checksums(project: Path) -> dict[str, str]:
 
 def differing(one: dict[str, str], other: dict[str, str]) -> list[str]:
     return sorted(name for name in one | other if one.get(name) != other.get(name))
-
-
-class MemoryPeaks:
-    """The peak of resident memory, in MB, of each stage's process and of each kind of process of
-    the cluster; memory that processes share counts for each. Looks twice a second."""
-
-    def __init__(self, nodes: Cluster):
-        self._nodes, self._stage = nodes, ("", 0)
-        self.peaks: dict[str, float] = defaultdict(float)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-
-    def __enter__(self) -> "MemoryPeaks":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def watch(self, stage: str, pid: int) -> None:
-        self._stage = stage, pid
-
-    def _look(self) -> None:
-        while not self._stop.wait(0.5):
-            stage, pid = self._stage
-            with suppress(psutil.Error):
-                self._note(f"stage {stage}", psutil.Process(pid))
-            for number, node in enumerate(list(self._nodes.nodes)):
-                for process in node.processes():
-                    with suppress(psutil.Error):
-                        where = f"node {number}" if number else "head"
-                        self._note(f"{where}: {kind_of(process)}", process)
-
-    def _note(self, name: str, process: psutil.Process) -> None:
-        self.peaks[name] = max(self.peaks[name], process.memory_info().rss / 1e6)
-
-
-def kind_of(process: psutil.Process) -> str:
-    words = process.cmdline()
-    if any("ray::Worker" in word for word in words):
-        return "worker"
-    return process.name() if process.name() in ("raylet", "gcs_server") else "other of Ray"
 
 
 def print_run(name: str, result: dict) -> None:

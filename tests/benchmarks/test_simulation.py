@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from benchmarks.scale_study import simulation
+from benchmarks.scale_study import predicted_stages, simulation
+from benchmarks.scale_study.predicted_stages import Measured, StageCosts, calibrate, predict
 from benchmarks.scale_study.simulated_map import Costs, Trouble, play, simulate
 
 
@@ -128,6 +129,27 @@ def test_the_seed_decides():
         )
 
     assert seconds(0) == seconds(0) != seconds(1)
+
+
+@pytest.mark.parametrize("stage", predicted_stages.MAPS)
+def test_costs_are_found_from_two_runs_and_predict_others(stage):
+    """A node that ends after a third of the only map of train leaves two thirds to one worker."""
+    costs, rows = StageCosts(3.0, 2e-5, 4e-4, 5.0, 3.2e-4), 100
+    runs = [
+        Measured(
+            images,
+            predict(stage, costs, images, 2, rows),
+            driver=1 + costs.driver * images,
+            workers=4 + 3e-4 * images,
+        )
+        for images in (10_000, 40_000)
+    ]
+    found = calibrate(stage, *runs, nodes=2, shard_rows=rows)
+    assert vars(found) == pytest.approx(vars(costs))
+    seconds = predict(stage, found, 10**6, 2, rows)
+    assert seconds == pytest.approx(3 + 20 + 200, rel=0.01)
+    lossy = predict("extract", found, 10**6, 2, rows, is_lossy=True)
+    assert lossy == pytest.approx(3 + 20 + 160 * (1 / 3 + 2 * 2 / 3) + 2 * 40, rel=0.02)
 
 
 def test_losses_come_at_their_rate():
