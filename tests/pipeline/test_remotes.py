@@ -131,7 +131,7 @@ def test_a_clone_without_a_lock_restores_from_the_shared_run_cache_instead_of_tr
 @pytest.mark.slow
 def test_a_changed_evaluate_fetches_only_what_it_needs(pushed, folder, tmp_path):
     project = clone(pushed, tmp_path / "clone", folder, verify=True)
-    set_param(project, "evaluate.max_mistakes", 3)
+    set_param(project, "evaluate.max_mistakes", 1)  # each model has made two or more
     expected = [*EVALUATIONS, "compare", "report"]
     assert repro(project, "--pull", "--allow-missing").stages == expected
     stages = yaml.safe_load((pushed / "dvc.lock").read_text())["stages"]
@@ -144,6 +144,20 @@ def test_a_changed_evaluate_fetches_only_what_it_needs(pushed, folder, tmp_path)
     held = {f"shared/{name.removeprefix('.dvc/cache/')}" for name in cached(project)}
     assert {path for path in outs if stored_name(pushed, path) in held} == needed
     assert "data/views" not in needed
+
+
+@pytest.mark.slow
+def test_a_changed_training_runs_once_the_other_models_are_fetched(pushed, folder, tmp_path):
+    """DVC fetches nothing of a folder of which it has some outputs (docs/reliability.md)."""
+    project = clone(pushed, tmp_path / "clone", folder, verify=True)
+    set_param(project, "train_head.units", 5)
+    failed = call("dvc", "repro", "--pull", "--allow-missing", cwd=project, check=False)
+    assert failed.returncode and "scores.json is missing; run `dvc repro` or" in failed.stderr
+    page = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^    (dvc pull evaluate .*)$", page, re.MULTILINE)
+    call(*shlex.split(command), cwd=project)
+    assert repro(project, "--pull", "--allow-missing").stages == ["compare", "report"]
+    assert not (project / "data/views").exists()
 
 
 @pytest.mark.parametrize("kind", ["folder", pytest.param("s3", marks=pytest.mark.slow)])
