@@ -62,6 +62,30 @@ def test_commands_exist(page):
     assert commands <= known
 
 
+def test_options_exist(page):
+    """Options of a command are in its module, in its package, or in what commands share."""
+    commands = re.finditer(
+        r"python -m (transfer (?P<command>\w+)|(?P<module>benchmarks[\w.]*))(?P<words>[^`'#|\n]*)",
+        page.read_text(encoding="utf-8"),
+    )
+    missing = []
+    for command in commands:
+        path = REPOSITORY / (
+            f"transfer/commands/{command['command']}"
+            if command["command"]
+            else command["module"].replace(".", "/")
+        )
+        files = [
+            path.with_suffix(".py"),
+            *path.glob("*.py"),
+            REPOSITORY / "transfer/inference/cli.py",
+        ]
+        text = "".join(file.read_text(encoding="utf-8") for file in files if file.exists())
+        options = re.findall(r"(?<!\S)\[?(--[a-z][\w-]*)", command["words"])
+        missing += [each for each in options if each != "--help" and f'"{each}"' not in text]
+    assert missing == []
+
+
 def test_links_lead_somewhere(page):
     broken = []
     for link in named(r"\]\((?!https?:)([^)]+)\)", page):

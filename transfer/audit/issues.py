@@ -39,7 +39,7 @@ def count_issues(issues: Iterable[Issue]) -> dict[str, int]:
     return {kind: counts[kind] for kind in KINDS}
 
 
-def write_issues(issues: Iterable[Issue], images: pd.DataFrame, path: Path = ISSUES) -> None:
+def write_issues(issues: Iterable[Issue], images: pd.DataFrame) -> None:
     """Write path, split, class_name, issue, score and detail, ordered by kind and worst first; only
     a header if there are none.
 
@@ -50,4 +50,4 @@ def write_issues(issues: Iterable[Issue], images: pd.DataFrame, path: Path = ISS
     rows = [(*about[issue.row], issue.kind, f"{issue.score:.6f}", issue.detail) for issue in issues]
     # six decimals of 0 to 1 sort as text
     rows.sort(key=lambda row: (KINDS.index(row[3]), row[4], row[0]))
-    write_csv(path, ["path", "split", "class_name", "issue", "score", "detail"], rows)
+    write_csv(ISSUES, ["path", "split", "class_name", "issue", "score", "detail"], rows)

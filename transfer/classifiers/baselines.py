@@ -48,7 +48,6 @@ def save_baseline(
     description: Mapping[str, object],
     arrays: Mapping[str, np.ndarray],
     choices: pd.DataFrame,
-    folder: Path = MODELS,
 ) -> None:
     """Write a baseline under `name`; equal ones give equal bytes.
 
@@ -56,24 +55,24 @@ def save_baseline(
         description: input_shape (of one image's features), class_names, and the setting by name.
         choices: as `score_settings` gives them.
     """
-    write_json(description_file(name, folder), {"input_kind": "features", **description})
-    with atomic_write(weights_file(name, folder)) as temporary:
+    write_json(description_file(name), {"input_kind": "features", **description})
+    with atomic_write(weights_file(name)) as temporary:
         # HDF5 that meets a full disk prints pages and fails again as it is closed
         allocate(temporary, sum(array.nbytes for array in arrays.values()))
         with h5py.File(temporary, "w") as file:
             for key, array in arrays.items():
                 file.create_dataset(key, data=array, track_times=False)
     rounded = {score: choices[score].round(DECIMALS) for score in SCORES}
-    write_table(choices_file(name, folder), choices.assign(**rounded))
+    write_table(choices_file(name), choices.assign(**rounded))
 
 
-def skip_baseline(name: str, why: str, folder: Path = MODELS) -> None:
+def skip_baseline(name: str, why: str) -> None:
     """Write the files of a baseline that was not fitted, without arrays, so that readers find
     them."""
-    write_json(description_file(name, folder), {"skipped": why})
-    with atomic_write(weights_file(name, folder)) as temporary:
+    write_json(description_file(name), {"skipped": why})
+    with atomic_write(weights_file(name)) as temporary:
         temporary.touch()
-    write_table(choices_file(name, folder), pd.DataFrame(columns=SCORES))
+    write_table(choices_file(name), pd.DataFrame(columns=SCORES))
 
 
 def read_baseline(

@@ -4,13 +4,11 @@ logits, computed with NumPy."""
 import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from transfer.classifiers.baselines import damaged, read_arrays
 from transfer.classifiers.description import read_description
-from transfer.classifiers.names import MODELS
 
 SMALLEST_SQUARE = 1e-24  # features that are all 0 stay 0
 SCALE_LAYER = "unit_mean_square"  # a head has it if it scales features
@@ -63,13 +61,13 @@ class DenseHead:
         return gradients.reshape(features.shape)
 
 
-def load_dense_head(name: str, folder: Path = MODELS) -> DenseHead:
+def load_dense_head(name: str) -> DenseHead:
     """Read the dense layers of the network `name`.
 
     Raises:
         PipelineError: the model is missing, skipped or damaged, or ends with other layers.
     """
-    described = read_description(name, folder)
+    described = read_description(name)
     try:
         layers = json.loads(described.content)["model"]["config"]["layers"]
         place = "layers"
@@ -86,7 +84,7 @@ def load_dense_head(name: str, folder: Path = MODELS) -> DenseHead:
         ]
         arrays = read_arrays(described.weights, paths)
     except Exception as error:  # h5py raises many exception types on bad values
-        raise damaged(name, error, folder) from None
+        raise damaged(name, error) from None
     return DenseHead(SCALE_LAYER in [layer["name"] for layer in layers], *arrays)
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from transfer.classifiers.baselines import damaged, read_baseline, save_baseline
-from transfer.classifiers.names import MODELS, NEIGHBOURS
+from transfer.classifiers.names import NEIGHBOURS
 from transfer.storage.arrays import inference_batch_rows, take
 
 # The vote of a neighbour is exp(cosine / SHARPNESS) (Wu et al., "Unsupervised Feature Learning via
@@ -132,7 +131,7 @@ def unit_length(vectors: np.ndarray) -> np.ndarray:
     return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
-def save_neighbours(neighbours: Neighbours, choices: pd.DataFrame, folder: Path = MODELS) -> None:
+def save_neighbours(neighbours: Neighbours, choices: pd.DataFrame) -> None:
     """Write the training images' vectors, labels and weights; `choices`: what was tried, as
     `score_settings` gives it."""
     save_baseline(
@@ -148,17 +147,16 @@ def save_neighbours(neighbours: Neighbours, choices: pd.DataFrame, folder: Path 
             "weights": neighbours.weights,
         },
         choices,
-        folder,
     )
 
 
-def load_neighbours(folder: Path = MODELS) -> Neighbours:
+def load_neighbours() -> Neighbours:
     """Read the nearest neighbours.
 
     Raises:
         PipelineError: missing, skipped or damaged.
     """
-    recorded, arrays = read_baseline(NEIGHBOURS, ("vectors", "labels", "weights"), folder)
+    recorded, arrays = read_baseline(NEIGHBOURS, ("vectors", "labels", "weights"))
     (vectors, labels, weights), names = arrays, recorded["class_names"]
     count, shape = recorded.get("neighbours"), tuple(recorded["input_shape"])
     if (
@@ -175,5 +173,5 @@ def load_neighbours(folder: Path = MODELS) -> Neighbours:
             f"{count!r} neighbours among vectors {vectors.shape}, labels {labels.shape} of "
             f"{len(names)} classes, weights {weights.shape}"
         )
-        raise damaged(NEIGHBOURS, problem, folder)
+        raise damaged(NEIGHBOURS, problem)
     return Neighbours(vectors, labels, weights, count, shape, names)

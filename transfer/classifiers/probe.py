@@ -109,7 +109,6 @@ def save_probe(
     class_names: list[str],
     strength: float,
     choices: pd.DataFrame,
-    folder: Path = MODELS,
 ) -> None:
     """Write the probe.
 
@@ -122,7 +121,6 @@ def save_probe(
         {"input_shape": [*input_shape], "class_names": class_names, "strength": strength},
         {"kernel": probe.kernel, "bias": probe.bias},
         choices,
-        folder,
     )
 
 
@@ -141,6 +139,6 @@ def load_probe(folder: Path = MODELS) -> tuple[Probe, tuple[int, ...], list[str]
     return Probe(kernel, bias), shape, names
 
 
-def load_probe_classifier(folder: Path = MODELS) -> ProbeClassifier:
+def load_probe_classifier() -> ProbeClassifier:
     """Read the probe, ready to label features; raises PipelineError as `load_probe`."""
-    return ProbeClassifier(*load_probe(folder))
+    return ProbeClassifier(*load_probe())

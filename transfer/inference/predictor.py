@@ -40,9 +40,9 @@ from transfer.features.pooling import pool
 from transfer.inference.novelty import Novelty, load_novelty
 from transfer.inference.predictions import Prediction, PredictionRow
 from transfer.runtime.cores import map_in_order
-from transfer.runtime.dvc_files import LOCK, PARAMS
+from transfer.runtime.dvc_files import LOCK
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.params import load_param, load_params
+from transfer.runtime.params import PARAMS_FILE, load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.sources.decoding import (
     BadImageError,
@@ -328,7 +328,7 @@ def check_name(name: str) -> None:
     read_description(name)
 
 
-def check_params(params: Path = PARAMS, lock: Path = LOCK) -> None:
+def check_params(params: Path = PARAMS_FILE, lock: Path = LOCK) -> None:
     """Check that params.yaml turns images into the same activations as when the models were
     trained; without a dvc.lock nothing is checked.
 
@@ -341,7 +341,7 @@ def check_params(params: Path = PARAMS, lock: Path = LOCK) -> None:
     try:
         stages = _load_yaml(lock)["stages"]
         made = {
-            key: stages.get(stage, {}).get("params", {}).get(PARAMS.name, {})
+            key: stages.get(stage, {}).get("params", {}).get(PARAMS_FILE.name, {})
             for stage, key in _DECISIVE
         }
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:

@@ -28,7 +28,6 @@ PIPELINE = Path("dvc.yaml")
 PIPELINES = (PIPELINE, Path("deploy/dvc.yaml"))
 LOCK = Path("dvc.lock")
 LOCKS = (LOCK, Path("deploy/dvc.lock"))
-PARAMS = Path("params.yaml")
 # left behind by Python, editors and desktops: .dvcignore has these too
 _LEFT_BEHIND = re.compile(r"\..*|#.*#|.*~|__pycache__|.*\.py[co]")
 
@@ -63,7 +62,7 @@ def input_fingerprint(stage: str, leave_out: Collection[str] = ()) -> str:
         leave_out: dependencies whose content is not looked at.
     """
     description = read_stage(stage)
-    params = read_params(PARAMS)
+    params = read_params()
     content = {
         "files": {
             name: None if name in leave_out else _contents(Path(name))
@@ -126,7 +125,7 @@ def read_stage(stage: str) -> dict:
     name, _, item = stage.partition("@")
     described = described_stages()[name]
     try:
-        params = read_params(PARAMS)
+        params = read_params()
     except PipelineError:
         params = {}
     if item:

@@ -20,42 +20,42 @@ _PLAIN = re.compile(r"[A-Za-z_./][\w./-]*")
 Value = str | int | float | bool | None
 
 
-def edit_params(changes: Mapping[str, Value], path: Path = PARAMS_FILE) -> None:
+def edit_params(changes: Mapping[str, Value]) -> None:
     """Write values to params.yaml by `section.key` or `section.key.key`; comments and order stay.
 
     Raises:
         PipelineError: the file is missing, is no YAML, or does not have one of the keys.
     """
-    text = edited(_read(path), changes, path)
-    with atomic_write(path) as temporary:
+    text = edited(_read(), changes)
+    with atomic_write(PARAMS_FILE) as temporary:
         temporary.write_bytes(text.encode("utf-8"))
 
 
-def _read(path: Path) -> str:
+def _read() -> str:
     try:
-        return path.read_bytes().decode("utf-8")
+        return PARAMS_FILE.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise PipelineError(
-            f"{path} is not in {Path.cwd()}; run from the project's folder"
+            f"{PARAMS_FILE} is not in {Path.cwd()}; run from the project's folder"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise PipelineError(f"{path} cannot be read: {error}; restore it from git") from None
+        raise PipelineError(f"{PARAMS_FILE} cannot be read: {error}; restore it from git") from None
 
 
-def edited(text: str, changes: Mapping[str, Value], path: Path = PARAMS_FILE) -> str:
-    """The text of a YAML file with other values; a comment behind one stays in its column if the
+def edited(text: str, changes: Mapping[str, Value]) -> str:
+    """The text of params.yaml with other values; a comment behind one stays in its column if the
     value leaves room for it."""
     try:
         root = YAML(typ="rt").compose(text)
     except (YAMLError, ValueError) as error:
-        raise PipelineError(f"{path} is not valid YAML: {error}") from None
-    spans = [(*_span(root, key.split("."), key, path), value) for key, value in changes.items()]
+        raise PipelineError(f"{PARAMS_FILE} is not valid YAML: {error}") from None
+    spans = [(*_span(root, key.split("."), key), value) for key, value in changes.items()]
     for start, end, value in sorted(spans, reverse=True):
         text = _replaced(text, start, end, rendered(value))
     return text
 
 
-def _span(root: Node | None, keys: list[str], key: str, path: Path) -> tuple[int, int]:
+def _span(root: Node | None, keys: list[str], key: str) -> tuple[int, int]:
     """Where the value of a key begins and ends in the text."""
     node, after_key = root, 0
     for name in keys:
@@ -65,7 +65,9 @@ def _span(root: Node | None, keys: list[str], key: str, path: Path) -> tuple[int
             else {}
         )
         if name not in children:
-            raise PipelineError(f"{path}: {key} is missing; restore it from params.yaml in git")
+            raise PipelineError(
+                f"{PARAMS_FILE}: {key} is missing; restore it from params.yaml in git"
+            )
         node, after_key = children[name]
     start, end = node.start_mark.index, node.end_mark.index
     # a value that is not there has its marks somewhere behind the colon

@@ -13,7 +13,7 @@ from transfer.storage.object_store import is_url
 MAX_BYTES_IN_GIT = 1_000_000
 
 
-def as_source(text: str, project: Path | None = None) -> str:
+def as_source(text: str) -> str:
     """A path as params.yaml has it: relative inside the project, else absolute; URLs of buckets as
     they are.
 
@@ -26,7 +26,7 @@ def as_source(text: str, project: Path | None = None) -> str:
         )
     if is_url(text):
         return text
-    project = (project or Path.cwd()).absolute()
+    project = Path.cwd()
     path = Path(text)
     if text.startswith("~") and not os.path.lexists(path):
         path = path.expanduser()
