@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from transfer.storage.known_shards import KEY_BYTES, KnownShards
+from transfer.storage.row_cache import ActivationCache
 from transfer.storage.sharded_array import Shard
 
 IDENTITY, ROWS = bytes(32), 2
@@ -35,6 +37,31 @@ def test_notes_that_another_run_deletes_meanwhile_put_no_row_in_a_wrong_place(tm
         (found,) = known.find(keys)
         assert known.made(key) == found.shards == shards
         assert found.wanted.tolist() == found.positions.tolist() == [0, 1]
+
+
+def test_old_notes_count_towards_the_limit_of_rows_and_make_room_for_them(tmp_path):
+    opened(tmp_path).put(*part(1))
+    for file in tmp_path.rglob("*.*"):
+        os.utime(file, (0, 0))
+    row = np.zeros((), np.dtype([("cut", "f4", 100)]))
+    with ActivationCache(tmp_path, bytes([1]) * 32, row.dtype, 800) as store:
+        assert opened(tmp_path).made(part(1)[0])
+        store.put([bytes(32)], [row])
+    assert [file.suffix for file in sorted(tmp_path.rglob("*.*"))] == [".index", ".rows"]
+
+
+def test_a_run_whose_first_note_is_not_written_yet_keeps_its_keys(tmp_path, monkeypatch):
+    """Another run that begins at this moment deletes halves of pairs."""
+    writing, before = opened(tmp_path), Path.open
+
+    def open_file(path: Path, *arguments, **named) -> IO:
+        if path.suffix == ".shards" and arguments == ("a",):
+            opened(tmp_path)
+        return before(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", open_file)
+    writing.put(*part(1))
+    assert opened(tmp_path).find(part(1)[1])
 
 
 def test_a_note_beside_the_keys_of_other_rows_is_left_out(tmp_path):

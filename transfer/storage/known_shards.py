@@ -160,6 +160,8 @@ class KnownShards:
             if self._new is None:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._new = self._folder / f"{time.time_ns():020}-{secrets.token_hex(4)}.keys"
+                # before the keys: another run would delete keys that stand alone
+                self._new.with_suffix(".shards").touch()
             with self._new.open("ab") as file:
                 line["first"] = file.tell() // KEY_BYTES
                 file.write(keys.tobytes())
