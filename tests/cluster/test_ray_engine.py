@@ -208,6 +208,16 @@ def test_a_node_with_a_full_disk_is_left_out_and_said(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_slow_node_delays_the_end_by_seconds_only():
+    """By the seconds after which a batch counts as slow; `results` would not wait for the node."""
+    with cluster(path=str(ROOT / "tests/helpers")) as nodes:
+        nodes.add()
+        slow = nodes.add(COUNTING_SECONDS="300")
+        assert Counting(nodes.address, 60).results() == doubled(60)
+        assert slow.processes()
+
+
+@pytest.mark.slow
 def test_a_cluster_without_nodes_ends_in_a_sentence_after_the_timeout():
     with cluster(path=str(ROOT / "tests/helpers")) as nodes:
         node = nodes.add()

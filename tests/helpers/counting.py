@@ -1,7 +1,8 @@
 """A map on a cluster, to be watched and disturbed:
 `counting.main(ADDRESS, ITEMS, TIMEOUT, DEADLY, ...)` doubles 0, 1, 2, ...
 
-Prints one line per batch when it is done, `done ITEM:RESULT ...`, or the error.
+On a node whose environment has COUNTING_SECONDS, a batch takes so much longer. Prints one line
+per batch when it is done, `done ITEM:RESULT ...`, or the error.
 """
 
 import os
@@ -40,7 +41,7 @@ class Double:
     def __call__(self, items: list[int]) -> list[str]:
         if self._deadly & {*items}:
             os.kill(os.getpid(), signal.SIGSEGV)
-        time.sleep(0.02 * len(items))
+        time.sleep(0.02 * len(items) + float(os.environ.get("COUNTING_SECONDS", "0")))
         return [f"{2 * item}" for item in items]
 
 
