@@ -165,6 +165,22 @@ def test_what_pillow_lacks_is_not_called_damaged():
     assert words.startswith("damaged, or of a kind that is not read: Unsupported BMP")
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_gif_that_covers_a_part_of_its_screen_lies_on_the_background(more):
+    frames = [picture(seed).quantize(16) for seed in range(2)]
+    options = {"save_all": True, "append_images": frames[1:]} if more else {}
+    content = bytearray(encode(frames[0], "GIF", **options))
+    content[6:10] = struct.pack("<HH", 24, 16)  # of the screen
+    place = content.index(b"\x2c\0\0\0\0\x0c\0\x08\0")
+    content[place + 1 : place + 5] = struct.pack("<HH", 6, 4)
+    found = examine(bytes(content), (0, 0, 255))
+    pixels = np.asarray(found.image)
+    assert (pixels[4:12, 6:18] == np.asarray(frames[0].convert("RGB"))).all()
+    assert (pixels[:4] == (0, 0, 255)).all()
+    assert (pixels[:, 18:] == (0, 0, 255)).all()
+    assert found.remarks == ((ANIMATION,) if more else ()) + (FLATTENED,)
+
+
 # Samples of formats that Pillow cuts to 8 bits
 
 

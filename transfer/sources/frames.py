@@ -16,7 +16,10 @@ def load_first(image: Image.Image, content: bytes) -> Opened:
     Args:
         image: of the file, not loaded yet. content: the file.
     """
+    covered = image.tile[0][1] if image.format == "GIF" and image.tile else None
     image.load()
+    if covered and covered != (0, 0, *image.size) and not image.has_transparency_data:
+        image = _transparent_beyond(image, covered)
     if not is_animated(image, content):
         return Opened(image)
     if not _is_empty(image):
@@ -33,9 +36,19 @@ def load_first(image: Image.Image, content: bytes) -> Opened:
     return Opened(image, remarks=(ANIMATION,))
 
 
+def _transparent_beyond(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+    """A GIF with nothing but transparency beyond what its first picture covers, as browsers have
+    it. Pillow has the first colour of the palette there."""
+    inside = image.convert("RGB").crop(box)
+    whole = Image.new("RGBA", image.size)
+    whole.paste(inside, box)
+    whole.format = image.format
+    return whole
+
+
 def is_animated(image: Image.Image, content: bytes) -> bool:
     """Whether a file holds more than one picture."""
-    if image.format == "GIF":  # which must look for a second frame, and loses its place
+    if content[:3] == b"GIF":  # which must look for a second frame, and loses its place
         image = Image.open(io.BytesIO(content), formats=("GIF",))
     return bool(getattr(image, "is_animated", False))
 
