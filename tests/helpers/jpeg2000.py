@@ -1,4 +1,4 @@
-"""JPEG 2000 of 16 bits in colour, which Pillow does not write."""
+"""JPEG 2000 of other than 8 bits in colour, which Pillow does not write."""
 
 import base64
 
@@ -14,3 +14,16 @@ LOSSY_BRIGHT = base64.b64decode(
     "QoAA/2QAJQABQ3JlYXRlZCBieSBPcGVuSlBFRyB2ZXJzaW9uIDIuNS4w/5AACgAAAAAANAAB/5PP/DAkDUoDauLlaChn"
     "z/wwJAsPlzx/lukTf8/8MCAKIyppotEYZ//Z"
 )
+
+# 2 x 2 pixels of colour of so many bits: 0, the highest value; 1, 0
+FEW_BITS = {
+    1: base64.b64decode(
+        "/0//UQAvAAAAAAACAAAAAgAAAAAAAAAAAAAAAgAAAAIAAAAAAAAAAAADAAEBAAEBAAEB/1IADAAAAAEBAAQEAAH/"
+        "XAAEQAj/ZAAlAAFDcmVhdGVkIGJ5IE9wZW5KUEVHIHZlcnNpb24gMi41LjD/kAAKAAAAAAATAAH/k9CABoCA/9k="
+    ),
+    4: base64.b64decode(
+        "/0//UQAvAAAAAAACAAAAAgAAAAAAAAAAAAAAAgAAAAIAAAAAAAAAAAADAwEBAwEBAwEB/1IADAAAAAEBAAQEAAH/"
+        "XAAEQCD/ZAAlAAFDcmVhdGVkIGJ5IE9wZW5KUEVHIHZlcnNpb24gMi41LjD/kAAKAAAAAAAXAAH/k98gQAcKib+A"
+        "gP/Z"
+    ),
+}

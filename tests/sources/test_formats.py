@@ -234,6 +234,12 @@ def test_the_highest_values_of_deep_colour_in_jpeg_2000_are_white_and_not_black(
     assert np.abs(found.astype(int) - expected).max() <= 1
 
 
+@pytest.mark.parametrize("bits", jpeg2000.FEW_BITS)
+def test_few_bits_in_jpeg_2000_reach_white(bits):
+    found = np.asarray(read_rgb(jpeg2000.FEW_BITS[bits]))
+    assert found[..., 0].tolist() == [[0, 255], [round(255 / (2**bits - 1)), 0]]
+
+
 def test_deep_colour_in_jpeg_2000_that_cannot_be_read_twice_is_refused(monkeypatch):
     monkeypatch.setattr(jpeg2000_file, "_with_one_bit_more", lambda content, start: content[:90])
     assert refusal(jpeg2000.BRIGHT).startswith(

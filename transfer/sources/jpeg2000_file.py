@@ -1,4 +1,5 @@
-"""JPEG 2000 of more than 8 bits, of which Pillow gives 16 bits of grey and 8 bits of colour."""
+"""JPEG 2000 of other than 8 bits. Pillow gives 16 bits of deep grey, 8 bits of deep colour, and of
+fewer bits than 8 no white."""
 
 import io
 import re
@@ -20,9 +21,9 @@ _NO_HIGHEST = (
 _LEAST_LEVELS = 64  # of 256, that 16-bit colour has to reach
 
 
-def read_deep_j2k(image: Image.Image, content: bytes) -> Samples | Image.Image | None:
-    """What a loaded JPEG 2000 image of more than 8 bits is: samples of grey, 8 bits of colour; None
-    of 8 bits.
+def read_other_j2k(image: Image.Image, content: bytes) -> Samples | Image.Image | None:
+    """What a loaded JPEG 2000 image of other than 8 bits is: samples of deep grey, an image of
+    others; None of 8 bits.
 
     Raises:
         BadImageError: its colours use so little of their range that 8 bits do not show them, or
@@ -34,6 +35,10 @@ def read_deep_j2k(image: Image.Image, content: bytes) -> Samples | Image.Image |
     bits, is_signed = (size[3][0] & 0x7F) + 1, bool(size[3][0] & 0x80)
     if image.mode == "I" or image.mode.startswith("I;16"):
         return _samples(np.asarray(image)[..., None], bits, is_signed=is_signed)
+    if bits < 8 and image.mode in ("L", "LA", "RGB", "RGBA"):
+        highest = (2**bits - 1) << (8 - bits)
+        levels = [min(255, round(level * 255 / highest)) for level in range(256)]
+        return image.point(levels * len(image.getbands()))
     if bits <= 8:
         return None
     image = _with_highest_values(image, content, size.start())

@@ -9,7 +9,7 @@ from PIL import Image
 from transfer.sources.bad_image import BadImageError
 from transfer.sources.broken_transfers import check_end
 from transfer.sources.frames import load_first
-from transfer.sources.jpeg2000_file import read_deep_j2k
+from transfer.sources.jpeg2000_file import read_other_j2k
 from transfer.sources.jpeg_file import open_jpeg
 from transfer.sources.opened import Opened, orientation_of
 from transfer.sources.pillow_file import icon_sizes, identify, is_icon
@@ -82,7 +82,7 @@ def _deepened(opened: Opened, content: bytes) -> Opened:
     if image.mode == "F":
         values = np.asarray(image)[..., None]
         samples = Samples(values, "float", valid=where_data_is(values, "float"))
-    elif image.format == "JPEG2000" and (found := read_deep_j2k(image, content)):
+    elif image.format == "JPEG2000" and (found := read_other_j2k(image, content)):
         if isinstance(found, Image.Image):
             return replace(opened, image=found)
         samples = found
