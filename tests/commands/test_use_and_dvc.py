@@ -11,6 +11,8 @@ import pytest
 from tests.helpers.tiny_pipeline import call
 from tests.helpers.tiny_sources import REPOSITORY, build, class_folders
 from transfer.__main__ import main
+from transfer.runtime.errors import PipelineError
+from transfer.sources.reader import read_source
 
 PETS = class_folders(cat=4, dog=5)
 
@@ -73,6 +75,20 @@ def test_a_link_in_the_project_is_added_to_git(here, capsys):
     assert "For those, add it first: git add pets" in said_of("pets", capsys)
     call("git", "add", "pets", cwd=here)
     assert "git add pets" not in said_of("pets", capsys)
+
+
+@pytest.mark.parametrize("tracked", ["data", "data/pets", "data/pets.zip"])
+def test_what_dvc_tracks_and_is_not_there_is_to_be_pulled(here, capsys, tracked):
+    (here / f"{tracked}.dvc").parent.mkdir(exist_ok=True)
+    (here / f"{tracked}.dvc").write_text("outs: []")
+    source = tracked if "pets" in tracked else "data/pets"
+    assert main(["use", source]) == 1
+    said = capsys.readouterr().err
+    assert f"{source!r}: no such file or folder; DVC tracks it: dvc pull {tracked}.dvc" in said
+    with pytest.raises(PipelineError, match=f"DVC tracks it: dvc pull {tracked}.dvc"):
+        next(read_source(source))
+    assert main(["use", f"{tracked}.dvc"]) == 1
+    assert f"name that instead: {tracked!r}" in capsys.readouterr().err
 
 
 @pytest.mark.slow

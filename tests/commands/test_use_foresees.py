@@ -203,3 +203,12 @@ def test_no_pattern_is_given_for_folders_that_are_to_be_moved(here, capsys):
     said = capsys.readouterr().err
     assert "move it out of the source" in said
     assert "--label-pattern" not in said
+
+
+def test_a_path_with_spaces_and_no_quotes_is_explained(here, capsys):
+    with pytest.raises(SystemExit):
+        main(["use", "my", "holiday", "photos", "--dry-run"])
+    assert "if it has spaces, write it in quotes: 'my holiday photos'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["use", "photos", "--nothing"])
+    assert "unrecognized arguments: --nothing" in capsys.readouterr().err

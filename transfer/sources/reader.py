@@ -7,6 +7,7 @@ problem, in its place.
 
 import errno
 import os
+import shlex
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -88,7 +89,19 @@ def read_source(
         yield entry
 
 
+def how_to_pull(source: Path) -> str:
+    """What to do about a source that is missing and that DVC tracks, alone or in a folder around
+    it, as the end of a sentence; empty where DVC does not."""
+    for place in (source, *source.parents):
+        note = Path(f"{place}.dvc")
+        if place.name and note.is_file():
+            return f"; DVC tracks it: dvc pull {shlex.quote(os.path.relpath(note))}"
+    return ""
+
+
 def _remedy(source: Path) -> str:
+    if pull := how_to_pull(source):
+        return pull.removeprefix("; ")
     if _TEMPORARY in Path.cwd().as_posix() and not source.is_absolute():
         return (
             "this is an experiment in a temporary folder, which has only what git and DVC track: "

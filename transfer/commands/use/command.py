@@ -154,7 +154,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
         help="read symbolic links that lead out of the folder, or to folders, as caches have them",
     )
     parser.add_argument("--dry-run", action="store_true", help="only look, write nothing")
-    options = parser.parse_args(argv)
+    options, rest = parser.parse_known_args(argv)
+    if rest and options.path is not None and not rest[0].startswith("-"):
+        whole = " ".join([options.path, *rest])
+        parser.error(f"one PATH is read; if it has spaces, write it in quotes: {whole!r}")
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if options.path is None:
         of_a_source = [
             option

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from transfer.runtime.errors import PipelineError
+from transfer.sources.reader import how_to_pull
 from transfer.storage.object_store import is_url
 
 MAX_BYTES_IN_GIT = 1_000_000
@@ -37,8 +38,12 @@ def as_source(text: str) -> str:
         raise PipelineError(
             f"{text!r}: the name is not UTF-8, and DVC cannot write it; rename it"
         ) from None
+    if path.suffix == ".dvc" and path.is_file():
+        raise PipelineError(
+            f"{text!r} is DVC's note of what it tracks; name that instead: {text[:-4]!r}"
+        )
     if not path.exists():
-        raise PipelineError(f"{text!r}: no such file or folder{_alike(path)}")
+        raise PipelineError(f"{text!r}: no such file or folder{how_to_pull(path) or _alike(path)}")
     if project == path or project.is_relative_to(path):
         raise PipelineError(
             f"{text!r} holds the project itself; name the folder that has the images alone"
