@@ -212,3 +212,13 @@ def test_a_path_with_spaces_and_no_quotes_is_explained(here, capsys):
     with pytest.raises(SystemExit):
         main(["use", "photos", "--nothing"])
     assert "unrecognized arguments: --nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["set.zip", "set.tar"])
+def test_an_archive_of_absolute_paths_comes_with_the_command_that_packs_it(here, capsys, kind):
+    build(here / kind, {f"/home/me/{path}": content for path, content in PETS.items()})
+    assert main(["use", kind]) == 1
+    said = capsys.readouterr().err
+    assert (
+        "/home/me/cat/0.png: the path climbs out of the source. Pack it again from inside" in said
+    )

@@ -81,6 +81,7 @@ def test_a_guessed_code_page_is_said(tmp_path, encoding, names):
         assert list(read_source(path, on_remark=remarks.append))
         assert len(remarks) == (encoding != "utf-8")
         assert all("names in the archive do not say their code page" in each for each in remarks)
+        assert all("unzip -O CODEPAGE, 7z x -mcp=CODEPAGE" in each for each in remarks)
 
 
 @pytest.mark.parametrize(("encoding", "names"), NAMES)

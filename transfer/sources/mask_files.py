@@ -10,6 +10,10 @@ _MASK_OF = re.compile(
     r"([ _.-]*\d+)?",
     re.IGNORECASE,
 )
+# What the name of a mask ends in, as a test that takes little time.
+_MAY_BE = re.compile(
+    r"(mask|masks|seg|tion|gt|truth|label|labels|tions)[ _.\d-]*\.\w+$", re.IGNORECASE
+)
 _LEAST = 2  # pictures with a mask, and half of those of the folder: fewer may be a name by chance
 
 
@@ -19,8 +23,12 @@ def masks_by_name(images: Iterable[str]) -> set[str]:
     Args:
         images: paths of the images of class folders.
     """
+    images = [*images]
+    places = {path.rpartition("/")[0] for path in images if _MAY_BE.search(path)}
     folders: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for path in images:
+        if path.rpartition("/")[0] not in places:
+            continue
         plain = PurePosixPath(path)
         folders[str(plain.parent)][plain.stem].append(path)
     found = set()

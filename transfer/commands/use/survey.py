@@ -78,6 +78,8 @@ def survey(entries: Iterable[SourceFile], source: str) -> Survey:
         suffixes = Counter(PurePosixPath(name).suffix or "no suffix" for name in names)
         found = ", ".join(f"{suffix} ({count})" for suffix, count in suffixes.most_common(4))
         reason = f"; {files[0].path}: {files[0].problem}" if files else ""
+        if "climbs out" in reason:
+            reason += ". Pack it again from inside its folder: tar -cf photos.tar -C FOLDER ."
         packed = pixels or describe_packed(names)
         hint = f". {packed}" if packed else reason
         hint = hint or "; name the folder or archive that has the images"
