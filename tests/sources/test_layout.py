@@ -346,6 +346,18 @@ def test_a_split_with_other_classes_than_train_is_not_left_out_silently():
             "beside it lie 'cat', 'dog': if it has images without labels, move it out",
         ),
         (
+            [f"{name}/1.png" for name in ("benign", "benign_masks", "malignant")],
+            "the folder 'benign_masks' is called as the masks of 'benign' beside it: move the",
+        ),
+        (
+            [f"train/{name}/1.png" for name in ("cell", "gt cell", "dog")] + paths_in(["test"]),
+            "the folder 'gt cell' is called as the masks of 'cell' beside it",
+        ),
+        (
+            ["a/abbey/1.png", "a/alley/1.png", "b/bar/1.png"],
+            "the folders 'a', 'b' hold the folders that begin with these letters, and are no",
+        ),
+        (
             [f"patient{i}/{i}.png" for i in range(4)],
             "the folders 'patient0', 'patient1', 'patient2', 'patient3' are parts of one set",
         ),

@@ -224,6 +224,14 @@ def test_lists_of_paths_and_labels_are_read(tmp_path):
     assert (table.lines, table.form) == ([1, 3], "list of paths and labels")
 
 
+def test_lists_of_stems_and_labels_of_several_words_are_read(tmp_path):
+    (tmp_path / "train.txt").write_text("1025794 707-320\n1340192 727 x\n")
+    assert read_table(tmp_path / "train.txt").columns == {
+        "column 1": ["1025794", "1340192"],
+        "column 2": ["707-320", "727 x"],
+    }
+
+
 def test_lists_of_words_between_spaces_are_read(tmp_path):
     file = tmp_path / "list.txt"
     file.write_text("# image class species breed\nAbyssinian_100 1 1 1\nyorkshire_9 37 2 25\n")

@@ -129,6 +129,9 @@ def _read_list(text: str, skipped: int, encoding: str, path: Path) -> Table:
         columns = {name: [match[name] for match in matches] for name in ("path", "label")}
         return Table(columns, [line for line, _ in lines], f"list of paths and labels{note}")
     rows = [line.split() for _, line in lines]
+    if len({len(row) for row in rows}) > 1 and len({row[0] for row in rows}) == len(rows):
+        pairs = [line.split(maxsplit=1) for _, line in lines]  # FGVC Aircraft's lists
+        rows = pairs if all(len(pair) == 2 for pair in pairs) else rows
     if len(rows[0]) < 2 or len({len(row) for row in rows}) > 1:
         raise PipelineError(
             f"{str(path)!r}: no comma, semicolon or tab divides its lines; a table of labels has a "

@@ -10,6 +10,7 @@ from transfer.sources.folder_words import (
     base_of_copy,
     mask_names,
     name_splits,
+    pictures_of_masks,
     spelling_key,
 )
 
@@ -168,6 +169,36 @@ def check_unambiguous(kids: Mapping[str, Folder], splits: Mapping[str, str], whe
         f"name the outer ones train, validation and test, or set split.label_pattern "
         f"({_OUTER_OR_INNER})"
     )
+
+
+def check_no_masks_beside(names: Collection[str], where: str) -> None:
+    """Refuse a folder that is called as the masks of a class beside it."""
+    for name in names:
+        others = [other for other in names if other != name]
+        if (pictures := pictures_of_masks(name, others)) is not None:
+            raise PipelineError(
+                f"{where}: the folder {name!r} is called as the masks of {pictures!r} beside it: "
+                "move the masks out of the source, or, if it is a class, rename it or set "
+                "split.label_pattern to '^(?P<label>[^/]+)/'"
+            )
+
+
+def check_no_initials(kids: Mapping[str, Folder], where: str) -> None:
+    """Refuse folders of one letter that hold the folders that begin with it, as an index has them:
+    `a/abbey`, `b/bar`."""
+    initials = [
+        len(name) == 1
+        and not kid.own
+        and not kid.is_flat
+        and all(inner.casefold().startswith(name.casefold()) for inner in kid.kids)
+        for name, kid in kids.items()
+    ]
+    if len(kids) > 1 and all(initials):
+        raise PipelineError(
+            f"{where}: the folders {_listed(kids)} hold the folders that begin with these letters, "
+            "and are no classes: set split.label_pattern to '/(?P<label>[^/]+)/[^/]+$', which "
+            "takes the innermost folders for classes"
+        )
 
 
 def check_no_masks(names: Collection[str], where: str) -> None:

@@ -82,6 +82,7 @@ _LONGEST_FIRST = sorted(_SPLIT_WORDS, key=len, reverse=True)
 _EMPTY_WORDS, _UNLABELLED_WORDS = _table(_EMPTY_NAMES), _table(_UNLABELLED_NAMES)
 _PART_WORDS, _PICTURE_WORDS = _table(_PART_NAMES), _table(_PICTURE_NAMES)
 _HOLDER_WORDS, _MASK_WORDS = _table(_HOLDER_NAMES), _table(_MASK_NAMES)
+_CERTAIN_MASK_WORDS = _table("mask masks gt groundtruth segmentation segmentations trimap trimaps")
 _CALLED_UNLABELLED_WORDS = _table(_CALLED_UNLABELLED)
 
 
@@ -187,6 +188,16 @@ def base_of_copy(name: str) -> str | None:
     None for other names."""
     match = _COPY.fullmatch(name)
     return match["base"] if match else None
+
+
+def pictures_of_masks(name: str, others: Collection[str]) -> str | None:
+    """Of the other names, the one whose masks a folder of this name has, `benign` of `benign_masks`
+    say; None for other names."""
+    words = _words(name)
+    plain = words - _MASK_WORDS
+    if plain and words & _CERTAIN_MASK_WORDS:
+        return next((other for other in others if _words(other) == plain), None)
+    return None
 
 
 def mask_names(names: Collection[str]) -> list[str]:

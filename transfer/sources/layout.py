@@ -12,7 +12,9 @@ from transfer.sources.doubtful_layouts import (
     BY_PATTERN,
     check_alike_in_splits,
     check_no_copies,
+    check_no_initials,
     check_no_masks,
+    check_no_masks_beside,
     check_no_parts,
     check_unambiguous,
     check_unambiguous_inside,
@@ -165,6 +167,8 @@ def _find_layout(paths: Iterable[str], where: str) -> Layout:
     roots, masks = _class_roots(node, prefix)
     if not masks:
         check_no_copies(kids, prefix, where)
+        check_no_masks_beside(kids, where)
+        check_no_initials(kids, where)
         check_unambiguous(kids, splits, where)
     check_no_parts(kids, where)
     unlabelled = _unlabelled_classes(node, prefix)
@@ -237,6 +241,7 @@ def _split_layout(
         )
     classes = {name for train in trains for name in descend(kids[train], ())[0].kids}
     check_no_masks(classes, where)
+    check_no_masks_beside(classes, where)
     check_no_parts(classes, where)
     known = {spelling_key(name) for name in classes}
     roots, ignored, unlabelled, masks = [], set(), [], []
