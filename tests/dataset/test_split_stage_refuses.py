@@ -187,6 +187,7 @@ def params_of(**changes) -> SplitParams:
                 "labels": NO_TABLE,
                 "columns": dict.fromkeys(LabelColumns.model_fields),
                 "label_pattern": None,
+                "class_names": None,
                 "group_by": None,
                 "near_copies": True,
                 "near_copy_bits": 0,
