@@ -182,6 +182,7 @@ def test_a_size_that_the_network_does_not_take_is_refused(preset, saved):
     )
 
 
+@pytest.mark.slow
 def test_a_preset_without_an_image_converter_needs_another_preprocessing(preset):
     folder = preset("dinov2")
     (folder / "image_converter.json").unlink()
