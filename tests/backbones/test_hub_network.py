@@ -26,9 +26,13 @@ from transfer.backbones.network import (
     with_preprocessing,
 )
 from transfer.backbones.registry import LAYERS, WEIGHTS, BackboneParams
+from transfer.classifiers.dense_head import DenseHead
+from transfer.classifiers.head import build_head
 from transfer.classifiers.names import description_file
 from transfer.classifiers.saved import HISTORY, Classifier, load_classifier, save_classifier
 from transfer.compute.litert import InterpreterPool
+from transfer.evaluation.gradcam import heat_of, signs
+from transfer.evaluation.keras_gradcam import heat_maps, split_at_maps
 from transfer.runtime.checksums import file_checksum
 from transfer.runtime.extras import explain_missing
 
@@ -85,7 +89,16 @@ def features_of(folder: Path, kind: str, pixels: np.ndarray) -> np.ndarray:
     size = {} if kind == "siglip" else {"image_shape": pixels.shape[1:]}
     network = keras_hub.models.Backbone.from_preset(str(folder), **size)
     if kind == "siglip":
-        return np.asarray(network.get_vision_embeddings(pixels))
+        vision = network.vision_encoder
+        patches = keras.Model(vision.input, vision.post_layer_norm.output)
+        (name,) = vision.input
+        return np.concatenate(
+            [
+                np.asarray(network.get_vision_embeddings(pixels)),
+                np.asarray(patches({name: pixels})).mean(axis=1),
+            ],
+            axis=-1,
+        )
     (name,) = network.input
     tokens = np.asarray(network({name: pixels}))
     return np.concatenate([tokens[:, 0], tokens[:, 3:].mean(axis=1)], axis=-1)
@@ -125,7 +138,7 @@ def test_litert_computes_the_same_wherever_the_network_is_cut(kind, size, unfree
     params = params_of(
         folder, size, unfreeze_from=first if unfreeze_from == "embed" else unfreeze_from
     )
-    frozen = with_preprocessing(load_backbone(params), params)
+    frozen = with_preprocessing(load_backbone(params), params, with_maps=True)
     images = pictures(size)
     computed = InterpreterPool(to_litert(frozen, OUTPUTS), OUTPUTS).run(list(images))
     for ours, expected in zip(computed, frozen.predict_on_batch(images), strict=True):
@@ -236,6 +249,27 @@ def test_without_keras_hub_the_stage_says_which_extra_to_install(preset, monkeyp
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     missing = pytest.raises(ModuleNotFoundError, main).value
     assert "make .venv/extra-hub" in explain_missing(missing)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "size"), SIZES)
+def test_grad_cam_of_numpy_is_that_of_keras(kind, size, preset):
+    folder = preset(kind)
+    main()
+    params = params_of(folder, size)
+    backbone, images, targets = load_backbone(params), pictures(size), np.array([0, 1])
+    head = build_head(backbone.output_shape[1:], 4, 0, True, 3)
+    frozen = with_preprocessing(backbone, params, with_maps=True)
+    at_cut, features, maps = frozen.predict_on_batch(images)
+    (hidden_kernel, hidden_bias), (logits_kernel, _) = (
+        head.get_layer(name).get_weights() for name in ("hidden", "logits")
+    )
+    dense = DenseHead(True, hidden_kernel, hidden_bias, logits_kernel)
+    halves = split_at_maps(head, "features", backbone, params.unfreeze_from)
+    expected = heat_maps(halves, at_cut, np.array([0, 1]), targets)
+    found = heat_of(maps, dense.gradients(features, signs(targets, 3)))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert expected.shape == (2, *maps.shape[1:3]) and (np.ptp(expected, axis=(1, 2)) > 0).any()
 
 
 def test_a_fine_tuned_model_without_keras_hub_says_which_extra_to_install(tmp_path, monkeypatch):

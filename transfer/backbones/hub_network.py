@@ -154,7 +154,8 @@ def build_hub(name: str, side: int, layers: Path) -> keras.Model:
     """A preset's network with random weights: RGB (B, side, side, 3) -> features (B, 1, 1, C).
 
     DINOv2 and DINOv3 give the class token and the mean of the patch tokens, side by side; SigLIP
-    gives its pooled embedding. In front of them the layer `grid` has a token for each patch.
+    gives its pooled embedding and that mean. In front of them the layer `grid` has a token for each
+    patch.
 
     Args:
         name: `backbone.name`.
@@ -264,27 +265,39 @@ def _connect_dino(
     )
     tokens = copied(network.layernorm)(tokens)
     patches = keras.layers.Cropping1D((n_prefix, 0), name="patch_tokens")(tokens)
-    whole = keras.layers.Cropping1D((0, n_prefix + n_patches - 1), name="class_token")(tokens)
-    everywhere = keras.layers.UpSampling1D(n_patches, name="class_token_of_patches")(whole)
-    both = keras.layers.Concatenate(name="class_and_patch_tokens")([everywhere, patches])
-    grid = keras.layers.Reshape((grid_side, grid_side, 2 * width), name="grid")(both)
-    means = keras.layers.GlobalAveragePooling2D(name="mean")(grid)
-    return keras.layers.Reshape((1, 1, 2 * width), name="features")(means)
+    whole = keras.layers.Cropping1D((0, n_prefix + n_patches - 1), name="whole_token")(tokens)
+    return _join_tokens(whole, patches, grid_side)
 
 
 def _connect_siglip(
     network: keras.Model, pixels: keras.KerasTensor, grid_side: int, copied: _Copied
 ) -> keras.KerasTensor:
-    """pixels -> what SigLIP's attention pools from the patch tokens, (B, 1, 1, C)."""
+    """pixels -> what SigLIP's attention pools from the patch tokens, and their mean, (B, 1, 1,
+    2C)."""
     n_patches, width = grid_side**2, network.hidden_dim
     tokens = _embed_siglip(network.embedding, pixels, n_patches, copied)
     tokens = _connect_blocks(
         network.encoder_layers, tokens, (n_patches, width), copied, lambda tokens, name: {}
     )
     tokens = copied(network.post_layer_norm)(tokens)
-    grid = keras.layers.Reshape((grid_side, grid_side, width), name="grid")(tokens)
-    tokens = keras.layers.Reshape((n_patches, width), name="patch_tokens")(grid)
-    return keras.layers.Reshape((1, 1, width), name="features")(copied(network.head)(tokens))
+    whole = keras.layers.Reshape((1, width), name="whole_token")(copied(network.head)(tokens))
+    return _join_tokens(whole, tokens, grid_side)
+
+
+def _join_tokens(
+    whole: keras.KerasTensor, patches: keras.KerasTensor, grid_side: int
+) -> keras.KerasTensor:
+    """The token of the whole image (B, 1, C) and the mean of the patch tokens (B, patches, C), side
+    by side: (B, 1, 1, 2C).
+
+    Only a mean lies between the layer `grid` and the features, as Grad-CAM requires.
+    """
+    n_patches, width = patches.shape[1:]
+    everywhere = keras.layers.UpSampling1D(n_patches, name="whole_token_of_patches")(whole)
+    both = keras.layers.Concatenate(name="whole_and_patch_tokens")([everywhere, patches])
+    grid = keras.layers.Reshape((grid_side, grid_side, 2 * width), name="grid")(both)
+    means = keras.layers.GlobalAveragePooling2D(name="mean")(grid)
+    return keras.layers.Reshape((1, 1, 2 * width), name="features")(means)
 
 
 def _embed_siglip(
