@@ -13,7 +13,7 @@ from transfer.storage.arrays import inference_batch_rows, take
 # The vote of a neighbour is exp(cosine / SHARPNESS) (Wu et al., "Unsupervised Feature Learning via
 # Non-Parametric Instance Discrimination", 2018).
 SHARPNESS = 0.07
-_COSINES = 1 << 24  # held at a time, 64 MB, but at least those of one image
+_COSINES = 1 << 22  # held at a time, 16 MB, but at least those of one image
 _ROWS = 1024  # training images that stay in the processor's cache while several are compared
 
 
