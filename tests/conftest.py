@@ -12,14 +12,29 @@ import transfer  # noqa: F401  the other variables come before all that imports 
 # isort: split
 
 import fcntl
-import shutil
+import gc
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.tiny_pipeline import STAGES, build_world, call, repro
+from tests.helpers.tiny_pipeline import STAGES, build_world, call, copy_world, repro
 
-MEANWHILE = 8  # files
+FIRST = (  # the longest files
+    "pipeline/test_pipeline.py",  # its process makes the reproduced world
+    # which these do without, for the process that would wait for it
+    "cluster/test_ray_engine.py",
+    "commands/test_install.py",
+    "sources/test_resizing.py",
+    "runtime/test_checkpoints.py",
+    # and these do not
+    "cluster/test_stages.py",
+    "pipeline/test_reruns.py",
+    "pipeline/test_remotes.py",
+    "export/test_export.py",
+    "pipeline/test_experiments.py",
+    "runtime/test_full_disk.py",
+)
 
 
 @pytest.fixture
@@ -44,7 +59,7 @@ def base(tmp_path_factory) -> Path:
         made.seek(0)
         first = made.read()
         if first and Path(first).exists():
-            return Path(shutil.copytree(first, project, symlinks=True))
+            return copy_world(Path(first), project)
         build_world(project)
         assert repro(project).stages == STAGES
         call("git", "add", "--all", cwd=project)
@@ -55,8 +70,9 @@ def base(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def world(base: Path, project: Path) -> Path:
-    """The reproduced world, by links, in a working directory of its own."""
-    for name in ("data", "models", "images", "stages", "transfer"):
+    """The reproduced world, by links, in a working directory of its own, with the LiteRT files that
+    its trainings have kept."""
+    for name in ("data", "models", "images", "stages", "transfer", ".cache"):
         (project / name).symlink_to(base / name)
     for name in ("params.yaml", "dvc.lock"):
         (project / name).write_bytes((base / name).read_bytes())
@@ -65,7 +81,8 @@ def world(base: Path, project: Path) -> Path:
 
 @pytest.fixture
 def own_models(base, world) -> Path:
-    """The world with its models copied, so that they can be changed."""
+    """The world with its models copied, so that they can be changed, and without LiteRT files."""
+    (world / ".cache").unlink()
     (world / "models").unlink()
     (world / "models").mkdir()
     for path in (base / "models").rglob("*.*"):
@@ -75,13 +92,25 @@ def own_models(base, world) -> Path:
     return world
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that need the reproduced world come first, so that no process is left with a long one
-    at the end.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Imports make no garbage: it is not looked for while the test modules are imported, and later
+    not among what they imported."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
-    While one process makes that world, the others have a few files that do without.
-    """
-    long = dict.fromkeys(item.path for item in items if "base" in item.fixturenames)
-    short = dict.fromkeys(item.path for item in items if item.path not in long)
-    order = [*list(long)[:1], *list(short)[:MEANWHILE], *list(long)[1:], *list(short)[MEANWHILE:]]
-    items.sort(key=lambda item: order.index(item.path))
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files in FIRST come first, in that order; then those that need the reproduced world, so that
+    no process is left with a long one at the end."""
+    with_world = {item.path for item in items if "base" in item.fixturenames}
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        name = item.path.relative_to(Path(__file__).parent).as_posix()
+        return FIRST.index(name) if name in FIRST else len(FIRST), item.path not in with_world
+
+    items.sort(key=place)

@@ -17,10 +17,9 @@ from tests.helpers.split_stage import run_split
 from tests.helpers.tiny_sources import REPOSITORY, build, encode, picture, write_params
 from transfer.audit.image_quality import measure
 from transfer.audit.issues import KINDS
-from transfer.dataset.manifest import class_names, read_manifest, split_rows
+from transfer.dataset.manifest import SPLITS, class_names, read_manifest, split_rows
 from transfer.runtime.errors import PipelineError
 
-SPLITS = ("train", "validation", "test")
 COLUMNS = ["path", "split", "class_name", "issue", "score", "detail"]
 COUNTS = {"train": 14, "validation": 6, "test": 6}
 SIZE = 40

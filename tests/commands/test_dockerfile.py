@@ -69,7 +69,7 @@ def test_nothing_but_what_is_copied_reaches_the_builder():
 
 
 def test_everything_is_installed_from_locks_and_by_hash():
-    """Make's rules install with tools/install.py (tests/commands/test_install.py)."""
+    """Make's rules install with tools/install.py (tests/commands/test_makefile.py)."""
     runs = arguments("RUN")
     assert not [line for line in runs if "pip install" in line or "install.py" in line]
     made = [word for line in runs if line.startswith("make ") for word in line.split()[1:]]

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.helpers.tiny_pipeline import ROOT, call, set_param
+from tests.helpers.tiny_pipeline import ROOT, call, copy_world, set_param
 from transfer.commands.sweep.search import Trial, best_of, draw, report, search, write_table
 from transfer.commands.sweep.space import Space, read_spaces
 from transfer.commands.sweep.trainings import TRAININGS, Scores, measure
@@ -323,7 +323,7 @@ finetune:
 def test_a_real_sweep_stopped_and_called_again(base, tmp_path):
     """Killed during a training, it ends with the bytes of one that was not; what it prints makes
     the same model in DVC; git sees none of it."""
-    project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
+    project = copy_world(base, tmp_path / "project")
     (tmp_path / "tiny.yaml").write_text(TINY)
     sweep = [
         "python",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.helpers.tiny_pipeline import LAST, ROOT, call, environment
+from tests.helpers.tiny_pipeline import LAST, ROOT, call, copy_world, environment
 from transfer.commands.comment import about_bytes, about_files, comment
 
 WORKFLOWS = {
@@ -64,7 +64,7 @@ def run_step(
 @pytest.fixture
 def changed(base, tmp_path) -> Path:
     """A pull request's checkout: the world with other accuracies than its base has."""
-    project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
+    project = copy_world(base, tmp_path / "project")
     scores = project / "metrics/accuracy.json"
     scores.write_text(re.sub(r'"head": [0-9.]+', '"head": 0.125', scores.read_text()))
     return project
@@ -229,7 +229,7 @@ def test_what_is_typed_as_name_and_parameters_is_no_command(tmp_path, programs):
 def test_an_experiment_goes_from_a_runner_to_everyone(base, tmp_path, programs):
     """Pulled, run from the caches, pushed, commented on; and somebody else takes it over and has
     nothing left to run."""
-    home = Path(shutil.copytree(base, tmp_path / "home", symlinks=True))
+    home = copy_world(base, tmp_path / "home")
     call("git", "clone", "--quiet", "--bare", str(home), str(tmp_path / "origin.git"), cwd=tmp_path)
     call("dvc", "remote", "add", "--default", "storage", str(tmp_path / "storage"), cwd=home)
     call("git", "commit", "--quiet", "--message", "where the data is", ".dvc/config", cwd=home)

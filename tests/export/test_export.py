@@ -21,7 +21,7 @@ from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 from tests.commands.test_verify import flip
-from tests.helpers.tiny_pipeline import call, repro, set_param
+from tests.helpers.tiny_pipeline import call, copy_world, repro, set_param
 from transfer.backbones.registry import BackboneParams
 from transfer.classifiers.probabilities import probabilities
 from transfer.classifiers.probe import Probe, save_probe
@@ -287,9 +287,7 @@ def test_the_stage_exports_the_best_model_in_the_same_bytes_on_any_number_of_cor
 @pytest.fixture(scope="module")
 def exported(base, tmp_path_factory) -> Path:
     """The reproduced world, with an export of nothing by real DVC, committed."""
-    project = Path(
-        shutil.copytree(base, tmp_path_factory.mktemp("exported") / "project", symlinks=True)
-    )
+    project = copy_world(base, tmp_path_factory.mktemp("exported") / "project")
     assert repro(project, "deploy/dvc.yaml").stages == ["deploy/dvc.yaml:export"]
     assert repro(project).stages == []
     call("git", "add", "--all", cwd=project)
@@ -305,7 +303,7 @@ def test_no_format_is_an_export_of_nothing(exported):
 
 
 def test_an_experiment_of_a_model_does_not_export_it(exported, tmp_path):
-    project = Path(shutil.copytree(exported, tmp_path / "project", symlinks=True))
+    project = copy_world(exported, tmp_path / "project")
     set_param(project, "export.max_accuracy_drop", 0.5)
     assert "export" not in str(repro(project).stages)
     stale = json.loads(call("dvc", "status", "deploy/dvc.yaml", "--json", cwd=project).stdout)
@@ -313,7 +311,7 @@ def test_an_experiment_of_a_model_does_not_export_it(exported, tmp_path):
 
 
 def test_what_was_exported_is_verified_and_compared_with_the_commit_too(exported, tmp_path):
-    project = Path(shutil.copytree(exported, tmp_path / "project", symlinks=True))
+    project = copy_world(exported, tmp_path / "project")
     flip(project / "deploy/export/export.json")
     said = call("python", "-m", "transfer", "verify", cwd=project, check=False)
     assert said.returncode == 1
@@ -328,7 +326,7 @@ def test_what_was_exported_is_verified_and_compared_with_the_commit_too(exported
 
 def test_where_nothing_was_exported_there_is_nothing_to_check_out(exported, tmp_path):
     """As in a clone: the lock is committed, the files are not there."""
-    project = Path(shutil.copytree(exported, tmp_path / "project", symlinks=True))
+    project = copy_world(exported, tmp_path / "project")
     shutil.rmtree(project / "deploy/export")
     call("dvc", "checkout", cwd=project)
     assert "no problems" in call("python", "-m", "transfer", "verify", cwd=project).stdout

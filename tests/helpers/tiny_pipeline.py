@@ -1,5 +1,6 @@
 """The real pipeline under real DVC, in a tiny world: how it is built, run and changed."""
 
+import json
 import os
 import re
 import shlex
@@ -109,6 +110,17 @@ def build_world(project: Path) -> None:
     call("git", "init", "--quiet", cwd=project)
 
 
+def copy_world(world: Path, target: Path) -> Path:
+    """A copy of a reproduced world, to be changed; the files of its DVC cache, which DVC never
+    changes in place, are hard links."""
+
+    def copy(source: str, copied: str) -> None:
+        is_cached = Path(source).is_relative_to(world / ".dvc/cache/files")
+        (os.link if is_cached else shutil.copy2)(source, copied)
+
+    return Path(shutil.copytree(world, target, symlinks=True, copy_function=copy))
+
+
 def add_images_and_a_class(project: Path) -> None:
     draw_image(project / "images" / "a" / "new.png", seed=1)
     for i in range(4):
@@ -162,9 +174,39 @@ def forget(project: Path, stage: str) -> None:
         shutil.rmtree(project / kept)
 
 
-def run_alone(base: Path, sandbox: Path, name: str, lock: dict) -> set[str]:
-    """Run a stage in a folder that holds its dependencies and nothing else; the files that it
-    wrote, but for its log and store."""
+def run_alone(
+    base: Path, folder: Path, locks: dict[str, dict], warm: bool = False
+) -> dict[str, set[str]]:
+    """Run stages, each in a folder that holds its dependencies and nothing else.
+
+    Args:
+        folder: gets a folder of each stage's name.
+        locks: the stages' entries in dvc.lock.
+        warm: import the packages once for all stages (tests/helpers/warm.py), which pays if many
+            of them need TensorFlow.
+
+    Returns:
+        The files that each stage wrote, but for its log and store.
+    """
+    for name, lock in locks.items():
+        copy_dependencies(base, folder / name, lock)
+    before = {name: files_in(folder / name) for name in locks}
+    commands = {name: shlex.split(lock["cmd"]) for name, lock in locks.items()}
+    if warm:
+        # without `python -m`
+        runs = [[str(folder / name), *words[2:]] for name, words in commands.items()]
+        call("python", "-m", "tests.helpers.warm", json.dumps(runs), cwd=ROOT)
+    else:
+        for name, words in commands.items():
+            call(*words, cwd=folder / name)
+    return {
+        name: files_in(folder / name) - files - {f"logs/{name}.json", f"logs/{name}.lock"}
+        for name, files in before.items()
+    }
+
+
+def copy_dependencies(base: Path, sandbox: Path, lock: dict) -> None:
+    """Copy what a stage needs, by its entry in dvc.lock."""
     for dependency in lock["deps"]:
         source, target = base / dependency["path"], sandbox / dependency["path"]
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -176,9 +218,9 @@ def run_alone(base: Path, sandbox: Path, name: str, lock: dict) -> set[str]:
     shutil.copytree(base / "transfer/cluster", sandbox / "transfer/cluster")
     for file in ("params.yaml", "dvc.yaml", "pins.yaml"):
         shutil.copy(base / file, sandbox)
-    before = files_in(sandbox)
-    call(*shlex.split(lock["cmd"]), cwd=sandbox)
-    return files_in(sandbox) - before - {f"logs/{name}.json", f"logs/{name}.lock"}
+    if "stages.evaluate" in lock["cmd"]:
+        # no dependency, but what a training has kept: `evaluate` would convert its model again
+        shutil.copytree(base / ".cache", sandbox / ".cache")
 
 
 def files_in(folder: Path) -> set[str]:

@@ -1,6 +1,7 @@
 """Runs a command in the test's process as if a person had typed it."""
 
 import io
+import json
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -34,3 +35,8 @@ def typed(
         return Said(code, *capsys.readouterr())
 
     return say
+
+
+def split_rows(text: str) -> list[dict]:
+    """The rows of a command's output in the format jsonl."""
+    return [json.loads(line) for line in text.splitlines()]

@@ -3,64 +3,41 @@ fetches, and a row for whatever comes."""
 
 import csv
 import hashlib
-import inspect
 import io
-import json
-import re
 import shlex
 import shutil
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
-from keras.src.applications import imagenet_utils
-from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 from PIL import Image
 
-from tests.backbones.torch_files import random_tensors, torch_file
 from tests.helpers import http_servers
+from tests.helpers.labels import ALL, BY_ID, IN_KERAS, NAME, PICTURES, pixels_of, publish
 from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_pipeline import ROOT, call
 from tests.helpers.tiny_sources import build, encode, picture
-from tests.helpers.typed import Said, typed
-from transfer.backbones.efficientnet_lite import SCALES, build_efficientnet_lite, load_tensors
+from tests.helpers.typed import Said, split_rows, typed
 from transfer.backbones.registry import ARCHITECTURES, File
-from transfer.backbones.weight_sources import KERAS_HOST
 from transfer.commands import label
 from transfer.imagenet import weights
 from transfer.imagenet.classes import read_classes
 from transfer.imagenet.columns import LabelColumns
 from transfer.imagenet.labeller import NOT_FINITE, Labeller
-from transfer.imagenet.weights import MODEL_INFO
 from transfer.inference.cli import PREDICTED
-from transfer.inference.output_formats import WIDTH, table_writer
-from transfer.inference.predictions import Prediction, PredictionRow
+from transfer.inference.predictions import PredictionRow
 from transfer.runtime.cores import available_cores
 from transfer.sources.source_file import SourceFile
 from transfer.sources.value_ranges import PixelRules, write_pixel_rules
 
-NAME = "MobileNetV3Large"
-IN_KERAS = [name for name, known in ARCHITECTURES.items() if known.module is not None]
-ALL = [NAME, *(pytest.param(name, marks=pytest.mark.slow) for name in IN_KERAS if name != NAME)]
-RESAMPLING = Image.Resampling.BILINEAR
-BY_ID = {known.wordnet_id: index for index, known in enumerate(read_classes())}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def eager() -> Iterator[None]:
-    """Compiling a network takes seconds."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 @pytest.fixture
@@ -68,95 +45,6 @@ def compiled(eager) -> Iterator[None]:
     tf.config.run_functions_eagerly(False)
     yield
     tf.config.run_functions_eagerly(True)
-
-
-# --- names ----------------------------------------------------------------------------------------
-
-
-def test_the_names_are_to_the_byte_those_that_keras_would_fetch():
-    table = {
-        str(index): [known.wordnet_id, known.name.replace(" ", "_")]
-        for index, known in enumerate(read_classes())
-    }
-    listed = re.search(r'file_hash="(\w+)"', inspect.getsource(imagenet_utils.decode_predictions))[
-        1
-    ]
-    assert hashlib.md5(json.dumps(table).encode()).hexdigest() == listed
-
-
-def test_every_class_has_an_id_of_its_own_and_two_names_stand_for_two():
-    classes = read_classes()
-    assert len({known.wordnet_id for known in classes}) == len(classes) == 1000
-    assert (classes[0].name, classes[999].name) == ("tench", "toilet tissue")
-    names = [known.name for known in classes]
-    assert {name for name in names if names.count(name) > 1} == {"crane", "maillot"}
-
-
-def test_classes_of_one_name_are_kept_apart_by_id_in_every_format():
-    chances = np.zeros(1000)
-    chances[[BY_ID["n03126707"], BY_ID["n02012849"], 0]] = 0.6, 0.3, 0.1
-    sheet, row = LabelColumns(read_classes(), 3), PredictionRow("x.png", Prediction(chances))
-    told = [("crane", "n03126707", 0.6), ("crane", "n02012849", 0.3), ("tench", "n01440764", 0.1)]
-    assert sheet.values(row) == ["x.png", *(value for each in told for value in each), None]
-    file = io.StringIO()
-    table_writer(file, sheet)(row)
-    _, *lines = file.getvalue().splitlines()
-    assert [line.split() for line in lines] == [
-        ["x.png", *in_line(told[0])],
-        in_line(told[1]),
-        in_line(told[2]),
-    ]
-    assert len({line.index(each[1]) for line, each in zip(lines, told, strict=True)}) == 1, (
-        "columns are aligned"
-    )
-    assert max(map(len, lines)) <= WIDTH
-    assert (
-        len(max((known.name for known in read_classes()), key=len)) + 2
-        == sheet.header.index("probability") - 2
-    )
-
-
-def in_line(told: tuple[str, str, float]) -> list[str]:
-    name, wordnet_id, probability = told
-    return [name, f"{probability:.3f}", wordnet_id]
-
-
-# --- known answers --------------------------------------------------------------------------------
-
-
-PICTURES = {
-    "a.png": encode(picture(1, 60, 40)),
-    "b/c.jpg": encode(picture(2, 40, 90), "JPEG"),
-    "b/d.png": encode(picture(3, 50, 50)),
-}
-
-
-def pixels_of(content: bytes, name: str) -> np.ndarray:
-    """What the network takes of an image file, as Keras has it: float32 (1, side, side, 3)."""
-    image = Image.open(io.BytesIO(content)).resize((MODEL_INFO[name].side,) * 2, RESAMPLING)
-    return getattr(keras.applications, ARCHITECTURES[name].module).preprocess_input(
-        np.array(image, np.float32)[None]
-    )
-
-
-def publish(name: str, path: Path) -> Path:
-    """Random weights in the layout of Keras's published file, which tell images apart as surely as
-    trained ones."""
-    keras.utils.set_random_seed(0)
-    network = getattr(keras.applications, name)(include_top=True, weights=None, classes=1000)
-    pixels = np.concatenate([pixels_of(content, name) for content in PICTURES.values()])
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0
-    # the means and variances of these pictures: otherwise next to nothing would reach the top
-    network(pixels, training=True)
-    last = [layer for layer in network.layers if layer.weights][-1]
-    while (spread := np.log(network(pixels)).std(axis=1).min()) < 1:
-        kernel, bias = last.get_weights()
-        last.set_weights([kernel * (2 / spread), bias])
-    with h5py.File(path, "w") as file:
-        save_weights_to_hdf5_group(file, network)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -199,50 +87,6 @@ def test_labels_are_those_of_keras_to_the_digit(name, published, labeller):
     assert len(tops) == 3, "each image has another answer"
 
 
-def tiny(include_top: bool, weights: None, input_shape: tuple, classes: int) -> keras.Model:
-    """In a network's stead: the mean of each colour, and a dense layer."""
-    assert include_top and weights is None
-    images = keras.Input(input_shape)
-    means = keras.layers.GlobalAveragePooling2D()(images)
-    return keras.Model(
-        images,
-        keras.layers.Dense(classes, activation="softmax", kernel_initializer="random_normal")(
-            means
-        ),
-    )
-
-
-@pytest.mark.parametrize("name", IN_KERAS)
-def test_each_network_gets_its_own_size_and_preprocessing(name, tmp_path, monkeypatch):
-    network = tiny(True, None, (MODEL_INFO[name].side,) * 2 + (3,), 1000)
-    network.set_weights([100 * value for value in network.get_weights()])
-    with h5py.File(tmp_path / "tiny.h5", "w") as file:
-        save_weights_to_hdf5_group(file, network)
-    monkeypatch.setattr(keras.applications, name, tiny)
-    (row,) = Labeller(name, tmp_path / "tiny.h5", "bilinear").stream(
-        [SourceFile("a.png", PICTURES["a.png"])]
-    )
-    assert (
-        row.prediction.probabilities
-        == network.predict_on_batch(pixels_of(PICTURES["a.png"], name))[0]
-    ).all()
-
-
-@pytest.mark.parametrize("name", SCALES)
-def test_an_efficientnet_lite_is_labelled_from_its_published_file(name, tmp_path):
-    (tmp_path / "lite.pth").write_bytes(torch_file(random_tensors(name)))
-    (row,) = Labeller(name, tmp_path / "lite.pth", "bilinear").stream(
-        [SourceFile("a.png", PICTURES["a.png"])]
-    )
-    side = {"EfficientNetLite0": 224, "EfficientNetLite1": 240, "EfficientNetLite2": 260}[name]
-    image = Image.open(io.BytesIO(PICTURES["a.png"])).resize((side, side), RESAMPLING)
-    network = build_efficientnet_lite(name, keras.Input((side, side, 3)), include_top=True)
-    load_tensors(network, random_tensors(name))
-    expected = network.predict_on_batch(np.array(image, np.float32)[None])[0]
-    assert (row.prediction.probabilities == expected).all()
-    assert network.count_params() == MODEL_INFO[name].parameters
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", IN_KERAS)
 def test_compiled_too_labels_are_those_of_keras(name, published, compiled):
@@ -254,42 +98,6 @@ def test_compiled_too_labels_are_those_of_keras(name, published, compiled):
         assert (
             row.prediction.probabilities == network.predict_on_batch(pixels_of(content, name))[0]
         ).all()
-
-
-@pytest.mark.filterwarnings("ignore:.input_shape. is undefined")
-@pytest.mark.parametrize("name", ALL)
-def test_what_is_written_down_of_a_network_is_what_keras_builds_and_keeps(name, monkeypatch):
-    module = sys.modules[getattr(keras.applications, name).__module__]
-    asked, built = [], []
-
-    def record(fname, origin, cache_subdir, file_hash):
-        asked.append((fname, origin, cache_subdir, file_hash))
-        raise FileNotFoundError
-
-    monkeypatch.setattr(module.file_utils, "get_file", record)
-    monkeypatch.setattr(
-        module,
-        "Functional",
-        lambda *words, **more: built.append(keras.Model(*words, **more)) or built[-1],
-    )
-    with pytest.raises(FileNotFoundError):
-        getattr(keras.applications, name)()
-    whole = ARCHITECTURES[name].whole
-    assert asked == [
-        (Path(whole.path).name, f"{weights.HOST}/{whole.path}", "models", whole.checksum)
-    ]
-    assert built[0].count_params() == MODEL_INFO[name].parameters
-    # MobileNetV3 leaves it open; its file's name has 224
-    assert built[0].input_shape[1] in (MODEL_INFO[name].side, None)
-
-
-def test_the_table_has_every_network_and_the_host_is_the_other_files():
-    assert list(MODEL_INFO) == list(ARCHITECTURES)
-    assert weights.HOST == KERAS_HOST
-    assert min(MODEL_INFO, key=lambda name: MODEL_INFO[name].parameters) == weights.DEFAULT
-
-
-# --- the command ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -323,10 +131,6 @@ def cached(say, project, published) -> Path:
     """The file where Keras would keep it."""
     (project / "keras/models/whole.h5").symlink_to(published(NAME))
     return project / "keras/models/whole.h5"
-
-
-def split_rows(text: str) -> list[dict]:
-    return [json.loads(line) for line in text.splitlines()]
 
 
 def test_the_rules_of_the_training_images_are_passed_on(say, cached, labeller, monkeypatch):

@@ -4,7 +4,6 @@ runs all the kills."""
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -19,7 +18,15 @@ import psutil
 import pytest
 import yaml
 
-from tests.helpers.tiny_pipeline import STAGES, call, environment, forget, repro, set_param
+from tests.helpers.tiny_pipeline import (
+    STAGES,
+    call,
+    copy_world,
+    environment,
+    forget,
+    repro,
+    set_param,
+)
 from transfer.commands.repair import is_whole
 
 VICTIMS = ("stage", "dvc", "group")
@@ -118,7 +125,7 @@ KILLS = [
 def test_killed_at_a_random_moment_the_next_run_ends_as_if_nothing_had_happened(
     base, tmp_path, stage, victim, moment
 ):
-    project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
+    project = copy_world(base, tmp_path / "project")
     # of imports and DVC's own work
     seconds = yaml.safe_load((project / "logs" / f"{stage}.json").read_text())["seconds"] + 5
     forget(project, stage)
@@ -136,10 +143,10 @@ def test_killed_at_a_random_moment_the_next_run_ends_as_if_nothing_had_happened(
 
 def test_killed_while_it_writes_its_lock_make_run_repairs_it(base, tmp_path):
     """The moment that random ones seldom meet."""
-    project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
-    forget(project, "evaluate@finetuned")
+    project = copy_world(base, tmp_path / "project")
+    forget(project, "compare")
     with running("dvc", "repro", cwd=project) as run:
-        wait_until(lambda: "Running stage 'evaluate@finetuned'" in run.text())
+        wait_until(lambda: "Running stage 'compare'" in run.text())
         lock = project / "dvc.lock"
         before = lock.stat().st_size
         wait_until(lambda: lock.stat().st_size < before)  # it is written anew from its first byte
@@ -153,9 +160,7 @@ def test_killed_while_it_writes_its_lock_make_run_repairs_it(base, tmp_path):
 @pytest.fixture(scope="module")
 def uninterrupted(base, tmp_path_factory) -> Path:
     """The world with a long training of the head, run through."""
-    project = Path(
-        shutil.copytree(base, tmp_path_factory.mktemp("uninterrupted") / "project", symlinks=True)
-    )
+    project = copy_world(base, tmp_path_factory.mktemp("uninterrupted") / "project")
     set_param(project, "train_head.epochs", EPOCHS)
     repro(project, "train_head")
     return project
@@ -166,7 +171,7 @@ def test_an_experiment_killed_in_its_folder_is_resumed_in_the_workspace(
     base, uninterrupted, tmp_path
 ):
     """Its checkpoint is found by what it computes, not by where."""
-    project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
+    project = copy_world(base, tmp_path / "project")
     words = (
         "dvc",
         "exp",
@@ -191,9 +196,7 @@ def test_an_experiment_killed_in_its_folder_is_resumed_in_the_workspace(
 @pytest.fixture(scope="module")
 def training(base, tmp_path_factory) -> Iterator[tuple[Path, Running]]:
     """A world in which `dvc repro` trains the head at this moment, and will for some time."""
-    project = Path(
-        shutil.copytree(base, tmp_path_factory.mktemp("training") / "project", symlinks=True)
-    )
+    project = copy_world(base, tmp_path_factory.mktemp("training") / "project")
     set_param(project, "train_head.epochs", 100_000)
     with running("dvc", "repro", "train_head", cwd=project) as run:
         wait_until(lambda: any((project / ".checkpoints/train_head").glob("*/state.npz")))

@@ -4,7 +4,6 @@ compared with what they promise."""
 import json
 import re
 import shlex
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,7 +13,15 @@ import psutil
 import pytest
 import yaml
 
-from tests.helpers.tiny_pipeline import ALL_OF_IMAGES, CHANGES, LAST, ROOT, call, files_in
+from tests.helpers.tiny_pipeline import (
+    ALL_OF_IMAGES,
+    CHANGES,
+    LAST,
+    ROOT,
+    call,
+    copy_world,
+    files_in,
+)
 
 README = (
     (ROOT / "README.md")
@@ -50,14 +57,10 @@ def params(project: Path) -> dict:
     return yaml.safe_load((project / "params.yaml").read_text())
 
 
-def copied(base: Path, folder: Path) -> Path:
-    return Path(shutil.copytree(base, folder / "project", symlinks=True))
-
-
 @pytest.fixture(scope="module")
 def project(base, tmp_path_factory) -> Path:
     """The world with an experiment named `wide` beside it."""
-    project = copied(base, tmp_path_factory.mktemp("experiments"))
+    project = copy_world(base, tmp_path_factory.mktemp("experiments") / "project")
     said = call(*line_of(README, "dvc exp run"), cwd=project).stdout
     assert stages_run(said) == ["train_head", "evaluate@head", *LAST]
     assert call("git", "status", "--short", cwd=project).stdout == ""
@@ -97,7 +100,7 @@ def test_plots_of_both_are_drawn(project, monkeypatch):
 
 def test_an_experiment_is_taken_over(project, tmp_path):
     """Only what it changed is other than before, and nothing is left to be run."""
-    taken = copied(project, tmp_path)
+    taken = copy_world(project, tmp_path / "project")
     call(*line_of(README, "dvc exp apply"), cwd=taken)
     expected = params(project)
     expected["train_head"] |= {"units": 512, "dropout": 0.5}
@@ -279,7 +282,7 @@ def stages_running(project: Path) -> int:
 
 @pytest.mark.slow
 def test_the_recipes_do_what_they_say(base, tmp_path):
-    session = Session(copied(base, tmp_path))
+    session = Session(copy_world(base, tmp_path / "project"))
     for line in commands(RECIPES):
         session.run(line)
 
@@ -308,7 +311,7 @@ def run_two(project: Path, jobs: int) -> tuple[dict[str, str], int]:
 def test_two_at_once_are_two_one_after_the_other(base, tmp_path):
     """The same files to the byte, from the caches, while both write
     rows, checkpoints and DVC's cache."""
-    projects = {jobs: copied(base, tmp_path / str(jobs)) for jobs in (1, 2)}
+    projects = {jobs: copy_world(base, tmp_path / str(jobs) / "project") for jobs in (1, 2)}
     ran = {jobs: run_two(project, jobs) for jobs, project in projects.items()}
     assert {jobs: most for jobs, (_, most) in ran.items()} == {1: 1, 2: 2}
     said = {jobs: printed for jobs, (printed, _) in ran.items()}
@@ -339,7 +342,7 @@ def test_two_at_once_are_two_one_after_the_other(base, tmp_path):
 def test_what_the_docs_say_the_queue_gets_wrong(base, tmp_path):
     """When one of these fails, DVC has been fixed,
     and docs/experiments.md and this test can be shorter."""
-    project = copied(base, tmp_path)
+    project = copy_world(base, tmp_path / "project")
     for name, units in (("bad", 0), ("good", 3)):
         call(
             "dvc",

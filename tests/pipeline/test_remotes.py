@@ -3,7 +3,6 @@ from them, are damaged."""
 
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.helpers.tiny_pipeline import (
     ROOT,
     STAGES,
     call,
+    copy_world,
     environment,
     repro,
     set_param,
@@ -30,7 +30,7 @@ NAME = "plots/predictions.csv"  # an output that is a file
 @pytest.fixture(scope="module")
 def origin(base: Path, tmp_path_factory) -> Path:
     """A copy of the reproduced world; it pushes, and others clone it."""
-    return Path(shutil.copytree(base, tmp_path_factory.mktemp("origin") / "origin", symlinks=True))
+    return copy_world(base, tmp_path_factory.mktemp("origin") / "origin")
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,7 @@ Rows that are known are not computed again, and nothing that comes out shows whi
 
 import json
 import re
-import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from tests.helpers.tiny_pipeline import (
     STAGES,
     Reproduced,
     call,
+    copy_world,
     repro,
     run_alone,
 )
@@ -85,9 +84,7 @@ def rerun(base, tmp_path_factory) -> Callable[[str], tuple[Path, Reproduced]]:
 
     @cache
     def rerun(name: str) -> tuple[Path, Reproduced]:
-        project = Path(
-            shutil.copytree(base, tmp_path_factory.mktemp("change") / "project", symlinks=True)
-        )
+        project = copy_world(base, tmp_path_factory.mktemp("change") / "project")
         CHANGES[name][0](project)
         return project, repro(project)
 
@@ -100,9 +97,7 @@ def rerun_maps(base, tmp_path_factory) -> Callable[[str], tuple[Path, Reproduced
 
     @cache
     def rerun_maps(name: str) -> tuple[Path, Reproduced]:
-        project = Path(
-            shutil.copytree(base, tmp_path_factory.mktemp("maps") / "project", symlinks=True)
-        )
+        project = copy_world(base, tmp_path_factory.mktemp("maps") / "project")
         CHANGES[name][0](project)
         return project, repro(project, "extract", "augment")
 
@@ -117,37 +112,36 @@ def test_a_change_reruns_what_depends_on_it_and_nothing_else(rerun, name):
 def test_another_version_of_a_package_reruns_the_stages_whose_bytes_it_decides_and_nothing_else(
     base, tmp_path
 ):
-    project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
+    project = copy_world(base, tmp_path / "project")
     lock, pins = (project / name for name in ("requirements.txt", "pins.yaml"))
-    kept = {path: path.read_text() for path in (lock, pins)}
     for package, stages in PINS.items():
-        for path, text in kept.items():
+        before = {path: path.read_text() for path in (lock, pins)}
+        for path, text in before.items():
             path.write_text(
                 re.sub(rf"^({package}(?:==|: \"))[0-9.]+", r"\g<1>1.0", text, flags=re.MULTILINE)
             )
-        assert lock.read_text() != kept[lock] and (pins.read_text() == kept[pins]) == (
+        assert lock.read_text() != before[lock] and (pins.read_text() == before[pins]) == (
             not stages
         ), package
-        status = json.loads(call("dvc", "status", "dvc.yaml", "--json", cwd=project).stdout)
-        assert [*status] == sorted(stages, key=STAGES.index), package
-        assert all(
-            changes == [{"changed deps": {"pins.yaml": {package: "modified"}}}]
-            for changes in status.values()
-        ), package
+    status = json.loads(call("dvc", "status", "dvc.yaml", "--json", cwd=project).stdout)
+    modified = {
+        name: {package: "modified" for package, stages in PINS.items() if name in stages}
+        for name in STAGES
+    }
+    assert status == {
+        name: [{"changed deps": {"pins.yaml": packages}}]
+        for name, packages in modified.items()
+        if packages
+    }
 
 
 def test_no_resource_makes_anything_run_again(base, tmp_path):
-    project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
+    project = copy_world(base, tmp_path / "project")
     kept = yaml.safe_load((project / "params.yaml").read_text())
     assert {*kept["resources"]} == {*RESOURCES}
-    for name, value in RESOURCES.items():
-        assert kept["resources"][name] != value, name
-        (project / "params.yaml").write_text(
-            yaml.safe_dump(kept | {"resources": kept["resources"] | {name: value}})
-        )
-        assert json.loads(call("dvc", "status", "dvc.yaml", "--json", cwd=project).stdout) == {}, (
-            name
-        )
+    assert all(kept["resources"][name] != value for name, value in RESOURCES.items())
+    (project / "params.yaml").write_text(yaml.safe_dump(kept | {"resources": RESOURCES}))
+    assert json.loads(call("dvc", "status", "dvc.yaml", "--json", cwd=project).stdout) == {}
 
 
 @pytest.mark.slow
@@ -249,14 +243,9 @@ def test_arrays_from_the_store_are_byte_for_byte_those_computed_without_it(
     """In a folder that has no `.rows`, the two stages write what `dvc repro` put together
     from it."""
     project = rerun_maps(change)[0]
-
-    def alone(stage: str) -> set[str]:
-        lock = yaml.safe_load((project / "dvc.lock").read_text())["stages"][stage]
-        return run_alone(project, tmp_path / stage, stage, lock)
-
-    with ThreadPoolExecutor(2) as pool:
-        written = list(pool.map(alone, LOCKED))
-    for stage, files in zip(LOCKED, written, strict=True):
+    lock = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    written = run_alone(project, tmp_path, {stage: lock[stage] for stage in LOCKED})
+    for stage, files in written.items():
         assert files == LOCKED[stage]
         for file in files:
             assert (tmp_path / stage / file).read_bytes() == (project / file).read_bytes(), (
@@ -265,7 +254,7 @@ def test_arrays_from_the_store_are_byte_for_byte_those_computed_without_it(
 
 
 def test_an_experiment_in_a_temporary_folder_shares_the_store(base, tmp_path):
-    project = Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
+    project = copy_world(base, tmp_path / "project")
     before = store(project)
     said = call(
         "dvc",

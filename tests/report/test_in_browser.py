@@ -24,8 +24,8 @@ from tests.helpers.browser import (
     requested,
     set_view,
 )
+from tests.helpers.report_page import HOSTILE
 from tests.helpers.report_world import write_world
-from tests.report.test_report import HOSTILE
 
 pytestmark = needs_browser
 WIDTHS = (390, 1440)

@@ -1,113 +1,27 @@
 """The report and the model card: nothing hostile gets through, nothing undefined becomes a number,
 and the bytes repeat."""
 
-import contextlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-from dataclasses import replace
-from html.parser import HTMLParser
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
-from stages.report import CARD, PAGE, SHEET, main
-from tests.helpers.report_world import ROOT, WORDS, table, write_comparison, write_world
-from transfer.classifiers.names import BASELINES, NETWORKS
+from stages.report import CARD, PAGE, SHEET
+from tests.helpers.report_page import HOSTILE, WITH_BASELINES, Parsed, matter, report
+from tests.helpers.report_world import ROOT, WORDS, table, write_world
+from transfer.classifiers.names import NETWORKS
 from transfer.dataset.notes_file import write_notes
 from transfer.report.charts import learning_curves
-from transfer.report.formatting import listed, number, plural, points, shorten, visible
+from transfer.report.formatting import visible
 from transfer.report.html_page import PICTURE_BYTES
-from transfer.report.narrative import Prose, ReportParams, describe, value
-from transfer.report.results import HISTORY, read_results, read_table
-from transfer.runtime.errors import PipelineError
-from transfer.runtime.params import read_params
-
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "\"><img src=x onerror='alert(2)'>",
-    "{{ 7 * 7 }} {% raw %}",
-    "$x^2$ \\frac | a `code` [link](http://example.com) ![i](http://example.com/i.png)",
-    "猫 🐈",
-    "\u202egnp.live",
-    "two\nlines\r\x00\x1b[31m",
-    "x" * 200,
-    "--- # *bold* _it_ &amp; </style></svg></title>",
-]
-
-
-class Parsed(HTMLParser):
-    """What a browser would see: elements with their attributes,
-    and the text outside of scripts and styles."""
-
-    def __init__(self, page: str):
-        super().__init__()
-        self.elements, self.text, self._raw = [], "", 0
-        self.feed(page)
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        self._raw += tag in ("script", "style")
-
-    def handle_endtag(self, tag):
-        self._raw -= tag in ("script", "style")
-
-    def handle_data(self, data):
-        if not self._raw:
-            self.text += data
-
-    def all(self, tag: str) -> list[dict]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-
-def report(project: Path) -> Parsed:
-    with contextlib.chdir(project):
-        main()
-    return Parsed((project / PAGE).read_text(encoding="utf-8"))
-
-
-def sentences(project: Path, **sections: dict) -> Prose:
-    """What page and card say in sentences, without drawing anything;
-    `sections` changes parameters."""
-    with contextlib.chdir(project):
-        params = read_params()
-        params |= {name: params[name] | values for name, values in sections.items()}
-        return describe(read_results(), ReportParams.model_validate(params["report"]), params)
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory) -> Path:
-    """A project with results of two classes, and its report."""
-    folder = tmp_path_factory.mktemp("plain")
-    write_world(folder)
-    report(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def page(plain) -> Parsed:
-    return Parsed((plain / PAGE).read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory) -> Path:
-    """The same of classes and files with hostile names."""
-    folder = tmp_path_factory.mktemp("hostile")
-    write_world(folder, HOSTILE, n_test=18, wrong=range(9))
-    report(folder)
-    return folder
-
-
-def matter(project: Path) -> dict:
-    return yaml.safe_load((project / CARD).read_text(encoding="utf-8").split("---\n")[1])
+from transfer.report.results import HISTORY
 
 
 def test_the_page_says_what_was_found(page):
@@ -333,28 +247,6 @@ def test_an_empty_audit_says_so(project):
     assert "The audit made no map." in page.text
 
 
-def test_differences_that_can_be_shown_are_listed_pair_by_pair(project):
-    write_world(project)
-    write_comparison(
-        project, ["better, p = 0.012", "no difference can be shown", "no difference can be shown"]
-    )
-    claims = sentences(project).claims
-    assert "augmented against head: better, p = 0.012." in claims
-    assert "No difference can be shown between finetuned and head or augmented." in claims
-
-
-WITH_BASELINES = (*NETWORKS, *BASELINES)
-
-
-@pytest.fixture(scope="module")
-def with_baselines(tmp_path_factory) -> Path:
-    """A project with all six models, and its report."""
-    folder = tmp_path_factory.mktemp("six")
-    write_world(folder, models=WITH_BASELINES)
-    report(folder)
-    return folder
-
-
 def test_six_models_are_on_the_page_and_only_networks_have_learning_curves(with_baselines):
     page = Parsed((with_baselines / PAGE).read_text(encoding="utf-8"))
     assert len(page.all("svg")) == 7
@@ -372,46 +264,6 @@ def test_six_models_are_on_the_page_and_only_networks_have_learning_curves(with_
         "neighbours and a linear probe" in page.text
     )
     assert "the nearest training image of the class that was answered" in page.text
-
-
-def test_a_baseline_is_described_by_its_setting_and_not_by_an_epoch(with_baselines):
-    said = sentences(
-        with_baselines,
-        train_neighbours={"neighbours": [1, 5]},
-        train_probe={"strengths": [1, 5, 9]},
-    )
-    told = dict(said.descriptions)
-    assert told["neighbours"].endswith("5 images vote, the best by validation loss of 1 and 5.")
-    assert told["probe"].endswith("the best by validation loss of 3, C = 5 (scikit-learn).")
-    assert "poch" not in told["neighbours"] + told["probe"]
-
-
-@pytest.mark.parametrize(
-    ("verdict", "difference", "claim"),
-    [
-        ("no difference can be shown, p = 1", -0.01, "has not been shown: nothing tells its accur"),
-        ("worse, p = 0.01", -0.1, "Training a head was worth it: it beats a linear probe"),
-        ("better, p = 0.01", 0.1, "Training a head was not worth it: a linear probe on the same"),
-    ],
-)
-def test_the_page_says_whether_training_a_head_was_worth_it(
-    with_baselines, verdict, difference, claim
-):
-    with contextlib.chdir(with_baselines):
-        results, params = read_results(), read_params()
-    comparison = results.comparison
-    row = (comparison["model"] == "probe") & (comparison["against"] == "head")
-    comparison.loc[row, ["verdict", "difference"]] = [verdict, difference]
-    told = ReportParams.model_validate(params["report"])
-    claims = describe(replace(results, comparison=comparison), told, params).claims
-    assert sum(claim in each for each in claims) == 1
-
-
-def test_a_baseline_without_its_setting_is_damaged(with_baselines, project):
-    shutil.copytree(with_baselines, project, dirs_exist_ok=True)
-    (project / "models/probe/model.json").write_text('{"class_names": ["cat", "dog"], "epoch": 2}')
-    with pytest.raises(PipelineError, match=r"models/probe/model.json is damaged: .*strength = No"):
-        read_results()
 
 
 def test_curves_without_any_network_are_left_out():
@@ -439,62 +291,6 @@ def test_the_card_has_the_numbers(plain):
     assert "learning\\_rate 0.00003" in text
 
 
-def test_missing_statements_are_reported_and_not_invented(plain):
-    said = sentences(plain, report={"data_origin_of": "other.zip"})
-    assert matter(plain)["license"] == "unknown"
-    assert said.origin.startswith("Nobody has told the pipeline who made these images")
-    assert said.intended_use.startswith("Nobody has said what these models are meant for")
-    assert said.license.startswith("No licence was chosen for the models")
-
-
-def test_what_a_person_told_is_on_page_and_card(project):
-    write_world(project)
-    told = {
-        "title": "Cats & <dogs>",
-        "data_origin": "Ours.",
-        "data_origin_of": "data/sample/animals.zip",
-        "intended_use": "Toys.",
-    }
-    write_params(project, report=told | {"license": "mit"})
-    page = report(project)
-    assert "Cats & <dogs>" in page.text
-    text = (project / CARD).read_text()
-    assert matter(project)["license"] == "mit"
-    assert "Ours." in text
-    assert "Toys." in text
-    assert "# Cats &amp; &lt;dogs&gt;" in text
-
-
-@pytest.mark.parametrize(
-    ("weights", "words"),
-    [
-        ({}, "CC-BY-4.0. They are by: Visual Geometry Group, University of Oxford"),
-        ({"path": "mine.h5"}, "does not know their licence"),
-        ({"source": "random"}, "nothing pretrained"),
-    ],
-)
-def test_the_licence_of_the_weights_follows_their_source(plain, weights, words):
-    assert words in sentences(plain, weights=weights).weights_license
-
-
-def test_copies_on_two_sides_of_the_split_are_reported(project):
-    write_world(project)
-    table(
-        project / "data/split/duplicates.csv",
-        group=[0, 0, 1, 1],
-        split=["train", "test", "train", "train"],
-        path=["a", "b", "c", "d"],
-        class_name=["cat", "cat", "cat", "dog"],
-        same_file_in_two_classes=["False", "False", "True", "True"],
-    )
-    copies = sentences(project).copies
-    assert (
-        "4 images in 2 groups of copies and near-copies; 1 group lies on more than one side of the "
-        "split." in copies
-    )
-    assert "2 of these images are the same file in two classes" in copies
-
-
 def test_the_sheet_shows_images_as_they_are_and_views_beside_them(plain):
     with Image.open(plain / SHEET) as sheet:
         pixels = np.asarray(sheet)
@@ -503,87 +299,3 @@ def test_the_sheet_shows_images_as_they_are_and_views_beside_them(plain):
     assert (pixels[-32:, :32, :3] == images[-1]).all()
     assert pixels[0, 33, 3] == 0  # see-through between them
     assert not (pixels[:32, 44:76, :3] == images[0]).all()
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "said"),
-    [
-        (
-            "plots/comparison.csv",
-            None,
-            "plots/comparison.csv is missing; run `dvc repro` or `dvc pull`",
-        ),
-        ("plots/comparison.csv", "a,b\n1,2\n", "column 'model' is missing among a, b"),
-        (
-            "models/head/history.csv",
-            "epoch,loss,accuracy,val_loss,val_accuracy\n1,x,0,0,0\n",
-            "models/head/history.csv is damaged",
-        ),
-        ("data/evaluation/head/scores.json", "[1]", "it holds a list, an object was expected"),
-        ("data/evaluation/head/scores.json", "{", "data/evaluation/head/scores.json is damaged"),
-        ("data/evaluation/head/scores.json", '{"n": 3}', "accuracy is missing"),
-        ("models/head/model.json", '{"class_names": [1], "epoch": 2}', "class_names = [1]"),
-        (
-            "data/evaluation/head/mistakes/000.png",
-            None,
-            "data/evaluation/head/mistakes/000.png cannot be read",
-        ),
-        ("data/evaluation/head/mistakes/000.png", "<svg>", "it is no PNG"),
-        (
-            "data/evaluation/head/mistakes.csv",
-            "file,path,actual,predicted,probability\n../../secret,a,b,c,1\n",
-            "is no name of a file in",
-        ),
-        ("data/weights/backbone.weights.h5", None, "data/weights/backbone.weights.h5 is missing"),
-        ("data/audit/issues.csv", "", "data/audit/issues.csv is damaged"),
-    ],
-)
-def test_damaged_results_end_in_a_sentence(project, file, content, said):
-    write_world(project)
-    (project / file).unlink()
-    if content is not None:
-        (project / file).write_text(content)
-    with pytest.raises(PipelineError, match=re.escape(said)):
-        main()
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("[", "is not valid YAML"),
-        ("a: 1\n", "sections of parameters were expected"),
-        (None, "weights.source is missing"),
-    ],
-)
-def test_damaged_parameters_end_in_a_sentence(project, content, said):
-    (project / "params.yaml").write_text(content or "weights: {}\n")
-    with pytest.raises(PipelineError, match=said):
-        value(read_params(), "weights.source")
-
-
-def test_numbers_read_as_people_write_them():
-    assert number(0.12345) == "0.123"
-    assert number(-0.5, 1) == "−0.5"
-    assert number(float("nan")) == "not defined"
-    assert number("words") == "words"
-    assert points(np.float64(-0.0151)) == "−1.5"
-    assert plural(1, "class") == "1 class"
-    assert plural(1200, "other class") == "1,200 other classes"
-    assert listed(["a"]) == "a"
-    assert listed(["a", "b", "c"]) == "a, b and c"
-    assert shorten("x" * 50) == "x" * 11 + "…" + "x" * 11
-    assert visible("a\nb\x00\udcff") == "a b\ufffd\ufffd"
-
-
-def write_params(project: Path, **sections: dict) -> None:
-    params = yaml.safe_load((project / "params.yaml").read_text())
-    for section, values in sections.items():
-        params[section] |= values
-    (project / "params.yaml").write_text(yaml.safe_dump(params))
-
-
-def test_a_table_keeps_text_that_looks_like_nothing(project):
-    table(project / "t.csv", name=["NA", "", "1e5"], value=["0.5", "", "words"])
-    found = read_table(Path("t.csv"), {"name": "text", "value": "number or words"})
-    assert found["name"].tolist() == ["NA", "", "1e5"]
-    assert found["value"].tolist() == [0.5, "", "words"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.helpers.tiny_pipeline import call, files_in, forget, repro
+from tests.helpers.tiny_pipeline import call, copy_world, files_in, forget, repro
 
 # Stages, blocks of 512 bytes that a file may have, and the first file that needs more.
 TOO_LARGE = [
@@ -26,7 +26,7 @@ TOO_LARGE = [
 
 @pytest.fixture
 def project(base: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(base, tmp_path / "project", symlinks=True))
+    return copy_world(base, tmp_path / "project")
 
 
 def contents(project: Path) -> dict[str, bytes]:
@@ -122,16 +122,16 @@ def test_a_folder_that_cannot_be_written_is_named(project, bound, read_only):
 
 
 def test_a_read_only_cache_stops_dvc_and_costs_nothing(base, project, bound, read_only):
-    forget(project, "train_head")
+    forget(project, "train_probe")
     read_only(".dvc/cache")
-    failed = call(*bound, "dvc", "repro", "train_head", cwd=project, check=False)
+    failed = call(*bound, "dvc", "repro", "train_probe", cwd=project, check=False)
     assert failed.returncode != 0
     assert "Permission denied" in failed.stderr
     assert ".dvc/cache" in failed.stderr
     read_only.release()
-    repro(project, "train_head")
+    repro(project, "train_probe")
     locks = (
-        yaml.safe_load((folder / "dvc.lock").read_text())["stages"]["train_head"]
+        yaml.safe_load((folder / "dvc.lock").read_text())["stages"]["train_probe"]
         for folder in (base, project)
     )
     assert next(locks) == next(locks)

@@ -4,6 +4,7 @@ log."""
 import argparse
 import errno
 import fcntl
+import gc
 import os
 import resource
 import sys
@@ -69,6 +70,9 @@ def run_stage(main: Callable[..., None], items: Sequence[str] = ()) -> None:
     arguments = list(vars(parser.parse_args()).values())
     name = "@".join([name, *arguments])
     begun = Begun(time.time(), time.process_time())
+    # what the imports made lives as long as the process; to look through it at the end takes up to
+    # a second
+    gc.freeze()
     try:
         with only_one(name):
             verify_inputs(name)
