@@ -30,6 +30,7 @@ from transfer.sources.tiff_tags import (
 
 # of a pixel, while transparency is laid over a background
 _PIXEL_BYTES = 24
+_J2K_PIXEL_BYTES = 40  # OpenJPEG has four bytes a sample, twice
 
 
 def open_image(content: bytes, *, tiff_alpha: bool) -> Opened:
@@ -72,8 +73,11 @@ def bytes_to_decode(content: bytes) -> int:
     if content[:8] == PNG_SIGNATURE:  # by itself, since Pillow refuses large metadata
         width, height = struct.unpack_from(">II", content, 16)
         return width * height * _PIXEL_BYTES
-    width, height = size_of_colour_pfm(content) or identify(content).size
-    return width * height * _PIXEL_BYTES
+    if size := size_of_colour_pfm(content):
+        return size[0] * size[1] * _PIXEL_BYTES
+    image = identify(content)
+    each = _J2K_PIXEL_BYTES if image.format == "JPEG2000" else _PIXEL_BYTES
+    return image.width * image.height * each
 
 
 def _deepened(opened: Opened, content: bytes) -> Opened:
