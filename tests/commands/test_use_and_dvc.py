@@ -59,7 +59,7 @@ def test_clutter_outside_the_project_comes_with_a_link(here, capsys):
     assert "ln -s" not in said_of("../pets", capsys)
     (here.parent / "pets/.DS_Store").write_bytes(b"x")
     said = said_of("../pets", capsys)
-    assert "split, decode and audit run again, and nothing after them" in said
+    assert "split, decode, audit and report run again, but no training" in said
     link = said.split("use it: ")[1].split(" && ")[0]
     assert link == f"ln -s {here.parent / 'pets'} pets"
     subprocess.run(shlex.split(link), check=True)

@@ -412,6 +412,24 @@ def test_what_a_camera_writes_beside_each_picture_is_passed_over_and_counted(pro
     assert {*rejected()} == {"cat/alone.mov", "cat/0.heic"}
 
 
+def test_clutter_that_appears_changes_the_notes_and_no_other_byte(project):
+    def outputs() -> dict[str, bytes]:
+        return {
+            str(path): path.read_bytes()
+            for folder in ("data/manifest", "data/split")
+            for path in Path(folder).rglob("*.*")
+        }
+
+    source = build(project / "set", PETS)
+    run_split(source)
+    before = outputs()
+    build(source, {"cat/.DS_Store": b"x", "Thumbs.db": b"x", "@eaDir/1.png": b"x"})
+    run_split(source)
+    after = outputs()
+    assert {path for path in after if after[path] != before.get(path)} == {"data/split/notes.json"}
+    assert before.keys() == after.keys()
+
+
 def test_a_folder_of_text_beside_the_classes_is_told(project):
     run_split(build(project / "set", PETS | {"bird/readme.txt": b"x", "unlabeled/1.png": b"x"}))
     assert "folders that hold files and no image are no classes: bird" in notes()

@@ -59,7 +59,7 @@ def advise_on_dvc(source: str, found: Survey, passed_over: Sequence[str]) -> lis
         link = PurePosixPath(source).name
         sentences.append(
             "DVC passes over clutter inside the project only: when more of it appears in "
-            f"{source}, split, decode and audit run again, and nothing after them. To avoid that, "
+            f"{source}, split, decode, audit and report run again, but no training. To avoid that, "
             f"make a link and use it: ln -s {shlex.quote(source)} {shlex.quote(link)} && python -m "
             f"transfer use {shlex.quote(link)}"
         )
