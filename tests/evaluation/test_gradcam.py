@@ -138,10 +138,13 @@ def test_the_gradients_without_keras_are_its_own(project, is_scaled):
     features = np.random.default_rng(0).random((3, 2, 2, 6), np.float32)
     features[2] = 0  # a length that nothing can be divided by
     weights = signs(np.array([3, 0, 1]), 4)
-    found = load_dense_head("own").gradients(features, weights)
+    head = load_dense_head("own")
+    found = head.gradients(features, weights)
     expected = gradients_of_logits(model, features, weights)
     assert found.shape == features.shape
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    no_mistakes = head.gradients(features[:0], weights[:0])
+    assert heat_of(features[:0], no_mistakes).shape == (0, 2, 2)
 
 
 def test_the_probes_gradients_are_keras_own():
@@ -149,6 +152,7 @@ def test_the_probes_gradients_are_keras_own():
     features = np.random.default_rng(0).random((3, 3, 2, 4), np.float32)
     weights = signs(np.array([1, 0, 1]), 2)
     found = Probe(kernel, bias).gradients(features, weights)
+    assert Probe(kernel, bias).gradients(features[:0], weights[:0]).shape == (0, 3, 2, 4)
     model = build_linear((3, 2, 4), kernel, bias)
     assert found == pytest.approx(gradients_of_logits(model, features, weights))
 

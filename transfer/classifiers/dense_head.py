@@ -38,7 +38,7 @@ class DenseHead:
     def gradients(self, features: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Gradients of the sum of weights (M, L) times logits with regard to the features (M, ...):
         float64, in their shape."""
-        rows = features.reshape(len(features), -1).astype(np.float64)
+        rows = features.reshape(len(features), len(self.hidden_kernel)).astype(np.float64)
         scales = np.ones((len(rows), 1))
         if self.is_scaled:
             squares = np.square(rows).sum(axis=1, keepdims=True)
