@@ -16,6 +16,9 @@ import gc
 from collections.abc import Generator
 from pathlib import Path
 
+# Before Keras, whose import hides all objects from the garbage collector (gc.freeze): Hypothesis
+# looks there for the random generators that packages register with it.
+import hypothesis  # noqa: F401
 import pytest
 
 from tests.helpers.tiny_pipeline import STAGES, build_world, call, copy_world, repro
