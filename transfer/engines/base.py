@@ -2,11 +2,11 @@
 
 import copy
 import itertools
-import pickle
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -114,7 +114,7 @@ def as_sent(error: Exception) -> Exception:
     a RuntimeError with the same message."""
     note = traceback.format_exc()
     try:
-        pickle.dumps(error)
+        ForkingPickler.dumps(error)
         copy.copy(error)  # is made from what a pickle has
     except Exception:
         error = RuntimeError(f"{type(error).__qualname__}: {error}")
