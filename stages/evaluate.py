@@ -13,22 +13,12 @@ import numpy as np
 import pandas as pd
 from pydantic import PositiveInt
 
-from transfer.backbones.converted import read_converted, read_network
 from transfer.backbones.registry import BackboneParams
 from transfer.classifiers.converted import CannotConvertError
-from transfer.classifiers.dense_head import load_dense_head
 from transfer.classifiers.loading import load_without_keras
-from transfer.classifiers.names import (
-    BASELINES,
-    EVALUATION,
-    MODEL_NAMES,
-    NEIGHBOURS,
-    PROBE,
-    is_skipped,
-)
+from transfer.classifiers.names import BASELINES, EVALUATION, MODEL_NAMES, NEIGHBOURS, is_skipped
 from transfer.classifiers.neighbours import Neighbours, load_neighbours
 from transfer.classifiers.probabilities import probabilities
-from transfer.classifiers.probe import load_probe
 from transfer.classifiers.temperatures import calibration_file
 from transfer.compute.params import ComputeParams
 from transfer.dataset.examples import Examples, read_examples
@@ -39,7 +29,7 @@ from transfer.evaluation.calibration import (
     class_logits,
     fit_temperature,
 )
-from transfer.evaluation.gradcam import heat_of, overlay, signs
+from transfer.evaluation.gradcam import overlay
 from transfer.evaluation.mistakes import (
     draw_mistakes,
     most_confident_mistakes,
@@ -198,20 +188,16 @@ def load_network(
         return replace(load_on_keras(name, architecture, compute, n_test, shards), logits=logits)
 
     def explain(rows: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
-        images = read_array(inputs_path("test", "images"), shards, rows=n_test, ndim=4)
-        if classifier.input_kind == "features":
-            from transfer.backbones.litert_network import maps_and_features
+        # LiteRT need not be installed where Keras computes the model
+        from transfer.evaluation.litert_gradcam import LiteRTGradCam
 
-            network = read_network(read_converted(architecture))
-            maps, features = maps_and_features(network, take(images, rows))
-        else:
-            taken = read_array(
-                inputs_path("test", classifier.input_kind), shards, rows=n_test, ndim=4
-            )
-            maps, features = classifier.maps_and_features(take(taken, rows))
-        last = load_probe()[0] if name == PROBE else load_dense_head(name)
-        heats = heat_of(maps, last.gradients(features, signs(labels, last.n_logits)))
-        return [overlay(images[row], heat) for row, heat in zip(rows, heats, strict=True)]
+        gradcam = LiteRTGradCam(name, classifier, architecture)
+        images, starts = (
+            take(read_array(inputs_path("test", each), shards, rows=n_test, ndim=4), rows)
+            for each in ("images", gradcam.start)
+        )
+        heats = gradcam.heat_maps(starts, labels)
+        return [overlay(image, heat) for image, heat in zip(images, heats, strict=True)]
 
     return Judged(name, classifier.input_kind, classifier.class_names, logits, explain)
 

@@ -14,7 +14,11 @@ from PIL import Image
 
 from tests.helpers.tiny_pipeline import call
 from tests.helpers.tiny_sources import encode, picture
+from transfer.backbones.registry import BackboneParams
+from transfer.classifiers.converted import load_converted
 from transfer.demo import explanation
+from transfer.evaluation.litert_gradcam import LiteRTGradCam
+from transfer.runtime.params import load_params
 
 
 @pytest.fixture(scope="module", params=["finetuned", "head"])
@@ -38,6 +42,12 @@ def content_of(base: Path, path: str) -> bytes:
 
 def pixels_of(data_url: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data_url.partition(",")[2]))))
+
+
+def gradcam_of(base: Path, name: str) -> LiteRTGradCam:
+    with contextlib.chdir(base):
+        classifier = load_converted(name)
+        return LiteRTGradCam(name, classifier, load_params(BackboneParams, "backbone"))
 
 
 def test_an_answer_is_that_of_evaluate_and_of_predict(base, service):
@@ -65,17 +75,17 @@ def test_the_heat_is_that_of_evaluates_pictures(base, service, manifest):
     """The tiny world's images are as large as a thumbnail, and PNGs lose nothing; so the map over
     them is compared bit by bit."""
     from transfer.evaluation.gradcam import overlay
-    from transfer.evaluation.keras_gradcam import heat_maps
 
     test = manifest[manifest["split"] == "test"].reset_index(drop=True)
-    cut = np.load(base / "data/features/test/cut.npy")
+    gradcam = gradcam_of(base, service.name)
+    kind = "images" if gradcam.start == "images" else "features"
+    starts = np.load(base / f"data/{kind}/test/{gradcam.start}.npy")
     for row, path in enumerate(test["path"][:3]):
         content = content_of(base, path)
         answer, explained = service.answer(content), service.explain(content)
         assert explained["predicted"] == answer["predicted"]
         target = service.class_names.index(answer["predicted"])
-        split_at = service._explainer._split_at
-        (heat,) = heat_maps(split_at, cut, np.array([row]), np.array([target]))
+        (heat,) = gradcam.heat_maps(starts[[row]], np.array([target]))
         image = pixels_of(answer["picture"])
         assert (image == np.asarray(Image.open(base / "images" / path))).all()
         assert (pixels_of(explained["heat"]) == overlay(image, heat)).all()
@@ -117,27 +127,33 @@ def test_threads_get_the_answers_of_their_own_images(base, service, manifest):
 
 
 # what is imported does not depend on the model
-@pytest.mark.parametrize(
-    "service", ["finetuned", pytest.param("head", marks=pytest.mark.slow)], indirect=True
-)
-def test_an_answer_needs_no_tensorflow_and_an_explanation_does(base, service, manifest):
+def test_neither_an_answer_nor_an_explanation_needs_tensorflow(base, service, manifest):
     code = (
         "import sys; from pathlib import Path; from transfer.demo.service import load_service\n"
         "service, content = load_service(sys.argv[1]), Path(sys.argv[2]).read_bytes()\n"
-        "heavy = lambda: [name for name in ('keras', 'tensorflow') if name in sys.modules]\n"
-        "print(service.answer(content)['probability'], heavy())\n"
-        "print(service.explain(content)['is_seen'], heavy())"
+        "print(service.answer(content)['probability'], service.explain(content)['is_seen'])\n"
+        "print([name for name in ('keras', 'tensorflow') if name in sys.modules])"
     )
     path = f"images/{manifest['path'][0]}"
-    answer = service.answer((base / path).read_bytes())
+    content = (base / path).read_bytes()
     said = call("python", "-c", code, service.name, path, cwd=base).stdout
     assert said.splitlines() == [
-        f"{answer['probability']} []",
-        f"{service.explain((base / path).read_bytes())['is_seen']} ['keras', 'tensorflow']",
+        f"{service.answer(content)['probability']} {service.explain(content)['is_seen']}",
+        "[]",
     ]
 
 
-def test_threads_that_ask_first_load_the_keras_model_once(base, service, manifest, monkeypatch):
+def test_on_keras_the_explanation_is_nearly_the_same(base, service, manifest, monkeypatch):
+    monkeypatch.chdir(base)
+    content = content_of(base, manifest["path"][0])
+    heat = pixels_of(service.explain(content)["heat"])
+    monkeypatch.setattr(explanation, "choose_runtime", lambda *_: "keras")
+    monkeypatch.setattr(service, "_explainer", explanation.Explainer(service.name))
+    on_keras = pixels_of(service.explain(content)["heat"])
+    assert np.abs(heat.astype(int) - on_keras).max() <= 2
+
+
+def test_threads_that_ask_first_load_the_model_once(base, service, manifest, monkeypatch):
     loads, load = [], explanation._load
     monkeypatch.setattr(explanation, "_load", lambda name: loads.append(name) or load(name))
     monkeypatch.chdir(base)

@@ -118,7 +118,7 @@ def cards(browser: Chrome, n: int) -> list[dict]:
         "e => e.naturalWidth)"
     )
     status = browser.find_element(By.ID, "status")
-    WebDriverWait(browser, 120).until(  # the first explanation loads TensorFlow
+    WebDriverWait(browser, 120).until(
         lambda _: (
             browser.execute_script(done) == n
             and (n == 0 or "done" in status.text)

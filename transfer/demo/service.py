@@ -90,8 +90,8 @@ class Service:
             }
 
     def explain(self, content: bytes) -> dict:
-        """What speaks for the predicted class, ready for JSON. Of a network the first call loads
-        TensorFlow; `answer` does not wait for it.
+        """What speaks for the predicted class, ready for JSON. The first call loads what
+        computes that; `answer` does not wait for it.
 
         Args:
             content: the image file's bytes.
