@@ -63,7 +63,7 @@ demo: $(VENV)/extra-demo  ## serve a page on this machine to try the trained mod
 verify: $(VENV)/installed  ## re-hash everything that dvc.lock and deploy/dvc.lock name, in the workspace and the cache; print repair commands
 	python -m transfer verify
 
-test: $(VENV)/extra-tests  ## set up, run the tests (some nine minutes on 2 cores)
+test: $(VENV)/extra-tests  ## set up, run the tests (some seven minutes on 2 cores)
 	python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TEST_OPTIONS)
 
 test-slow: $(VENV)/extra-tests  ## run the tests that take longer or fetch the real weights
