@@ -78,12 +78,16 @@ def scan_source(
     found = read_source(
         source, follow_links=follow_links, on_clutter=on_clutter, on_remark=on_remark
     )
-    entries = (
-        entry
-        for entry in tqdm(found, desc="split: reading", unit=" entries")
-        if not _is_folder(entry, folders) and not _is_known(entry, files, journal)
-    )
-    with engine.start(ScanTask(background)) as workers:
+    # the bar ends before an error is printed
+    with (
+        tqdm(found, desc="split: reading", unit=" entries") as progress,
+        engine.start(ScanTask(background)) as workers,
+    ):
+        entries = (
+            entry
+            for entry in progress
+            if not _is_folder(entry, folders) and not _is_known(entry, files, journal)
+        )
         batches = batches_of_entries(entries, SCAN_ENTRIES)
         for batch, results in workers.map((batch, batch) for batch in batches):
             if journal is not None:
