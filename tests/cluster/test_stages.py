@@ -248,7 +248,7 @@ def test_a_worker_a_node_and_all_nodes_die_and_the_views_are_those_of_one_machin
         assert not (bare / "data/views/features.npy").exists()
         nodes.add()  # the head has lived on
         said = run_stage(bare, "augment")
-        known = int(said.partition("features.npy: ")[2].partition(" rows were known")[0])
+        known = int(said.partition("data/views/features: ")[2].partition(" rows were known")[0])
         assert 100 <= known < 80 * 12
         assert {name: (bare / name).read_bytes() for name in MADE["augment"]} == alone
 
