@@ -30,10 +30,10 @@ from transfer.backbones.network import build_backbone, with_preprocessing
 from transfer.backbones.registry import BackboneParams
 from transfer.backbones.weight_sources import SOURCES, load_first
 from transfer.dataset.manifest import labels_of, read_manifest, split_rows
+from transfer.decoding.rgb import DecodeParams, Resize
 from transfer.engines.local import LocalEngine
 from transfer.runtime.cores import available_cores
 from transfer.runtime.params import load_param, load_params
-from transfer.sources.decoding import DecodeParams, Resize
 from transfer.sources.verified_images import map_verified_images
 
 SPLITS = ("train", "validation")

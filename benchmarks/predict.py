@@ -25,6 +25,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.throughput import pass_all
 from transfer.backbones.registry import BackboneParams
 from transfer.compute.device import ComputeParams, configure_backend
+from transfer.decoding.rgb import DecodeParams, read_rgb, resize
 from transfer.engines.local import LocalWorkerPool
 from transfer.features.extraction import CleanImages, extract_features, unchanged
 from transfer.features.frozen_network import (
@@ -41,7 +42,6 @@ from transfer.inference.predictor import Predictor, load_predictor
 from transfer.runtime.cores import map_in_order
 from transfer.runtime.params import load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
-from transfer.sources.decoding import DecodeParams, read_rgb, resize
 from transfer.sources.reader import read_source
 from transfer.storage.array_writer import create_array
 from transfer.storage.arrays import read_array

@@ -21,14 +21,14 @@ from transfer.audit.near_duplicates import find_near_duplicates
 from transfer.audit.outliers import find_outliers
 from transfer.dataset.manifest import read_manifest, split_rows
 from transfer.dataset.perceptual_hashes import read_hashes
+from transfer.decoding.rgb import load_pixel_rules
+from transfer.decoding.value_ranges import PixelRules
 from transfer.engines.local import LocalEngine
 from transfer.features.pooling import read_pooled
 from transfer.runtime.files import write_csv, write_json
 from transfer.runtime.params import Params, load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
-from transfer.sources.decoding import load_pixel_rules
-from transfer.sources.value_ranges import PixelRules
 from transfer.sources.verified_images import map_verified_images
 from transfer.storage.params import Shards
 

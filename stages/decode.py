@@ -14,6 +14,8 @@ from tqdm import tqdm
 from transfer.backbones.registry import image_side
 from transfer.cluster.choose_engine import load_engine
 from transfer.dataset.manifest import SPLITS, read_manifest, split_rows
+from transfer.decoding.rgb import DecodeParams, Resize, load_pixel_rules
+from transfer.decoding.value_ranges import PixelRules
 from transfer.engines.base import Crashed, Engine, finish_jobs
 from transfer.runtime.checkpoints import resumable
 from transfer.runtime.checksums import content_key
@@ -21,10 +23,8 @@ from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
-from transfer.sources.decoding import DecodeParams, Resize, load_pixel_rules
 from transfer.sources.image_places import ImagePlaces, UnseenSourceError, find_places
 from transfer.sources.image_shards import ImageShardTask, ImagesJob
-from transfer.sources.value_ranges import PixelRules
 from transfer.sources.verified_images import map_verified_images
 from transfer.storage.array_paths import inputs_path
 from transfer.storage.array_writer import create_array, write_sharded

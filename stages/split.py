@@ -32,20 +32,20 @@ from transfer.dataset.split_notes import (
 from transfer.dataset.split_params import SplitParams
 from transfer.dataset.split_report import report
 from transfer.dataset.training_ranges import derive_rules, describe_dark
+from transfer.decoding.rgb import check_background
+from transfer.decoding.value_ranges import write_pixel_rules
 from transfer.engines.base import Engine
+from transfer.labels.inner_folders import describe_empty_folders, describe_inner_folders
+from transfer.labels.layout import Layout, find_layout
+from transfer.labels.path_label import PathLabels
+from transfer.labels.path_labels import find_path_labels
 from transfer.runtime.checkpoints import resumable
 from transfer.runtime.params import load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
-from transfer.sources.decoding import check_background
-from transfer.sources.inner_folders import describe_empty_folders, describe_inner_folders
-from transfer.sources.layout import Layout, find_layout
-from transfer.sources.path_label import PathLabels
-from transfer.sources.path_labels import find_path_labels
 from transfer.sources.scan import scan_source
 from transfer.sources.scan_journal import ScanJournal
 from transfer.sources.scanned_file import ScannedFile
-from transfer.sources.value_ranges import write_pixel_rules
 
 
 def main() -> None:

@@ -27,19 +27,19 @@ from stages import decode
 from tests.helpers.local_cluster import cluster
 from transfer.cluster.ray_engine import RayEngine, RayWorkerPool
 from transfer.dataset.manifest import SPLITS, split_rows
+from transfer.decoding.rgb import Resize
+from transfer.decoding.value_ranges import PixelRules
 from transfer.features.extraction import CleanImages, extract_features
 from transfer.features.frozen_network import About
 from transfer.features.shard_pass import MadeShard, ShardJob
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import peak_memory
 from transfer.sources import scan
-from transfer.sources.decoding import Resize
 from transfer.sources.image_places import BucketImages
 from transfer.sources.image_shards import ImagesJob
 from transfer.sources.scan_journal import ScanJournal
 from transfer.sources.scanned_file import ScannedFile
 from transfer.sources.source_file import SourceFile
-from transfer.sources.value_ranges import PixelRules
 from transfer.storage.known_shards import KEY_BYTES
 from transfer.storage.object_store import ObjectStore
 from transfer.storage.params import ArrayFormat, Shards

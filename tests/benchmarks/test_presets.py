@@ -20,8 +20,8 @@ from transfer.augmentation.warp import AugmentParams
 from transfer.backbones.registry import BackboneParams
 from transfer.commands.sweep.trainings import TRAININGS
 from transfer.commands.use.presets import preset_names, read_preset
+from transfer.decoding.rgb import DecodeParams
 from transfer.runtime.params import read_params
-from transfer.sources.decoding import DecodeParams
 
 SHIPPED = REPOSITORY / "docs/presets"
 PRESETS = {name: in_sections(read_preset(name, SHIPPED)) for name in preset_names(SHIPPED)}

@@ -24,11 +24,11 @@ from tests.helpers.tiny_sources import (
 from transfer.dataset.classes import check_classes
 from transfer.dataset.dividing import count_sizes, divide
 from transfer.dataset.split_params import SplitParams
+from transfer.decoding.rgb import NAMES
+from transfer.labels.layout import Layout
+from transfer.labels.path_label import LabelColumns
+from transfer.labels.path_labels import NO_TABLE
 from transfer.runtime.errors import PipelineError
-from transfer.sources.decoding import NAMES
-from transfer.sources.layout import Layout
-from transfer.sources.path_label import LabelColumns
-from transfer.sources.path_labels import NO_TABLE
 from transfer.sources.scanned_file import ScannedFile
 
 

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from transfer.dataset.training_ranges import derive_rules
+from transfer.decoding.value_ranges import ValueRange
 from transfer.sources.scan import ScannedFile
-from transfer.sources.value_ranges import ValueRange
 
 
 def rules_of(*images: tuple[str, ScannedFile]):

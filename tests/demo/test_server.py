@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 from tests.helpers.typed import typed
+from transfer.decoding.rgb import BadImageError
 from transfer.demo.app import HEADERS, create_app
 from transfer.demo.server import listen, serve, trusted_hosts, url
 from transfer.runtime.errors import PipelineError
-from transfer.sources.decoding import BadImageError
 
 MOST = 1_000_000
 OURS = {"base_url": "http://127.0.0.1:8000"}

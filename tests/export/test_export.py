@@ -27,6 +27,7 @@ from transfer.classifiers.probabilities import probabilities
 from transfer.classifiers.probe import Probe, save_probe
 from transfer.classifiers.saved import Classifier, save_classifier, save_skipped
 from transfer.commands.committed import read_committed
+from transfer.decoding.rgb import resize
 from transfer.export import export
 from transfer.export.checks import Answers, Checked, check
 from transfer.export.end_to_end_model import build_end_to_end
@@ -36,7 +37,6 @@ from transfer.export.runtimes import open_runtime
 from transfer.export.writers import ABOUT, LABELS, About, write
 from transfer.runtime.dvc_files import locked_stages
 from transfer.runtime.errors import PipelineError
-from transfer.sources.decoding import resize
 
 BACKBONE = BackboneParams(
     name="VGG16", image_size=32, preprocessing="imagenet", unfreeze_from="second"

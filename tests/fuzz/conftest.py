@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from transfer.decoding.rgb import BadImageError
 from transfer.runtime.errors import PipelineError
-from transfer.sources.decoding import BadImageError
 
 # Processor time for one input of a few kilobytes: a reader that takes more hangs. One that waits
 # for something takes none, and is given more time, since the machine may have other work.

@@ -15,8 +15,8 @@ from tests.helpers.pngs import chunk, png
 from tests.helpers.profiles import ADOBE_RGB, profile
 from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_sources import build, class_folders, encode, picture
-from transfer.sources.decoding import MAX_PIXELS, examine, read_rgb, resize
-from transfer.sources.layout import find_layout
+from transfer.decoding.rgb import MAX_PIXELS, examine, read_rgb, resize
+from transfer.labels.layout import find_layout
 from transfer.sources.reader import read_source
 from transfer.sources.source_file import MAX_FILE_BYTES
 

@@ -24,10 +24,10 @@ from transfer.classifiers.saved import Classifier, load_classifier, save_classif
 from transfer.compute.keras import keras
 from transfer.compute.params import ComputeParams
 from transfer.dataset.split_params import SplitParams
+from transfer.decoding.rgb import DecodeParams
 from transfer.runtime.checksums import content_key
 from transfer.runtime.params import load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
-from transfer.sources.decoding import DecodeParams
 from transfer.storage.row_cache import ActivationCache
 
 SECTIONS = {

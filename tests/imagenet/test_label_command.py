@@ -27,6 +27,7 @@ from tests.helpers.tiny_sources import build, encode, picture
 from tests.helpers.typed import Said, split_rows, typed
 from transfer.backbones.registry import ARCHITECTURES, File
 from transfer.commands import label
+from transfer.decoding.value_ranges import PixelRules, write_pixel_rules
 from transfer.imagenet import weights
 from transfer.imagenet.classes import read_classes
 from transfer.imagenet.columns import LabelColumns
@@ -35,7 +36,6 @@ from transfer.inference.cli import PREDICTED
 from transfer.inference.predictions import PredictionRow
 from transfer.runtime.cores import available_cores
 from transfer.sources.source_file import SourceFile
-from transfer.sources.value_ranges import PixelRules, write_pixel_rules
 
 pytestmark = pytest.mark.usefixtures("eager")
 

@@ -16,10 +16,10 @@ from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_pipeline import ROOT, call
 from tests.helpers.tiny_sources import build, encode, picture
 from tests.helpers.typed import Said, split_rows, typed
+from transfer.decoding.value_ranges import PixelRules
 from transfer.inference.predictor import Predictor, load_predictor
 from transfer.runtime.cores import available_cores
 from transfer.sources.source_file import SourceFile
-from transfer.sources.value_ranges import PixelRules
 
 
 @pytest.fixture(scope="module")

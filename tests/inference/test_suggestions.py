@@ -16,12 +16,12 @@ from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_sources import build, class_folders, encode, picture
 from transfer.__main__ import main
 from transfer.commands import suggest
+from transfer.decoding.rgb import read_rgb
+from transfer.decoding.value_ranges import PixelRules
 from transfer.inference.predictions import Prediction
 from transfer.inference.predictor import Predictor
 from transfer.inference.suggestion_page import Suggestion, thumbnail, write_page
 from transfer.inference.suggestions import choose, doubts, nearest_distances
-from transfer.sources.decoding import read_rgb
-from transfer.sources.value_ranges import PixelRules
 
 NONE = np.zeros((1, 2), np.float32)
 

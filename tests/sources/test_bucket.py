@@ -12,9 +12,9 @@ import pytest
 from stages import decode
 from tests.helpers.split_stage import CATS_AND_DOGS, run_split
 from tests.helpers.tiny_sources import build, class_folders
+from transfer.labels.layout import find_layout
 from transfer.runtime.errors import PipelineError
 from transfer.sources import source_file as entries
-from transfer.sources.layout import find_layout
 from transfer.sources.reader import read_source
 from transfer.sources.source_file import SourceFile
 from transfer.storage import object_store

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.tiny_sources import add_to_tar, build
+from transfer.labels.layout import find_layout
 from transfer.runtime.errors import PipelineError
 from transfer.sources import reader
-from transfer.sources.layout import find_layout
 from transfer.sources.reader import read_source
 
 ARCHIVES = ["set.zip", "set.tar", "set.tar.gz"]

@@ -70,9 +70,9 @@ def load(options: argparse.Namespace):
     weights = find_weights(options.backbone, options.weights)
     # TensorFlow takes seconds to load, and nothing above should wait for it.
     from transfer.compute.device import ComputeParams, configure_backend
+    from transfer.decoding.rgb import DecodeParams, load_pixel_rules
     from transfer.imagenet.labeller import Labeller
     from transfer.runtime.params import load_params
-    from transfer.sources.decoding import DecodeParams, load_pixel_rules
 
     decode = load_params(DecodeParams, "decode")
     configure_backend(load_params(ComputeParams, "compute"), seed=0)

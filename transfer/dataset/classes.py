@@ -6,12 +6,12 @@ from sys import intern
 
 from transfer.dataset.listing import first_ten
 from transfer.dataset.rejected import REJECTED
+from transfer.labels.class_names import read_class_names
+from transfer.labels.folder_words import spelling_key
+from transfer.labels.layout import Layout
+from transfer.labels.mask_files import masks_by_name
+from transfer.labels.path_label import PathLabels
 from transfer.runtime.errors import PipelineError
-from transfer.sources.class_names import read_class_names
-from transfer.sources.folder_words import spelling_key
-from transfer.sources.layout import Layout
-from transfer.sources.mask_files import masks_by_name
-from transfer.sources.path_label import PathLabels
 from transfer.sources.scanned_file import ScannedFile
 
 MAX_CLASSES = 1000

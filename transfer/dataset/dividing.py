@@ -11,8 +11,8 @@ from transfer.dataset.listing import first_ten
 from transfer.dataset.manifest import SPLITS, UNUSED
 from transfer.dataset.split_params import SplitParams
 from transfer.dataset.splitting import assign, quotas
+from transfer.labels.path_label import PathLabel
 from transfer.runtime.errors import PipelineError
-from transfer.sources.path_label import PathLabel
 from transfer.sources.scanned_file import ScannedFile
 
 

@@ -11,9 +11,9 @@ from transfer.dataset.duplicates import DUPLICATES
 from transfer.dataset.image_groups import count_alike_in_two_classes, match_group_by
 from transfer.dataset.listing import count_files, first_ten
 from transfer.dataset.manifest import SPLITS
+from transfer.decoding.value_ranges import KINDS, PixelRules
 from transfer.sources.scanned_file import ScannedFile
 from transfer.sources.source_file import is_known_clutter, is_sidecar, is_unknown_hidden
-from transfer.sources.value_ranges import KINDS, PixelRules
 
 
 def describe_clutter(paths: Iterable[str]) -> list[str]:

@@ -7,9 +7,9 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
 from transfer.dataset.manifest import FORMATS, SPLITS
+from transfer.labels.labels_by_pattern import compile_pattern
+from transfer.labels.path_label import LabelColumns
 from transfer.runtime.params import Params
-from transfer.sources.labels_by_pattern import compile_pattern
-from transfer.sources.path_label import LabelColumns
 
 
 class SplitParams(Params):

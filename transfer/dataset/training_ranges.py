@@ -2,8 +2,8 @@
 
 import pandas as pd
 
+from transfer.decoding.value_ranges import KINDS, PixelRules, derive_range
 from transfer.sources.scanned_file import ScannedFile
-from transfer.sources.value_ranges import KINDS, PixelRules, derive_range
 
 _DARK_SHARE = 1 / 16  # of the range, that the highest value of an image has to reach
 

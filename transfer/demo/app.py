@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from flask import Flask, Response, abort, render_template, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, SecurityError
 
+from transfer.decoding.rgb import MAX_PIXELS, BadImageError
 from transfer.runtime.errors import PipelineError
-from transfer.sources.decoding import MAX_PIXELS, BadImageError
 
 if TYPE_CHECKING:  # it takes a second
     from transfer.demo.service import Service

@@ -26,7 +26,7 @@ BASE = 2**25 + 1  # fractions are in units of 1 / BASE^2; odd, so that it can be
 
 
 class ResizeAsPillow(keras.layers.Layer):
-    """Stretch RGB images to a square as `transfer.sources.decoding.resize` does: uint8 (B, h, w, 3)
+    """Stretch RGB images to a square as `transfer.decoding.rgb.resize` does: uint8 (B, h, w, 3)
     -> float32 (B, size, size, 3) of whole numbers.
 
     The pixels are Pillow's, byte for byte, for sides up to 32,767 pixels and 500 times `size`.

@@ -10,12 +10,12 @@ from transfer.backbones.published_network import build_with_top, preprocess
 from transfer.backbones.torch_file import read_tensors
 from transfer.compute.device import is_single_threaded
 from transfer.compute.keras import keras
+from transfer.decoding.rgb import BadImageError, memory_for, read_rgb, resize
+from transfer.decoding.value_ranges import PixelRules
 from transfer.imagenet.weights import MODEL_INFO
 from transfer.inference.predictions import Prediction, PredictionRow
 from transfer.runtime.cores import map_in_order
-from transfer.sources.decoding import BadImageError, memory_for, read_rgb, resize
 from transfer.sources.source_file import SourceFile
-from transfer.sources.value_ranges import PixelRules
 
 NOT_FINITE = "the network gives it no finite number; see compute.precision"
 

@@ -29,6 +29,15 @@ from transfer.classifiers.names import (
 from transfer.classifiers.probabilities import probabilities
 from transfer.classifiers.temperatures import read_temperature
 from transfer.compute.params import ComputeParams
+from transfer.decoding.rgb import (
+    BadImageError,
+    DecodeParams,
+    load_pixel_rules,
+    memory_for,
+    read_rgb,
+    resize,
+)
+from transfer.decoding.value_ranges import PixelRules
 from transfer.features.frozen_network import (
     ExtractParams,
     FrozenNetwork,
@@ -44,16 +53,7 @@ from transfer.runtime.dvc_files import LOCK
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import PARAMS_FILE, load_param, load_params
 from transfer.runtime.resource_params import ResourceParams
-from transfer.sources.decoding import (
-    BadImageError,
-    DecodeParams,
-    load_pixel_rules,
-    memory_for,
-    read_rgb,
-    resize,
-)
 from transfer.sources.source_file import SourceFile
-from transfer.sources.value_ranges import PixelRules
 from transfer.storage.params import Shards
 
 NOT_FINITE = "the network gives it no finite number; see extract.dtype and compute.precision"

@@ -1,1 +1,1 @@
-"""The user's images: folders, archives, buckets, and how an image is decoded."""
+"""The user's images: folders, archives and buckets, read file by file."""

@@ -8,11 +8,11 @@ from typing import Self
 
 import numpy as np
 
+from transfer.decoding.rgb import Resize
+from transfer.decoding.value_ranges import PixelRules
 from transfer.engines.base import Failed, try_job
-from transfer.sources.decoding import Resize
 from transfer.sources.image_places import ImagePlaces
 from transfer.sources.source_file import BATCH_ENTRIES
-from transfer.sources.value_ranges import PixelRules
 from transfer.sources.verified_images import VerifiedImageFunction
 from transfer.storage.object_store import ObjectStore
 from transfer.storage.shard_writer import ShardBuffer

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
+from transfer.decoding.file_kinds import describe_unreadable
 from transfer.runtime.errors import PipelineError
-from transfer.sources.file_kinds import describe_unreadable
-from transfer.sources.table import IMAGE_NAME
+from transfer.sources.source_file import IMAGE_NAME
 
 _HEAD_BYTES = 65_536
 _UNPACK = "unpack it and give the folder"

@@ -8,8 +8,8 @@ from pathlib import Path
 import imagehash
 from tqdm import tqdm
 
+from transfer.decoding.rgb import BadImageError, examine, memory_for
 from transfer.engines.base import Crashed, Engine
-from transfer.sources.decoding import BadImageError, examine, memory_for
 from transfer.sources.reader import read_source
 from transfer.sources.scan_journal import ScanJournal
 from transfer.sources.scanned_file import ScannedFile, companions

@@ -9,9 +9,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Self
 
+from transfer.decoding.value_ranges import ValueRange
 from transfer.sources.scanned_file import ScannedFile
 from transfer.sources.source_file import SourceFile
-from transfer.sources.value_ranges import ValueRange
 
 _FIELDS = tuple(field.name for field in fields(ScannedFile))
 

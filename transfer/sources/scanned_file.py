@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from transfer.sources.table import IMAGE_NAME
-from transfer.sources.value_ranges import ValueRange
+from transfer.decoding.value_ranges import ValueRange
+from transfer.sources.source_file import IMAGE_NAME
 
 
 @dataclass(frozen=True, slots=True)  # there is one of each file in memory
@@ -13,7 +13,7 @@ class ScannedFile:
     """One file, looked at: its hashes, or why it cannot be used.
 
     split: None unless the source is pre-split. value_range, tiff_alpha, alpha, remarks: as
-    `Examined` of transfer.sources.decoding has them.
+    `Examined` of transfer.decoding.rgb has them.
     """
 
     path: str

@@ -12,10 +12,16 @@ from typing import Protocol, Self
 
 from PIL import Image
 
-from transfer.sources.decoding import read_rgb
+from transfer.decoding.rgb import read_rgb
 
 MAX_FILE_BYTES = 256 * 2**20
 READERS = 8  # of a batch: a store takes its time for each object, however small
+# What the name of an image ends with, that of some which are not read included.
+IMAGE_NAME = re.compile(
+    r"\.(jpe?g|jpe|jfif|png|gif|bmp|webp|tiff?|avif|jp2|j2k|p[pgbnf]m|tga|hei[cf]|hif|ico|pcx|qoi"
+    r"|sgi|dcm|jxl)$",
+    re.IGNORECASE,
+)
 # What systems and programs leave beside people's files, in lower case.
 _CLUTTER = {
     *("__macosx", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"),

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from transfer.decoding.rgb import BadImageError, memory_for, read_rgb
+from transfer.decoding.value_ranges import PixelRules
 from transfer.engines.base import Crashed, Engine
 from transfer.runtime.errors import PipelineError
-from transfer.sources.decoding import BadImageError, memory_for, read_rgb
 from transfer.sources.reader import read_source
 from transfer.sources.source_file import (
     SourceFile,
@@ -19,7 +20,6 @@ from transfer.sources.source_file import (
     decoder_fingerprint,
     load_all,
 )
-from transfer.sources.value_ranges import PixelRules
 
 if TYPE_CHECKING:  # a worker does without pandas
     import pandas as pd

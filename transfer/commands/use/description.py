@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from transfer.commands.use.labelling import Labelled
 from transfer.commands.use.params_file import Value
 from transfer.commands.use.survey import Survey
-from transfer.sources.folder_words import SPLITS, spelling_key
+from transfer.labels.folder_words import SPLITS, spelling_key
 
 if typing.TYPE_CHECKING:  # pandas takes its time, which --help should not
     from transfer.dataset.split_params import SplitParams

@@ -9,17 +9,17 @@ from typing import NamedTuple
 
 from transfer.commands.use.source_path import as_source
 from transfer.commands.use.survey import Survey
+from transfer.labels.class_names import are_codes, may_name_classes, read_class_names
+from transfer.labels.folder_words import SPLITS
+from transfer.labels.inner_folders import describe_empty_folders, describe_inner_folders
+from transfer.labels.layout import find_layout
+from transfer.labels.mask_files import masks_by_name
+from transfer.labels.packed_tables import may_be_labels, tables_among
+from transfer.labels.path_label import LabelColumns, PathLabels
+from transfer.labels.path_labels import NO_TABLE, find_path_labels
+from transfer.labels.table_folders import folders_of_tables
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.extras import explain_missing
-from transfer.sources.class_names import are_codes, may_name_classes, read_class_names
-from transfer.sources.folder_words import SPLITS
-from transfer.sources.inner_folders import describe_empty_folders, describe_inner_folders
-from transfer.sources.layout import find_layout
-from transfer.sources.mask_files import masks_by_name
-from transfer.sources.packed_tables import may_be_labels, tables_among
-from transfer.sources.path_label import LabelColumns, PathLabels
-from transfer.sources.path_labels import NO_TABLE, find_path_labels
-from transfer.sources.table_folders import folders_of_tables
 from transfer.storage.object_store import is_url
 
 _SHOWN, _SHOWN_TABLES, _TRIED_NAMES = 5, 2, 10

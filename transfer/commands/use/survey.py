@@ -13,14 +13,13 @@ from pathlib import PurePosixPath
 from PIL import Image
 
 from transfer.dataset.listing import count_files
+from transfer.decoding.rgb import FORMATS, BadImageError, examine
+from transfer.decoding.tiff_tags import is_tiff
+from transfer.labels.packed_sets import describe_packed, describe_pixels
 from transfer.runtime.errors import PipelineError
-from transfer.sources.decoding import FORMATS, BadImageError, examine
-from transfer.sources.packed_sets import describe_packed, describe_pixels
 from transfer.sources.scan import WHITE
 from transfer.sources.scanned_file import ScannedFile, companions
-from transfer.sources.source_file import SourceFile, is_sidecar
-from transfer.sources.table import IMAGE_NAME
-from transfer.sources.tiff_tags import is_tiff
+from transfer.sources.source_file import IMAGE_NAME, SourceFile, is_sidecar
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,238 @@
+"""Samples of TIFFs that Pillow would cut, refuse or take for alpha, read block by block."""
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from transfer.decoding import tiff_tags
+from transfer.decoding.bad_image import BadImageError
+from transfer.decoding.samples import EVERYTHING_EMPTY, MAX_SAMPLE_BYTES
+from transfer.decoding.tiff_tags import Tags, number_of, numbers_of
+from transfer.decoding.value_ranges import Kind
+
+_KINDS: dict[int, Kind] = {1: "unsigned", 2: "signed", 3: "float", 4: "unsigned"}
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_BY_LIBTIFF = {tiff_tags.LZW, tiff_tags.PACKBITS, tiff_tags.LZMA, tiff_tags.ZSTD}
+UNPACKED = _BY_LIBTIFF | {tiff_tags.NONE, tiff_tags.DEFLATE, tiff_tags.OLD_DEFLATE}
+
+
+@dataclass(frozen=True)
+class TiffLayout:
+    """Where the samples of a TIFF lie. A block is a strip or a tile."""
+
+    width: int
+    height: int
+    samples: int
+    bits: int
+    kind: Kind
+    order: str
+    planar: bool
+    compression: int
+    predictor: int
+    block_width: int
+    block_height: int
+    offsets: tuple[int, ...]
+    lengths: tuple[int, ...]
+    is_tiled: bool
+    is_reversed: bool  # the lowest bit of each byte comes first
+
+
+def read_layout(content: bytes, tags: Tags) -> TiffLayout:
+    """The layout of a page.
+
+    Raises:
+        BadImageError: damaged, or packed in a way that is not read.
+    """
+    is_tiled = tiff_tags.TILES in tags
+    try:
+        width, height = (
+            int(number_of(tags, tiff_tags.WIDTH)),
+            int(number_of(tags, tiff_tags.HEIGHT)),
+        )
+        samples = int(number_of(tags, tiff_tags.SAMPLES, 1))
+        if is_tiled:
+            block_width = int(number_of(tags, tiff_tags.TILE_WIDTH))
+            block_height = int(number_of(tags, tiff_tags.TILE_HEIGHT))
+        else:
+            block_width = width
+            block_height = min(int(number_of(tags, tiff_tags.STRIP_ROWS, height)), height)
+        offsets = tags[tiff_tags.TILES if is_tiled else tiff_tags.STRIPS]
+        lengths = tags.get(
+            tiff_tags.TILE_BYTES if is_tiled else tiff_tags.STRIP_BYTES, (len(content),)
+        )
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise BadImageError("damaged or truncated: a TIFF without the tags that it needs") from None
+    bits = numbers_of(tags, tiff_tags.BITS, (1,))
+    formats = numbers_of(tags, tiff_tags.FORMAT, (1,))
+    if len({*bits}) != 1 or len({*formats}) != 1 or formats[0] not in _KINDS:
+        raise BadImageError(
+            "a TIFF whose bands are of different or complex numbers; save it as RGB"
+        )
+    kind = _KINDS[formats[0]]
+    if (kind != "unsigned" and bits[0] not in (8, 16, 32, 64)) or not 1 <= bits[0] <= 64:
+        raise BadImageError(f"{bits[0]}-bit {kind} samples; save it with 8 or 16 bits")
+    if kind == "unsigned" and bits[0] > 16 and bits[0] not in (32, 64):
+        raise BadImageError(f"{bits[0]}-bit samples; save it with 8 or 16 bits")
+    if min(width, height, samples, block_width, block_height) < 1:
+        raise BadImageError("damaged or truncated: a TIFF without pixels")
+    compression = int(number_of(tags, tiff_tags.COMPRESSION, tiff_tags.NONE))
+    if compression not in UNPACKED:
+        raise BadImageError(tiff_tags.describe_page(tags))
+    return TiffLayout(
+        width,
+        height,
+        samples,
+        bits[0],
+        kind,
+        "<" if content[:2] == b"II" else ">",
+        number_of(tags, tiff_tags.PLANAR, 1) == 2,
+        compression,
+        int(number_of(tags, tiff_tags.PREDICTOR, 1)),
+        block_width,
+        block_height,
+        offsets,
+        lengths,
+        is_tiled,
+        number_of(tags, tiff_tags.FILL_ORDER, 1) == 2,
+    )
+
+
+def read_bands(content: bytes, layout: TiffLayout) -> np.ndarray:
+    """All bands, in their own type: (H, W, samples).
+
+    Raises:
+        BadImageError: too many bytes, damaged, or packed in a way that is not read.
+    """
+    itemsize = max(1, -(-layout.bits // 8))
+    itemsize = next(size for size in (1, 2, 4, 8) if size >= itemsize)
+    for width, height in (
+        (layout.width, layout.height),
+        (layout.block_width, layout.block_height),
+    ):
+        if width * height * layout.samples * itemsize > MAX_SAMPLE_BYTES:
+            raise BadImageError(
+                f"{width} x {height} pixels of {layout.samples * layout.bits} bits, more than the "
+                f"{MAX_SAMPLE_BYTES:,} bytes that are allowed"
+            )
+    across = -(-layout.width // layout.block_width)
+    down = -(-layout.height // layout.block_height)
+    planes = layout.samples if layout.planar else 1
+    if min(len(layout.offsets), len(layout.lengths)) < across * down * planes:
+        raise BadImageError("damaged or truncated: fewer strips or tiles than the image needs")
+    if not any(layout.lengths):
+        raise BadImageError(EVERYTHING_EMPTY)
+    in_block = 1 if layout.planar else layout.samples
+    bands = np.zeros(
+        (layout.height, layout.width, layout.samples), _dtype(layout).newbyteorder("=")
+    )
+    for number in range(across * down * planes):
+        plane, place = divmod(number, across * down)
+        top, left = place // across * layout.block_height, place % across * layout.block_width
+        rows = layout.block_height
+        if not layout.is_tiled:
+            rows = min(rows, layout.height - top)
+        start, length = layout.offsets[number], layout.lengths[number]
+        if length == 0:  # GDAL writes no block of zeros alone into a sparse file
+            continue
+        packed = content[start : start + length]
+        if layout.is_reversed:
+            packed = packed.translate(_REVERSED)
+        block = _unpack_block(packed, layout, rows, in_block)
+        block = block[: layout.height - top, : layout.width - left]
+        target = bands[top : top + rows, left : left + layout.block_width]
+        if layout.planar:
+            target[..., plane] = block[..., 0]
+        else:
+            target[:] = block
+    return bands
+
+
+def _dtype(layout: TiffLayout) -> np.dtype:
+    size = next(size for size in (1, 2, 4, 8) if 8 * size >= layout.bits)
+    return np.dtype(
+        f"{layout.order}{ {'unsigned': 'u', 'signed': 'i', 'float': 'f'}[layout.kind] }{size}"
+    )
+
+
+def _unpack_block(packed: bytes, layout: TiffLayout, rows: int, bands: int) -> np.ndarray:
+    """A strip or a tile: (rows, block_width, bands)."""
+    row_bytes = (layout.block_width * bands * layout.bits + 7) // 8
+    raw = _decompress(packed, layout.compression, rows, row_bytes)
+    if len(raw) < rows * row_bytes:
+        raise BadImageError("damaged or truncated: a strip or tile of the TIFF is cut off")
+    lines = np.frombuffer(raw, np.uint8, rows * row_bytes).reshape(rows, row_bytes)
+    shape, dtype = (rows, layout.block_width, bands), _dtype(layout)
+    if layout.bits % 8 or layout.bits == 24:
+        return _unpack_bits(lines, layout.bits, layout.block_width * bands).reshape(shape)
+    if layout.predictor == 3:
+        return _undo_float_predictor(lines, shape, dtype)
+    if layout.kind == "float" and dtype.itemsize == 1:
+        raise BadImageError("8-bit floating-point samples; save it with 8 or 16 bits")
+    values = np.ascontiguousarray(lines).view(dtype).reshape(shape)
+    if layout.predictor == 2:
+        unsigned = values.astype(dtype.newbyteorder("=")).view(f"u{dtype.itemsize}")
+        summed = np.cumsum(unsigned, axis=1, dtype=unsigned.dtype)
+        return summed.view(dtype.newbyteorder("="))
+    if layout.predictor != 1:
+        raise BadImageError(
+            f"a TIFF with predictor {layout.predictor}, which is not read; save it anew"
+        )
+    return values
+
+
+def _unpack_bits(lines: np.ndarray, bits: int, count: int) -> np.ndarray:
+    """Samples of so many bits, the highest first, each line beginning at a byte."""
+    out = np.empty((len(lines), count), np.uint16)
+    weights = (1 << np.arange(bits - 1, -1, -1)).astype(np.uint32)
+    for row, line in enumerate(lines):
+        out[row] = np.unpackbits(line)[: count * bits].reshape(count, bits) @ weights
+    return out
+
+
+def _undo_float_predictor(
+    lines: np.ndarray, shape: tuple[int, int, int], dtype: np.dtype
+) -> np.ndarray:
+    rows, width, bands = shape
+    bytes_ = lines.reshape(rows, width * dtype.itemsize, bands)
+    summed = np.cumsum(bytes_, axis=1, dtype=np.uint8).reshape(rows, dtype.itemsize, width * bands)
+    big_endian = np.ascontiguousarray(summed.swapaxes(1, 2))
+    return big_endian.view(dtype.newbyteorder(">")).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def _decompress(packed: bytes, compression: int, rows: int, row_bytes: int) -> bytes:
+    if compression == tiff_tags.NONE:
+        return packed
+    if compression in _BY_LIBTIFF:
+        return np.asarray(_open_as_bytes(packed, compression, rows, row_bytes)).tobytes()
+    try:
+        return zlib.decompressobj().decompress(packed, rows * row_bytes)
+    except zlib.error as error:
+        raise BadImageError(f"damaged or truncated: {error}") from None
+
+
+def _open_as_bytes(packed: bytes, compression: int, rows: int, row_bytes: int) -> Image.Image:
+    """A block's bytes as an 8-bit grey TIFF of their own, which libtiff unpacks."""
+    entries = [
+        (tiff_tags.WIDTH, row_bytes),
+        (tiff_tags.HEIGHT, rows),
+        (tiff_tags.BITS, 8),
+        (tiff_tags.COMPRESSION, compression),
+        (tiff_tags.PHOTOMETRIC, tiff_tags.BLACK_IS_ZERO),
+        (tiff_tags.STRIPS, 0),
+        (tiff_tags.SAMPLES, 1),
+        (tiff_tags.STRIP_ROWS, rows),
+        (tiff_tags.STRIP_BYTES, len(packed)),
+    ]
+    start = 8 + 2 + 12 * len(entries) + 4
+    body = b"".join(
+        struct.pack("<HHII", tag, 4, 1, start if tag == tiff_tags.STRIPS else value)
+        for tag, value in entries
+    )
+    content = b"II*\0" + struct.pack("<IH", 8, len(entries)) + body + bytes(4) + packed
+    image = Image.open(io.BytesIO(content), formats=("TIFF",))
+    image.load()
+    return image

@@ -1,0 +1,1 @@
+"""Where the labels of images come from: folders, tables, patterns of paths."""

@@ -1,0 +1,51 @@
+"""Folders that a person may take for classes: those inside class folders, which may be the classes
+meant, or patients and sessions; and those without an image."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from transfer.labels.layout import Layout
+
+_SHOWN = 3
+
+
+def describe_inner_folders(layout: Layout, paths: Iterable[str]) -> list[str]:
+    """A sentence where most class folders hold images in several folders only, `animals/cat` and
+    `animals/dog` say.
+
+    Args:
+        paths: of the images.
+    """
+    inner: dict[str, set[str]] = defaultdict(set)
+    own = set()
+    for path in paths:
+        place, parts = layout.place(path), path.split("/")
+        if place is None:
+            continue
+        folder = layout.class_folder(path)
+        if len(parts) == len(folder) + 1:
+            own.add(place[1])
+        else:
+            inner[place[1]].add("/".join(parts[len(folder) - 1 : len(folder) + 1]))
+    several = [name for name, folders in inner.items() if name not in own and len(folders) > 1]
+    if 2 * len(several) <= len({*inner} | own):
+        return []
+    found = sorted(folder for name in several for folder in inner[name])
+    rest = f", ... and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
+    return [
+        f"class folders hold folders of their own, which do not count: {', '.join(found[:_SHOWN])}"
+        f"{rest}; if the inner ones are the classes, set split.label_pattern to "
+        "'(?P<label>[^/]+)/[^/]+$'; if they are patients, sessions or the like, set split.group_by "
+        "to '([^/]+)/[^/]+$', which keeps each on one side"
+    ]
+
+
+def describe_empty_folders(layout: Layout) -> list[str]:
+    """A sentence on folders beside the classes that hold files and no image."""
+    others = {*layout.unlabelled, *layout.masks}
+    found = sorted("/".join(folder) for folder in layout.ignored - others)
+    rest = f", ... and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
+    return [
+        f"folders that hold files and no image are no classes: {', '.join(found[:_SHOWN])}{rest}"
+        for _ in found[:1]
+    ]

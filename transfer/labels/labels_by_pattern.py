@@ -1,0 +1,66 @@
+"""Labels by a regular expression on the paths of images."""
+
+import re
+from collections.abc import Sequence
+
+from transfer.labels.label_words import counted, one_spelling, splits_named
+from transfer.labels.path_label import PathLabel, PathLabels
+from transfer.runtime.errors import PipelineError
+
+
+def label_by_pattern(images: Sequence[str], pattern: str) -> PathLabels:
+    """The labels that the group `label` of a regular expression matches in the paths; groups named
+    `split` and `group` are used too.
+
+    Raises:
+        PipelineError: no path matches, or a split is none.
+    """
+    expression = compile_pattern(pattern)
+    matches = [(path, expression.search(path)) for path in images]
+    found = [(path, match.groupdict()) for path, match in matches if match and match["label"]]
+    if not found:
+        example = f", the first being {images[0]!r}" if images else ""
+        raise PipelineError(
+            f"split.label_pattern = {pattern!r} matches no path of the {len(images)} images"
+            f"{example}; correct the expression"
+        )
+    where = f"split.label_pattern = {pattern!r}"
+    spelled, remarks = one_spelling([groups["label"] for _, groups in found])
+    splits = splits_named([groups.get("split") for _, groups in found], where, must_be=True)
+    labels = {
+        path: PathLabel(label, split, groups.get("group") or None)
+        for (path, groups), label, split in zip(found, spelled, splits, strict=True)
+    }
+    without = [path for path, match in matches if not (match and match["label"])]
+    return PathLabels(
+        labels,
+        is_split=all(splits),
+        remarks=[
+            f"labels by split.label_pattern: {len(found)} of {len(images)} images match",
+            *counted(without, "does not match it and is left out", "image"),
+            *remarks,
+        ],
+    )
+
+
+def compile_pattern(pattern: str) -> re.Pattern:
+    """The regular expression of `split.label_pattern`.
+
+    Raises:
+        ValueError: it is none, or has no group named `label`, or one of another name than
+            `label`, `split` and `group`.
+    """
+    try:
+        expression = re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    if "label" not in expression.groupindex:
+        raise ValueError(
+            r"no group is named label; write (?P<label>...) around the part of the path that is "
+            r"the class, such as '/(?P<label>[a-z]+)\.\d+\.jpg$'"
+        )
+    if unknown := {*expression.groupindex} - {"label", "split", "group"}:
+        raise ValueError(
+            f"a group is named {sorted(unknown)[0]!r}; only label, split and group mean something"
+        )
+    return expression

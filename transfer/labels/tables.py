@@ -1,0 +1,143 @@
+"""Tables as columns of text: CSV of any delimiter and encoding, JSON, JSON lines and Parquet.
+
+What the columns mean is found in transfer/labels/labels_by_table.py.
+"""
+
+import codecs
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from transfer.labels.csv_tables import read_csv
+from transfer.labels.json_tables import read_json
+from transfer.labels.table import Table, cell_of
+from transfer.runtime.errors import PipelineError
+from transfer.sources.name_encodings import encoding_of_text, is_utf8
+
+SUFFIXES = (
+    *(".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".lst"),
+    ".manifest",
+)
+# Names of tables in the folders of images, of Hugging Face and Roboflow.
+_WORKBOOKS = ((b"PK\3\4", "Excel or LibreOffice"), (b"\xd0\xcf\x11\xe0", "Excel"))
+MAX_TABLE_BYTES = 2**30
+
+
+def read_table(path: Path, packed: Mapping[Path, bytes] | None = None) -> Table:
+    """Read a table by the form of its content, whatever its suffix; or a folder's tables as one
+    (transfer/labels/table_folders.py).
+
+    Args:
+        packed: the tables of an archive, by their paths as if the archive were a folder; None where
+            tables are files.
+
+    Raises:
+        PipelineError: it is missing, cannot be read, is too large, or is no table of two columns.
+    """
+    content = packed[path] if packed and path in packed else _read(path)
+    if content.startswith(b"PAR1") or path.suffix.lower() == ".parquet":
+        return _read_parquet(content, path)
+    text, encoding = _decode(content, path)
+    if text.lstrip()[:1] in ("{", "["):
+        return read_json(text, path)
+    return read_csv(text, encoding, path)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.exists() and not path.is_file():
+            raise PipelineError(f"{str(path)!r} is a pipe or a device, and no table")
+        if (size := path.stat().st_size) > MAX_TABLE_BYTES:
+            raise PipelineError(
+                f"{str(path)!r}: {size:,} bytes, more than the {MAX_TABLE_BYTES:,} that a table of "
+                "labels may have"
+            )
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise PipelineError(f"{str(path)!r}: no such table; give a path that exists") from None
+    except OSError as error:
+        raise PipelineError(f"{str(path)!r} cannot be read: {error.strerror}") from None
+
+
+def _decode(content: bytes, path: Path) -> tuple[str, str]:
+    """The text, and its encoding in words: by its mark, as UTF-8, or else in the code page that
+    fits it."""
+    for signature, program in _WORKBOOKS:
+        if content.startswith(signature):
+            raise PipelineError(
+                f"{str(path)!r} is a workbook of {program}, or an archive; save its sheet as CSV"
+            )
+    marks = [
+        (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
+        (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
+        (codecs.BOM_UTF8, "utf-8-sig", ""),
+        (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
+        (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
+    ]
+    tried = [(codec, name) for mark, codec, name in marks if content.startswith(mark)][:1]
+    start = content[:200]
+    if not tried and start[1::2].count(0) > len(start) // 4:
+        tried = [("utf-16-le", "UTF-16")]
+    elif not tried and start[::2].count(0) > len(start) // 4:
+        tried = [("utf-16-be", "UTF-16")]
+    if not tried and is_utf8(content):
+        tried = [("utf-8", "")]
+    elif not tried and (guess := encoding_of_text(content)) not in (None, "cp1252"):
+        tried = [(guess, f"{guess} (guessed)")]
+    for codec, name in tried or [("cp1252", "latin-1"), ("latin-1", "latin-1")]:
+        try:
+            text = content.decode(codec)
+        except UnicodeDecodeError:
+            continue
+        if "\0" in text:
+            break
+        return text.replace("\ufeff", ""), name
+    raise PipelineError(
+        f"{str(path)!r} is not text; give a CSV, TSV, JSON, JSON lines or Parquet file"
+    )
+
+
+def _read_parquet(content: bytes, path: Path) -> Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(io.BytesIO(content))
+        # pixels in a table are no path, and decoding them as text would fail
+        columns = {
+            name: [cell_of(_without_bytes(value)) for value in column.to_pylist()]
+            for name, column in zip(table.column_names, table.columns, strict=True)
+        }
+        names = _class_names(table.schema.metadata or {})
+    except (pa.ArrowException, OSError, ValueError, TypeError, NotImplementedError) as error:
+        raise PipelineError(f"{str(path)!r}: a damaged Parquet file ({error})") from None
+    for name, classes in names.items():
+        columns[name] = [
+            classes[int(cell)] if cell and cell.isdigit() and int(cell) < len(classes) else cell
+            for cell in columns.get(name, [])
+        ]
+    if len(columns) < 2:
+        raise PipelineError(
+            f"{str(path)!r}: {len(columns)} columns; a table of labels has a path and a label"
+        )
+    return Table(columns, list(range(1, table.num_rows + 1)), "Parquet")
+
+
+def _without_bytes(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: part for name, part in value.items() if not isinstance(part, bytes)}
+    return None if isinstance(value, bytes) else value
+
+
+def _class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
+    """The names of the classes by column, where Hugging Face's datasets wrote numbers."""
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        return {
+            name: [str(each) for each in feature["names"]]
+            for name, feature in features.items()
+            if isinstance(feature, dict) and isinstance(feature.get("names"), list)
+        }
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {}
