@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers.tiny_sources import encode, picture
-from transfer.decoding import decoding, pillow_file
+from transfer.decoding import pillow_file, rgb
 from transfer.decoding.opened import METADATA
 from transfer.decoding.rgb import BadImageError, examine, memory_for, read_rgb, resize
 
@@ -393,9 +393,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(bomb, words):
 )
 def test_large_images_wait_for_memory_however_few_bytes_they_have(kind, options, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        decoding, "_memory", SimpleNamespace(reserve=lambda size: asked.append(size))
-    )
+    monkeypatch.setattr(rgb, "_memory", SimpleNamespace(reserve=lambda size: asked.append(size)))
     large = encode(Image.new("L", (2100, 2000)), "PNG" if kind == "ICO" else kind, **options)
     icon = struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 32, len(large), 22)
     memory_for(icon + large if kind == "ICO" else large)
