@@ -6,12 +6,12 @@ import resource
 import threading
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 
+from tests.helpers.shards import objects, random, write
 from transfer.runtime.errors import PipelineError
-from transfer.storage import object_store, shard_cache
+from transfer.storage import shard_cache
 from transfer.storage.array_paths import inputs_path
 from transfer.storage.array_writer import create_array
 from transfer.storage.arrays import read_array, release_pages, take
@@ -26,33 +26,6 @@ from transfer.storage.sharded_array import ShardedArray, read_index
 def store(tmp_path) -> ObjectStore:
     (tmp_path / "place").mkdir()
     return ObjectStore(str(tmp_path / "place"), "resources.shards_url")
-
-
-def write(
-    path: Path,
-    array: np.ndarray,
-    store: ObjectStore,
-    leading: int = 1,
-    shard_rows: int = 4,
-    order=None,
-) -> ShardedArray:
-    """An array (N, ...) or, with leading = 2, (V, N, ...) written row by row in an order,
-    and opened."""
-    flat = array.reshape(-1, *array.shape[leading:])
-    with create_shards(
-        path, array.shape[:leading], array.shape[leading:], str(array.dtype), shard_rows, store, "x"
-    ) as rows:
-        for row in range(len(flat)) if order is None else order:
-            rows[int(row)] = flat[row]
-    return ShardedArray(path, read_index(path), store, window=2)
-
-
-def objects(store: ObjectStore) -> dict[str, bytes]:
-    return {name: store.read(name) for name, size in store.walk() if size is not None}
-
-
-def random(*shape: int) -> np.ndarray:
-    return np.random.default_rng(0).random(shape, dtype=np.float32)
 
 
 @pytest.mark.parametrize("in_order", [True, False])
@@ -302,66 +275,6 @@ def test_windows_hold_two_and_read_each_shard_once(tmp_path, monkeypatch):
     assert found.store.parts == 0
 
 
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        ("shards", "neither s3://... or the like nor an absolute path"),
-        ("nowhere://bucket", "Protocol not known: nowhere"),
-        ("gs://bucket", "pip install --no-deps --require-hashes -r requirements/gs.txt"),
-        ("/nowhere/at/all", "no such bucket or folder; create it or correct the URL"),
-    ],
-)
-def test_a_place_that_cannot_be_one_is_refused(url, words):
-    with pytest.raises(PipelineError) as error:
-        ObjectStore(url, "resources.shards_url").check_writable()
-    assert str(error.value).startswith(f"resources.shards_url = {url!r}: ") and words in str(
-        error.value
-    )
-
-
-def test_a_place_without_an_answer_is_left_after_a_while(monkeypatch, tmp_path):
-    never = threading.Event()
-    store = ObjectStore(str(tmp_path), "resources.shards_url")
-    monkeypatch.setattr(object_store, "PROBE_TIMEOUT", 0.2)
-    monkeypatch.setattr(store._files, "info", lambda path: never.wait())
-    with pytest.raises(PipelineError, match=r"cannot be reached \(no answer within 0.2 seconds\)"):
-        store.check_writable()
-    never.set()
-
-
-def test_a_store_of_objects_is_written_without_another_name(tmp_path):
-    store = ObjectStore("memory://somewhere/below", "resources.shards_url")
-    store._files.mkdir("/somewhere")
-    write(tmp_path / "a.shards", random(6, 2), store)
-    assert sorted(objects(store)) == sorted(
-        shard.name for shard in read_index(tmp_path / "a.shards").shards
-    )
-    fsspec.filesystem("memory").store.clear()
-
-
-def test_names_are_listed_folder_by_folder(tmp_path):
-    for name in ("b/2.png", "b/1.png", "a/x/3.png", "a/4.png", "5.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(name.encode())
-    listed = list(ObjectStore(str(tmp_path), "x").walk())
-    assert [name for name, _ in listed] == [
-        "5.png",
-        "a/",
-        "a/4.png",
-        "a/x/",
-        "a/x/3.png",
-        "b/",
-        "b/1.png",
-        "b/2.png",
-    ]
-    assert [size for _, size in listed] == [5, None, 7, None, 9, None, 7, 7]
-    assert [name for name, _ in ObjectStore(str(tmp_path), "x").walk("a")] == [
-        "a/4.png",
-        "a/x/",
-        "a/x/3.png",
-    ]
-
-
 def test_arrays_in_shards_are_written_and_read_at_the_given_place(project):
     (project / "place").mkdir()
     shards = Shards(str(project / "place"), window=3)
@@ -427,15 +340,3 @@ def test_every_shard_of_several_indexes_is_checked_once_and_named_with_its_index
         ("a.shards", own, "missing"),
         ("b.shards", shared, "damaged"),
     ]
-
-
-def test_a_bucket_that_goes_while_shards_are_stored_is_named(monkeypatch):
-    """What s3fs makes of NoSuchBucket."""
-    store = ObjectStore("memory://bucket/shards", "resources.shards_url")
-
-    def pipe_file(path: str, value: bytes) -> None:
-        raise FileNotFoundError("The specified bucket does not exist")
-
-    monkeypatch.setattr(store._files, "pipe_file", pipe_file)
-    with pytest.raises(PipelineError, match=r"resources\.shards_url = .* no such bucket any more"):
-        store.put_bytes("ab/c.npy", bytes(10))

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.helpers.shards import random, write
 from tests.helpers.tiny_sources import REPOSITORY
-from tests.storage.test_sharded_array import random, write
 from tests.training.test_loop import examples, params
 from transfer.augmentation.views import AugmentedView
 from transfer.augmentation.warp import AugmentParams
