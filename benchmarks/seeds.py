@@ -1,4 +1,5 @@
-"""Test accuracy over seeds, as DVC experiments: how far one run's numbers hang on chance.
+"""Test accuracy over seeds (validation accuracy, if there are no test images), as DVC experiments:
+how far one run's numbers hang on chance.
 
     python -m benchmarks.seeds --seeds 0 1 2 3 4
     python -m benchmarks.seeds --seeds 0 1 2 --vary training --preset lesson
@@ -21,6 +22,7 @@ import pandas as pd
 from transfer.classifiers.names import MODEL_NAMES
 from transfer.commands.use.params_file import Value, rendered
 from transfer.commands.use.presets import preset_names, read_preset
+from transfer.dataset.scored_split import split_of
 
 TRAININGS = ("train_scratch", "train_head", "train_augmented", "finetune")
 SEEDED = {"splits": ("split", *TRAININGS), "training": ("augment", *TRAININGS)}
@@ -37,14 +39,13 @@ def main() -> None:
     preset = read_preset(arguments.preset) if arguments.preset else {}
     name = arguments.preset or "defaults"
     seeded = SEEDED[arguments.vary]
-    accuracies = {
+    runs = {
         seed: run_experiment(f"{name}-{arguments.vary}-{seed}", preset, seeded, seed)
         for seed in arguments.seeds
     }
-    print(
-        f"\ntest accuracy, {name}, {arguments.vary} by "
-        f"seed:\n{spread(accuracies).round(3).to_string()}"
-    )
+    (split,) = {split for split, _ in runs.values()}
+    table = spread({seed: accuracies for seed, (_, accuracies) in runs.items()})
+    print(f"\n{split} accuracy, {name}, {arguments.vary} by seed:\n{table.round(3).to_string()}")
 
 
 def spread(accuracies: dict[int, dict[str, float]]) -> pd.DataFrame:
@@ -64,8 +65,9 @@ def spread(accuracies: dict[int, dict[str, float]]) -> pd.DataFrame:
 
 def run_experiment(
     name: str, preset: dict[str, Value], seeded: tuple[str, ...], seed: int
-) -> dict[str, float]:
-    """Run one experiment beside the workspace; the test accuracy of each model that is not skipped.
+) -> tuple[str, dict[str, float]]:
+    """Run one experiment beside the workspace; the split that its models are scored on, and the
+    accuracy of each model that is not skipped.
 
     Args:
         preset: values of params.yaml by `section.key`.
@@ -83,12 +85,9 @@ def run_experiment(
         capture_output=True,
         text=True,
     )
-    found = json.loads(shown.stdout)["metrics/accuracy.json"]
-    return {
-        model: found[model]["new"]
-        for model in MODEL_NAMES
-        if found.get(model, {}).get("new") is not None
-    }
+    compared = json.loads(shown.stdout)["metrics/accuracy.json"]
+    found = {name: each["new"] for name, each in compared.items() if each.get("new") is not None}
+    return split_of(found), {name: found[name] for name in MODEL_NAMES if name in found}
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pydantic import NonNegativeInt
 
 from transfer.classifiers.names import BASELINES, EVALUATION, MODEL_NAMES, NETWORKS, history_file
 from transfer.dataset.manifest import read_manifest, split_rows
+from transfer.dataset.scored_split import scored_split, split_field
 from transfer.evaluation.comparison import compare
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write, write_json, write_table
@@ -31,14 +32,17 @@ class CompareParams(Params):
 def main() -> None:
     """Join what `evaluate` wrote for each model, and compare the models with each other."""
     params = load_params(CompareParams, "compare")
-    test = split_rows(read_manifest(), "test")
+    manifest = read_manifest()
+    split = scored_split(manifest)
+    rows, field = split_rows(manifest, split), split_field(split)
     scores = read_scores()
+    accuracies = {name: scores[name]["accuracy"] for name in scores}
     write_json(METRICS / "evaluation.json", scores)
-    write_json(METRICS / "accuracy.json", {name: scores[name]["accuracy"] for name in scores})
-    write_table(PLOTS / "accuracy.csv", accuracy_table(scores))
-    is_right = {name: read_is_right(name, test) for name in scores}
-    compared = compare(is_right, test["group"].to_numpy(), params.seed, BASELINES)
-    write_table(PLOTS / "comparison.csv", compared)
+    write_json(METRICS / "accuracy.json", field | accuracies)
+    write_table(PLOTS / "accuracy.csv", accuracy_table(scores).assign(**field))
+    is_right = {name: read_is_right(name, rows) for name in scores}
+    compared = compare(is_right, rows["group"].to_numpy(), params.seed, BASELINES)
+    write_table(PLOTS / "comparison.csv", compared.assign(**field))
     trained = [name for name in scores if name in NETWORKS]
     write_table(PLOTS / "history.csv", joined({name: history_file(name) for name in trained}))
     for curve in CURVES:
@@ -78,15 +82,18 @@ def read_table(path: Path) -> pd.DataFrame:
         raise PipelineError(f"{path} is damaged ({error}); delete it and run `dvc repro`") from None
 
 
-def read_is_right(name: str, test: pd.DataFrame) -> np.ndarray:
-    """Whether a model labelled each test image rightly, bool (N,).
+def read_is_right(name: str, scored: pd.DataFrame) -> np.ndarray:
+    """Whether a model labelled each image of the scored split rightly, bool (N,).
+
+    Args:
+        scored: the manifest's rows of that split.
 
     Raises:
         PipelineError: its predictions are for images other than those of the manifest.
     """
     path = EVALUATION / name / "predictions.csv"
     predictions = read_table(path)
-    if predictions["path"].tolist() != test["path"].tolist():
+    if predictions["path"].tolist() != scored["path"].tolist():
         raise PipelineError(f"{path} lists other images than the manifest; run `dvc repro`")
     return (predictions["actual"] == predictions["predicted"]).to_numpy()
 

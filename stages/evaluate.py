@@ -1,4 +1,5 @@
-"""Evaluate one model on the test split; nothing is selected here.
+"""Evaluate one model on the test split, or on validation if there are no test images; nothing is
+selected here.
 
 python -m stages.evaluate head
 """
@@ -7,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from transfer.classifiers.temperatures import calibration_file
 from transfer.compute.params import ComputeParams
 from transfer.dataset.examples import Examples, read_examples
 from transfer.dataset.manifest import class_names, labels_of, read_manifest, split_rows
+from transfer.dataset.scored_split import TEST, scored_split, split_field, title_note
 from transfer.evaluation.calibration import (
     Calibration,
     choose_threshold,
@@ -53,6 +56,9 @@ from transfer.runtime.stage import run_stage
 from transfer.storage.array_paths import inputs_path
 from transfer.storage.arrays import inference_batch_rows, read_array, take
 from transfer.storage.params import Shards
+from transfer.storage.sharded_array import ShardedArray
+
+ReadInputs = Callable[[str], np.ndarray | ShardedArray]  # an array of the scored split, by its kind
 
 
 class EvaluateParams(Params):
@@ -69,8 +75,8 @@ class Judged:
         input_kind: `images`, `features` or `cut`, the array that it reads.
         class_names: the classes by label.
         logits: float32 (N, L) of such inputs (N, ...).
-        explain: pictures uint8 (H, W, 3) of test images, int (M,), that show what spoke for the
-            classes, int (M,).
+        explain: pictures uint8 (H, W, 3) of rows of the scored split, int (M,), that show what
+            spoke for the classes, int (M,).
     """
 
     name: str
@@ -82,8 +88,8 @@ class Judged:
 
 @dataclass(frozen=True)
 class SplitPredictions:
-    """A model's test probabilities (N, C), before and after calibration, and the temperature and
-    threshold chosen for it on validation."""
+    """A model's probabilities (N, C) of the scored split, before and after calibration, and the
+    temperature and threshold chosen for it on validation."""
 
     probabilities: np.ndarray
     calibrated: np.ndarray
@@ -101,16 +107,35 @@ def main(name: str) -> None:
         write_skipped(folder)
         return
     manifest = read_manifest()
-    test, names = split_rows(manifest, "test"), class_names(manifest)
+    split = scored_split(manifest)
+    rows, names = split_rows(manifest, split), class_names(manifest)
+    scored = partial(read_split, split, len(rows), shards)
+    check_test_rows(manifest, shards)
     model = (
-        load_nearest(manifest, shards)
+        load_nearest(manifest, scored, shards)
         if name == NEIGHBOURS
-        else load_network(name, architecture, compute, len(test), shards)
+        else load_network(name, architecture, compute, scored)
     )
-    predictions = predict_test_split(model, manifest, shards)
-    write_judgement(name, predictions, test, names)
-    images = read_array(inputs_path("test", "images"), shards, rows=len(test), ndim=4)
-    write_mistakes(model, images, predictions.calibrated, test, params.max_mistakes)
+    predictions = predict_split(model, manifest, split, shards)
+    write_judgement(name, predictions, rows, names, split)
+    write_mistakes(
+        model, scored("images"), predictions.calibrated, rows, params.max_mistakes, split
+    )
+
+
+def read_split(split: str, rows: int, shards: Shards, kind: str) -> np.ndarray | ShardedArray:
+    """A split's array (N, ...) of a kind: `images`, `features` or activations at the `cut`; raises
+    PipelineError if it has not so many rows."""
+    return read_array(inputs_path(split, kind), shards, rows=rows, ndim=4)
+
+
+def check_test_rows(manifest: pd.DataFrame, shards: Shards) -> None:
+    """See that the manifest has all test images: if it had lost them, validation would be scored.
+
+    Raises:
+        PipelineError: `decode` wrote another number of test images.
+    """
+    read_split(TEST, len(split_rows(manifest, TEST)), shards, "images")
 
 
 def write_skipped(folder: Path) -> None:
@@ -119,7 +144,7 @@ def write_skipped(folder: Path) -> None:
     write_json(folder / "scores.json", {})
 
 
-def load_nearest(manifest: pd.DataFrame, shards: Shards) -> Judged:
+def load_nearest(manifest: pd.DataFrame, scored: ReadInputs, shards: Shards) -> Judged:
     """The nearest neighbours; what speaks for a class is its nearest training image.
 
     Raises:
@@ -140,7 +165,7 @@ def load_nearest(manifest: pd.DataFrame, shards: Shards) -> Judged:
         lambda tested, labels: nearest_images(
             neighbours,
             read_array(inputs_path("train", "images"), shards, rows=rows, ndim=4),
-            take(read_examples(manifest, "test", "features", shards).inputs, tested),
+            take(scored("features"), tested),
             labels,
         ),
     )
@@ -149,11 +174,11 @@ def load_nearest(manifest: pd.DataFrame, shards: Shards) -> Judged:
 def nearest_images(
     neighbours: Neighbours, images: np.ndarray, features: np.ndarray, labels: np.ndarray
 ) -> list[np.ndarray]:
-    """Of each class, the training image that is nearest to a test image.
+    """Of each class, the training image that is nearest to a scored image.
 
     Args:
         images: the training images, uint8 (N, H, W, 3).
-        features: of the test images, (M, h, w, C).
+        features: of the scored images, (M, h, w, C).
         labels: of the classes, int (M,).
     """
     return [
@@ -163,7 +188,7 @@ def nearest_images(
 
 
 def load_network(
-    name: str, architecture: BackboneParams, compute: ComputeParams, n_test: int, shards: Shards
+    name: str, architecture: BackboneParams, compute: ComputeParams, scored: ReadInputs
 ) -> Judged:
     """A network or the probe, as `predict` computes it; Grad-CAM shows what speaks for a class.
 
@@ -175,7 +200,7 @@ def load_network(
         classifier = load_without_keras(name, compute, frozen_on_keras=runtime == "keras")
     except CannotConvertError as reason:
         print(f"{name} is computed by Keras, not by LiteRT: {reason}", file=sys.stderr, flush=True)
-        return load_on_keras(name, architecture, compute, n_test, shards)
+        return load_on_keras(name, architecture, compute, scored)
 
     def logits(inputs: np.ndarray) -> np.ndarray:
         step = inference_batch_rows(inputs.shape[1:])
@@ -185,17 +210,14 @@ def load_network(
         )
 
     if runtime == "keras":
-        return replace(load_on_keras(name, architecture, compute, n_test, shards), logits=logits)
+        return replace(load_on_keras(name, architecture, compute, scored), logits=logits)
 
     def explain(rows: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
         # LiteRT need not be installed where Keras computes the model
         from transfer.evaluation.litert_gradcam import LiteRTGradCam
 
         gradcam = LiteRTGradCam(name, classifier, architecture)
-        images, starts = (
-            take(read_array(inputs_path("test", each), shards, rows=n_test, ndim=4), rows)
-            for each in ("images", gradcam.start)
-        )
+        images, starts = (take(scored(each), rows) for each in ("images", gradcam.start))
         heats = gradcam.heat_maps(starts, labels)
         return [overlay(image, heat) for image, heat in zip(images, heats, strict=True)]
 
@@ -203,7 +225,7 @@ def load_network(
 
 
 def load_on_keras(
-    name: str, architecture: BackboneParams, compute: ComputeParams, n_test: int, shards: Shards
+    name: str, architecture: BackboneParams, compute: ComputeParams, scored: ReadInputs
 ) -> Judged:
     """A network or the probe on Keras's backend, for logits and Grad-CAM."""
     from transfer.backbones.network import load_backbone
@@ -219,10 +241,7 @@ def load_on_keras(
         # in front of a model that takes features, Grad-CAM needs the backbone's layers
         backbone = load_backbone(architecture) if kind == "features" else None
         halves = split_at_maps(classifier.model, kind, backbone, architecture.unfreeze_from)
-        images, cut = (
-            read_array(inputs_path("test", each), shards, rows=n_test, ndim=4)
-            for each in ("images", "cut")
-        )
+        images, cut = (scored(each) for each in ("images", "cut"))
         heats = heat_maps(halves, images if kind == "images" else cut, rows, labels)
         return [overlay(images[row], heat) for row, heat in zip(rows, heats, strict=True)]
 
@@ -235,8 +254,10 @@ def load_on_keras(
     )
 
 
-def predict_test_split(model: Judged, manifest: pd.DataFrame, shards: Shards) -> SplitPredictions:
-    """Choose temperature and threshold on the validation images and predict the test images.
+def predict_split(
+    model: Judged, manifest: pd.DataFrame, split: str, shards: Shards
+) -> SplitPredictions:
+    """Choose temperature and threshold on the validation images and predict the images of `split`.
 
     Raises:
         PipelineError: the model was trained on classes other than the manifest's, or computes
@@ -247,11 +268,11 @@ def predict_test_split(model: Judged, manifest: pd.DataFrame, shards: Shards) ->
             f"the model knows {model.class_names}, the manifest {class_names(manifest)}; run "
             "`dvc repro`"
         )
-    validation, test = (
-        read_examples(manifest, split, model.input_kind, shards) for split in ("validation", "test")
+    validation, scored = (
+        read_examples(manifest, each, model.input_kind, shards) for each in ("validation", split)
     )
     calibration = calibrate(model, validation)
-    logits = logits_of(model, test)
+    logits = logits_of(model, scored)
     return SplitPredictions(
         probabilities(logits), probabilities(logits / calibration.temperature), calibration
     )
@@ -300,41 +321,42 @@ def calibrated_scores(labels: np.ndarray, model: SplitPredictions) -> dict[str, 
 
 
 def write_judgement(
-    name: str, model: SplitPredictions, test: pd.DataFrame, names: list[str]
+    name: str, model: SplitPredictions, rows: pd.DataFrame, names: list[str], split: str
 ) -> None:
     """Write a model's calibration, scores, predictions and curves.
 
     Args:
-        test: the manifest's rows of the test split.
+        rows: the manifest's rows of the scored split.
         names: of the classes, by label.
+        split: the scored split, which scores and tables name unless it is the test split.
     """
-    folder, labels = EVALUATION / name, test["label"].to_numpy()
+    folder, labels, field = EVALUATION / name, rows["label"].to_numpy(), split_field(split)
     write_json(calibration_file(name), model.calibration.to_dict())
     write_json(
         folder / "scores.json",
-        score(labels, model.probabilities, names) | calibrated_scores(labels, model),
+        field | score(labels, model.probabilities, names, split) | calibrated_scores(labels, model),
     )
     predicted = model.probabilities.argmax(axis=1)
     both = {"as trained": model.probabilities, "calibrated": model.calibrated}
     bins = [reliability(labels, each).assign(calibration=kind) for kind, each in both.items()]
     tables = {
-        "classes": class_table(labels, predicted, names),
-        "predictions": prediction_table(test, model.calibrated, names),
+        "classes": class_table(labels, predicted, names, split),
+        "predictions": prediction_table(rows, model.calibrated, names),
         "roc": roc(labels, model.probabilities),
         "precision_recall": precision_recall(labels, model.probabilities),
         "reliability": pd.concat(bins)[["calibration", "confidence", "accuracy", "n"]].round(6),
     }
     for kind, table in tables.items():
-        write_table(folder / f"{kind}.csv", table)
+        write_table(folder / f"{kind}.csv", table.assign(**field))
 
 
-def prediction_table(test: pd.DataFrame, predictions: np.ndarray, names: list[str]) -> pd.DataFrame:
+def prediction_table(rows: pd.DataFrame, predictions: np.ndarray, names: list[str]) -> pd.DataFrame:
     """One row per image for the confusion plot: path, actual, predicted, probability of the
     predicted class."""
     return pd.DataFrame(
         {
-            "path": test["path"],
-            "actual": test["class_name"],
+            "path": rows["path"],
+            "actual": rows["class_name"],
             "predicted": [names[label] for label in predictions.argmax(axis=1)],
             "probability": predictions.max(axis=1).round(6),
         }
@@ -342,30 +364,36 @@ def prediction_table(test: pd.DataFrame, predictions: np.ndarray, names: list[st
 
 
 def write_mistakes(
-    model: Judged, images: np.ndarray, predictions: np.ndarray, test: pd.DataFrame, most: int
+    model: Judged,
+    images: np.ndarray,
+    predictions: np.ndarray,
+    scored: pd.DataFrame,
+    most: int,
+    split: str,
 ) -> None:
     """Write a model's most confident mistakes, each image beside what spoke for the wrong class:
     one picture per mistake, and a contact sheet.
 
     Args:
-        images: of the test split, uint8 (N, H, W, 3).
+        images: of the scored split, uint8 (N, H, W, 3).
         predictions: calibrated probabilities (N, C).
-        test: the manifest's rows of the test split.
+        scored: the manifest's rows of the scored split.
+        split: its name, which the sheet's title has unless it is the test split.
     """
     folder = EVALUATION / model.name
-    rows = most_confident_mistakes(test["label"].to_numpy(), predictions, most)
+    rows = most_confident_mistakes(scored["label"].to_numpy(), predictions, most)
     explained = model.explain(rows, predictions[rows].argmax(axis=1))
     pairs = [
         side_by_side(images[row], picture) for row, picture in zip(rows, explained, strict=True)
     ]
-    table = prediction_table(test.iloc[rows], predictions[rows], model.class_names)
+    table = prediction_table(scored.iloc[rows], predictions[rows], model.class_names)
     table.insert(0, "file", write_pictures(folder / "mistakes", pairs))
-    write_table(folder / "mistakes.csv", table)
-    n_wrong = int((predictions.argmax(axis=1) != test["label"]).sum())
+    write_table(folder / "mistakes.csv", table.assign(**split_field(split)))
+    n_wrong = int((predictions.argmax(axis=1) != scored["label"]).sum())
     shown = f", the {len(rows)} surest" if len(rows) < n_wrong else ""
     draw_mistakes(
         folder / "mistakes.png",
-        f"{model.name}: {n_wrong} of {len(test)} wrong{shown}",
+        f"{model.name}{title_note(split)}: {n_wrong} of {len(scored)} wrong{shown}",
         pairs,
         table,
         model.class_names,

@@ -2,9 +2,10 @@
 
 Each takes RGB images of any size, uint8 (B, height, width, 3), and gives calibrated probabilities,
 float32 (B, classes): resizing, preprocessing, class names and a version are inside. Its own runtime
-then runs it on the test images, stretched to several sizes. With unchanged weights, labels must be
-equal and probabilities within 1e-4; with smaller weights, the accuracy may fall by
-`max_accuracy_drop`. All files compute in float32, whatever the precision of the training.
+then runs it on the test images (or the validation images, if there are no test images), stretched
+to several sizes. With unchanged weights, labels must be equal and probabilities within 1e-4; with
+smaller weights, the accuracy may fall by `max_accuracy_drop`. All files compute in float32,
+whatever the precision of the training.
 """
 
 import os
@@ -29,7 +30,7 @@ EXPORT = Path("deploy/export")
 class ExportParams(Params):
     """model: a name, or the network whose kept epoch has the lowest validation loss. The nearest
     neighbours are no network, and cannot be exported.
-    max_accuracy_drop: share of the test images."""
+    max_accuracy_drop: share of the scored images."""
 
     model: Literal["best", *NETWORKS, PROBE]
     formats: list[Literal[*FORMATS]]

@@ -25,6 +25,7 @@ from transfer.dataset.split_notes import (
     describe_masks,
     describe_remarks,
     describe_rules,
+    describe_scored,
     describe_ties,
     describe_unicode,
     describe_unlabelled,
@@ -124,6 +125,7 @@ def split_source(
         *describe_dark(images, rules),
         *describe_ties(images, manifest),
         *describe_drawn(images, manifest, is_split=is_split),
+        *describe_scored(manifest, params),
     ]
     write_duplicates(duplicates)
     write_hashes({image.path: image.perceptual for image in images})

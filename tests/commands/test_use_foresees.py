@@ -188,12 +188,35 @@ def test_what_is_left_out_is_said(here, capsys):
 
 def test_a_split_of_nothing_comes_with_the_option_to_change(here, capsys):
     build(here / "pets", PETS)
-    assert main(["use", "pets", "--split", "80/20/0"]) == 1
+    assert main(["use", "pets", "--split", "80/0/20"]) == 1
     said = capsys.readouterr().err
-    assert "split.test: the models are chosen by the validation images and scored on the test" in (
-        said
-    )
-    assert "give a small share, 0.05 or 5 % say; here --split 80/10/10 say" in said
+    assert "split.validation: the validation images choose each network's epoch, so some" in said
+    assert "Only test may be 0; here --split 80/10/10 say" in said
+
+
+NO_TEST = "no test images, since split.test is 0: the models are scored on the validation images"
+
+
+def test_no_test_images_are_allowed_and_their_price_is_said(here, capsys):
+    build(here / "pets", class_folders(cat=4, dog=2))
+    assert main(["use", "pets", "--split", "80/20/0"]) == 0
+    said = capsys.readouterr().out
+    assert "train 80 %, validation 20 %\n" in said and NO_TEST in said
+    assert "fewer images than splits" not in said
+    assert (split_params()["train"], split_params()["test"]) == (0.8, 0)
+    assert main(["use", "pets", "--split", "4/2/0", "--dry-run"]) == 0
+    assert "train 4 images, validation 2 images\n" in capsys.readouterr().out
+
+
+def test_a_split_is_only_drawn_from_train_if_it_is_wanted(here, capsys):
+    files = class_folders("train/", cat=3, dog=3) | class_folders("val/", cat=1, dog=1)
+    build(here / "set", files)
+    assert main(["use", "set", "--split", "80/20/0", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "drawn from train" not in said and NO_TEST in said
+    build(here / "set", class_folders("test/", cat=1, dog=1))
+    assert main(["use", "set", "--split", "80/20/0", "--dry-run"]) == 0
+    assert "the source has test images of its own, which are used" in capsys.readouterr().out
 
 
 def test_no_pattern_is_given_for_folders_that_are_to_be_moved(here, capsys):

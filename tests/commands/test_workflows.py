@@ -13,6 +13,7 @@ import yaml
 
 from tests.helpers.tiny_pipeline import LAST, ROOT, call, copy_world, environment
 from transfer.commands.comment import about_bytes, about_files, comment
+from transfer.dataset.scored_split import OPTIMISTIC
 
 WORKFLOWS = {
     name: yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text(encoding="utf-8"))
@@ -135,6 +136,14 @@ def test_a_base_that_is_no_revision_is_an_error(changed):
 def test_a_comment_on_a_run_that_changed_no_file_asks_for_no_commit():
     text = comment("| table |", about_files([]) + about_bytes("nothing of it"))
     assert "| table |" in text and "commit" not in text
+
+
+def test_a_comment_on_scores_of_validation_images_says_so():
+    assert "Accuracy on the test split:\n\n| table |" in comment("| table |", [])
+    assert "optimistic" not in comment("| table |", [])
+    text = comment("| table |", ["news"], "validation")
+    assert "Accuracy on the validation split:\n\n| table |" in text
+    assert OPTIMISTIC in text and text.endswith("news")
 
 
 def test_actionlint_and_zizmor_find_nothing():

@@ -180,7 +180,7 @@ def edited(old: str, new: str):
         (lambda text: "\udcff" * 50, "is damaged"),
         (lambda text: text.splitlines()[0] + "\n", "no images in train"),
         (lambda text: text[: text.index("unused") - 10], "no sha256 for 'dog/NA'"),
-        (lambda text: text[: text.index("test,")], "no images in test"),
+        (lambda text: text[: text.index("validation,")], "no images in validation"),
         (
             edited("label", "lable"),
             "its columns are split, path, class_name, lable, group, sha256 instead of split, path, "

@@ -20,6 +20,7 @@ from tests.helpers.split_stage import (
     sides,
 )
 from tests.helpers.tiny_sources import REPOSITORY, build, class_folders, encode, picture
+from transfer.dataset.notes_file import read_notes
 
 
 @pytest.mark.parametrize(
@@ -191,6 +192,51 @@ def test_paths_without_a_group_are_on_their_own_and_counted(project, capsys):
     )
 
 
+# No test images
+
+NO_TEST = "no test images, since split.test is 0: the models are scored on the validation images"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ({"train": 0.8, "validation": 0.2}, {"train": 20, "validation": 5}),
+        ({"train": 80, "validation": 20}, {"train": 20, "validation": 5}),
+        ({"train": 15, "validation": 5}, {"train": 15, "validation": 5, "unused": 5}),
+    ],
+    ids=["fractions", "percentages", "counts"],
+)
+def test_a_test_size_of_nothing_leaves_test_empty_and_is_said(project, capsys, sizes, expected):
+    manifest = run_split(build(project / "set", CATS_AND_DOGS), **sizes, test=0)
+    assert counts(manifest) == expected
+    said = capsys.readouterr().out
+    assert NO_TEST in said and any(NO_TEST in note for note in read_notes())
+    assert "WARNING" not in said and "asked for" not in said
+
+
+def test_no_group_is_too_large_for_the_other_splits_of_a_source_without_test(project):
+    """Of six large groups and six images alone, none goes where nothing is wanted."""
+    files = {
+        f"{name}/p{i}_{k}.png": encode(picture(100 * i + 10 * k + (name == "dog")))
+        for name in ("cat", "dog")
+        for i in range(6)
+        for k in range(9 if i < 3 else 1)
+    }
+    source = build(project / "set", files)
+    for seed in range(5):
+        manifest = run_split(
+            source, train=0.5, validation=0.5, test=0, group_by="(p[0-9])_", seed=seed
+        )
+        assert set(counts(manifest)) == {"train", "validation"}
+
+
+def test_two_images_of_a_class_are_enough_without_test(project):
+    files = class_folders(cat=10, dog=2)
+    manifest = run_split(build(project / "set", files), train=0.8, validation=0.2, test=0)
+    dogs = manifest[manifest["class_name"] == "dog"]
+    assert sorted(dogs["split"]) == ["train", "validation"]
+
+
 # A source that is already split
 
 ALREADY_SPLIT = class_folders("train/", cat=4, dog=4) | {
@@ -211,6 +257,40 @@ def test_a_source_that_is_already_split_stays_so(project, root, alias):
     assert counts(manifest) == {"train": 8, "validation": 4, "test": 4}
     folders = manifest["path"].str.removeprefix(root).str.split("/").str[0]
     assert (folders.replace(alias, "validation") == manifest["split"]).all()
+
+
+def test_a_source_of_train_and_validation_stays_so_if_no_test_is_wanted(project, capsys):
+    files = {path: content for path, content in ALREADY_SPLIT.items() if "test/" not in path}
+    files["val/cat/leak.png"] = files["train/cat/0.png"]
+    manifest = run_split(build(project / "set", files), train=0.8, validation=0.2, test=0)
+    assert counts(manifest) == {"train": 8, "validation": 5}
+    said = capsys.readouterr().out
+    assert NO_TEST in said and "were drawn from train" not in said
+    assert "lack classes" not in said
+    assert "the source's own splits: 1; validation scores are flattered" in said
+
+
+def test_a_source_with_test_images_keeps_them_though_none_are_drawn(project, capsys):
+    files = {path: content for path, content in ALREADY_SPLIT.items() if "val/" not in path}
+    manifest = run_split(build(project / "set", files), train=0.75, validation=0.25, test=0)
+    assert counts(manifest) == {"train": 6, "validation": 2, "test": 4}
+    said = capsys.readouterr().out
+    assert "split.test is 0, but the source has test images of its own, which are used" in said
+    assert "the source has no validation images: 2 were drawn from train" in said
+
+
+def test_a_split_that_groups_leave_empty_is_refused(project):
+    files = {
+        f"train/{name}/p{name}_{i}.png": encode(picture(10 * i + (name == "dog")))
+        for name in ("cat", "dog")
+        for i in range(5)
+    }
+    files |= {path: content for path, content in ALREADY_SPLIT.items() if "test/" in path}
+    words = refusal(
+        build(project / "set", files), train=0.9, validation=0.1, test=0, group_by="(p[a-z]+)_"
+    )
+    assert words.startswith("no image could be drawn for validation: images that belong together")
+    assert "train has 2 groups" in words
 
 
 def test_duplicates_across_the_sources_own_splits_are_reported(project, capsys):

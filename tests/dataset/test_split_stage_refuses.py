@@ -221,8 +221,9 @@ def params_of(**changes) -> SplitParams:
         ),
         ({"train": 10.5, "validation": 5, "test": 5}, "10.5, 5, 5: give three fractions"),
         (
-            {"train": 0.8, "test": 0},
-            "split.test = 0: the models are chosen by the validation images and scored on the test",
+            {"train": 0.8, "validation": 0},
+            "split.validation = 0: the validation images choose each network's epoch, so some are "
+            "needed; give a small share, 0.1 or 10 % say. Only test may be 0",
         ),
         ({"test": -0.2}, "split.test = -0.2: Input should be greater than or equal to 0"),
         ({"train": "many"}, "split.train = 'many': Input should be a valid number"),

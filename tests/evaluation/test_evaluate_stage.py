@@ -1,5 +1,8 @@
 """What `evaluate` refuses, and that what it chooses comes from validation."""
 
+import contextlib
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,15 +14,18 @@ from stages.evaluate import (
     SplitPredictions,
     calibrate,
     calibrated_scores,
+    check_test_rows,
     logits_of,
     nearest_images,
-    predict_test_split,
+    predict_split,
+    write_judgement,
     write_mistakes,
 )
 from transfer.classifiers.neighbours import Neighbours, unit_length
 from transfer.dataset.examples import Examples
 from transfer.evaluation.calibration import Calibration
 from transfer.runtime.errors import PipelineError
+from transfer.storage.array_paths import inputs_path
 from transfer.storage.params import Shards
 
 
@@ -63,7 +69,50 @@ def test_a_model_of_other_classes_than_the_manifests_is_refused():
             r"repro`"
         ),
     ):
-        predict_test_split(model(1), manifest, Shards())
+        predict_split(model(1), manifest, "test", Shards())
+
+
+def manifest_of(*splits: str) -> pd.DataFrame:
+    """Two images in each of the splits, one of each class."""
+    rows = [(split, f"{split}/{label}.png", label) for split in splits for label in (0, 1)]
+    table = pd.DataFrame(rows, columns=["split", "path", "label"])
+    return table.assign(class_name=[f"class {label}" for label in table["label"]])
+
+
+def write_features(split: str, *sums: float) -> None:
+    path = inputs_path(split, "features").with_suffix(".npy")
+    path.parent.mkdir(parents=True)
+    np.save(path, examples(*sums, labels=[]).inputs)
+
+
+def test_validation_is_predicted_and_named_where_it_is_scored(project):
+    manifest = manifest_of("train", "validation")
+    write_features("validation", -1, 1)
+    found = predict_split(model(1), manifest, "validation", Shards())
+    assert found.probabilities.argmax(axis=1).tolist() == [0, 1]
+    rows = manifest[manifest["split"] == "validation"].iloc[:1]
+    one = SplitPredictions(found.probabilities[:1], found.calibrated[:1], found.calibration)
+    folder = project / "data/evaluation/finetuned"
+    for split, columns in (("validation", ["split"]), ("test", [])):
+        write_judgement("finetuned", one, rows, model(1).class_names, split)
+        scores = json.loads((folder / "scores.json").read_text())
+        assert scores.get("split") == (columns and split or None)
+        assert scores["roc_auc"] == f"not defined: no {split} image of class 1"
+        for name in ("classes", "predictions", "reliability", "roc", "precision_recall"):
+            table = pd.read_csv(folder / f"{name}.csv")
+            assert [column for column in table if column == "split"] == columns
+            assert (table[columns] == split).all(axis=None)
+        assert pd.read_csv(folder / "classes.csv").loc[1, "recall"] == f"no {split} image"
+
+
+@pytest.mark.parametrize("n", [0, 2])
+def test_a_manifest_that_lost_its_test_rows_is_refused(project, n):
+    path = inputs_path("test", "images").with_suffix(".npy")
+    path.parent.mkdir(parents=True)
+    np.save(path, np.zeros((n, 4, 4, 3), np.uint8))
+    lost = pytest.raises(PipelineError, match="test/images.npy has 2 rows, the manifest has 0")
+    with lost if n else contextlib.nullcontext():
+        check_test_rows(manifest_of("train", "validation"), Shards())
 
 
 def test_a_model_that_is_too_sure_gets_a_temperature_above_one_and_a_threshold():
@@ -123,7 +172,7 @@ def test_each_mistake_is_shown_beside_what_spoke_for_the_wrong_class(project):
     )
     chances = np.array([[0.2, 0.8], [0.1, 0.9]])
     write_mistakes(
-        model(1, name="neighbours"), np.full((2, 4, 4, 3), 9, np.uint8), chances, test, 5
+        model(1, name="neighbours"), np.full((2, 4, 4, 3), 9, np.uint8), chances, test, 5, "test"
     )
     folder = project / "data/evaluation/neighbours"
     table = pd.read_csv(folder / "mistakes.csv")

@@ -15,6 +15,7 @@ from tests.fuzz.mutations import mutated
 from tests.fuzz.values import TEXTS, VALUES
 from transfer.dataset.manifest import (
     COLUMNS,
+    REQUIRED,
     SPLITS,
     UNUSED,
     class_names,
@@ -46,7 +47,7 @@ def check_manifest(guard, name: str, content: bytes, path: Path) -> None:
         return
     assert list(found.columns) == COLUMNS
     assert found.index.equals(pd.RangeIndex(len(found)))
-    assert all(len(split_rows(found, split)) for split in SPLITS)
+    assert all(len(split_rows(found, split)) for split in REQUIRED)
     assert found["path"].is_unique
     assert [class_names(found)[label] for label in found["label"]] == found["class_name"].tolist()
     assert all(

@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from transfer.dataset.manifest import write_manifest
+from transfer.dataset.scored_split import split_field
 from transfer.report.results import SETTINGS
 
 ROOT = Path(__file__).parents[2]
@@ -49,13 +50,16 @@ def write_world(
     shown: int = 24,
     n_train: int = 12,
     models: Sequence[str] = MODELS,
+    split: str = "test",
 ) -> None:
     """Write everything that the stage reads.
 
     Args:
+        split: what the models are scored on; if it is validation, there are no test images.
         models: the second gets the first of the wrong images right.
-        wrong: the test images that the models get wrong.
-        absent: classes of which there is no test image.
+        n_test: images of that split.
+        wrong: those of them that the models get wrong.
+        absent: classes of which the split has no image.
         defined: whether metrics and curves are, or are words and empty tables.
         shown: mistakes with a picture, a model.
     """
@@ -63,6 +67,8 @@ def write_world(
     shutil.copy(ROOT / "params.yaml", project)
     shutil.copy(ROOT / "dvc.yaml", project)
     manifest = make_manifest(names, n_train, n_test, absent)
+    if split != "test":
+        manifest = manifest[manifest["split"] != split].replace({"split": {"test": split}})
     write_manifest(manifest, project / "data/manifest/manifest.csv")
     table(project / "data/split/rejected.csv", path=[], reason=[])
     table(
@@ -81,13 +87,13 @@ def write_world(
     )
     (project / "data/weights").mkdir()
     (project / "data/weights/backbone.weights.h5").write_bytes(b"weights")
-    test = manifest[manifest["split"] == "test"].sort_values("path")
+    scored = manifest[manifest["split"] == split].sort_values("path")
     for place, name in enumerate(models):
         write_model(
             project,
             name,
             names,
-            test,
+            scored,
             list(wrong)[1:] if place == 1 else list(wrong),
             defined,
             shown,
@@ -151,12 +157,12 @@ def write_model(
     project: Path,
     name: str,
     names: Sequence[str],
-    test: pd.DataFrame,
+    scored: pd.DataFrame,
     wrong: list[int],
     defined: bool,
     shown: int,
 ) -> None:
-    actual = test["class_name"].tolist()
+    actual = scored["class_name"].tolist()
     predicted = [
         names[(names.index(each) + 1) % len(names)] if i in wrong else each
         for i, each in enumerate(actual)
@@ -165,7 +171,7 @@ def write_model(
         float(np.mean([a == b for a, b in zip(actual, predicted, strict=True)])),
         len(actual),
     )
-    scores = {
+    scores = split_field(scored["split"].iloc[0]) | {
         "n": n,
         "accuracy": accuracy,
         "accuracy_low": max(0, accuracy - 0.1),
@@ -204,7 +210,7 @@ def write_model(
     )
     table(
         found / "predictions.csv",
-        path=test["path"],
+        path=scored["path"],
         actual=actual,
         predicted=predicted,
         probability=0.8,
@@ -224,7 +230,7 @@ def write_model(
     table(
         project / f"data/evaluation/{name}/mistakes.csv",
         file=[f"{i:03}" for i in range(len(mistakes))],
-        path=[test["path"].iloc[i] for i in mistakes],
+        path=[scored["path"].iloc[i] for i in mistakes],
         actual=[actual[i] for i in mistakes],
         predicted=[predicted[i] for i in mistakes],
         probability=[round(0.99 - 0.003 * i, 6) for i in range(len(mistakes))],

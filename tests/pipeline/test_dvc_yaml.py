@@ -271,28 +271,33 @@ def test_only_evaluate_reads_the_test_split_and_export_its_pixels():
 
 
 NAME_THE_TEST_SPLIT = {
-    "evaluate.py": "scores it",
     "audit.py": "compares its images' perceptual hashes, which split wrote, with the others'",
-    "compare.py": "joins what evaluate found, by the rows of the split",
-    "export.py": "compares exported files with their model, which was chosen on validation",
-    "model_card.py": "says that the results are of the test split",
     "manifest.py": "lists the splits",
+    "scored_split.py": "chooses it for scores, or validation if there are no test images",
     "folder_words.py": "knows folders of that name",
+}
+READ_WHAT_IS_SCORED = {
+    "stages/evaluate.py": "scores it",
+    "stages/compare.py": "joins what evaluate found, by the rows of the split",
+    "transfer/export/export.py": "compares exported files with their model, chosen on validation",
+    "transfer/dataset/split_notes.py": "says which images are going to be scored",
+    "transfer/dataset/split_report.py": "says which scores leaks would flatter",
+    "transfer/dataset/scored_split.py": "decides",
 }
 
 
-def test_only_evaluate_chooses_the_test_split_in_its_code():
+def test_only_what_scores_chooses_the_test_split_in_its_code():
     """The stages that make the arrays of all splits go through SPLITS and choose none."""
-    naming = set()
+    naming, choosing = set(), set()
     for file in [*(ROOT / "stages").glob("*.py"), *(ROOT / "transfer").rglob("*.py")]:
-        words = {
-            node.value
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-            if isinstance(node, ast.Constant)
-        }
-        if "test" in words:
+        nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+        if any(isinstance(node, ast.Constant) and node.value == "test" for node in nodes):
             naming.add(file.name)
+        named = {getattr(node, "name", getattr(node, "id", None)) for node in nodes}
+        if "scored_split" in named:
+            choosing.add(file.relative_to(ROOT).as_posix())
     assert naming == set(NAME_THE_TEST_SPLIT)
+    assert choosing == set(READ_WHAT_IS_SCORED)
 
 
 def test_only_what_takes_seconds_has_outputs_outside_the_cache():

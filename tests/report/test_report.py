@@ -18,10 +18,12 @@ from tests.helpers.report_page import HOSTILE, WITH_BASELINES, Parsed, matter, r
 from tests.helpers.report_world import ROOT, WORDS, table, write_world
 from transfer.classifiers.names import NETWORKS
 from transfer.dataset.notes_file import write_notes
+from transfer.dataset.scored_split import OPTIMISTIC
 from transfer.report.charts import learning_curves
 from transfer.report.formatting import visible
 from transfer.report.html_page import PICTURE_BYTES
 from transfer.report.results import HISTORY
+from transfer.runtime.errors import PipelineError
 
 
 def test_the_page_says_what_was_found(page):
@@ -178,6 +180,47 @@ def test_a_model_that_is_always_right_or_always_wrong(project, wrong):
 def test_two_test_images_carry_no_conclusion(project):
     write_world(project, n_test=2, wrong=[0])
     assert "2 test images cannot carry a conclusion" in report(project).text
+
+
+def test_scores_of_validation_images_are_called_so_on_page_and_card(project):
+    write_world(project, split="validation")
+    page = report(project)
+    card = (project / CARD).read_text(encoding="utf-8")
+    for text in (page.text, card):
+        assert "On 20 validation images that took no part in training, augmented did best" in text
+        assert OPTIMISTIC in text
+        assert "test image" not in text.replace(OPTIMISTIC, "")
+        assert "test split" not in text and "or in any choice" not in text
+        assert "other validation images of the same kind" in text
+    assert "## Evaluation (validation images)" in card
+    assert {
+        result["dataset"]["split"]
+        for model in matter(project)["model-index"]
+        for result in model["results"]
+    } == {"validation"}
+    for title in (
+        "Accuracy with its 95 % interval",
+        "ROC curve",
+        "Precision and recall",
+        "Are the probabilities to be believed?",
+        "Images by actual and predicted class",
+        "Scores by class",
+        "Every metric",
+    ):
+        assert f"{title} (validation images)" in page.text
+    assert "The models on 20 validation images" in page.text
+    assert "Of 20 validation images these were wrong" in page.text
+    assert "On the same validation images" in page.text
+    assert "share of validation images" in page.text
+    assert "accuracy on the validation split" in page.text
+
+
+def test_scores_of_an_unknown_split_are_refused(project):
+    write_world(project)
+    file = project / "data/evaluation/head/scores.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"split": "train"}))
+    with pytest.raises(PipelineError, match=r"scores.json is damaged: split = 'train'"):
+        report(project)
 
 
 def test_a_thousand_classes_stay_readable(project):

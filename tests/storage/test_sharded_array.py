@@ -28,6 +28,19 @@ def store(tmp_path) -> ObjectStore:
     return ObjectStore(str(tmp_path / "place"), "resources.shards_url")
 
 
+@pytest.mark.parametrize("form", ["npy", "shards"])
+def test_an_array_without_rows_is_written_and_read(tmp_path, store, form):
+    """Of a split that has no images."""
+    shards = Shards(store.url)
+    kept = ArrayFormat(form, 4, shards)
+    with create_array(tmp_path / "images", (0,), (4, 4, 3), "uint8", "x", kept):
+        pass
+    found = read_array(tmp_path / "images", shards, rows=0, ndim=4)
+    assert (found.shape, found.dtype) == ((0, 4, 4, 3), np.uint8)
+    assert take(found, slice(0, 256)).shape == np.asarray(found).shape == (0, 4, 4, 3)
+    assert not objects(store)
+
+
 @pytest.mark.parametrize("in_order", [True, False])
 def test_rows_come_back_as_from_the_array_itself(tmp_path, store, in_order):
     array = random(11, 2, 3)

@@ -7,11 +7,13 @@ writes FOLDER/comment.md and FOLDER/charts/index.html; `.github/workflows/` post
 the other.
 """
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from transfer.dataset.scored_split import TEST, cautions, split_of
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.program import command_parser
 
@@ -44,14 +46,18 @@ def main(argv: list[str]) -> None:
     news += (
         about_experiment(options.experiment) if options.experiment else about_files(changed_files())
     )
-    (options.folder / "comment.md").write_text(comment(scores, news), encoding="utf-8")
+    # a workspace without scores is compared too, and shows none of them
+    found = json.loads(Path(SCORES).read_text(encoding="utf-8")) if Path(SCORES).exists() else {}
+    split = split_of(found)
+    (options.folder / "comment.md").write_text(comment(scores, news, split), encoding="utf-8")
 
 
-def comment(scores: str, news: list[str]) -> str:
-    """Markdown with the scores' table and the lines of `news`."""
-    return "\n".join(
-        ["## What this changes", "", "Accuracy on the test split:", "", scores.strip(), "", *news]
-    )
+def comment(scores: str, news: list[str], split: str = TEST) -> str:
+    """Markdown with the scores' table and the lines of `news`; `split` is what the workspace's
+    scores are of."""
+    warned = [line for caution in cautions(split) for line in (caution, "")]
+    said = f"Accuracy on the {split} split:"
+    return "\n".join(["## What this changes", "", said, "", scores.strip(), "", *warned, *news])
 
 
 def about_bytes(printed: str) -> list[str]:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +14,7 @@ import pandas as pd
 from transfer.classifiers.names import MODELS
 from transfer.commands.committed import NoCommitError, read_committed, say
 from transfer.commands.repair import print_repairs
+from transfer.dataset.scored_split import TEST, cautions, split_of, title_note
 from transfer.runtime.dvc_files import (
     described_stages,
     locked_stages,
@@ -44,7 +45,10 @@ def main(argv: list[str]) -> None:
     described = described_stages()
     pipeline = {name: read_stage(name) for name in stage_names(described)}
     print()
-    print(summarise(pipeline, seconds_since(started)).to_string(index=False))
+    metrics = read_metrics()
+    print(summarise(pipeline, seconds_since(started), metrics).to_string(index=False))
+    for caution in cautions(scored_by(metrics)):
+        print(f"\n{caution}")
     print(
         f"\nThe whole run took {time.time() - started:.0f} s. All results: plots/report.html. "
         "Compare: dvc exp show."
@@ -58,17 +62,28 @@ def seconds_since(started: float) -> dict[str, float]:
     return {name: log["seconds"] for name, log in logs.items() if log["started"] >= started}
 
 
-def summarise(pipeline: dict, seconds: dict[str, float]) -> pd.DataFrame:
+def scored_by(metrics: Mapping[str, dict]) -> str:
+    """The split whose images the scores by model are of."""
+    return next((split_of(scores) for scores in metrics.values()), TEST)
+
+
+def summarise(
+    pipeline: dict, seconds: dict[str, float], metrics: Mapping[str, dict]
+) -> pd.DataFrame:
     """One row per model: accuracy with its 95 % interval, the seconds of all stages run for it,
-    which ones ran, which were reused."""
-    rows = []
-    for name, scores in read_metrics().items():
+    which ones ran, which were reused.
+
+    Args:
+        metrics: scores by model, from `read_metrics`.
+    """
+    rows, note = [], title_note(scored_by(metrics))
+    for name, scores in metrics.items():
         needed = stages_behind(pipeline, f"{MODELS}/{name}")
         ran = [stage for stage in needed if stage in seconds]
         rows.append(
             {
                 "model": name,
-                "accuracy (95 % interval)": (
+                f"accuracy (95 % interval){note}": (
                     f"{scores['accuracy']:.3f} ({scores['accuracy_low']:.3f} to "
                     f"{scores['accuracy_high']:.3f})"
                 ),

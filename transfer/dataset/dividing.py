@@ -15,6 +15,8 @@ from transfer.labels.path_label import PathLabel
 from transfer.runtime.errors import PipelineError
 from transfer.sources.scanned_file import ScannedFile
 
+_COUNTS = {2: "two", 3: "three"}
+
 
 def divide(
     images: list[ScannedFile],
@@ -41,7 +43,7 @@ def divide(
     if is_split:
         splits = draw_missing(images, labels, groups, names, params)
     else:
-        check_enough_of_each(labels, names, SPLITS)
+        check_enough_of_each(labels, names, params.wanted)
         quota = quotas(np.bincount(labels), count_sizes(params, len(images)), spare=len(SPLITS))
         numbers = assign(
             labels, groups, quota, np.random.default_rng(params.seed), spare=len(SPLITS)
@@ -69,10 +71,12 @@ def draw_missing(
     params: SplitParams,
 ) -> list[str]:
     """The split of each image of a source that is already split. If the source has no validation or
-    no test images, that split is drawn from train, in the proportion of the sizes.
+    no test images, that split is drawn from train, in the proportion of the sizes; no test images
+    are drawn if `split.test` is 0.
 
     Raises:
-        PipelineError: the source has no training images, or too few of a class to draw from.
+        PipelineError: the source has no training images, too few of a class to draw from, or too
+            few groups.
     """
     splits = np.array([image.split for image in images], dtype=object)
     found = set(splits)
@@ -80,7 +84,7 @@ def draw_missing(
         raise PipelineError(
             f"the source's own splits are {', '.join(sorted(found))}: none is train; add it"
         )
-    drawn = ["train", *(split for split in SPLITS if split not in found)]
+    drawn = ["train", *(split for split in params.wanted if split not in found)]
     if len(drawn) == 1:
         return splits.tolist()
     rows = np.flatnonzero(splits == "train")
@@ -92,6 +96,12 @@ def draw_missing(
     own_groups = np.unique(groups[rows], return_inverse=True)[1]
     numbers = assign(own_labels, own_groups, quota, np.random.default_rng(params.seed))
     splits[rows] = np.array(drawn, dtype=object)[numbers]
+    if empty := [split for split in drawn if split not in splits]:
+        raise PipelineError(
+            f"no image could be drawn for {empty[0]}: images that belong together (duplicates, "
+            f"split.group_by) stay on one side, and train has {len(np.unique(own_groups))} groups; "
+            "add images, or let split.group_by tell more groups apart"
+        )
     return splits.tolist()
 
 
@@ -129,8 +139,8 @@ def check_every_class_everywhere(
 ) -> None:
     """Check that every class has images in every split. A source that is already split only needs
     training images of each class; `report` names what its other splits lack."""
-    needed = ("train",) if is_split else SPLITS
-    lacking = [(name, split) for name, split in absent(manifest) if split in needed]
+    needed = ("train",) if is_split else params.wanted
+    lacking = absent(manifest, needed)
     if not lacking:
         return
     if is_split:
@@ -147,8 +157,8 @@ def check_every_class_everywhere(
     else:
         remedy = (
             "images that belong together (duplicates, split.group_by) stay on one side, so a "
-            "class needs at least three groups of its own: add images, ask for larger splits or "
-            "let split.group_by tell more groups apart"
+            f"class needs at least {_COUNTS[len(needed)]} groups of its own: add images, ask for "
+            "larger splits or let split.group_by tell more groups apart"
         )
     named = [f"{name!r} has none in {split}" for name, split in lacking]
     raise PipelineError(f"class {first_ten(named)}; {remedy}")
@@ -166,9 +176,9 @@ def too_alike(images: list[ScannedFile], names: list[str]) -> str:
     return ", ".join(words)
 
 
-def absent(manifest: pd.DataFrame) -> list[tuple[str, str]]:
-    """Classes and the splits in which they have no image."""
+def absent(manifest: pd.DataFrame, splits: Sequence[str]) -> list[tuple[str, str]]:
+    """Classes and those of the splits in which they have no image."""
     table = pd.crosstab(manifest["class_name"], manifest["split"]).reindex(
-        columns=SPLITS, fill_value=0
+        columns=splits, fill_value=0
     )
-    return [(name, split) for name in table.index for split in SPLITS if not table.loc[name, split]]
+    return [(name, split) for name in table.index for split in splits if not table.loc[name, split]]

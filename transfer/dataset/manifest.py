@@ -15,6 +15,7 @@ from transfer.runtime.files import atomic_write
 FOLDER = Path("data/manifest")
 FORMATS = ("csv", "parquet")  # values of `split.manifest`
 SPLITS = ("train", "validation", "test")
+REQUIRED = SPLITS[:2]  # without test images the models are scored on the validation images
 UNUSED = "unused"  # images beyond the requested counts, listed so that every image is accounted for
 COLUMNS = ["split", "path", "class_name", "label", "group", "sha256"]
 WEIGHT = "weight"  # a further column if a table of labels has weights
@@ -146,7 +147,7 @@ def _problem(manifest: pd.DataFrame) -> str | None:
     found = set(manifest["split"])
     if unknown := sorted(found - {*SPLITS, UNUSED}):
         return f"unknown split {unknown[0]!r}"
-    if missing := [split for split in SPLITS if split not in found]:
+    if missing := [split for split in REQUIRED if split not in found]:
         return f"no images in {missing[0]}"
     labels = {name: label for label, name in enumerate(class_names(manifest))}
     wrong = manifest[manifest["label"] != manifest["class_name"].map(labels)]

@@ -11,6 +11,8 @@ from transfer.dataset.duplicates import DUPLICATES
 from transfer.dataset.image_groups import count_alike_in_two_classes, match_group_by
 from transfer.dataset.listing import count_files, first_ten
 from transfer.dataset.manifest import SPLITS
+from transfer.dataset.scored_split import TEST, remarks_without_test, scored_split
+from transfer.dataset.split_params import SplitParams
 from transfer.decoding.value_ranges import KINDS, PixelRules
 from transfer.sources.scanned_file import ScannedFile
 from transfer.sources.source_file import is_known_clutter, is_sidecar, is_unknown_hidden
@@ -143,11 +145,18 @@ def describe_drawn(
         return []
     counts, own = manifest["split"].value_counts(), {image.split for image in images}
     return [
-        f"the source has no {split} images: {counts.get(split, 0)} were drawn from train, by "
+        f"the source has no {split} images: {counts[split]} were drawn from train, by "
         "split.seed and in the proportion of the sizes"
         for split in SPLITS
-        if split not in own
+        if split not in own and split in counts
     ]
+
+
+def describe_scored(manifest: pd.DataFrame, params: SplitParams) -> list[str]:
+    """A sentence on what a `split.test` of 0 came to; none for another size."""
+    if TEST in params.wanted:
+        return []
+    return remarks_without_test(has_test=scored_split(manifest) == TEST)
 
 
 def _images(count: int) -> str:

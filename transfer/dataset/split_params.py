@@ -40,6 +40,11 @@ class SplitParams(Params):
         return np.array([self.train, self.validation, self.test])
 
     @property
+    def wanted(self) -> tuple[str, ...]:
+        """The splits that get images; the test split may be left out."""
+        return tuple(split for split in SPLITS if getattr(self, split))
+
+    @property
     def is_fractions(self) -> bool:
         return bool((self.sizes < 1).all()) or self.is_percentages
 
@@ -48,13 +53,13 @@ class SplitParams(Params):
         """Whether the sizes add up to 100, as percentages do."""
         return abs(float(self.sizes.sum()) - 100) < 1e-6
 
-    @field_validator(*SPLITS[1:])
+    @field_validator("validation")
     @classmethod
     def _is_not_nothing(cls, size: float) -> float:
         if size == 0:
             raise ValueError(
-                "the models are chosen by the validation images and scored on the test images, so "
-                "each needs some; give a small share, 0.05 or 5 % say"
+                "the validation images choose each network's epoch, so some are needed; give a "
+                "small share, 0.1 or 10 % say. Only test may be 0"
             )
         return size
 

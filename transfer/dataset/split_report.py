@@ -6,6 +6,7 @@ from transfer.dataset.dividing import absent
 from transfer.dataset.listing import count_files, first_ten
 from transfer.dataset.manifest import SPLITS, UNUSED, class_names
 from transfer.dataset.rejected import REJECTED, list_rejected
+from transfer.dataset.scored_split import scored_split
 from transfer.dataset.split_params import SplitParams
 from transfer.sources.scanned_file import ScannedFile
 
@@ -41,7 +42,7 @@ def report(
         print("split: the sizes add up to 100 and are read as percentages")
     if (
         not params.is_fractions
-        and (got := [counts[s] for s in SPLITS]) != params.sizes.astype(int).tolist()
+        and (got := [int(counts.get(s, 0)) for s in SPLITS]) != params.sizes.astype(int).tolist()
     ):
         print(
             f"split: asked for {', '.join(f'{size:.0f}' for size in params.sizes)}, got "
@@ -59,7 +60,8 @@ def report(
             f"split: WARNING: {twice} images are the same file in two classes, one label is wrong: "
             f"{', '.join(paths[:6])}"
         )
-    if lacking := [f"{name!r} has no image in {split}" for name, split in absent(manifest)]:
+    splits = [split for split in SPLITS if counts.get(split)]
+    if lacking := [f"{name!r} has no image in {split}" for name, split in absent(manifest, splits)]:
         print(
             f"split: WARNING: the source's own splits lack classes: {first_ten(lacking)}; scores "
             "that need them will say so"
@@ -68,5 +70,5 @@ def report(
     if leaking := int((leaks > 1).sum()):
         print(
             "split: WARNING: groups of duplicates that lie across the source's own splits: "
-            f"{leaking}; test scores are flattered"
+            f"{leaking}; {scored_split(manifest)} scores are flattered"
         )

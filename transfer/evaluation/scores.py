@@ -1,6 +1,6 @@
 """Scores of a classifier, with the interval of its accuracy.
 
-If a score has no meaning for the test images, its value is a sentence that says why, never NaN.
+If a score has no meaning for the scored images, its value is a sentence that says why, never NaN.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,17 @@ from sklearn.metrics import (
 )
 from statsmodels.stats.proportion import proportion_confint
 
+from transfer.dataset.scored_split import TEST
+
 CONFIDENCE = 0.95
 DECIMALS = 6  # finer ones would differ between machines
 
 
 def score(
-    labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
+    labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str], split: str = TEST
 ) -> dict[str, float | int | str]:
-    """Scores of probabilities (N, C) against labels int (N,).
+    """Scores of probabilities (N, C) against labels int (N,); `split` is the images' split, which
+    words in place of a score name.
 
     n, `accuracy`, balanced accuracy (mean recall of the classes that are there), macro F1, area
     under the ROC curve and average precision (of label 1 for two classes, for more the mean of each
@@ -40,7 +43,7 @@ def score(
         ),
         "macro_f1": f1_score(labels, predicted, average="macro", zero_division=0),
     }
-    ranked = rankings(labels, probabilities, class_names)
+    ranked = rankings(labels, probabilities, class_names, split)
     return (
         {"n": len(labels)}
         | accuracy(labels, predicted)
@@ -60,9 +63,10 @@ def accuracy(labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
 
 
 def rankings(
-    labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
+    labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str], split: str = TEST
 ) -> dict[str, float | str]:
-    """roc_auc and average_precision, or why they are not defined: each class needs a test image."""
+    """roc_auc and average_precision, or why they are not defined: each class needs an image of the
+    split."""
     if missing := [name for label, name in enumerate(class_names) if label not in labels]:
         named = (
             ", ".join(missing)
@@ -70,7 +74,7 @@ def rankings(
             else f"{len(missing)} of the {len(class_names)} classes"
         )
         return dict.fromkeys(
-            ("roc_auc", "average_precision"), f"not defined: no test image of {named}"
+            ("roc_auc", "average_precision"), f"not defined: no {split} image of {named}"
         )
     if probabilities.shape[1] == 2:
         areas = {
@@ -122,17 +126,17 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, n_bins: int = 15)
 
 
 def class_table(
-    labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]
+    labels: np.ndarray, predicted: np.ndarray, class_names: Sequence[str], split: str = TEST
 ) -> pd.DataFrame:
-    """One row per class: class_name, precision, recall, f1, support (its test images); a sentence
-    replaces a ratio that would be 0 / 0."""
+    """One row per class: class_name, precision, recall, f1, support (its images in the split); a
+    sentence replaces a ratio that would be 0 / 0."""
     every = range(len(class_names))
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predicted, labels=every, zero_division=np.nan
     )
     columns = {
         "precision": _or_words(precision, "never predicted"),
-        "recall": _or_words(recall, "no test image"),
+        "recall": _or_words(recall, f"no {split} image"),
         "f1": _or_words(f1, "not defined"),
     }
     return pd.DataFrame({"class_name": list(class_names)} | columns | {"support": support})

@@ -18,6 +18,7 @@ from transfer.classifiers.names import description_file, weights_file
 from transfer.classifiers.saved import load_classifier
 from transfer.classifiers.temperatures import read_temperature
 from transfer.dataset.manifest import read_manifest, split_rows
+from transfer.dataset.scored_split import scored_split, split_field, title_note
 from transfer.export.checks import TOLERANCE, Answers, Checked, check
 from transfer.export.end_to_end_model import build_end_to_end
 from transfer.export.formats import FORMATS
@@ -49,13 +50,14 @@ def export(
 
     Args:
         name: of the model, or `best`: the lowest validation loss.
-        max_accuracy_drop: share of the test images by which the accuracy of smaller weights may be
-            lower.
+        max_accuracy_drop: share of the scored images by which the accuracy of smaller weights may
+            be lower.
         weights_license: of the pretrained weights, as each file states it.
 
     Returns:
         One row per format: file, megabytes, milliseconds per image, accuracy, share of labels
-            that are the Keras model's, largest difference.
+            that are the Keras model's, largest difference; and the scored split, if that is not
+            the test split.
 
     Raises:
         PipelineError: something is missing, or a format's answers are not the Keras model's.
@@ -70,12 +72,14 @@ def export(
         read_temperature(name),
     )
     whole = build_end_to_end(*parts)
-    test = split_rows(read_manifest(), "test")
-    images = stretched(read_array(inputs_path("test", "images"), shards, rows=len(test), ndim=4))
+    manifest = read_manifest()
+    split = scored_split(manifest)
+    rows, field = split_rows(manifest, split), split_field(split)
+    images = stretched(read_array(inputs_path(split, "images"), shards, rows=len(rows), ndim=4))
     expected = Answers(
         images,
         np.concatenate([whole.predict_on_batch(image[None]) for image in images]),
-        test["label"].to_numpy(),
+        rows["label"].to_numpy(),
     )
     about = About(
         classifier.class_names,
@@ -94,18 +98,19 @@ def export(
             model = whole if takes_any_size else build_end_to_end(*parts, resizes=False)
             write(kind, folder / FORMATS[kind].file, model, about)
             checked.append(check(kind, folder / FORMATS[kind].file, expected))
-        refuse(checked, expected, max_accuracy_drop)
+        refuse(checked, expected, max_accuracy_drop, title_note(split))
         table = pd.DataFrame(checked)
         write_json(
             folder / "export.json",
             {
                 "model": name,
                 **about.to_dict(),
+                **field,
                 "files": table.drop(columns="ms").to_dict("records"),
             },
         )
         replace(output, folder)
-    return table
+    return table.assign(**field)
 
 
 def version_of(name: str) -> str:
@@ -131,8 +136,10 @@ def stretched(images: np.ndarray) -> list[np.ndarray]:
     ]
 
 
-def refuse(checked: Sequence[Checked], expected: Answers, max_accuracy_drop: float) -> None:
-    """Stop if a format's answers are not good enough.
+def refuse(
+    checked: Sequence[Checked], expected: Answers, max_accuracy_drop: float, note: str = ""
+) -> None:
+    """Stop if a format's answers are not good enough; `note` says which images they are of.
 
     Raises:
         PipelineError: naming each, and by how much.
@@ -146,8 +153,8 @@ def refuse(checked: Sequence[Checked], expected: Answers, max_accuracy_drop: flo
             )
         elif each.accuracy < expected.accuracy - max_accuracy_drop:
             said = (
-                f"accuracy {each.accuracy:.3f} instead of {expected.accuracy:.3f}; allow it with "
-                "export.max_accuracy_drop, or leave it out"
+                f"accuracy {each.accuracy:.3f} instead of {expected.accuracy:.3f}{note}; allow it "
+                "with export.max_accuracy_drop, or leave it out"
             )
         else:
             continue

@@ -265,7 +265,7 @@ def _write_shards(
         )
 
     jobs = ((number, job(number)) for number in range(len(ranges)))
-    shards: list[tuple[Shard, ...]] = [()] * len(ranges)
+    shards: list[tuple[Shard, ...]] = [()] * len(ranges)  # those of both arrays, by number
     computed = 0
     for number, result in finish_jobs(workers, jobs, explain):
         shards[number] = result.shards
@@ -274,8 +274,8 @@ def _write_shards(
             known.put(identity, result.keys, result.shards)
         computed += result.computed
         progress.update(result.shards[0].rows)
-    for file, index, stored in zip(files, indexes, zip(*shards, strict=True), strict=True):
-        write_sharded(file, replace(index, shards=stored))
+    for place, (file, index) in enumerate(zip(files, indexes, strict=True)):
+        write_sharded(file, replace(index, shards=tuple(pair[place] for pair in shards)))
     return computed
 
 

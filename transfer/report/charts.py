@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from transfer.dataset.scored_split import title_note
 from transfer.report.formatting import (
     is_number,
     listed,
@@ -37,7 +38,8 @@ class Chart:
 
 
 def accuracy_chart(results: Results) -> Chart:
-    title, table = "Accuracy with its 95 % interval", results.accuracy
+    title = f"Accuracy with its 95 % interval{title_note(results.split)}"
+    table = results.accuracy
     drawn = table[
         [all(map(is_number, row)) for row in table[["accuracy", "low", "high"]].to_numpy()]
     ]
@@ -50,8 +52,8 @@ def accuracy_chart(results: Results) -> Chart:
         else ("", None)
     )
     how = (
-        "A dot is the share of test images that a model got right; the bar, where that share may "
-        "lie for more images of the same kind."
+        f"A dot is the share of {results.split} images that a model got right; the bar, where that "
+        "share may lie for more images of the same kind."
     )
     if reference is not None:
         how += (
@@ -68,7 +70,7 @@ def accuracy_chart(results: Results) -> Chart:
         "accuracy",
         f"{title}: {says}.",
         rows,
-        Axis("accuracy on the test split", limits),
+        Axis(f"accuracy on the {results.split} split", limits),
         [percent(row[1]) for row in rows],
         reference,
     )
@@ -194,6 +196,7 @@ def _curves(
     models: list[ModelResults],
     reference: tuple | None,
 ) -> Chart:
+    title += title_note(models[0].split)
     tables = {model.name: getattr(model, key) for model in models}
     said = [f"{model.name} {number(model.metrics.get(metric))}" for model in models]
     says = f"{noun[:1].upper()}{noun[1:]}: {', '.join(said)}"
@@ -213,7 +216,7 @@ def _curves(
 
 
 def reliability_chart(models: list[ModelResults]) -> Chart:
-    title = "Are the probabilities to be believed?"
+    title = f"Are the probabilities to be believed?{title_note(models[0].split)}"
     series = [
         Series(
             *part[["confidence", "accuracy"]].to_numpy().T,

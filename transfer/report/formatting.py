@@ -9,16 +9,17 @@ from numbers import Real
 import pandas as pd
 
 from transfer.classifiers.names import PROBE
+from transfer.dataset.scored_split import TEST, cautions
 from transfer.report.results import ModelResults, Results, Value
 
 UNSHOWABLE = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 NO_DIFFERENCE = "no difference"  # how the verdict of such a pair begins
 ONE_SEED = (
-    "Each model was trained once, from one seed. The intervals say how far other test images of "
+    "Each model was trained once, from one seed. The intervals say how far other {split} images of "
     "the same kind could move a number, not what another seed would do, nor how the models fare "
     "on pictures of another kind."
 )
-# test images; with fewer the interval is some 35 points wide or more, whatever the accuracy
+# scored images; with fewer the interval is some 35 points wide or more, whatever the accuracy
 FEW = 30
 
 
@@ -87,11 +88,12 @@ def claims(results: Results) -> list[str]:
     """What can be claimed about the models, one sentence per claim, the most important first."""
     return [
         _best(results.models),
+        *cautions(results.split),
         *_too_few(results.models),
         *_against_guessing(results),
         *_worth_training(results.comparison),
         *_differences(results.comparison),
-        ONE_SEED,
+        ONE_SEED.format(split=results.split),
     ]
 
 
@@ -135,8 +137,9 @@ def _best(models: list[ModelResults]) -> str:
     if 1 < len(best) < len(scored):
         did += ", the most of all"
     sure = interval(scores["accuracy_low"], scores["accuracy_high"])
+    unused = " or in any choice" if best[0].split == TEST else ""
     return (
-        f"On {plural(n, 'test image')} that took no part in training or in any choice, {did} "
+        f"On {plural(n, f'{best[0].split} image')} that took no part in training{unused}, {did} "
         f"({percent(most)}; 95\N{NO-BREAK SPACE}% interval {sure})."
     )
 
@@ -196,9 +199,9 @@ def _differences(comparison: pd.DataFrame) -> list[str]:
 
 
 def _too_few(models: list[ModelResults]) -> list[str]:
-    n = models[0].metrics["n"]
+    n, noun = models[0].metrics["n"], f"{models[0].split} image"
     return (
-        [f"{plural(int(n), 'test image')} cannot carry a conclusion, whatever the numbers say."]
+        [f"{plural(int(n), noun)} cannot carry a conclusion, whatever the numbers say."]
         if is_number(n) and n < FEW
         else []
     )

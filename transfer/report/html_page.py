@@ -66,7 +66,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Mistake:
-    """A misclassified test image;
+    """A misclassified image of the scored split;
     picture: a data URI of the image and its Grad-CAM."""
 
     model: str
@@ -102,6 +102,7 @@ def write_page(
     train = split_rows(results.manifest, "train")["path"]
     content = {
         "prose": prose,
+        "split": results.split,
         "sections": SECTIONS,
         "model_table": model_table(results),
         "accuracy_chart": accuracy_chart(results),

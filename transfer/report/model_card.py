@@ -8,6 +8,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from transfer.dataset.scored_split import title_note
 from transfer.report.formatting import is_number, visible
 from transfer.report.html_page import TEMPLATES, File
 from transfer.report.narrative import Prose, value
@@ -64,6 +65,7 @@ def write_card(
         "model_table": model_table(results),
         "metric_table": metric_table(models),
         "comparison_table": comparison_table(results.comparison),
+        "note": title_note(results.split),
         "files": files,
     }
     environment = Environment(
@@ -91,7 +93,7 @@ def front_matter(prose: Prose, license_id: str | None, models: Sequence[ModelRes
         "metrics": sorted({metric["type"] for metrics in found.values() for metric in metrics}),
     }
     task = {"type": "image-classification", "name": "Image Classification"}
-    dataset = {"type": "imagefolder", "name": visible(prose.source), "split": "test"}
+    dataset = {"type": "imagefolder", "name": visible(prose.source), "split": models[0].split}
     index = [
         {
             "name": f"{visible(prose.title)}, {name}",
@@ -111,7 +113,7 @@ def front_matter(prose: Prose, license_id: str | None, models: Sequence[ModelRes
 
 def _hub_metrics(model: ModelResults) -> list[dict]:
     return [
-        {"type": kind, "value": model.metrics[key], "name": f"{name} on the test split"}
+        {"type": kind, "value": model.metrics[key], "name": f"{name} on the {model.split} split"}
         for key, (kind, name) in HUB_NAMES.items()
         if is_number(model.metrics.get(key))
     ]

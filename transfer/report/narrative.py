@@ -97,15 +97,15 @@ def wrong(model: ModelResults) -> int:
 
 def mistakes_summary(models: Sequence[ModelResults], shown: int) -> str:
     """How many mistakes there are, and how many of them are shown."""
-    total = sum(map(wrong, models))
+    total, noun = sum(map(wrong, models)), f"{models[0].split} image"
     if total == 0:
         return (
-            "No model got a test image wrong."
+            f"No model got a {noun} wrong."
             if len(models[0].predictions)
-            else "There was no test image to get wrong."
+            else f"There was no {noun} to get wrong."
         )
     each = listed([f"{model.name} {count(wrong(model))}" for model in models])
-    text = f"Of {plural(len(models[0].predictions), 'test image')} these were wrong: {each}."
+    text = f"Of {plural(len(models[0].predictions), noun)} these were wrong: {each}."
     if shown < total:
         text += (
             f" {shown:,} of the {plural(total, 'mistake')} are shown, the surest of every model;"

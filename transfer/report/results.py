@@ -23,6 +23,7 @@ from transfer.classifiers.names import (
 )
 from transfer.dataset.manifest import read_manifest
 from transfer.dataset.notes_file import read_notes
+from transfer.dataset.scored_split import FIELD, TEST, VALIDATION, split_of
 from transfer.runtime.errors import PipelineError
 
 Kind = Literal["text", "number", "number or words"]
@@ -64,17 +65,18 @@ REQUIRED_METRICS = ("n", "accuracy", "accuracy_low", "accuracy_high")
 
 @dataclass(frozen=True)
 class ModelResults:
-    """One model on the test split.
+    """One model on the test split, or on validation if there are no test images.
 
-    metrics: a number, or a sentence if the metric is not defined. epoch: the one whose weights were
-    kept, from 1; None for a baseline. history: one row per epoch, no rows for a baseline. setting:
-    what validation chose for a baseline, NaN for a network. classes: one row per class.
-    predictions: one row per test image. roc, precision_recall, reliability: points of curves, empty
-    if the curve is not defined. mistakes: the most confident first; `pictures / f"{file}.png"` is
-    its picture.
+    split: which of the two. metrics: a number, or a sentence if the metric is not defined. epoch:
+    the one whose weights were kept, from 1; None for a baseline. history: one row per epoch, no
+    rows for a baseline. setting: what validation chose for a baseline, NaN for a network. classes:
+    one row per class. predictions: one row per image of the split. roc, precision_recall,
+    reliability: points of curves, empty if the curve is not defined. mistakes: the most confident
+    first; `pictures / f"{file}.png"` is its picture.
     """
 
     name: str
+    split: str
     metrics: dict[str, Value]
     class_names: list[str]
     epoch: int | None
@@ -109,6 +111,11 @@ class Results:
     issues: pd.DataFrame
     audit: dict[str, Value]
     feature_map: pd.DataFrame
+
+    @property
+    def split(self) -> str:
+        """The split that all models were scored on."""
+        return self.models[0].split
 
 
 def read_results() -> Results:
@@ -153,9 +160,12 @@ def read_model(name: str) -> ModelResults:
         raise damaged(described, f"class_names = {class_names!r}, {said}")
     if missing := [key for key in REQUIRED_METRICS if key not in metrics]:
         raise damaged(scores, f"{missing[0]} is missing")
+    if (split := split_of(metrics)) not in (TEST, VALIDATION):
+        raise damaged(scores, f"{FIELD} = {split!r}")
     return ModelResults(
         name=name,
-        metrics=metrics,
+        split=split,
+        metrics={key: score for key, score in metrics.items() if key != FIELD},
         class_names=class_names,
         epoch=None if is_baseline else epoch,
         history=pd.DataFrame(columns=list(HISTORY), dtype=float)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from transfer.dataset.manifest import SPLITS, UNUSED
+from transfer.dataset.scored_split import title_note
 from transfer.report.formatting import (
     count,
     interval,
@@ -100,12 +101,13 @@ def model_table(results: Results) -> Table:
         "ROC AUC",
         "Log loss, calibrated",
     )
-    return Table(f"The models on {n_test(results)}", columns, rows, text=frozenset({0, 3}))
+    return Table(f"The models on {scored_images(results)}", columns, rows, text=frozenset({0, 3}))
 
 
-def n_test(results: Results) -> str:
-    n = results.models[0].metrics["n"]
-    return plural(int(n), "test image") if is_number(n) else "the test images"
+def scored_images(results: Results) -> str:
+    """The images that the scores are of, with their number: `180 test images`."""
+    n, noun = results.models[0].metrics["n"], f"{results.split} image"
+    return plural(int(n), noun) if is_number(n) else f"the {noun}s"
 
 
 def metric_table(models: Sequence[ModelResults]) -> Table:
@@ -124,7 +126,8 @@ def metric_table(models: Sequence[ModelResults]) -> Table:
         ]
         for key in present
     ]
-    return Table("Every metric", ["Metric", *(model.name for model in models)], rows)
+    caption = f"Every metric{title_note(models[0].split)}"
+    return Table(caption, ["Metric", *(model.name for model in models)], rows)
 
 
 def comparison_table(comparison: pd.DataFrame) -> Table:
@@ -204,9 +207,11 @@ def class_scores(model: ModelResults) -> Table:
         if left
         else ""
     )
-    return Table(
-        "Scores by class", ("Class", "Precision", "Recall", "F1", "Images"), rows, left_out=left_out
+    caption, columns = (
+        f"Scores by class{title_note(model.split)}",
+        ("Class", "Precision", "Recall", "F1", "Images"),
     )
+    return Table(caption, columns, rows, left_out=left_out)
 
 
 def _rank(f1: Value) -> float:
@@ -225,7 +230,7 @@ def confusion(model: ModelResults) -> Confusion | Table:
         names = [shorten(name) for name in model.class_names]
         many = len(names) > MOST_NAMED_COLUMNS
         return Confusion(
-            "Images by actual and predicted class",
+            f"Images by actual and predicted class{title_note(model.split)}",
             names,
             counts.to_numpy().tolist(),
             shares.to_numpy().tolist(),
@@ -245,7 +250,7 @@ def confusion(model: ModelResults) -> Confusion | Table:
     )
     left_out += f"{plural(len(pairs), 'confused pair')}; plots/predictions.csv has every image."
     return Table(
-        "The classes most often confused",
+        f"The classes most often confused{title_note(model.split)}",
         ("Actual", "Taken for", "Images"),
         rows,
         text=frozenset({0, 1}),

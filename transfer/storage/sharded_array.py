@@ -48,8 +48,8 @@ class Index:
     """An array (*leading, *row) of `dtype`: all shards of the first view, then those of the second,
     and so on.
 
-    leading: (N,) or (V, N). shards: each view has the same number, all with `shard_rows` rows
-        except its last.
+    leading: (N,) or (V, N); N is 0 for a split without images. shards: each view has the same
+        number, all with `shard_rows` rows except its last.
     """
 
     dtype: str
@@ -143,11 +143,12 @@ def _parse(text: str) -> Index:
         content["shard_rows"],
         shards,
     )
-    sizes = (*index.leading, *index.row, index.shard_rows)
+    sizes = (*index.leading[:-1], *index.row, index.shard_rows)
     if (
         np.dtype(index.dtype).kind not in "biuf"
         or len(index.leading) not in (1, 2)
         or not all(type(s) is int and s > 0 for s in sizes)
+        or not (type(index.leading[-1]) is int and index.leading[-1] >= 0)
     ):
         raise ValueError(
             f"dtype {index.dtype!r}, shape {index.leading} and {index.row}, {index.shard_rows} "

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from transfer.commands.use.labelling import Labelled
 from transfer.commands.use.params_file import Value
 from transfer.commands.use.survey import Survey
+from transfer.dataset.scored_split import TEST, remarks_without_test
 from transfer.labels.folder_words import SPLITS, spelling_key
 
 if typing.TYPE_CHECKING:  # pandas takes its time, which --help should not
@@ -29,9 +30,10 @@ def describe(
         ("source", f"{values['source']}: {len(found.images):,} images{size}"),
         ("formats", ", ".join(f"{form} {n:,}" for form, n in found.formats.most_common())),
         ("labels", labelled.layout),
+        *(("", f"{split} will be drawn from train") for split in drawn_splits(labelled, values)),
         *(("", remark) for remark in labelled.remarks),
         ("classes", f"{len(names):,}: {', '.join(classes)}"),
-        *(("", remark) for remark in doubtful_classes(labelled, current)),
+        *(("", remark) for remark in doubtful_classes(labelled, values, current)),
     ]
     if found.beside:
         count = (
@@ -53,10 +55,24 @@ def describe(
                 f"write max_rejected: {labelled.rejected} under split: in params.yaml",
             )
         )
-    return [*rows, ("split", division(labelled, values))]
+    rows.append(("split", division(labelled, values)))
+    if not values[TEST]:
+        has_test = any(split == TEST for _, split in labelled.images)
+        rows += [("", remark) for remark in remarks_without_test(has_test=has_test)]
+    return rows
 
 
-def doubtful_classes(labelled: Labelled, current: "SplitParams") -> list[str]:
+def drawn_splits(labelled: Labelled, values: dict[str, Value]) -> list[str]:
+    """The splits that a source with splits of its own lacks, and that `split` draws from train
+    because their size is not 0."""
+    found = {split for _, split in labelled.images}
+    lacking = [split for split in SPLITS[1:] if split not in found and values[split]]
+    return lacking if labelled.is_split else []
+
+
+def doubtful_classes(
+    labelled: Labelled, values: dict[str, Value], current: "SplitParams"
+) -> list[str]:
     """Sentences on classes at which `split` will stop, and on those that a split lacks."""
     from transfer.dataset.classes import MAX_CLASSES
 
@@ -72,7 +88,7 @@ def doubtful_classes(labelled: Labelled, current: "SplitParams") -> list[str]:
             f"no image is in the class folders {folders}: `split` will stop; add images or remove "
             "the folders"
         )
-    remarks += _scarce_classes(labelled, current.min_images)
+    remarks += _scarce_classes(labelled, values, current.min_images)
     alike = defaultdict(list)
     for name in sorted(classes):
         alike[spelling_key(name)].append(name)
@@ -87,21 +103,20 @@ def doubtful_classes(labelled: Labelled, current: "SplitParams") -> list[str]:
     return remarks
 
 
-def _scarce_classes(labelled: Labelled, least: int) -> list[str]:
+def _scarce_classes(labelled: Labelled, values: dict[str, Value], least: int) -> list[str]:
     """A sentence on classes that have fewer images than splits are to be drawn from them."""
-    counts, needed = labelled.classes, len(SPLITS)
+    counts, needed = labelled.classes, sum(bool(values[split]) for split in SPLITS)
     if labelled.is_split:
-        found = {split for _, split in labelled.images}
         counts = Counter()
         for (name, split), count in labelled.images.items():
             counts[name] += count if split == "train" else 0
-        needed = 1 + len({*SPLITS} - found)
+        needed = 1 + len(drawn_splits(labelled, values))
     scarce = [f"{name} ({n})" for name, n in sorted(counts.items()) if 0 < n < needed]
     if not scarce or least:
         return []
     return [
         f"fewer images than splits in {_first(scarce)}: `split` will stop, or leave such classes "
-        "out with split.min_images: 3"
+        f"out with split.min_images: {needed}"
     ]
 
 
@@ -139,7 +154,7 @@ def division(labelled: Labelled, values: dict[str, Value]) -> str:
     """How `split` will divide the images, in words."""
     if labelled.is_split:
         return "as the source has it"
-    sizes = [(name, values[name]) for name in SPLITS]
+    sizes = [(name, values[name]) for name in SPLITS if values[name]]
     if sum(size for _, size in sizes) <= 1 + 1e-6:
         return ", ".join(f"{name} {100 * size:g} %" for name, size in sizes)
     return ", ".join(f"{name} {size:,g} images" for name, size in sizes)

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from transfer.commands.use.source_path import as_source
 from transfer.commands.use.survey import Survey
 from transfer.labels.class_names import are_codes, may_name_classes, read_class_names
-from transfer.labels.folder_words import SPLITS
 from transfer.labels.inner_folders import describe_empty_folders, describe_inner_folders
 from transfer.labels.layout import find_layout
 from transfer.labels.mask_files import masks_by_name
@@ -150,8 +149,7 @@ def label_by_folders(source: str, found: Survey) -> Labelled:
     if layout.is_split:
         splits = Counter(split for split, _ in placed)
         words = "already split into " + ", ".join(f"{name} ({n})" for name, n in splits.items())
-    missing = {*SPLITS} - {split for split, _ in placed} if layout.is_split else {}
-    remarks = [f"{split} will be drawn from train" for split in SPLITS if split in missing]
+    remarks = []
     unlabelled = [path for path in images if layout.is_unlabelled(path)]
     outside = sorted({path for path in images if layout.place(path) is None} - {*unlabelled})
     for left_out, one, several in (
