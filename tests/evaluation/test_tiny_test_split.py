@@ -54,4 +54,4 @@ def test_two_images_show_no_difference(little):
 def test_what_can_be_drawn_is_drawn(little):
     shown = json.loads(call("dvc", "plots", "show", "--json", cwd=little).stdout)
     assert not shown.get("errors")
-    assert "Confusion on the test split, or validation if there is none" in shown["data"]
+    assert "Confusion on the scored images" in shown["data"]

@@ -60,7 +60,7 @@ def test_dvc_shows_and_draws_it(world):
     assert metrics[""]["data"]["metrics/accuracy.json"]["data"]["split"] == "validation"
     shown = json.loads(call("dvc", "plots", "show", "--json", cwd=world).stdout)
     assert not shown.get("errors")
-    assert "ROC on the test split, or validation if there is none" in shown["data"]
+    assert "ROC on the scored images" in shown["data"]
 
 
 def test_exported_files_are_compared_on_validation_images(world):
