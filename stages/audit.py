@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from transfer.audit.feature_map import draw_rows, map_features
 from transfer.audit.image_quality import find_image_problems, measure
@@ -27,6 +26,7 @@ from transfer.engines.local import LocalEngine
 from transfer.features.pooling import read_pooled
 from transfer.runtime.files import write_csv, write_json
 from transfer.runtime.params import Params, load_param, load_params
+from transfer.runtime.progress import progress_bar
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.sources.verified_images import map_verified_images
@@ -95,7 +95,7 @@ def measure_images(
     """The result of `measure` for each image, in the order of the images. Raises PipelineError if
     the source has changed since `split`."""
     measured = dict(
-        tqdm(
+        progress_bar(
             map_verified_images(
                 measure,
                 source,

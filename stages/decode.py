@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from pydantic import PositiveInt
-from tqdm import tqdm
 
 from transfer.backbones.registry import image_side
 from transfer.cluster.choose_engine import load_engine
@@ -21,6 +20,7 @@ from transfer.runtime.checkpoints import resumable
 from transfer.runtime.checksums import content_key
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_param, load_params
+from transfer.runtime.progress import progress_bar
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.sources.image_places import ImagePlaces, UnseenSourceError, find_places
@@ -148,7 +148,9 @@ def write_rows(
         decoded_before = stack.enter_context(
             ActivationCache(checkpoint, identity(resize, rules), layout, sys.maxsize)
         )
-        progress = stack.enter_context(tqdm(desc="decode", total=len(places), unit=" images"))
+        progress = stack.enter_context(
+            progress_bar(desc="decode", total=len(places), unit=" images")
+        )
 
         def write(path: str, pixels: np.ndarray) -> None:
             split, row = places[path]
@@ -235,7 +237,7 @@ def write_image_shards(
     shards: dict[tuple[str, int], Shard] = {}
     task = ImageShardTask(images, resize, rules, store, engine.cores)
     with (
-        tqdm(desc="decode", total=sum(map(len, rows.values())), unit=" images") as progress,
+        progress_bar(desc="decode", total=sum(map(len, rows.values())), unit=" images") as progress,
         engine.start(task) as workers,
     ):
         jobs = ((each, job(*each)) for each in numbers)

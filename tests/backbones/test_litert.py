@@ -225,6 +225,7 @@ print(cut.shape, features.shape, {"keras", "tensorflow", "jax", "torch"} & {*sys
         [sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True
     )
     assert finished.stdout.strip() == "(2, 2, 2, 112) (2, 1, 1, 960) set()"
+    assert finished.stderr == ""
 
 
 def test_a_worker_needs_only_the_packages_of_its_runtime():

@@ -119,6 +119,17 @@ def test_causes_of_both_kinds_are_listed_separately():
     assert "; not model.h5: train.units is 6 in params.yaml, 256 in the commit." in said
 
 
+def test_a_stage_that_the_commit_made_from_other_inputs_is_not_laid_on_the_machine():
+    """`report` was not run again, or its lock not committed, after the model had changed."""
+    committed = copy.deepcopy(COMMITTED)
+    committed["report"]["deps"][0]["md5"] = "43"
+    said = say(changed({"report.html": "56"}), committed, MACHINE)
+    assert said.endswith(
+        "; not report.html: the commit's report was made from another model.h5 than the commit's "
+        "own."
+    )
+
+
 def test_a_parameter_that_changed_no_byte_is_not_blamed():
     """The split's seed is another, and its manifest the same."""
     stages = changed({"model.h5": "45"})

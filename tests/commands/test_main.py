@@ -8,6 +8,7 @@ import pytest
 
 from tests.helpers.tiny_sources import REPOSITORY
 from transfer.__main__ import COMMANDS, main
+from transfer.runtime.extras import EXTRAS
 
 
 def test_every_module_with_a_main_is_a_command_and_every_command_such_a_module():
@@ -40,7 +41,9 @@ def test_help_lists_all_commands_and_imports_none():
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_command_has_a_help_of_its_own(name, capsys):
+def test_each_command_has_a_help_of_its_own_which_needs_no_extra(name, capsys, monkeypatch):
+    for package in EXTRAS:
+        monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(SystemExit) as exit_:
         main([name, "--help"])
     assert exit_.value.code == 0

@@ -84,6 +84,12 @@ def test_a_whole_lock_is_left_alone(folder, content):
     assert (folder / "dvc.lock").read_bytes() == content
 
 
+def test_where_nothing_was_damaged_the_command_says_so(folder, capsys):
+    commit(folder, FULL)
+    repair.main([])
+    assert capsys.readouterr().out == "repair: nothing was damaged\n"
+
+
 @pytest.mark.parametrize("committed", [True, False])
 def test_cut_at_any_byte_it_becomes_a_lock_that_dvc_reads_with_nothing_made_up(
     folder, committed, monkeypatch

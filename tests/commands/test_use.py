@@ -215,7 +215,7 @@ def test_splits_of_the_source_are_told(here, capsys):
             "'lables.csv': no such file or folder; there is 'labels'",
         ),
         (PETS, ["--labels", "labels"], "'labels' is a folder without a metadata.csv"),
-        (PETS, ["--label-pattern", "(x)"], "'(x)': no group is named label"),
+        (PETS, ["--label-pattern", r"x\d"], r"--label-pattern 'x\d': no group is named label"),
         (PETS, ["--group-by", "("], "split.group_by: not a regular expression"),
         (
             PETS,

@@ -17,6 +17,16 @@ def test_what_split_would_stop_at_is_said(here, capsys):
     assert "'Cat', 'cat' differ by case, spaces or hyphens alone: `split` will stop until" in said
 
 
+def test_more_images_than_there_are_is_said(here, capsys):
+    build(here / "set", PETS)
+    n = len(PETS)
+    assert main(["use", "set", "--split", f"{n}/1/1", "--dry-run"]) == 0
+    assert f"{n + 2} images in all, and there are {n}: `split` will stop" in capsys.readouterr().out
+    assert main(["use", "set", "--split", f"{n - 2}/1/1", "--dry-run"]) == 0
+    assert main(["use", "set", "--split", "60/20/20", "--dry-run"]) == 0
+    assert "images in all" not in capsys.readouterr().out
+
+
 def test_more_bad_files_than_split_allows_are_said_with_the_line_to_change(here, capsys):
     build(here / "pets", PETS | {f"cat/bad{i}.png": b"x" for i in range(21)})
     assert main(["use", "pets", "--dry-run"]) == 0

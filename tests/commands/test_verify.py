@@ -202,6 +202,22 @@ def test_damage_is_named_and_the_printed_commands_repair_it(world, capsys, name,
     assert call("git", "status", "--porcelain", cwd=world).stdout == ""
 
 
+def test_what_dvc_add_tracks_in_a_folder_is_named_by_its_path_in_the_project(world, capsys):
+    """As `make release` does."""
+    shutil.copytree("many", "deploy/classifier")
+    dvc("add", "deploy/classifier")
+    try:
+        run_verify(capsys, status=0)
+        flip(Path("deploy/classifier/a"))
+        said = run_verify(capsys, status=1)
+        assert said.problems == ["deploy/classifier/a: damaged in the workspace"]
+        for command, *words in said.commands:
+            dvc(*words) if command == "dvc" else call(command, *words, cwd=world)
+        run_verify(capsys, status=0)
+    finally:
+        shutil.rmtree("deploy")
+
+
 @pytest.mark.parametrize("cache", [False, True], ids=["workspace", "cache"])
 def test_dvc_alone_does_not_notice_a_flipped_bit(world, capsys, cache):
     damage(ONE, workspace=not cache, cache=cache)

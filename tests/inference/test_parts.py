@@ -68,6 +68,9 @@ def test_a_glob_stands_for_the_files_that_it_matches(photos):
     assert paths_of("*.zip", "photos/?/0.png")[3:] == ["photos/a/0.png", "photos/b/0.png"]
     build(photos, {"[a].png": IMAGE})
     assert paths_of("[a].png") == ["[a].png"], "what exists is no glob"
+    build(photos / "set [v2]", {"1/a.png": IMAGE})
+    assert paths_of("set [v2]/**/*.png") == ["set [v2]/1/a.png"], "nor is a folder that exists"
+    assert paths_of("set [[]v2]/[1-3]/a.png") == ["set [v2]/1/a.png"]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\0"])

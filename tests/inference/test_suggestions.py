@@ -122,7 +122,7 @@ def test_the_table_has_no_label_yet_and_no_image_that_has_one(photos, capsys):
     assert (table["score"].diff().dropna() <= 1e-6).all()
     said = capsys.readouterr()
     assert "6 of 18 images without a label" in said.out
-    assert "left out, because the manifest has them: 2 images" in said.out
+    assert "left out, because already in the manifest: 2 images" in said.out
     assert "cannot be read: photos/broken.png: " in said.err
     assert Path("suggestions.html").read_text().count("<img") == 6
 
@@ -166,8 +166,8 @@ def test_use_reads_the_table_back_once_it_is_filled_in(photos, project, capsys):
     "words, message",
     [
         (["nowhere"], "no such file or folder"),
-        (["known.png"], "no image is left to choose from: 1 are in the manifest already"),
-        (["photos/broken.png"], "no image is left to choose from: 0 are in the manifest"),
+        (["known.png"], "to choose from; already in the manifest: 1, cannot be read: 0\n"),
+        (["photos/broken.png"], "manifest: 0, cannot be read: 1; photos/broken.png: not a JPEG"),
     ],
 )
 def test_nothing_to_choose_from_is_a_sentence(photos, project, capsys, words, message):
@@ -193,4 +193,4 @@ def test_the_real_model_ranks_images_that_it_has_not_seen(world, capsys):
     assert len(table) == 4
     assert table["path"].str.startswith("new/x/").all()
     assert table["doubt"].between(0, 1).all()
-    assert "left out, because the manifest has them: 24 images" in capsys.readouterr().out
+    assert "left out, because already in the manifest: 24 images" in capsys.readouterr().out

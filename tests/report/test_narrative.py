@@ -59,6 +59,23 @@ def test_the_page_says_whether_training_a_head_was_worth_it(
     assert sum(claim in each for each in claims) == 1
 
 
+@pytest.mark.parametrize(
+    ("actual", "said"),
+    [
+        (["cat", "dog", "dog"], "“dog”, the most frequent class there, would reach 66.7"),
+        (["dog", "cat"], "“cat”, than which no class is more frequent, would reach 50.0"),
+    ],
+)
+def test_equally_frequent_classes_are_not_called_the_most_frequent(plain, actual, said):
+    with contextlib.chdir(plain):
+        results, params = read_results(), read_params()
+    predictions = results.models[0].predictions.head(len(actual)).assign(actual=actual)
+    models = [replace(results.models[0], predictions=predictions), *results.models[1:]]
+    told = ReportParams.model_validate(params["report"])
+    claims = describe(replace(results, models=models), told, params).claims
+    assert sum(f"Always answering {said}" in each for each in claims) == 1
+
+
 def test_missing_statements_are_reported_and_not_invented(plain):
     said = sentences(plain, report={"data_origin_of": "other.zip"})
     assert matter(plain)["license"] == "unknown"

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from stages.report import CARD, PAGE, SHEET
 from tests.helpers.report_page import HOSTILE, WITH_BASELINES, Parsed, matter, report
@@ -19,9 +20,11 @@ from tests.helpers.report_world import ROOT, WORDS, table, write_world
 from transfer.classifiers.names import NETWORKS
 from transfer.dataset.notes_file import write_notes
 from transfer.dataset.scored_split import OPTIMISTIC
-from transfer.report.charts import learning_curves
-from transfer.report.formatting import visible
-from transfer.report.html_page import PICTURE_BYTES
+from transfer.evaluation import scores
+from transfer.evaluation.scores import rankings
+from transfer.report.charts import learning_curves, precision_recall_chart, roc_chart
+from transfer.report.formatting import number, visible
+from transfer.report.html_page import PICTURE_BYTES, breakable
 from transfer.report.results import HISTORY
 from transfer.runtime.errors import PipelineError
 
@@ -312,6 +315,44 @@ def test_six_models_are_on_the_page_and_only_networks_have_learning_curves(with_
 def test_curves_without_any_network_are_left_out():
     baseline = SimpleNamespace(name="probe", history=pd.DataFrame(columns=list(HISTORY)))
     assert learning_curves([baseline]) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "chart", "metric", "score_of"),
+    [
+        ("roc", roc_chart, "roc_auc", roc_auc_score),
+        (
+            "precision_recall",
+            precision_recall_chart,
+            "average_precision",
+            average_precision_score,
+        ),
+    ],
+)
+def test_the_number_beside_a_curve_of_many_classes_is_that_of_the_curve(
+    key, chart, metric, score_of
+):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 60)
+    # scores of one class are larger than those of the others, so the mean over classes is another
+    probabilities = rng.random((60, 3)) + np.eye(3)[labels] / 2 + [0, 0, 3]
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    model = SimpleNamespace(
+        name="head",
+        class_names=["a", "b", "c"],
+        metrics=rankings(labels, probabilities, ["a", "b", "c"]),
+        **{key: getattr(scores, key)(labels, probabilities)},
+    )
+    pooled = number(score_of(*scores.one_class(labels, probabilities)))
+    assert pooled != number(model.metrics[metric])
+    drawn = chart([model])
+    assert drawn.says.endswith(f": head {pooled}")
+    assert f"head {pooled}" in drawn.svg
+
+
+def test_text_may_be_broken_within_a_path_but_not_within_a_number():
+    assert breakable("cat/a_b-1.png") == "cat/<wbr>a_<wbr>b-<wbr>1.<wbr>png"
+    assert breakable("p = 0.0029") == "p = 0.0029"
 
 
 def test_the_card_has_the_numbers(plain):

@@ -1,5 +1,7 @@
 """What a person can correct ends a command in one sentence; a bug keeps its traceback."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -64,3 +66,30 @@ def test_a_reader_that_has_enough_is_no_error():
         process.stdout.close()
         assert process.wait(60) == 0
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "code"),
+    [
+        (
+            "KeyboardInterrupt",
+            "split: interrupted; nothing is half-written, and `dvc repro` continues\n",
+            -signal.SIGINT,
+        ),
+        ("ZeroDivisionError", "Traceback ", FAILED),
+    ],
+)
+def test_ctrl_c_is_a_sentence_while_a_stage_imports_and_a_bug_keeps_its_traceback(
+    error, said, code
+):
+    finished = subprocess.run(
+        [sys.executable, "-c", f"import stages\nraise {error}"],
+        cwd=REPOSITORY,
+        env=os.environ | {"DVC_STAGE": "split"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.stderr.startswith(said)
+    assert (finished.stderr == said) == (error == "KeyboardInterrupt")
+    assert finished.returncode == code

@@ -13,6 +13,7 @@ from transfer.runtime.startup_messages import LEVEL, hide_messages, without_rema
 REMARKS = (
     b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\n"
     b"I0000 00:00:1795772803.711009    8914 port.cc:153] oneDNN custom operations are on.\n"
+    b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
 )
 OTHERS = b"E0000 00:00:1795772803.711009    8914 cuda.cc:1] no driver\nWARNING: of a plugin\n"
 

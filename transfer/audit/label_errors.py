@@ -9,9 +9,9 @@ from cleanlab.rank import get_label_quality_scores
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
-from tqdm import tqdm
 
 from transfer.audit.issues import Issue
+from transfer.runtime.progress import progress_bar
 
 C = 5.0  # of 1, 2.5, 5, 10 and 20 it finds planted errors best on the sample (docs/data-audit.md)
 MOST_ITERATIONS = 300
@@ -96,7 +96,7 @@ def predict_out_of_fold(
         # a classifier that is nearly optimal judges as well
         warnings.simplefilter("ignore", ConvergenceWarning)
         parts = list(dividing.split(rows, given, groups[rows]))
-        for train, held_out in tqdm(parts, desc="audit: labels", unit=" folds"):
+        for train, held_out in progress_bar(parts, desc="audit: labels", unit=" folds"):
             seen = np.unique(given[train])
             if len(seen) < 2:
                 continue

@@ -1,4 +1,4 @@
-"""Writes a pull request's or experiment's score differences as a comment, and the charts of both
+"""Write a pull request's or experiment's score differences as a comment, and the charts of both
 revisions as an HTML page.
 
     python -m transfer comment BASE FOLDER [--experiment NAME] [--run FILE]
@@ -25,8 +25,10 @@ SAME_BYTES = re.compile(r"^.*\d+ outputs are the bytes of the commit.*$", flags=
 def main(argv: list[str]) -> None:
     """Write the comment and its charts into the folder that was named."""
     parser = command_parser("comment", __doc__)
-    parser.add_argument("base", help="the revision to compare the workspace with")
-    parser.add_argument("folder", type=Path, help="folder for the files; created if missing")
+    parser.add_argument("base", metavar="BASE", help="the revision to compare the workspace with")
+    parser.add_argument(
+        "folder", metavar="FOLDER", type=Path, help="folder for the files; created if missing"
+    )
     parser.add_argument(
         "--experiment",
         metavar="NAME",

@@ -102,8 +102,9 @@ def say(stages: dict[str, dict], committed: dict[str, dict], machine: str) -> st
 
 def causes(stage: str, stages: dict[str, dict], committed: dict[str, dict]) -> Iterator[str]:
     """The causes of a stage's difference: its inputs, direct or through other stages' outputs, that
-    differ from the commit's."""
-    outputs = _outputs(stages)
+    differ from the commit's. A commit whose lock of deploy/ was not brought up to date has outputs
+    of inputs that it does not have; that is a cause too."""
+    outputs, before = _outputs(stages), _outputs(committed)
     seen, pending = {stage}, [stage]
     while pending:
         name = pending.pop(0)
@@ -116,10 +117,12 @@ def causes(stage: str, stages: dict[str, dict], committed: dict[str, dict]) -> I
         yield from _changed_params(now.get("params", {}), then.get("params", {}))
         for path in _changed(_contents(now, "deps"), _contents(then, "deps")):
             # a stage may read the folder above several stages' outputs
-            makers = [made.stage for out, made in outputs.items() if _is_below(out, path)]
-            if not makers:
+            below = {out: made for out, made in outputs.items() if _is_below(out, path)}
+            if not below:
                 yield f"{path} changed"
-            for maker in dict.fromkeys(makers):
+            elif all(before.get(out) == made for out, made in below.items()):
+                yield f"the commit's {name} was made from another {path} than the commit's own"
+            for maker in dict.fromkeys(made.stage for made in below.values()):
                 if maker not in seen:
                     seen.add(maker)
                     pending.append(maker)

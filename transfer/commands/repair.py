@@ -1,5 +1,5 @@
-"""Repairs the files that a killed DVC left half-written, and configures DVC for work with or
-without a git repository.
+"""Repair the files that a killed DVC left half-written, and configure DVC for work with or without
+a git repository.
 
     python -m transfer repair
 
@@ -35,17 +35,20 @@ SETTLE_SECONDS = 1.0  # seconds: another DVC may be writing the file at this mom
 def main(argv: list[str]) -> None:
     """Repair the project in the working directory and print what was done."""
     command_parser("repair", __doc__).parse_args(argv)
-    print_repairs("repair")
+    if not print_repairs("repair"):
+        print("repair: nothing was damaged")
 
 
-def print_repairs(program: str) -> None:
-    """Repair, and print each line after the program's name.
+def print_repairs(program: str) -> int:
+    """Repair, and print each line after the program's name; how many lines there are.
 
     Raises:
         PipelineError: as `repair`.
     """
-    for line in repair():
+    lines = repair()
+    for line in lines:
         print(f"{program}: {line}", flush=True)
+    return len(lines)
 
 
 def repair() -> list[str]:

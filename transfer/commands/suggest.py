@@ -160,10 +160,10 @@ def look(predictor: "Predictor", files: Iterable[SourceFile], known: set[str]) -
             predictions.append(prediction)
             vectors.append(vector)
     if not paths:
+        first = "".join(f"; {path}: {problem}" for path, problem in islice(problems.items(), 1))
         raise PipelineError(
-            f"no image is left to choose from: {n_known:,} are in the manifest already, "
-            f"{len(problems):,} cannot be read"
-            + (f", the first being {next(iter(problems.items()))}" if problems else "")
+            f"no image is left to choose from; already in the manifest: {n_known:,}, cannot be "
+            f"read: {len(problems):,}{first}"
         )
     return Unlabelled(
         paths,
@@ -220,17 +220,18 @@ def write_pictures(
             pictures[file.path] = thumbnail(predictor.open(file.content))
             if len(pictures) == len(wanted):
                 break
-    write_page(page, suggestions, pictures, f"{len(suggestions)} images to label next")
+    write_page(page, suggestions, pictures, f"{cli.images_in_all(len(suggestions))} to label next")
 
 
 def report(images: Unlabelled, suggestions: list["Suggestion"], table: Path, page: Path) -> None:
     """Print what was chosen, and what to do next."""
     print(
-        f"suggest: {len(suggestions):,} of {len(images.paths):,} images without a label, in "
-        f"{table} and {page}"
+        f"suggest: {len(suggestions):,} of {cli.images_in_all(len(images.paths))} without a label, "
+        f"in {table} and {page}"
     )
     if images.labelled:
-        print(f"suggest: left out, because the manifest has them: {images.labelled:,} images")
+        left_out = cli.images_in_all(images.labelled)
+        print(f"suggest: left out, because already in the manifest: {left_out}")
     for path, problem in islice(images.problems.items(), 5):
         print(f"suggest: cannot be read: {path}: {problem}", file=sys.stderr)
     if (more := len(images.problems) - 5) > 0:

@@ -103,19 +103,25 @@ def read_lock(repo: Repo) -> list[Named]:
                 f"dvc.lock: nothing about {out.def_path}, which stage {stage} makes; run it with: "
                 f"dvc repro {stage}"
             )
-        outputs[out.def_path] = Named(
-            Path(out.def_path), out.hash_info.value, out.stage.addressing, out.use_cache
-        )
+        path = in_project(out)
+        outputs[path] = Named(Path(path), out.hash_info.value, out.stage.addressing, out.use_cache)
     here = (
         dep
         for dep in repo.index.deps
         if dep.hash_info and dep.hash_info.name == "md5" and dep.fs.protocol == "local"
     )  # and not a bucket of images
-    inputs = {dep.def_path: Named(Path(dep.def_path), dep.hash_info.value) for dep in here}
+    inputs = {in_project(dep): dep.hash_info.value for dep in here}
     return [
         *outputs.values(),
-        *(named for path, named in inputs.items() if not made(path, outputs)),
+        *(Named(Path(path), md5) for path, md5 in inputs.items() if not made(path, outputs)),
     ]
+
+
+def in_project(item) -> str:
+    """The path of an output or dependency from the project's root; DVC has that from the folder of
+    its stage's file. One outside the project stays as it is."""
+    path, here = Path(item.fs_path), Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else item.def_path
 
 
 def _is_on_request(stage) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from transfer.runtime.cores import available_cores, available_memory
+from transfer.runtime.startup_messages import without_remarks
 
 # Share of the memory that is free as a stage starts which all interpreters may fill: other stages
 # may run beside it.
@@ -43,7 +44,8 @@ class InterpreterPool:
         )
         self._room = threading.Semaphore(interpreters)
         self._idle: queue.SimpleQueue[_OneRow] = queue.SimpleQueue()
-        first = _OneRow(content, self._threads, outputs)
+        with without_remarks():  # LiteRT makes its remark once in a process
+            first = _OneRow(content, self._threads, outputs)
         self._idle.put(first)
         self.input_shape = first.input_shape
         self.output_shapes = dict(zip(outputs, first.output_shapes, strict=True))

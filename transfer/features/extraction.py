@@ -23,6 +23,7 @@ from transfer.features.shard_pass import KeysJob, ShardJob
 from transfer.runtime.checkpoints import FOLDER as CHECKPOINTS
 from transfer.runtime.checksums import content_key
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.progress import progress_bar
 from transfer.storage.array_writer import create_array, write_sharded
 from transfer.storage.arrays import take
 from transfer.storage.known_shards import KnownRows, KnownShards
@@ -109,7 +110,7 @@ def extract_features(
     identity, layout, _ = workers.about
     with (
         ActivationCache(folder, identity, layout, limit) as store,
-        tqdm(total=len(pictures), desc=str(files[0]), unit=" images") as progress,
+        progress_bar(total=len(pictures), desc=str(files[0]), unit=" images") as progress,
     ):
         if kept.form == "shards":
             known = KnownShards(folder, identity, limit)

@@ -140,7 +140,7 @@ def find_weights(name: str, given: Path | None) -> Path:
             return kept
         state = f"another file, its {algorithm_of(checksum)} is {found}"
     print(
-        f"label: fetching {published.origin}, some {MODEL_INFO[name].megabytes} MB, to {cache}",
+        f"label: fetching some {MODEL_INFO[name].megabytes} MB from {published.origin}, to {cache}",
         file=sys.stderr,
     )
     try:

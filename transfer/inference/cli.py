@@ -133,11 +133,15 @@ def write_all(
         if n == 0:
             raise PipelineError("standard input has no path")
         summary = [
-            f"{name}: {n:,} images",
+            f"{name}: {images_in_all(n)}",
             *(f"{count:,} {remark}" for remark, count in counts.items() if count),
         ]
         print(", ".join(summary), file=sys.stderr)
     return UNREADABLE if counts["could not be read"] else PREDICTED
+
+
+def images_in_all(n: int) -> str:
+    return "1 image" if n == 1 else f"{n:,} images"
 
 
 @contextmanager

@@ -94,8 +94,19 @@ def _without_return(path: str) -> str:
 
 
 def _matches(pattern: str) -> Iterator[str]:
+    pattern = _with_existing_folders_as_named(pattern)
     found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207, which knows no absolute patterns
     return (path for path in found if not Path(path).is_dir())
+
+
+def _with_existing_folders_as_named(pattern: str) -> str:
+    """The glob whose leading folders, if they exist under just this name, stand for themselves:
+    names of folders may have brackets."""
+    ends = [place for place, letter in enumerate(pattern) if letter == "/" and place]
+    for end in reversed(ends):
+        if os.path.lexists(pattern[:end]):
+            return glob.escape(pattern[:end]) + pattern[end:]
+    return pattern
 
 
 def _is_many(name: str) -> bool:

@@ -47,7 +47,7 @@ def accuracy_chart(results: Results) -> Chart:
         return Chart(title, "", "No model has an accuracy to draw", "")
     rows = [(row.model, row.accuracy, row.low, row.high) for row in drawn.itertuples()]
     name, reference = (
-        most_frequent(results.models[0].predictions)
+        most_frequent(results.models[0].predictions)[:2]
         if len(results.models[0].predictions)
         else ("", None)
     )
@@ -182,7 +182,21 @@ def precision_recall_chart(models: list[ModelResults]) -> Chart:
 def _positive(model: ModelResults) -> str:
     if len(model.class_names) == 2:
         return f" Positive is “{shorten(model.class_names[1], 40)}”."
-    return " Every pair of an image and a class counts as one decision."
+    return (
+        " Every pair of an image and a class counts as one decision, and the numbers are those of "
+        "these curves; those in the table of metrics are means over the classes."
+    )
+
+
+def _score(model: ModelResults, key: str, metric: str) -> object:
+    """What belongs to a model's curve: for two classes `metric`, for more the same of the curve
+    itself, since `metric` is then a mean over the classes and the curve is of all of them."""
+    score, table = model.metrics.get(metric), getattr(model, key).dropna()
+    if len(model.class_names) == 2 or not is_number(score) or table.empty:
+        return score
+    across, up = table.to_numpy(float).T
+    steps = np.diff(across)
+    return float(steps @ (up[1:] + up[:-1]) / 2 if key == "roc" else steps @ up[1:])
 
 
 def _curves(
@@ -198,17 +212,16 @@ def _curves(
 ) -> Chart:
     title += title_note(models[0].split)
     tables = {model.name: getattr(model, key) for model in models}
-    said = [f"{model.name} {number(model.metrics.get(metric))}" for model in models]
+    scores = [_score(model, key, metric) for model in models]
+    said = [f"{model.name} {number(score)}" for model, score in zip(models, scores, strict=True)]
     says = f"{noun[:1].upper()}{noun[1:]}: {', '.join(said)}"
     drawn = [(place, table.dropna()) for place, table in enumerate(tables.values())]
     series = [Series(*table.to_numpy().T, place) for place, table in drawn if len(table)]
     if not series:
         return Chart(title, "", says, "")
     labels = [
-        f"{model.name} {number(model.metrics.get(metric))}"
-        if is_number(model.metrics.get(metric))
-        else model.name
-        for model in models
+        f"{model.name} {number(score)}" if is_number(score) else model.name
+        for model, score in zip(models, scores, strict=True)
     ]
     svg = lines(key, f"{title}. {says}.", series, x, y, labels, reference=reference)
     columns = ("Model", x.label.capitalize(), y.label.capitalize())

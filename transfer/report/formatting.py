@@ -97,16 +97,17 @@ def claims(results: Results) -> list[str]:
     ]
 
 
-def most_frequent(predictions: pd.DataFrame) -> tuple[str, float]:
-    """The class that most images (at least one) have, and its share: what always answering that
-    class would reach."""
+def most_frequent(predictions: pd.DataFrame) -> tuple[str, float, bool]:
+    """The class that most images (at least one) have; its share, which is what always answering
+    that class would reach; and whether no other class has as many."""
     counts = (
         predictions["actual"]
         .value_counts()
         .sort_index()
         .sort_values(ascending=False, kind="stable")
     )
-    return counts.index[0], counts.iloc[0] / len(predictions)
+    alone = int((counts == counts.iloc[0]).sum()) == 1
+    return counts.index[0], counts.iloc[0] / len(predictions), alone
 
 
 def _scored(models: list[ModelResults]) -> list[ModelResults]:
@@ -148,10 +149,11 @@ def _against_guessing(results: Results) -> list[str]:
     scored = _scored(results.models)
     if not scored or results.models[0].predictions.empty:
         return []
-    name, share = most_frequent(results.models[0].predictions)
+    name, share, alone = most_frequent(results.models[0].predictions)
     always = (
-        f"Always answering “{shorten(name, 40)}”, the most frequent class there, would reach "
-        f"{percent(share)}"
+        f"Always answering “{shorten(name, 40)}”, "
+        f"{'the most frequent class there' if alone else 'than which no class is more frequent'}, "
+        f"would reach {percent(share)}"
     )
     above = [model.name for model in scored if model.metrics["accuracy_low"] > share]
     if len(above) == len(scored):

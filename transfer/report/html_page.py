@@ -163,8 +163,10 @@ def render(content: dict[str, object]) -> str:
 
 
 def breakable(text: str) -> Markup:
-    """Escaped text that may be broken after a slash, a dot, a dash or an underscore."""
-    return Markup(re.sub("([/._-])", r"\1<wbr>", str(escape(visible(text)))))  # noqa: S704, escaped here
+    """Escaped text that may be broken after a slash, a dot, a dash or an underscore, but not within
+    a number."""
+    place = r"([/_-]|(?<!\d)\.|\.(?!\d))"
+    return Markup(re.sub(place, r"\1<wbr>", str(escape(visible(text)))))  # noqa: S704, escaped here
 
 
 def fingerprint(path: Path, what: str) -> File:

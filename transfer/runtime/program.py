@@ -5,6 +5,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from types import TracebackType
 
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.extras import explain_missing
@@ -44,6 +45,26 @@ def explain(error: Exception) -> str | None:
         place = error.filename2 or error.filename
         return f"{f'{place}: ' if place else ''}{error.strerror or error}"
     return None
+
+
+def explain_interrupt() -> None:
+    """In a process that DVC runs, let Ctrl-C print a sentence and no traceback, also while modules
+    are imported. The process still ends by the signal."""
+    if "DVC_STAGE" not in os.environ:
+        return
+    others = sys.excepthook
+
+    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print(
+                f"{os.environ['DVC_STAGE']}: interrupted; nothing is half-written, and `dvc repro` "
+                "continues",
+                file=sys.stderr,
+            )
+        else:
+            others(kind, error, trace)
+
+    sys.excepthook = show
 
 
 def run_program(name: str, main: Callable[[], int | None]) -> int:

@@ -1,9 +1,9 @@
-"""Hides TensorFlow's start-up remarks on oneDNN, instruction sets and absent GPUs, which would hide
-the messages of stages and commands.
+"""Hides TensorFlow's start-up remarks on oneDNN, instruction sets and absent GPUs, and LiteRT's on
+XNNPACK, which would hide the messages of stages and commands.
 
 TF_CPP_MIN_LOG_LEVEL is TensorFlow's own setting for its messages; `transfer/__init__.py` sets it to
 3 unless the user has set it, and 0 shows all. Some remarks are printed while TensorFlow's libraries
-are loaded, before they read it; these are filtered.
+are loaded, before they read it; these are filtered. LiteRT does not read it at all.
 """
 
 import os
@@ -18,7 +18,10 @@ from transfer.runtime.instructions import missing_instructions
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _ERRORS_ONLY = "3"
 # of the level INFO, and the remark in front of the first message
-_REMARK = re.compile(rb"I\d{4} [\d:.]+ |WARNING: All log messages before absl::InitializeLog")
+_REMARK = re.compile(
+    rb"I\d{4} [\d:.]+ |WARNING: All log messages before absl::InitializeLog"
+    rb"|INFO: Created TensorFlow Lite XNNPACK delegate"
+)
 
 
 def hide_messages() -> None:
@@ -28,8 +31,8 @@ def hide_messages() -> None:
 
 @contextmanager
 def without_remarks() -> Iterator[None]:
-    """Hold back what the block writes to file descriptor 2, and write all of it but TensorFlow's
-    remarks as the block ends.
+    """Hold back what the block writes to file descriptor 2, and write all of it but the remarks as
+    the block ends.
 
     Nothing is held back where TF_CPP_MIN_LOG_LEVEL asks for messages, or where the processor lacks
     instructions, since the process may end in the block then and its last message would be lost.

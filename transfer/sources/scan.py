@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import imagehash
-from tqdm import tqdm
 
 from transfer.decoding.rgb import BadImageError, examine, memory_for
 from transfer.engines.base import Crashed, Engine
+from transfer.runtime.progress import progress_bar
 from transfer.sources.reader import read_source
 from transfer.sources.scan_journal import ScanJournal
 from transfer.sources.scanned_file import ScannedFile, companions
@@ -80,7 +80,7 @@ def scan_source(
     )
     # the bar ends before an error is printed
     with (
-        tqdm(found, desc="split: reading", unit=" entries") as progress,
+        progress_bar(found, desc="split: reading", unit=" entries") as progress,
         engine.start(ScanTask(background)) as workers,
     ):
         entries = (

@@ -10,7 +10,6 @@ from typing import Literal, Self
 import numpy as np
 import pandas as pd
 from pydantic import Field, PositiveInt, model_validator
-from tqdm import tqdm
 
 from transfer.compute.keras import keras
 from transfer.compute.training_steps import (
@@ -21,6 +20,7 @@ from transfer.compute.training_steps import (
 from transfer.dataset.examples import Examples
 from transfer.runtime.checkpoints import Checkpoint, State
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.progress import progress_bar
 from transfer.storage.arrays import inference_batch_rows
 from transfer.training.batches import (
     Batch,
@@ -198,7 +198,7 @@ def fit(
     progress = _resume(model, checkpoint)
     shown = 0.0
     epochs = range(len(progress.rows), params.epochs)
-    with tqdm(
+    with progress_bar(
         epochs,
         desc=f"{model.name}: epochs",
         unit="epoch",
@@ -233,7 +233,8 @@ def fit(
             )
             bar.set_postfix_str(
                 f"loss {trained['loss']:.3f}, validation loss {check['loss']:.3f}, accuracy "
-                f"{check['accuracy']:.3f}"
+                f"{check['accuracy']:.3f}",
+                refresh=False,
             )
             if not np.isfinite([trained["loss"], check["loss"]]).all():
                 raise PipelineError(

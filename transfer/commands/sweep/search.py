@@ -1,21 +1,4 @@
-"""Search for better values of the trainings' parameters, from the caches: `make sweep TRIALS=20`.
-
-There is one study for each section in transfer/commands/sweep/space.yaml, which says what is
-varied. Trial 0 has the values of params.yaml; Optuna's TPE sampler draws the later ones from the
-trials before them, the first few at random. The stage itself trains a trial, from the arrays of
-`dvc repro augment` and with the same few seeds for all trials. The score is the mean validation
-loss of the kept epoch. Fine-tuning starts from params.yaml's augmented model with the same seed.
-Nothing frozen is computed, and the folders where trials are trained have no link to the test split.
-
-The best of many trials is partly the luckiest one. So the best trial and params.yaml are then
-trained with further seeds, which did not choose it. The sweep prints the difference with its 95 %
-interval (paired t test over seeds), and the command that makes a DVC experiment of the best values.
-
-OUTPUT/trainings/ keeps each finished training under a key of everything that decides it. To resume
-a sweep, or to add trials, call it again: it draws the same trials, reads the finished trainings,
-and ends as if it had never been stopped. OUTPUT/SECTION.csv has the trials; OUTPUT/SECTION.png and
-OUTPUT/SECTION_parameters.png are pictures, which Optuna draws.
-"""
+"""The search: trials, their table and pictures, and what the best one is worth."""
 
 import argparse
 import json
@@ -42,7 +25,6 @@ from transfer.dataset.manifest import labels_of, read_manifest
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write, write_csv
 from transfer.runtime.params import Params, load_params
-from transfer.runtime.program import command_parser
 
 # random trials before TPE; Optuna's default of ten would be half of a sweep of twenty
 RANDOM_TRIALS = 5
@@ -67,25 +49,8 @@ class Trial:
         return statistics.fmean(score.accuracy for score in self.scores)
 
 
-def main(argv: list[str]) -> None:
+def main(options: argparse.Namespace) -> None:
     """Search the sections of the space one after another, and print the results."""
-    parser = command_parser("sweep", __doc__)
-    parser.add_argument("--trials", type=int, default=20)
-    parser.add_argument("--space", type=Path, default=Path("transfer/commands/sweep/space.yaml"))
-    parser.add_argument(
-        "--seeds", type=int, default=3, help="of each trial: params.yaml's own and those after it"
-    )
-    parser.add_argument(
-        "--further",
-        type=int,
-        default=5,
-        help="seeds on which the best trial is compared with params.yaml",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the sampler")
-    parser.add_argument("--output", type=Path, default=Path("logs/sweep"))
-    arguments = parser.parse_args(argv)
-    if arguments.trials < 1 or arguments.seeds < 1 or arguments.further < 2:
-        parser.error("at least one trial, one seed and two further seeds")
     # the folder in which an interrupted training finds its checkpoint again
     os.environ["DVC_ROOT"] = str(Path.cwd())
     try:
@@ -93,10 +58,10 @@ def main(argv: list[str]) -> None:
             section: load_params(training.params, section)
             for section, training in TRAININGS.items()
         }
-        spaces = read_spaces(arguments.space, params)
+        spaces = read_spaces(options.space, params)
         check_caches()
         for space in spaces:
-            sweep(space, params, arguments)
+            sweep(space, params, options)
     except KeyboardInterrupt:
         sys.exit("sweep: stopped; the same command continues from here")
 

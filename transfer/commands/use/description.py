@@ -56,10 +56,11 @@ def describe(
             )
         )
     rows.append(("split", division(labelled, values)))
+    remarks = too_many(labelled, values)
     if not values[TEST]:
         has_test = any(split == TEST for _, split in labelled.images)
-        rows += [("", remark) for remark in remarks_without_test(has_test=has_test)]
-    return rows
+        remarks += remarks_without_test(has_test=has_test)
+    return [*rows, *(("", remark) for remark in remarks)]
 
 
 def drawn_splits(labelled: Labelled, values: dict[str, Value]) -> list[str]:
@@ -158,6 +159,17 @@ def division(labelled: Labelled, values: dict[str, Value]) -> str:
     if sum(size for _, size in sizes) <= 1 + 1e-6:
         return ", ".join(f"{name} {100 * size:g} %" for name, size in sizes)
     return ", ".join(f"{name} {size:,g} images" for name, size in sizes)
+
+
+def too_many(labelled: Labelled, values: dict[str, Value]) -> list[str]:
+    """A sentence if more images are asked for than there are."""
+    asked, there = sum(values[name] for name in SPLITS), sum(labelled.classes.values())
+    if labelled.is_split or asked <= max(there, 1 + 1e-6):
+        return []
+    return [
+        f"{asked:,g} images in all, and there are {there:,}: `split` will stop; give fewer, or "
+        "percentages, which add up to 100"
+    ]
 
 
 def in_bytes(size: int) -> str:

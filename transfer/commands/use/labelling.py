@@ -68,7 +68,7 @@ def label_by_words(
             found.images, found.others, source, labels, columns, pattern, found.beside
         )
     except ValueError as error:
-        raise PipelineError(f"--label-pattern {pattern!r}: {error}") from None
+        raise PipelineError(f"--label-pattern {shlex.quote(pattern)}: {error}") from None
     return _described(path_labels, found, "by a pattern" if pattern is not None else "by a table")
 
 
