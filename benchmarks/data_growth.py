@@ -32,8 +32,11 @@ import yaml
 from PIL import Image
 from tqdm import tqdm
 
+from transfer.backbones.converted import NETWORK
+from transfer.backbones.registry import WEIGHTS
 from transfer.dataset.manifest import SPLITS
 from transfer.runtime.dvc_files import stage_names
+from transfer.storage.array_paths import array_file, inputs_path
 
 ROOT = Path(__file__).parent.parent
 LEFT_OUT = {"data", "metrics", "plots", "dvc.lock", "tests", "docs"}
@@ -116,8 +119,8 @@ def measure(world: Path, n: int) -> dict[str, pd.Series]:
         "idle dvc repro, s": seconds["idle dvc repro"],
     }
     return {
-        "Seconds": logs["seconds"],
-        "Peak resident memory, MB": logs["peak_bytes"] / 1e6,
+        "Seconds": logs["seconds"].astype(float),
+        "Peak resident memory, MB": logs["peak_bytes"].astype(float) / 1e6,
         "Disk, and DVC": pd.Series(whole),
     }
 
@@ -204,13 +207,13 @@ def measure_added(world: Path, n: int, alone: Path) -> dict[str, float]:
     dvc(world, "repro", "split", "decode")
     seconds = {"added": extract(world), "known": extract(world)}
     make_project(alone)
-    shutil.copytree(world / "data" / "weights", alone / "data" / "weights", dirs_exist_ok=True)
-    (alone / "data" / "images").mkdir(exist_ok=True)
+    for folder in (WEIGHTS.parent, NETWORK.parent):
+        shutil.copytree(world / folder, alone / folder)
     for split, n_images in zip(SPLITS, (ADDED - 4, 2, 2), strict=True):
-        images = np.load(
-            world / "data" / "images" / f"{split}.npy", mmap_mode="r", allow_pickle=False
-        )
-        np.save(alone / "data" / "images" / f"{split}.npy", images[:n_images])
+        file = array_file(inputs_path(split, "images"), "npy")
+        (alone / file).parent.mkdir(parents=True)
+        images = np.load(world / file, mmap_mode="r", allow_pickle=False)
+        np.save(alone / file, images[:n_images])
     return seconds | {"alone": extract(alone)}
 
 

@@ -126,6 +126,19 @@ def test_a_batch_of_another_size_may_follow():
     assert state(model) == state(same)
 
 
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="needs tensorflow")
+def test_tensorflow_does_not_trace_a_batch_of_another_size_again():
+    model = build("head")
+    traced, train_step = [], model.train_step
+    model.train_step = lambda data: traced.append(data) or train_step(data)
+    steps = build_training_steps(model)
+    steps(*batches(model))
+    assert traced
+    before = len(traced)
+    steps(*batches(model, steps=1, size=2))
+    assert len(traced) == before
+
+
 @pytest.mark.skipif(keras.config.backend() != "jax", reason="needs jax: make test-backends")
 @pytest.mark.slow
 def test_with_jax_losses_are_scaled_and_calls_of_any_length_give_the_same_bytes():

@@ -40,7 +40,7 @@ DECIDES_NOTHING = {
     # weights passes tensors on as they are; convert draws the picture of its check
     "numpy": {"weights", "convert"},
     "pandas": {"decode", "extract"},  # reads the manifest
-    "scikit-learn": {"compare", "export"},  # scores, which evaluate has computed; fits the probe
+    "scikit-learn": {"export"},  # fits the probe
     "h5py": {"evaluate", "export"},  # reads the baselines as they are stored
     "keras-hub": {"train_scratch", "train_head", "train_augmented"},  # reads fine-tuned models
     "protobuf": {"weights"},  # reads tensors as they are stored

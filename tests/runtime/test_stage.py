@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import platform
+import subprocess
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import IO
 import numpy as np
 import pytest
 
+from tests.helpers.tiny_sources import REPOSITORY
 from transfer.runtime import stage
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.pins import in_use
@@ -100,3 +102,24 @@ def test_a_refusal_of_the_system_ends_in_a_sentence(project, monkeypatch):
     (project / "logs").write_text("a file, where a folder is wanted")
     with pytest.raises(SystemExit, match="^extract: logs: File exists; nothing is half-written"):
         stage.run_stage(lambda: None)
+
+
+@pytest.mark.parametrize("by_dvc", [True, False])
+def test_the_garbage_collector_passes_over_the_imports_of_a_stage_that_dvc_runs(project, by_dvc):
+    code = (
+        "import gc, sys, stages\nfrom transfer.runtime.stage import run_stage\n"
+        "print(gc.isenabled())\nsys.argv = ['split']\n"
+        "run_stage(lambda: print(gc.isenabled(), gc.get_freeze_count() > 0))"
+    )
+    variables = {name: value for name, value in os.environ.items() if name != "DVC_STAGE"}
+    variables |= {"PYTHONPATH": str(REPOSITORY)} | ({"DVC_STAGE": "split"} if by_dvc else {})
+    finished = subprocess.run(
+        [sys.executable, "-c", code],
+        env=variables
+        | {"PYTHONPATH": str(REPOSITORY)}
+        | ({"DVC_STAGE": "split"} if by_dvc else {}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert finished.stdout.splitlines()[:2] == [str(not by_dvc), "True True"]

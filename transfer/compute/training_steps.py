@@ -23,8 +23,8 @@ def build_training_steps(model: keras.Model) -> TrainingSteps:
 
     The model must have a metric named `accuracy`. K steps in one call give the same bytes, in the
     model, the optimizer and the reports, as K calls with one step each. TensorFlow and JAX run them
-    in one compiled loop, which is traced once per batch shape; PyTorch, and JAX with a batch that
-    is divided over cards, run step by step.
+    in one compiled loop, which TensorFlow traces once, JAX once per size of a batch; PyTorch, and
+    JAX with a batch that is divided over cards, run step by step.
     """
     backend = keras.config.backend()
     if backend == "tensorflow":
@@ -79,7 +79,8 @@ def _tensorflow_loop(model: keras.Model) -> TrainingSteps:
         )
 
     def run(*arrays: np.ndarray) -> dict[str, np.ndarray]:
-        function = trace(*((None, *array.shape[1:]) for array in arrays))
+        # of any number of steps, with batches of any size: an epoch's last one is smaller
+        function = trace(*((None,) * min(2, array.ndim) + array.shape[2:] for array in arrays))
         reports = function(*map(tf.convert_to_tensor, arrays))
         return {name: report.numpy() for name, report in zip(REPORTED, reports, strict=True)}
 

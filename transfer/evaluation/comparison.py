@@ -9,7 +9,7 @@ from scipy.stats import bootstrap, permutation_test
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from transfer.evaluation.scores import CONFIDENCE, DECIMALS
+from transfer.evaluation.conventions import CONFIDENCE, DECIMALS
 
 # SciPy's default; with it an interval's ends vary in the third decimal between seeds
 RESAMPLES = 9999

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-DECIMALS = 6  # finer ones would differ between machines
+from transfer.evaluation.conventions import DECIMALS
 
 
 def heat_of(maps: np.ndarray, gradients: np.ndarray) -> np.ndarray:

@@ -21,9 +21,7 @@ from sklearn.metrics import (
 from statsmodels.stats.proportion import proportion_confint
 
 from transfer.dataset.scored_split import TEST
-
-CONFIDENCE = 0.95
-DECIMALS = 6  # finer ones would differ between machines
+from transfer.evaluation.conventions import CONFIDENCE, DECIMALS
 
 
 def score(

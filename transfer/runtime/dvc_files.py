@@ -14,13 +14,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.instructions import VARIABLES
 from transfer.runtime.params import read_params
 from transfer.runtime.pins import PINS, in_use, installed, unlike_pins
+from transfer.runtime.yaml_text import parse_lock, parse_yaml
 
 PIPELINE = Path("dvc.yaml")
 # The second one releases a model and runs only if it is named. Its paths too are relative to the
@@ -136,9 +135,7 @@ def read_stage(stage: str) -> dict:
 def described_stages() -> dict[str, dict]:
     """All stages of dvc.yaml and deploy/dvc.yaml by name, as they are written there; one with a
     matrix is there once."""
-    found = (
-        yaml.safe_load(file.read_text(encoding="utf-8")) for file in PIPELINES if file.exists()
-    )
+    found = (parse_yaml(file.read_text(encoding="utf-8")) for file in PIPELINES if file.exists())
     return {name: stage for content in found for name, stage in content["stages"].items()}
 
 
@@ -196,7 +193,7 @@ def read_pins(path: Path = PINS) -> dict[str, str]:
         PipelineError: the file cannot be read, or it is not a list of versions.
     """
     try:
-        pins = yaml.safe_load(path.read_text(encoding="utf-8"))
+        pins = parse_yaml(path.read_text(encoding="utf-8"))
     # besides its own errors, PyYAML lets through what a value such as 2020-99-99 makes Python raise
     except Exception as error:
         raise PipelineError(
@@ -231,7 +228,7 @@ def _shown(params: Any, found: re.Match) -> str:
 
 def locked_stages() -> dict[str, dict]:
     """The stages of dvc.lock and deploy/dvc.lock by name, as DVC last wrote them."""
-    found = (yaml.safe_load(file.read_text(encoding="utf-8")) for file in LOCKS if file.exists())
+    found = (parse_lock(file.read_text(encoding="utf-8")) for file in LOCKS if file.exists())
     return {name: stage for content in found for name, stage in content["stages"].items()}
 
 

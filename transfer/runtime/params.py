@@ -4,10 +4,10 @@ import reprlib
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.yaml_text import parse_yaml
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -89,7 +89,7 @@ def _read_section(section: str, path: Path) -> dict:
 
 def _read_document(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PipelineError(
             f"{path} is not in {Path.cwd()}; run from the project's folder"

@@ -73,6 +73,7 @@ def run_stage(main: Callable[..., None], items: Sequence[str] = ()) -> None:
     # what the imports made lives as long as the process; to look through it at the end takes up to
     # a second
     gc.freeze()
+    gc.enable()
     try:
         with only_one(name):
             verify_inputs(name)

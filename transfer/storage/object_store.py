@@ -12,8 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
-import fsspec
-
 from transfer.runtime.errors import PipelineError
 
 T = TypeVar("T")
@@ -80,6 +78,8 @@ class ObjectStore:
                 f"{named} = {url!r}: neither s3://... or the like nor an absolute path; "
                 "experiments run in other folders"
             )
+        import fsspec  # a tenth of a second; most arrays are files
+
         lock = LOCKS.get(protocol)
         try:
             self._files, self._root = fsspec.url_to_fs(
