@@ -55,8 +55,7 @@ def main() -> None:
     if is_hub_preset(name):
         backbone, model = hub_backbone(name, params)
     elif is_own_model(name):
-        backbone = own_backbone(Path(name), params)
-        model = backbone.get_config()
+        backbone, model = own_backbone(Path(name), params)
     else:
         backbone, model = published_backbone(name, params), None
     write_json(LAYERS, {"name": name, "model": model, "layers": record_layers(backbone)})
@@ -89,19 +88,20 @@ def check_brings_its_own(name: str, params: WeightsParams) -> None:
         )
 
 
-def own_backbone(path: Path, params: WeightsParams) -> keras.Model:
-    """The user's own model up to its features, with its weights or with random ones.
+def own_backbone(path: Path, params: WeightsParams) -> tuple[keras.Model, dict]:
+    """The user's own model up to its features, with its weights or with random ones, and what is
+    recorded of it.
 
     Raises:
         PipelineError: the file cannot be used, or `weights.path` or `weights.compare` is set as
         well.
     """
     check_brings_its_own(str(path), params)
-    backbone = read_own_model(path.expanduser(), params.sha256)
+    backbone, model = read_own_model(path.expanduser(), params.sha256)
     if params.source == "random":
-        return keras.Model.from_config(backbone.get_config())
+        return keras.Model.from_config(backbone.get_config()), model
     print(f"weights: those in {path}")
-    return backbone
+    return backbone, model
 
 
 def published_backbone(name: str, params: WeightsParams) -> keras.Model:

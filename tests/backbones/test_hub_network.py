@@ -10,12 +10,11 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from stages.weights import main
 from tests.backbones.builders import error_of
-from tests.backbones.hub_presets import SIDE, save
-from tests.helpers.tiny_pipeline import STAGES, build_world, call, repro
+from tests.backbones.hub_presets import SIDE, features_of_hub, save
+from tests.helpers.tiny_pipeline import run_every_stage
 from transfer.backbones.conversion import TOLERANCE, to_litert
 from transfer.backbones.litert_network import OUTPUTS
 from transfer.backbones.network import (
@@ -39,7 +38,7 @@ from transfer.runtime.extras import explain_missing
 to_numpy = keras.ops.convert_to_numpy
 WEIGHTS_FILE = "model.weights.h5"
 # Another size than that of the preset where the network takes any.
-SIZES = [("dinov2", 56), ("dinov3", 64), ("siglip", SIDE["siglip"])]
+SIZES = [("dinov2", 56), ("dinov3", 64), *((kind, SIDE[kind]) for kind in ("siglip", "vit"))]
 
 
 @pytest.fixture(scope="module")
@@ -86,22 +85,8 @@ def features_of(folder: Path, kind: str, pixels: np.ndarray) -> np.ndarray:
     """The features (N, C) as KerasHub itself computes them from preprocessed pixels."""
     import keras_hub
 
-    size = {} if kind == "siglip" else {"image_shape": pixels.shape[1:]}
-    network = keras_hub.models.Backbone.from_preset(str(folder), **size)
-    if kind == "siglip":
-        vision = network.vision_encoder
-        patches = keras.Model(vision.input, vision.post_layer_norm.output)
-        (name,) = vision.input
-        return np.concatenate(
-            [
-                np.asarray(network.get_vision_embeddings(pixels)),
-                np.asarray(patches({name: pixels})).mean(axis=1),
-            ],
-            axis=-1,
-        )
-    (name,) = network.input
-    tokens = np.asarray(network({name: pixels}))
-    return np.concatenate([tokens[:, 0], tokens[:, 3:].mean(axis=1)], axis=-1)
+    size = {} if kind in ("siglip", "vit") else {"image_shape": pixels.shape[1:]}
+    return features_of_hub(kind, keras_hub.models.Backbone.from_preset(str(folder), **size), pixels)
 
 
 @pytest.mark.slow
@@ -134,7 +119,7 @@ def test_pixels_and_features_are_those_of_keras_hub_and_the_two_parts_make_the_w
 def test_litert_computes_the_same_wherever_the_network_is_cut(kind, size, unfreeze_from, preset):
     folder = preset(kind)
     main()
-    first = "patch_embedding" if kind == "siglip" else "embeddings"
+    first = "patch_embedding" if kind in ("siglip", "vit") else "embeddings"
     params = params_of(
         folder, size, unfreeze_from=first if unfreeze_from == "embed" else unfreeze_from
     )
@@ -200,7 +185,7 @@ def test_a_preset_without_an_image_converter_needs_another_preprocessing(preset)
     folder = preset("dinov2")
     (folder / "image_converter.json").unlink()
     main()
-    assert "the preset has no image converter" in error_of(
+    assert f"{folder} has no image converter" in error_of(
         lambda: build_preprocessing(params_of(folder, 28))
     )
     build_preprocessing(params_of(folder, 28, preprocessing="rescale"))  # needs none
@@ -285,19 +270,9 @@ def test_a_fine_tuned_model_without_keras_hub_says_which_extra_to_install(tmp_pa
 
 
 @pytest.mark.slow
-def test_every_stage_runs_with_a_preset_and_predict_answers(saved, project):
-    build_world(project)
-    kind = "dinov3"
+@pytest.mark.parametrize("kind", ["dinov3", "siglip"])
+def test_every_stage_runs_with_a_preset_and_predict_answers(kind, saved, project):
     folder = saved(kind)
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    params["backbone"] |= {"name": f"keras_hub:{folder}", "image_size": SIDE[kind]}
-    params["weights"] |= {
-        "source": "imagenet",
-        "sha256": file_checksum(folder / WEIGHTS_FILE),
-    }
-    Path("params.yaml").write_text(yaml.safe_dump(params))
-    assert {*repro(project).stages} >= {*STAGES} - {"evaluate"}
-    assert json.loads(Path("data/frozen/network.json").read_text())["problem"] is None
-    for model in ("head", "finetuned"):
-        words = ("python", "-m", "transfer", "predict", "images/a/0.png", "--model", model)
-        assert "images/a/0.png" in call(*words, cwd=project).stdout
+    run_every_stage(
+        project, f"keras_hub:{folder}", file_checksum(folder / WEIGHTS_FILE), image_size=SIDE[kind]
+    )

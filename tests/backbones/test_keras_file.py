@@ -135,7 +135,7 @@ def test_layers_that_are_not_there_or_do_not_fit_say_so(own):
         lambda: build_backbone(str(path), 4)
     )
     LAYERS.write_text("{")
-    assert "cannot be built" in error_of(lambda: build_backbone(str(path), 32))
+    assert "no model of your own" in error_of(lambda: build_backbone(str(path), 32))
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -149,8 +149,14 @@ class Doubling(keras.layers.Layer):
 def with_code() -> keras.Model:
     pixels = keras.Input((32, 32, 3))
     return keras.Model(
-        pixels, keras.layers.Lambda(lambda x: x + 1)(keras.layers.Conv2D(2, 3)(pixels))
+        pixels,
+        keras.layers.Lambda(lambda x: x + 1, name="plus_one")(keras.layers.Conv2D(2, 3)(pixels)),
     )
+
+
+def with_a_class() -> keras.Model:
+    pixels = keras.Input((32, 32, 3))
+    return keras.Model(pixels, Doubling(name="twice")(keras.layers.Conv2D(2, 3)(pixels)))
 
 
 def of_numbers() -> keras.Model:
@@ -166,7 +172,8 @@ def without_pictures() -> keras.Model:
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (with_code, "not loaded, for safety"),
+        (with_code, "the layer 'plus_one' has Python code in the file (a Lambda), and code from"),
+        (with_a_class, "the layer 'twice' is or uses tests>Doubling, whose code is neither in"),
         (of_numbers, "one RGB picture"),
         (without_pictures, "no layer of it gives"),
     ],

@@ -188,14 +188,6 @@ def test_networks_do_not_scale_pixels_themselves_if_the_preprocessing_does(tmp_p
             "backbone.image_size = null: give the number of pixels per side of the images for "
             "own.keras",
         ),
-        (
-            {"name": "own.keras", "image_size": 32, "unfreeze_from": None},
-            "backbone.unfreeze_from = null: name the layer of own.keras",
-        ),
-        (
-            {"name": "own.keras", "image_size": 32, "unfreeze_from": "c"},
-            "preprocessing = 'imagenet': how own.keras was trained is",
-        ),
         ({"name": None}, "backbone.name = None: Input should be a valid string"),
     ],
 )

@@ -110,6 +110,27 @@ def build_world(project: Path) -> None:
     call("git", "init", "--quiet", cwd=project)
 
 
+def run_every_stage(project: Path, name: str, sha256: str, **backbone) -> None:
+    """Build a world with a backbone that brings its own weights, run all stages and predict by a
+    head and by a fine-tuned model.
+
+    Args:
+        name: `backbone.name`.
+        sha256: `weights.sha256`.
+        backbone: other parameters of the section.
+    """
+    build_world(project)
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["backbone"] |= {"name": name, **backbone}
+    params["weights"] |= {"source": "imagenet", "sha256": sha256}
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    assert {*repro(project).stages} >= {*STAGES} - {"evaluate"}
+    assert json.loads((project / "data/frozen/network.json").read_text())["problem"] is None
+    for model in ("head", "finetuned"):
+        words = ("python", "-m", "transfer", "predict", "images/a/0.png", "--model", model)
+        assert "images/a/0.png" in call(*words, cwd=project).stdout
+
+
 def copy_world(world: Path, target: Path) -> Path:
     """A copy of a reproduced world, to be changed; the files of its DVC cache, which DVC never
     changes in place, are hard links."""

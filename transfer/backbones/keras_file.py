@@ -1,26 +1,62 @@
-"""Loads the user's own `.keras` model file as a backbone."""
+"""Loads the user's own `.keras` model file as a backbone: a model of Keras's layers, or a
+transformer of KerasHub, alone or in a task such as ImageClassifier."""
 
+import json
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from transfer.backbones.hub_graph import KINDS, as_graph
+from transfer.backbones.hub_network import PRESET_KINDS, record_hub
+from transfer.backbones.layer_table import FUNCTIONAL
+from transfer.backbones.own_graph import without_top
 from transfer.compute.keras import keras
 from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 
+_CONFIG = "config.json"  # in the archive
+# whose classes Keras may import, and what it writes for Python's own
+_PACKAGES = {"keras", "keras_hub", "builtins"}
 
-def read_own_model(path: Path, sha256: str | None) -> keras.Model:
-    """The layers of a model up to its last spatial activations (B, h, w, C), with its weights.
 
-    This leaves out a dense top, and the pooling or flattening in front of it.
+def read_own_model(path: Path, sha256: str | None) -> tuple[keras.Model, dict[str, Any]]:
+    """A model up to its features (B, h, w, C), with its weights.
+
+    This leaves out a dense top, and the pooling or flattening in front of it. No code in the file
+    is run.
 
     Args:
         sha256: the file's checksum; without it DVC would not notice that the file has changed.
 
+    Returns:
+        The network, and what `read_recorded` says of it, for the file LAYERS.
+
     Raises:
         PipelineError: no such file, no checksum or a different one, a model with custom code or
-            layers, one that does not take RGB pictures, or one without spatial activations.
+            layers, one that does not take RGB pictures, or one without spatial activations and
+            tokens.
+        ModuleNotFoundError: the model is one of KerasHub's, which is not installed.
     """
     named = f"backbone.name = '{path}'"
+    _check_file(path, sha256, named)
+    model = _load(path, named)
+    converter = _converter_of(model)
+    whole = getattr(model, "backbone", model)  # of a task
+    vision = getattr(whole, "vision_encoder", whole)
+    if type(vision).__name__ in KINDS:
+        return _hub_network(vision, named), record_hub(vision, converter)
+    _check_parts(vision, path, named)
+    backbone = _functional(vision, named)
+    recorded = {
+        "class_name": FUNCTIONAL,
+        "config": backbone.get_config(),
+        "converter": converter,
+    }
+    return backbone, recorded
+
+
+def _check_file(path: Path, sha256: str | None, named: str) -> None:
     if not path.is_file():
         raise PipelineError(
             f"{named}: no such file; correct the path, or name a network that ships with Keras"
@@ -36,65 +72,122 @@ def read_own_model(path: Path, sha256: str | None) -> keras.Model:
             f"{named}: its sha256 is {found}, but weights.sha256 = {sha256}; correct the one that "
             "is wrong"
         )
+
+
+def _load(path: Path, named: str) -> keras.Model:
     try:
-        model = keras.saving.load_model(path, compile=False)
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read(_CONFIG))
+        objects = list(_objects(config))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, RecursionError) as error:
+        raise PipelineError(f"{named}: Keras cannot read it: {error}") from None
+    _check_code(objects, named)
+    if any(_package(found) == "keras_hub" for _, found in objects):
+        import keras_hub  # noqa: F401, which registers its classes with Keras
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many exception types on a bad file
         raise PipelineError(
             f"{named}: Keras cannot read it: {error}\nLayers with code of their own are not "
             "loaded, for safety"
         ) from None
-    return _without_top(model, named)
 
 
-def _without_top(model: keras.Model, named: str) -> keras.Model:
-    if (
-        len(model.inputs or ()) != 1
-        or len(model.inputs[0].shape) != 4
-        or model.inputs[0].shape[-1] != 3
-    ):
+def _objects(config: Any, within: str = "the model") -> Iterator[tuple[str, dict]]:
+    """All objects of a configuration that Keras builds, each with the name of its layer."""
+    if isinstance(config, list):
+        for each in config:
+            yield from _objects(each, within)
+    if not isinstance(config, dict):
+        return
+    if "class_name" in config:
+        inner = config.get("config")
+        if isinstance(inner, dict) and isinstance(inner.get("name"), str):
+            within = f"{inner['name']!r}"
+        yield within, config
+    for key, each in config.items():
+        # the optimizer, the loss and metrics are not built
+        if key != "compile_config":
+            yield from _objects(each, within)
+
+
+def _package(config: dict) -> str:
+    return str(config.get("module")).partition(".")[0]
+
+
+def _check_code(objects: list[tuple[str, dict]], named: str) -> None:
+    """Check that the file needs no code besides Keras's and KerasHub's.
+
+    Raises:
+        PipelineError: a Lambda layer, or a class or function of another package.
+    """
+    for layer, found in objects:
+        kind = found["class_name"]
+        if kind == "__lambda__":
+            raise PipelineError(
+                f"{named}: the layer {layer} has Python code in the file (a Lambda), and code from "
+                "files is not loaded, for safety; use Keras's layers or operations in its place "
+                "and save the model again"
+            )
+        if "module" in found and _package(found) not in _PACKAGES:
+            what = found.get("registered_name") or kind
+            raise PipelineError(
+                f"{named}: the layer {layer} is or uses {what}, whose code is neither in Keras nor "
+                "in KerasHub; code of your own is not loaded, for safety; write it with Keras's "
+                "layers or operations and save the model again"
+            )
+
+
+def _check_parts(model: keras.Model, path: Path, named: str) -> None:
+    """Check that none of KerasHub's transformers is a layer of the model.
+
+    Raises:
+        PipelineError: one is.
+    """
+    for layer in model.layers:
+        if type(layer).__name__ in (*KINDS, *PRESET_KINDS):
+            raise PipelineError(
+                f"{named}: KerasHub's {type(layer).__name__} is a layer of it, which cannot be cut "
+                f"between its blocks there; save that layer alone, with keras.saving.load_model("
+                f"'{path}').get_layer('{layer.name}').save('backbone.keras'), name the new file, "
+                "and say in backbone.preprocessing which pixels it takes"
+            )
+
+
+def _functional(model: keras.Model, named: str) -> keras.Model:
+    """Any graph of layers up to its features."""
+    try:
+        return without_top(model, named)
+    except PipelineError as error:
+        if not type(model).__module__.startswith("keras_hub."):
+            raise
         raise PipelineError(
-            f"{named}: a model that takes one RGB picture, (None, height, width, 3), is needed, "
-            f"not {model.inputs}"
-        )
-    flat = _flattened(model)
-    pictures = [
-        layer.output
-        for layer in flat.layers[1:]
-        if isinstance(layer.output, keras.KerasTensor) and len(layer.output.shape) == 4
-    ]
-    if not pictures:
+            f"{error}\nIt is KerasHub's {type(model).__name__}; choose one of {', '.join(KINDS)}"
+        ) from None
+
+
+def _converter_of(model: keras.Model) -> dict[str, Any] | None:
+    """Scale and offset that the preprocessor of one of KerasHub's tasks gives to pixels; None if
+    there is none."""
+    preprocessor = getattr(model, "preprocessor", None)
+    converter = getattr(preprocessor, "image_converter", None)
+    if converter is None:
+        return None
+    return {key: converter.get_config()[key] for key in ("scale", "offset")}
+
+
+def _hub_network(vision: keras.Model, named: str) -> keras.Model:
+    """One of KerasHub's transformers as a graph that can be cut, in float32."""
+    height, width, _ = vision.image_shape
+    patch = keras.tree.flatten(vision.patch_size)
+    if height != width or len({*patch}) > 1:
         raise PipelineError(
-            f"{named}: no layer of it gives activations (None, height, width, channels)"
+            f"{named}: it takes pictures of {width} x {height} pixels in patches of "
+            f"{vision.patch_size}; build and save it for squares, of both"
         )
-    return keras.Model(flat.inputs, pictures[-1], name="own")
+    import keras_hub
 
-
-def _flattened(model: keras.Model) -> keras.Model:
-    """The same layers in one graph, including those of nested models, so that each can be named."""
-    pixels = keras.Input(model.inputs[0].shape[1:], name="input_layer")
-    graph = keras.Model(pixels, _apply(model, pixels))
-    fresh = keras.Model.from_config(graph.get_config())  # each layer called once
-    fresh.set_weights(graph.get_weights())
-    return fresh
-
-
-def _apply(
-    layer: keras.layers.Layer, *tensors: keras.KerasTensor, **options: Any
-) -> keras.KerasTensor:
-    """Call a layer; for a nested model call its layers one by one."""
-    if not isinstance(layer, keras.Model):
-        return layer(*tensors, **options)
-    if isinstance(layer, keras.Sequential):
-        for inner in layer.layers:
-            tensors = (_apply(inner, *tensors),)
-        return tensors[0]
-    outputs = {}
-
-    def call(inner: keras.layers.Layer, *arguments: Any, **settings: Any) -> keras.KerasTensor:
-        outputs[inner.name] = _apply(inner, *arguments, **settings)
-        return outputs[inner.name]
-
-    keras.models.clone_model(
-        layer, input_tensors=tensors[0], clone_function=lambda inner: inner, call_function=call
-    )
-    return outputs[layer.output_names[0]]
+    config = record_hub(vision, None)["config"]
+    network = getattr(keras_hub.models, type(vision).__name__).from_config(config)
+    network.set_weights(vision.get_weights())
+    return as_graph(network, height)

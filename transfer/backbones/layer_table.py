@@ -1,4 +1,5 @@
-"""The backbone's layers as the `weights` stage recorded them, for stages that do not build it."""
+"""The backbone as the `weights` stage recorded it: its layers, for stages that do not build it, and
+how to build a network that is not in the table."""
 
 import json
 from pathlib import Path
@@ -6,6 +7,8 @@ from pathlib import Path
 from transfer.backbones.registry import LAYERS
 from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
+
+FUNCTIONAL = "Functional"  # the class of the user's own model: any graph of layers
 
 
 def record_layers(backbone: keras.Model) -> list[dict]:
@@ -38,3 +41,27 @@ def describe_backbone(path: Path = LAYERS) -> str:
     lines = [f"{label:<40}{count:>14,}" for label, count in rows if count]
     total = sum(count for _, count in rows)
     return "\n".join([f"Backbone {name}, frozen:", *lines, f"{'parameters':<40}{total:>14,}"])
+
+
+def read_recorded(path: Path = LAYERS) -> dict:
+    """What the stage `weights` recorded of the user's own model or of a network of KerasHub.
+
+    Returns:
+        class_name: of KerasHub, or FUNCTIONAL.
+        config: of that class.
+        converter: `scale` and `offset`, which its image converter gives to pixels; None: it has
+            none.
+
+    Raises:
+        PipelineError: the file is missing, damaged or of another backbone.
+    """
+    if not path.exists():
+        raise PipelineError(f"{path} is missing; run `dvc repro weights` or `dvc pull weights`")
+    try:
+        recorded = json.loads(path.read_text(encoding="utf-8"))["model"]
+        return {key: recorded[key] for key in ("class_name", "config", "converter")}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise PipelineError(
+            f"{path} has no preset of KerasHub and no model of your own ({error!r}); delete it and "
+            "run `dvc repro weights`"
+        ) from None

@@ -4,14 +4,14 @@ image --> [ preprocessing, frozen layers ] --> activations at the cut --> [ trai
 features
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from transfer.backbones.hub_network import build_hub, preprocess_hub
-from transfer.backbones.hub_presets import is_hub_preset
+from transfer.backbones.hub_network import build_hub
+from transfer.backbones.hub_presets import LAST_BLOCK, is_hub_preset
+from transfer.backbones.layer_table import FUNCTIONAL, read_recorded
 from transfer.backbones.published_network import build_published, preprocess
 from transfer.backbones.registry import LAYERS, WEIGHTS, BackboneParams, is_own_model
 from transfer.compute.keras import keras
@@ -31,23 +31,22 @@ def build_backbone(
 
     Raises:
         PipelineError: no such backbone, or a model that cannot be built for this image size.
-        ModuleNotFoundError: it is a preset of KerasHub, which is not installed.
+        ModuleNotFoundError: it is a network of KerasHub, which is not installed.
     """
-    if is_hub_preset(name):
+    own = read_recorded(layers) if is_own_model(name) else None
+    if is_hub_preset(name) or (own is not None and own["class_name"] != FUNCTIONAL):
         return build_hub(name, image_size, layers)
     # otherwise Keras numbers it by what the process built before
     pixels = keras.Input((image_size, image_size, 3), name="input_layer")
-    if is_own_model(name):
-        return _build_own(layers, pixels)
+    if own is not None:
+        return _build_own(layers, own["config"], pixels)
     network = build_published(name, pixels, includes_scaling)
     return _named_as_if_first(keras.Model(pixels, network.output, name=network.name))
 
 
-def _build_own(layers: Path, pixels: keras.KerasTensor) -> keras.Model:
-    if not layers.exists():
-        raise PipelineError(f"{layers} is missing; run `dvc repro weights` or `dvc pull weights`")
+def _build_own(layers: Path, config: dict, pixels: keras.KerasTensor) -> keras.Model:
     try:
-        model = keras.Model.from_config(json.loads(layers.read_text(encoding="utf-8"))["model"])
+        model = keras.Model.from_config(config)
         return keras.models.clone_model(model, input_tensors=[pixels])
     except Exception as error:  # Keras raises many exception types on bad values
         raise PipelineError(
@@ -102,15 +101,17 @@ def build_preprocessing(params: BackboneParams, layers: Path = LAYERS) -> keras.
     """RGB in 0..255 (B, image_size, image_size, 3) -> what the backbone takes, the same shape.
 
     `imagenet`: as the backbone was trained (VGG: BGR minus the mean of ImageNet; networks that
-    scale pixels themselves get them unchanged; presets of KerasHub: what their image converter
-    does, as recorded in `layers`). `rescale`: x / 255, as the lesson does. `none`: 0..255.
+    scale pixels themselves get them unchanged; presets of KerasHub and the user's own models: what
+    their image converter does, as recorded in `layers`). `rescale`: x / 255, as the lesson does.
+    `none`: 0..255.
 
     Raises:
-        PipelineError: `imagenet` for a preset that has no image converter.
+        PipelineError: `imagenet` for a preset or a model that has no image converter.
     """
     images = keras.Input((params.image_size, params.image_size, 3), name="images")
-    if params.preprocessing == "imagenet" and is_hub_preset(params.name):
-        pixels = preprocess_hub(images, layers)
+    is_recorded = is_hub_preset(params.name) or is_own_model(params.name)
+    if params.preprocessing == "imagenet" and is_recorded:
+        pixels = _convert_pixels(images, params.name, layers)
     elif params.preprocessing == "imagenet":
         pixels = preprocess(params.name, images)
     elif params.preprocessing == "rescale":
@@ -118,6 +119,21 @@ def build_preprocessing(params: BackboneParams, layers: Path = LAYERS) -> keras.
     else:
         pixels = images
     return keras.Model(images, pixels, name="preprocessing")
+
+
+def _convert_pixels(images: keras.KerasTensor, name: str, layers: Path) -> keras.KerasTensor:
+    """What the recorded image converter makes of images of the network's size."""
+    converter = read_recorded(layers)["converter"]
+    if converter is None:
+        raise PipelineError(
+            f"backbone.preprocessing = 'imagenet': {name} has no image converter of KerasHub, so "
+            "how its network was trained is not known; choose rescale or none"
+        )
+    scale, offset = (
+        neutral if converter[key] is None else converter[key]
+        for key, neutral in (("scale", 1.0), ("offset", 0.0))
+    )
+    return keras.layers.Rescaling(scale, offset)(images)
 
 
 def with_preprocessing(
@@ -158,13 +174,15 @@ def pictures_of(layers: Iterable[keras.Layer]) -> list[keras.KerasTensor]:
 
 
 def cut_tensor(backbone: keras.Model, unfreeze_from: str) -> keras.KerasTensor:
-    """The last tensor in front of the first trainable layer.
+    """The last tensor in front of the first trainable layer, (B, h, w, C).
 
     Raises:
         PipelineError: no layer of that name, or one that some paths bypass.
     """
     trainable_tail(backbone, unfreeze_from)
-    return backbone.get_layer(unfreeze_from).input
+    return _input_of(
+        backbone.layers, [layer.name for layer in backbone.layers].index(unfreeze_from)
+    )
 
 
 def trainable_tail(backbone: keras.Model, unfreeze_from: str) -> keras.Model:
@@ -176,6 +194,12 @@ def trainable_tail(backbone: keras.Model, unfreeze_from: str) -> keras.Model:
     """
     names = [layer.name for layer in backbone.layers]
     named = f"backbone.unfreeze_from = {unfreeze_from!r}"
+    if unfreeze_from == LAST_BLOCK and LAST_BLOCK not in names:
+        raise PipelineError(
+            f"{named}, which null stands for: no sequence of transformer blocks was found in the "
+            "model; name the layer where fine-tuning starts, one of "
+            f"{', '.join(_suitable(backbone)) or ', '.join(names[1:])}"
+        )
     if unfreeze_from not in names[1:]:
         raise PipelineError(
             f"{named}: no such layer in {backbone.name}; there are {', '.join(names[1:])}"
@@ -193,16 +217,41 @@ def trainable_tail(backbone: keras.Model, unfreeze_from: str) -> keras.Model:
     )
 
 
-def _tail_from(backbone: keras.Model, place: int) -> keras.Model | None:
-    """The layers from this place on; None if they depend on more than one tensor."""
-    layer = backbone.layers[place]
+def _suitable(backbone: keras.Model) -> list[str]:
+    """The layers that the backbone can be cut in front of and that have weights to train."""
+    return [
+        layer.name
+        for place, layer in enumerate(backbone.layers[1:], start=1)
+        if layer.weights and _tail_from(backbone, place) is not None
+    ]
+
+
+def _input_of(layers: Sequence[keras.Layer], place: int) -> keras.KerasTensor | None:
+    """The tensor with height and width in front of a layer; None if there is none.
+
+    Where a block of a transformer begins, tokens (B, T, C) have been reshaped from such a tensor
+    (transfer/backbones/tokens.py): the layer after that begins the block as well.
+    """
+    layer, before = layers[place], layers[place - 1]
     if isinstance(layer, keras.Model) or not isinstance(layer.input, keras.KerasTensor):
         return None
+    begins_block = isinstance(before, keras.layers.Reshape) and before.output is layer.input
+    if len(layer.input.shape) == 3 and begins_block:
+        layer = before
+    return layer.input if len(layer.input.shape) == 4 else None
+
+
+def _tail_from(backbone: keras.Model, place: int) -> keras.Model | None:
+    """The layers from this place on; None if they depend on more than one tensor."""
+    start = _input_of(backbone.layers, place)
+    if start is None:
+        return None
     try:
-        tail = keras.Model(layer.input, backbone.output, name="tail")
+        tail = keras.Model(start, backbone.output, name="tail")
     except ValueError:  # Keras's word for an output that depends on other tensors too
         return None
-    return tail if len(tail.layers) - 1 == len(backbone.layers) - place else None
+    n_layers = len(backbone.layers) - place + (start is not backbone.layers[place].input)
+    return tail if len(tail.layers) - 1 == n_layers else None
 
 
 def stitch(backbone: keras.Model, head: keras.Model, params: BackboneParams) -> keras.Model:

@@ -332,7 +332,11 @@ def image_side(name: str, image_size: int | None) -> int:
 
 
 class BackboneParams(Params):
-    """Replace null in params.yaml by the table's image size and cut."""
+    """Replace null in params.yaml by the table's image size and cut.
+
+    Of the user's own model only the stage `weights` reads the file, so what does not suit it is
+    refused when the network is built (transfer/backbones/network.py).
+    """
 
     name: str
     image_size: PositiveInt
@@ -347,20 +351,10 @@ class BackboneParams(Params):
         filled = dict(values)
         if values.get("image_size", 0) is None:
             filled["image_size"] = image_side(name, None)
-        if is_own_model(name):
-            if values.get("unfreeze_from", "") is None:
-                raise PipelineError(
-                    f"backbone.unfreeze_from = null: name the layer of {name} where fine-tuning "
-                    "starts"
-                )
-            if values.get("preprocessing") == "imagenet":
-                raise PipelineError(
-                    f"backbone.preprocessing = 'imagenet': how {name} was trained is not known; "
-                    "choose rescale or none"
-                )
-        elif values.get("unfreeze_from", "") is None:
+        if values.get("unfreeze_from", "") is None:
+            has_blocks = is_hub_preset(name) or is_own_model(name)
             filled["unfreeze_from"] = (
-                LAST_BLOCK if is_hub_preset(name) else find_architecture(name).unfreeze_from
+                LAST_BLOCK if has_blocks else find_architecture(name).unfreeze_from
             )
         return filled
 
