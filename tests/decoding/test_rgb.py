@@ -370,14 +370,21 @@ def jpeg_of_size(width: int, height: int) -> bytes:
         ),
         (with_size_patched("GIF", 6, "<HH", 65535, 65535), "65535 x 65535"),
         (with_size_patched("BMP", 18, "<ii", 1_000_000, 1_000_000), "1000000 x 1000000"),
-        (jpeg_of_size(65500, 65500), "65500 x 65500"),
         (encode(Image.new("1", (10_001, 10_000)), "TIFF", compression="group4"), "10001 x 10000"),
     ],
-    ids=["PNG", "GIF", "BMP", "JPEG", "TIFF"],
+    ids=["PNG", "GIF", "BMP", "TIFF"],
 )
 def test_a_decompression_bomb_is_refused_by_its_header(bomb, words):
     assert len(bomb) < 20_000
-    assert refusal(bomb) == f"{words} pixels, more than the 100,000,000 that are allowed; shrink it"
+    assert refusal(bomb).startswith(
+        f"{words} pixels, more than the 100,000,000 that are allowed; shrink it, with libvips"
+    )
+
+
+def test_a_jpeg_is_read_smaller_up_to_a_gigapixel():
+    words = "65500 x 65500 pixels, more than the 1,000,000,000 that are allowed; shrink it"
+    assert refusal(jpeg_of_size(65500, 65500)).startswith(words)
+    assert refusal(jpeg_of_size(11000, 10000)).startswith("damaged or truncated")
 
 
 # Memory
@@ -433,10 +440,8 @@ def test_a_tile_of_too_many_pixels_is_refused_however_small_the_image():
     }
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     content = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(50)
-    assert (
-        refusal(content)
-        == "40000 x 40000 pixels, more than the 100,000,000 that are allowed; shrink it"
-    )
+    words = "40000 x 40000 pixels, more than the 100,000,000 that are allowed; shrink it"
+    assert refusal(content).startswith(words)
 
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])

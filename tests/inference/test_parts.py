@@ -240,7 +240,10 @@ def test_what_was_named_is_looked_at_before_a_network_is_loaded(photos):
     build(photos / "none.tar", {})
     check_given(["photos", "photos.zip", "photos/*/0.png", "-", "photos/a/0.png"])
     for name, message in {
-        "gone": "'gone': no such file or folder",
+        "gone": "'gone': no such file or folder$",
+        "https://a.org/b.jpg": "no such file or folder; it is an address: download it and name",
+        "file:///b.jpg": "no such file or folder; name it by its path, without file:",
+        '"gone"': "no such file or folder; the quotes around it .* remove them",
         "*.jpg": r"'\*.jpg': no file matches",
         "nothing": "'nothing': no files in it",
         "none.tar": "'none.tar': no files in it",

@@ -126,7 +126,7 @@ def test_what_a_reader_refuses_in_an_archive_is_a_row(say, world, monkeypatch):
     assert (
         errors["bomb.png"]
         == errors["some.zip/bomb.png"]
-        == "100,000 bytes, more than the 5,000 that one image may have"
+        == "100,000 bytes, more than the 5,000 that one image may have; shrink it"
     )
 
 

@@ -80,7 +80,10 @@ def test_what_cannot_be_taken_is_said_unread(bucket, monkeypatch):
     monkeypatch.setattr(entries, "MAX_FILE_BYTES", 3)
     put(bucket, {"cat/1.png": b"four", "cat/new\nline.png": b"x"})
     assert [entry for entry in read_source(URL) if entry.problem] == [
-        SourceFile("cat/1.png", problem="4 bytes, more than the 3 that one image may have"),
+        SourceFile(
+            "cat/1.png",
+            problem="4 bytes, more than the 3 that one image may have; shrink it",
+        ),
         SourceFile(
             "cat/new\\x0aline.png",
             problem="the name holds a control character, such as a line break; rename it",

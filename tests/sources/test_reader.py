@@ -263,7 +263,7 @@ def test_a_file_too_large_for_an_image_is_refused_unread(tmp_path, monkeypatch, 
     monkeypatch.setattr(entry, "MAX_FILE_BYTES", 1000)
     source = build(tmp_path / kind, {"cat/1.png": b"one", "cat/film.png": bytes(1001)})
     assert problems(source) == {
-        "cat/film.png": "1,001 bytes, more than the 1,000 that one image may have"
+        "cat/film.png": "1,001 bytes, more than the 1,000 that one image may have; shrink it"
     }
     assert contents(source) == {"cat/1.png": b"one"}
 

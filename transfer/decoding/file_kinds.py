@@ -10,6 +10,14 @@ _RAW = f"a camera's RAW file; {_CONVERT} with the camera's program or darktable"
 _TEXT_TRANSFER = "that a transfer as text has changed; copy it again"
 _METAFILE = f"a Windows metafile; {_CONVERT}"
 _MATLAB = "a MATLAB file; save each image of it as PNG or TIFF"
+_PICKLE = "a pickle of Python, which may run programs; save its images as files"
+_LINK = "a symbolic link as another system stores it, not the image; copy the image itself"
+_PROGRAM = "a program, not an image; remove it"
+_TABLE = "not an image; remove it, or save its images as files"
+_RASTER = f"a raster of maps; {_CONVERT} with gdal_translate"
+_AS_TEXT = "an image as text; decode it from base64"
+_AS_HEX = "an image as text; decode it from hexadecimal numbers"
+_AS_PYTHON = "an image as text, as Python prints bytes; write the bytes themselves"
 _ANNEX = "a git-annex pointer, not the image: git annex get"
 # offset, bytes, what it is and what to do
 _SIGNATURES = (
@@ -60,7 +68,8 @@ _SIGNATURES = (
     (0, b"\x93NUMPY", "a NumPy array; save it as PNG or TIFF"),
     (0, b"MATLAB 5.0", _MATLAB),
     (0, b"MATLAB 7.3", _MATLAB),
-    (0, b"\x80\x04\x95", "a pickle of Python, which may run programs; save its images as files"),
+    *((0, bytes((0x80, number)), _PICKLE) for number in (2, 3, 4, 5)),
+    (0, b"\0\0\x08\3", "arrays of MNIST's kind (IDX); save each image of them as PNG or TIFF"),
     (208, b"MAP ", f"an MRC volume of a microscope; {_SLICES}"),
     (0, b"ZISRAWFILE", f"a CZI file of a microscope; {_SLICES}, with Fiji say"),
     (0, b"\xda\xce\xbe\x0a", f"an ND2 file of a microscope; {_SLICES}, with Fiji say"),
@@ -84,6 +93,34 @@ _SIGNATURES = (
     (8, b"CDR", f"a CorelDRAW drawing; {_CONVERT}"),
     (0, b"\0\0\2\0", f"a cursor of Windows, or a TGA that is cut off; {_CONVERT}"),
     (8, b"ACON", "an animated cursor of Windows; save its frames as images"),
+    (0, b"p\0\0\0", f"a LIF file of a microscope, perhaps; {_SLICES}, with Fiji say"),
+    (0, b"EHFA_HEADER_TAG", _RASTER),
+    (0, b"NITF", _RASTER),
+    (0, b"NSIF", _RASTER),
+    (0, b"PCIDSK", _RASTER),
+    (0, b"msid", _RASTER),
+    (0, b"FFF\0", f"a recording of a thermal camera (FLIR); {_FRAMES}"),
+    (0, b"AFF\0", f"a recording of a thermal camera (FLIR); {_FRAMES}"),
+    (0, b"XISF0100", f"an XISF image; {_CONVERT}"),
+    (0, b"Paint Shop Pro", f"a Paint Shop Pro file; {_CONVERT}"),
+    (0, b"PDN3", f"a Paint.NET file; {_CONVERT}"),
+    (0, b"\x06\x06\xed\xf5", f"an InDesign document; {_CONVERT}"),
+    (0, b"BLENDER", f"a Blender file; {_CONVERT}"),
+    (0, b"BLP2", f"a BLP texture; {_CONVERT}"),
+    (0, b"VTF\0", f"a VTF texture; {_CONVERT}"),
+    (0, b"\x97JB2", f"a JBIG2 image; {_CONVERT}"),
+    (8, b"ILBM", f"an IFF image; {_CONVERT}"),
+    (0, b"id=MagickPixelCache", f"a cache of ImageMagick; {_CONVERT}"),
+    (0, b"\xff\xe0\0\x10JFIF", "a JPEG without its first two bytes; copy it again"),
+    (0, b"\0\0\0\1Bud1", "a .DS_Store of macOS, not an image; remove it"),
+    (0, b"CMMM", "a cache of thumbnails of Windows, not an image; remove it"),
+    (0, b"L\0\0\0\1\x14\2\0", "a shortcut of Windows, not the image; copy the image itself"),
+    (0, b"[InternetShortcut]", "a shortcut to an address, not the image; download it"),
+    (0, b"!<symlink>", _LINK),
+    (0, b"IntxLNK\1", _LINK),
+    (0, b"XSym\n", _LINK),
+    (0, b"MZ\x90\0", _PROGRAM),
+    (0, b"\x7fELF", _PROGRAM),
     (0, b"\0\5\x16\7", "a resource fork of macOS, not the image; remove it"),
     (0, b"\0\5\x16\0", "a file of macOS with its resource fork; copy it again"),
     (
@@ -99,6 +136,8 @@ _SIGNATURES = (
     (0, b"BZh", "a bzip2 file; unpack it"),
     (0, b"\xfd7zXZ\0", "an xz file; unpack it"),
     (0, b"\x28\xb5\x2f\xfd", "a Zstandard file; unpack it"),
+    (0, b"\x04\x22\x4d\x18", "an LZ4 file; unpack it"),
+    (0, b"\x1f\x9d", "a file of compress (.Z); unpack it"),
     (0, b"Rar!", "a RAR archive; unpack it"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive; unpack it"),
     (257, b"ustar", "a tar archive inside the source; unpack it"),
@@ -106,9 +145,12 @@ _SIGNATURES = (
     (0, b"-----BEGIN PGP MESSAGE", "an encrypted file (PGP); decrypt it"),
     (0, b"age-encryption.org", "an encrypted file (age); decrypt it"),
     (0, b"SQLite format 3\0", "an SQLite database, not an image; remove it"),
-    (0, b"PAR1", "a Parquet table, not an image; remove it, or save its images as files"),
+    (0, b"PAR1", f"a Parquet table, {_TABLE}"),
+    (0, b"ARROW1\0\0", f"an Arrow table, {_TABLE}"),
+    (0, b"Obj\1", f"an Avro table, {_TABLE}"),
     (0, b"\x1a\x45\xdf\xa3", f"a Matroska or WebM video; {_FRAMES}"),
     (0, b"FLV\1", f"a video; {_FRAMES}"),
+    (0, b"YUV4MPEG2", f"a video; {_FRAMES}"),
     (0, b"\0\0\1\xba", f"a video; {_FRAMES}"),
     (0, b"\0\0\1\xb3", f"a video; {_FRAMES}"),
     (8, b"AVI ", f"a video; {_FRAMES}"),
@@ -121,6 +163,7 @@ _SIGNATURES = (
 )
 _HEIC = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _WEB_PAGE = "a web page, not an image: the download failed"
+_PYTHON_STARTS = (b"\\xff\\xd8", b"\\x89png")
 # Of text that begins so, in lower case and without declarations and comments in front
 _TEXT_STARTS = (
     (b"<svg", f"an SVG drawing; {_CONVERT}"),
@@ -130,14 +173,21 @@ _TEXT_STARTS = (
     (b"<!doctype plist", "a property list of macOS, not an image; remove it"),
     (b"http/1.", "a server's answer with its header, not an image: download it again"),
     (b"data:image/", "an image as text (a data URL); decode it from base64"),
-    (b"/9j/", "an image as text; decode it from base64"),
-    (b"ivborw0kggo", "an image as text; decode it from base64"),
+    *((start, _AS_TEXT) for start in (b"/9j/", b"ivborw0kggo", b"r0lgodlh", b"r0lgodhh", b"uklgr")),
+    *((start, _AS_HEX) for start in (b"ffd8ff", b"0xffd8ff", b"89504e47", b"0x89504e47")),
+    *((b"b" + quote + start, _AS_PYTHON) for quote in (b"'", b'"') for start in _PYTHON_STARTS),
+    (b"begin 6", "an image as text; decode it with uudecode"),
+    (b"=ybegin ", "an image as text (yEnc); decode it"),
+    (b"mime-version:", "an e-mail, not an image; save what is attached to it"),
     (b"outs:\n- ", "a DVC file, not the image: dvc pull"),
 )
 _HTML = re.compile(
     rb"<(?:!doctype html|html|head|body|title|meta|div|center|script|h\d|p|br|b|font)\b"
 )
-_NO_PREAMBLE = re.compile(rb"[\x02\x08]\0..(?:CS|DA|SH|TM|UI|UL)", re.DOTALL)
+_NO_PREAMBLE = re.compile(
+    rb"[\x02\x08]\0..(?:CS|DA|SH|TM|UI|UL)|\x08\0[\x05\x08\x12\x13\x16\x18\x20]\0.\0\0\0", re.DOTALL
+)
+_TRANSPORT_STREAM = re.compile(rb"G.{187}G.{187}G", re.DOTALL)
 _SHOWN = 40  # characters of a text
 _BEFORE_TEXT = re.compile(rb"(?:\s+|<\?xml.*?\?>|<!--.*?-->)", re.DOTALL)
 # An image that stands so near behind other bytes is what is meant; farther, it may be a preview.
@@ -157,6 +207,8 @@ def describe_unreadable(content: bytes) -> str | None:
         return _ANNEX
     if _NO_PREAMBLE.match(content):
         return "a DICOM file without its header; convert it to PNG or TIFF with dcm2img (DCMTK)"
+    if _TRANSPORT_STREAM.match(content):
+        return f"a video; {_FRAMES}"
     return _text(content) or _hidden_image(content)
 
 

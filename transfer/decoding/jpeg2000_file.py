@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from transfer.decoding.bad_image import BadImageError
+from transfer.decoding.large_images import is_reduced
 from transfer.decoding.samples import Samples
 
 _SIZE = re.compile(rb"\xff\x4f\xff\x51.{36}(.)(.)(.)", re.DOTALL)
@@ -67,6 +68,8 @@ def _with_highest_values(image: Image.Image, content: bytes, start: int) -> Imag
         return image
     try:
         again = Image.open(io.BytesIO(_with_one_bit_more(content, start)), formats=("JPEG2000",))
+        if is_reduced(image):
+            again.reduce = image.reduce
         higher = np.asarray(again) > 128
     except Exception:  # OSError, ValueError, struct.error and more: a header that is not understood
         raise BadImageError(_NO_HIGHEST) from None

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from PIL import Image
 
 from transfer.decoding.bad_image import BadImageError, UnidentifiedError
-from transfer.decoding.opened import NO_END, Opened
+from transfer.decoding.large_images import is_reduced, reduce_large
+from transfer.decoding.opened import NO_END, REDUCED, Opened
 from transfer.decoding.pillow_file import identify
 
 _START, _END, _SCAN, _TABLES, _JPEG_LS = 0xD8, 0xD9, 0xDA, 0xC4, 0xF7
@@ -20,6 +21,12 @@ _ALONE = frozenset({0x01, _START, _END})  # markers without a length
 _SCANS_MISSING = "damaged or truncated: scans of a progressive JPEG are missing"
 # Bits that are put behind the end of what is there. If no row is missing, none of them is read.
 _FILLERS = (b"", b"\x55" * 64, b"\xaa" * 64)
+# So many zeros are no rows where the shortest code of a table stands for a coefficient.
+_HOLE = bytes(64)
+_END_OF_BLOCK, _SIXTEEN_ZEROS = 0x00, 0xF0
+_SEQUENTIAL, _ARITHMETIC = (0xC0, 0xC1), (0xC9, 0xCA)
+_OTHERS = (b"\x55", b"\xaa", b"\x33", b"\xcc", b"\x0f", b"\xf0", b"\x80")  # than zeros
+_UNSEEN = 8  # bytes at most of the last blocks, which may lie beyond the edge
 _LEAST_LINES = 8  # so many line feeds that all follow a carriage return are no chance
 # What the decoder gives for blocks that are not there: the middle of the range, in every band.
 _MISSING = frozenset({127, 128})
@@ -40,18 +47,25 @@ def open_jpeg(content: bytes) -> Opened:
         image = identify(content)
     except UnidentifiedError as error:
         raise BadImageError(_explain(content) or str(error)) from None
+    remarks = (REDUCED,) if is_reduced(image) else ()
     try:
         image.load()
         if not _is_padded(content):
-            if _ends_in_nothing(image):
+            if _ends_in_nothing(image) and not _is_arithmetic(content):
                 _reload_whole(content[: _end_of_scans(content)])
+            if _has_hole(content):
+                raise BadImageError(
+                    "damaged or truncated: zeros in the middle of the picture, as a transfer that "
+                    "broke off leaves them; copy it again"
+                )
             if "progressive" in image.info and _lacks_scans(content):
                 raise BadImageError(_SCANS_MISSING)
-            return Opened(image)
+            return Opened(image, remarks=remarks)
     except OSError as error:
         if "truncated" not in str(error):
             raise
-    return Opened(_reload_whole(content[: _end_of_scans(content)]), remarks=(NO_END,))
+    image = _reload_whole(_without_filling(content[: _end_of_scans(content)]))
+    return Opened(image, remarks=(NO_END, *remarks))
 
 
 def _has_other_line_ends(content: bytes) -> bool:
@@ -66,8 +80,56 @@ def _is_padded(content: bytes) -> bool:
     """Whether a JPEG's rows end in zeros, as a download that broke off leaves them in a file of
     full length: Pillow takes the zeros for rows."""
     if content.endswith(bytes(16) + b"\xff\xd9"):
-        return True
+        return not _is_whole_with_zeros(content[: _end_of_scans(content)])
     return content.endswith(bytes(16)) and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
+
+
+def _is_whole_with_zeros(rows: bytes) -> bool:
+    """Whether rows that end in zeros are whole: the zeros are the code of a plain area, so that
+    pixels depend on the last of them, or no pixel depends on any of them."""
+    count = len(rows) - len(rows.rstrip(b"\0"))
+
+    def ending_in(byte: bytes, number: int) -> bytes:
+        return _open(rows[: len(rows) - number] + byte * number + b"\xff\xd9").tobytes()
+
+    pixels = ending_in(b"\0", count)
+    if any(ending_in(byte, _UNSEEN) != pixels for byte in _OTHERS):
+        return True
+    return all(ending_in(byte, count) == pixels for byte in _OTHERS[:2])
+
+
+def _has_hole(content: bytes) -> bool:
+    """Whether zeros are within the rows of a JPEG that cannot mean pixels, because all coefficients
+    of the blocks would be -1. The decoder gives these blocks, without an error."""
+    if content.find(_HOLE, content.find(b"\xff\xda")) < 0:
+        return False
+    first_symbols, is_hole, start = {}, False, None
+    for marker, at in _markers(content):
+        if start is not None and is_hole:
+            if content.find(_HOLE, start, at) >= 0:
+                return True
+            start = None
+        if marker in _FRAMES and marker not in _SEQUENTIAL:
+            return False
+        if marker == _TABLES:
+            first_symbols |= _first_symbols(content, at + 4)
+        if marker == _SCAN and at + 5 <= len(content):
+            tables = content[at + 6 : at + 5 + 2 * content[at + 4] : 2]
+            symbols = {first_symbols.get(16 + (number & 15), 1) for number in tables}
+            is_hole = bool(symbols - {_END_OF_BLOCK, _SIXTEEN_ZEROS})
+            start = at + 2
+    return False
+
+
+def _first_symbols(content: bytes, at: int) -> dict[int, int]:
+    """What a code of zeros alone stands for, by class and number, in the tables of a segment whose
+    data begin here."""
+    (length,) = struct.unpack_from(">H", content, at - 2)
+    end, found = min(at - 2 + length, len(content)), {}
+    while at + 17 < end:
+        found[content[at]] = content[at + 17]
+        at += 17 + sum(content[at + 1 : at + 17])
+    return found
 
 
 def _ends_in_nothing(image: Image.Image) -> bool:
@@ -79,15 +141,31 @@ def _ends_in_nothing(image: Image.Image) -> bool:
 
 def _reload_whole(rows: bytes) -> Image.Image:
     """The image of a file that is cut off in front of its end marker, if every row is in it."""
-    rows = rows.rstrip(b"\0").rstrip(b"\xff")  # half a marker
-    tries = [
-        Image.open(io.BytesIO(rows + filler + b"\xff\xd9"), formats=("JPEG",))
-        for filler in _FILLERS
-    ]
+    tries = [_open(rows + filler + b"\xff\xd9") for filler in _FILLERS]
     first, *others = (each.tobytes() for each in tries)
     if any(other != first for other in others):
         raise BadImageError("damaged or truncated: image file is truncated, rows of it are missing")
     return tries[0]
+
+
+def _without_filling(rows: bytes) -> bytes:
+    """Rows without the zeros or the half of a marker behind them; the zero that follows each byte
+    of ones in a scan is kept."""
+    stripped = rows.rstrip(b"\0")
+    if stripped.endswith(b"\xff") and len(stripped) < len(rows):
+        return stripped + b"\0"
+    return stripped.rstrip(b"\xff")
+
+
+def _is_arithmetic(content: bytes) -> bool:
+    """Whether it is packed by arithmetic coding, whose writers drop zeros at the end."""
+    return any(marker in _ARITHMETIC for marker, _ in _markers(content))
+
+
+def _open(content: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(content), formats=("JPEG",))
+    reduce_large(image, content)
+    return image
 
 
 def _end_of_scans(content: bytes) -> int:

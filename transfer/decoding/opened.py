@@ -11,6 +11,7 @@ from transfer.decoding.samples import Samples
 ANIMATION = "an animation or several pages: the first picture is read"
 EMPTY_FRAMES = "an animation whose first picture is empty: the first that is not is read"
 THUMBNAIL_FIRST = "a TIFF whose first page is a thumbnail: the picture itself is read"
+REDUCED = "more than 100 megapixels: read at a half, a quarter or less of its size"
 NO_END = "a JPEG without its end marker, with all rows: read"
 METADATA = "metadata too large to unpack: left unread"
 WRONG_CHECKSUM = "metadata of a PNG whose checksum is wrong: left unread"

@@ -7,25 +7,26 @@ import numpy as np
 from PIL import Image
 
 from transfer.decoding.bad_image import BadImageError
-from transfer.decoding.broken_transfers import check_end
+from transfer.decoding.broken_transfers import check_end, check_stored_rows, order_of_rows
 from transfer.decoding.frames import load_first
 from transfer.decoding.jpeg2000_file import read_other_j2k
 from transfer.decoding.jpeg_file import open_jpeg
-from transfer.decoding.opened import Opened, orientation_of
+from transfer.decoding.large_images import coefficient_bytes, is_reduced, reduction_of
+from transfer.decoding.opened import REDUCED, Opened, orientation_of
 from transfer.decoding.pillow_file import icon_sizes, identify, is_icon
 from transfer.decoding.png_file import PNG_SIGNATURE, open_png
 from transfer.decoding.pnm_file import read_colour_pfm, read_deep_pnm, size_of_colour_pfm
 from transfer.decoding.samples import Samples, where_data_is
 from transfer.decoding.tiff_file import open_tiff
+from transfer.decoding.tiff_levels import find_smaller_level
 from transfer.decoding.tiff_tags import (
     BITS,
-    HEIGHT,
     SAMPLES,
-    WIDTH,
     choose_page,
     is_tiff,
     number_of,
     read_pages,
+    size_of,
 )
 
 # of a pixel, while transparency is laid over a background
@@ -56,7 +57,12 @@ def open_image(content: bytes, *, tiff_alpha: bool) -> Opened:
     if image.format == "PPM" and (samples := read_deep_pnm(image, content)):
         return Opened(samples=samples)
     check_end(content, image.format)
-    return _deepened(load_first(image, content), content)
+    remarks = (REDUCED,) if is_reduced(image) else ()
+    order = order_of_rows(image)
+    opened = load_first(image, content)
+    check_stored_rows(opened.image, order)
+    opened = _deepened(opened, content)
+    return replace(opened, remarks=(*remarks, *opened.remarks))
 
 
 def bytes_to_decode(content: bytes) -> int:
@@ -66,10 +72,13 @@ def bytes_to_decode(content: bytes) -> int:
         return max(width * height for width, height in icon_sizes(content)) * _PIXEL_BYTES
     if is_tiff(content):
         pages = read_pages(content)
-        tags = pages[choose_page(pages)]
-        width, height = int(number_of(tags, WIDTH)), int(number_of(tags, HEIGHT))
+        number = choose_page(pages)
+        level = find_smaller_level(content, pages, number)
+        tags = level[2] if level else pages[number]
+        width, height = size_of(tags)
         bits = int(number_of(tags, SAMPLES, 1)) * int(number_of(tags, BITS, 1))
-        return width * height * (_PIXEL_BYTES + 2 * bits // 8)
+        step = reduction_of(width, height)
+        return width * height // step**2 * (_PIXEL_BYTES + 2 * bits // 8)
     if content[:8] == PNG_SIGNATURE:  # by itself, since Pillow refuses large metadata
         width, height = struct.unpack_from(">II", content, 16)
         return width * height * _PIXEL_BYTES
@@ -77,7 +86,12 @@ def bytes_to_decode(content: bytes) -> int:
         return size[0] * size[1] * _PIXEL_BYTES
     image = identify(content)
     each = _J2K_PIXEL_BYTES if image.format == "JPEG2000" else _PIXEL_BYTES
-    return image.width * image.height * each
+    size = image.width * image.height * each
+    if not is_reduced(image):
+        return size
+    if image.format == "JPEG2000":  # whose size changes as it is loaded
+        return size >> 2 * image.reduce
+    return size + coefficient_bytes(image)
 
 
 def _deepened(opened: Opened, content: bytes) -> Opened:

@@ -10,15 +10,14 @@ from functools import cache
 
 from PIL import Image
 
-from transfer.decoding.bad_image import BadImageError, UnidentifiedError
+from transfer.decoding.bad_image import UnidentifiedError
 from transfer.decoding.file_kinds import beginning_of_text, describe_unreadable, is_heic
+from transfer.decoding.large_images import check_pixels, reduce_large
 
 # JPEG opens MPO too, which many phones write as .jpg
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 FORMATS += ("AVIF", "JPEG2000", "PPM", "ICO", "PCX", "QOI", "SGI")
 NAMES = "JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, JPEG 2000, PPM, PGM, TGA, ICO, PCX, QOI or SGI"
-# 300 MB as RGB: above any camera that classifies well, below what stops a machine
-MAX_PIXELS = 100_000_000
 # How files of these formats begin, so that one that cannot be opened is called by its name.
 _STARTS = {
     "JPEG": rb"\xff\xd8\xff",
@@ -33,7 +32,7 @@ _STARTS = {
     "SGI": rb"\x01\xda[\0\1][\1\2]",
 }
 
-# Our own limit stands in `check_pixels`, before a pixel is decoded;
+# Our own limit is in transfer.decoding.large_images, before a pixel is decoded;
 # Pillow's is global and only warns at first.
 Image.MAX_IMAGE_PIXELS = None
 # Pillow remarks on odd metadata; what matters raises. Once for all: `warnings.catch_warnings` is
@@ -43,7 +42,8 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def identify(content: bytes) -> Image.Image:
-    """The file in Pillow's hands, not loaded, of an allowed size.
+    """The file in Pillow's hands, not loaded, of an allowed size, to which a JPEG or JPEG 2000 is
+    reduced while it is decoded. Of a TIFF the size is not checked, since any page may be meant.
 
     Raises:
         UnidentifiedError: of no known format, or damaged at its start.
@@ -59,16 +59,9 @@ def identify(content: bytes) -> Image.Image:
         if not is_tga(content):
             raise UnidentifiedError(_why_not(content)) from None
         image = Image.open(io.BytesIO(content), formats=("TGA",))
-    check_pixels(*image.size)
+    if image.format != "TIFF":
+        reduce_large(image, content)
     return image
-
-
-def check_pixels(width: int, height: int) -> None:
-    """Raise BadImageError for more pixels than MAX_PIXELS."""
-    if width * height > MAX_PIXELS:
-        raise BadImageError(
-            f"{width} x {height} pixels, more than the {MAX_PIXELS:,} that are allowed; shrink it"
-        )
 
 
 @cache

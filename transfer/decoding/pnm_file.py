@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from transfer.decoding.bad_image import BadImageError
-from transfer.decoding.pillow_file import check_pixels
+from transfer.decoding.large_images import check_pixels
 from transfer.decoding.samples import Samples, where_data_is
 
 _GAP = rb"(?:\s|#[^\n]*\n)+"

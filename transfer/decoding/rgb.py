@@ -13,8 +13,9 @@ from pydantic import field_validator
 from transfer.decoding.bad_image import BadImageError
 from transfer.decoding.colour_profiles import remarks_on_colours
 from transfer.decoding.flattening import alpha_looks_true, to_rgb
+from transfer.decoding.large_images import MAX_PIXELS
 from transfer.decoding.opening import bytes_to_decode, open_image
-from transfer.decoding.pillow_file import FORMATS, MAX_PIXELS, NAMES
+from transfer.decoding.pillow_file import FORMATS, NAMES
 from transfer.decoding.value_ranges import PixelRules, ValueRange, read_pixel_rules
 from transfer.runtime.cores import MemoryBudget
 from transfer.runtime.errors import PipelineError

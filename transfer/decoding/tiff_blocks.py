@@ -101,17 +101,19 @@ def read_layout(content: bytes, tags: Tags) -> TiffLayout:
     )
 
 
-def read_bands(content: bytes, layout: TiffLayout) -> np.ndarray:
-    """All bands, in their own type: (H, W, samples).
+def read_bands(content: bytes, layout: TiffLayout, step: int = 1) -> np.ndarray:
+    """All bands, in their own type: (H, W, samples), or of each `step` rows and columns the first.
 
     Raises:
         BadImageError: too many bytes, damaged, or packed in a way that is not read.
     """
     itemsize = max(1, -(-layout.bits // 8))
     itemsize = next(size for size in (1, 2, 4, 8) if size >= itemsize)
+    shape = (-(-layout.height // step), -(-layout.width // step), layout.samples)
+    is_stored = layout.compression == tiff_tags.NONE  # so that no block is larger than the file
     for width, height in (
-        (layout.width, layout.height),
-        (layout.block_width, layout.block_height),
+        (shape[1], shape[0]),
+        *(() if is_stored else ((layout.block_width, layout.block_height),)),
     ):
         if width * height * layout.samples * itemsize > MAX_SAMPLE_BYTES:
             raise BadImageError(
@@ -126,9 +128,7 @@ def read_bands(content: bytes, layout: TiffLayout) -> np.ndarray:
     if not any(layout.lengths):
         raise BadImageError(EVERYTHING_EMPTY)
     in_block = 1 if layout.planar else layout.samples
-    bands = np.zeros(
-        (layout.height, layout.width, layout.samples), _dtype(layout).newbyteorder("=")
-    )
+    bands = np.zeros(shape, _dtype(layout).newbyteorder("="))
     for number in range(across * down * planes):
         plane, place = divmod(number, across * down)
         top, left = place // across * layout.block_height, place % across * layout.block_width
@@ -142,8 +142,10 @@ def read_bands(content: bytes, layout: TiffLayout) -> np.ndarray:
         if layout.is_reversed:
             packed = packed.translate(_REVERSED)
         block = _unpack_block(packed, layout, rows, in_block)
-        block = block[: layout.height - top, : layout.width - left]
-        target = bands[top : top + rows, left : left + layout.block_width]
+        block = block[: layout.height - top, : layout.width - left][-top % step :, -left % step :]
+        block = block[::step, ::step]
+        row, column = -(-top // step), -(-left // step)
+        target = bands[row : row + block.shape[0], column : column + block.shape[1]]
         if layout.planar:
             target[..., plane] = block[..., 0]
         else:

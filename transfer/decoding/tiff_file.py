@@ -5,23 +5,27 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image, ImagePalette
 
-from transfer.decoding import tiff_tags
+from transfer.decoding import large_images, tiff_tags
 from transfer.decoding.bad_image import BadImageError, UnidentifiedError
+from transfer.decoding.broken_transfers import check_stored_rows, order_of_rows
+from transfer.decoding.large_images import check_pixels, reduction_of
 from transfer.decoding.opened import (
     ANIMATION,
     CHANNELS,
     EXTRA_BANDS,
     GUESSED_BANDS,
+    REDUCED,
     THUMBNAIL_FIRST,
     TIFF_ALPHA,
     Opened,
     orientation_of,
 )
-from transfer.decoding.pillow_file import check_pixels, identify
+from transfer.decoding.pillow_file import identify
 from transfer.decoding.samples import Samples, where_data_is
 from transfer.decoding.tiff_blocks import UNPACKED, TiffLayout, read_bands, read_layout
 from transfer.decoding.tiff_channels import find_channel_pages
-from transfer.decoding.tiff_tags import Tags, number_of, numbers_of
+from transfer.decoding.tiff_levels import find_smaller_level
+from transfer.decoding.tiff_tags import Tags, number_of, numbers_of, size_of
 
 CAMERA_RAW = (
     "a camera's RAW file (DNG, NEF or the like); convert it to JPEG, PNG or TIFF with the camera's "
@@ -29,6 +33,8 @@ CAMERA_RAW = (
 )
 # What an extra band is
 _UNSPECIFIED, _PREMULTIPLIED, _TRANSPARENCY = 0, 1, 2
+# Maps that were turned to the north end in a slanting edge, with zeros beyond it.
+_GEOGRAPHIC = {33550, 33922, 34264, 34735}
 _BANDS = {
     tiff_tags.WHITE_IS_ZERO: 1,
     tiff_tags.BLACK_IS_ZERO: 1,
@@ -54,6 +60,9 @@ def open_tiff(content: bytes, *, tiff_alpha: bool) -> Opened:
     is_animated = tiff_tags.count_pictures(pages) > max(1, len(channels))
     remarks = (ANIMATION,) if is_animated else ()
     remarks += (THUMBNAIL_FIRST,) if number else ()
+    if not channels and (level := find_smaller_level(content, pages, number)):
+        content, number, tags = level
+        return _read_page(content, number, tags, (*remarks, REDUCED), tiff_alpha=tiff_alpha)
     opened = [
         _read_page(content, each, pages[each] if pages else {}, remarks, tiff_alpha=tiff_alpha)
         for each in channels or [number]
@@ -66,9 +75,19 @@ def _read_page(
 ) -> Opened:
     if number_of(tags, tiff_tags.COMPRESSION) == tiff_tags.WEBP:
         raise BadImageError(tiff_tags.describe_page(tags))
-    if _is_deep(tags) or tiff_tags.is_big_endian_bigtiff(content):
+    if _is_deep(tags) or tiff_tags.is_big_endian_bigtiff(content) or _is_large(tags):
         return _read_samples(content, tags, remarks, tiff_alpha=tiff_alpha)
     return _read_by_pillow(content, number, tags, remarks, tiff_alpha=tiff_alpha)
+
+
+def _is_large(tags: Tags) -> bool:
+    """Whether it has too many pixels for Pillow and is packed in a way that is read by blocks."""
+    width, height = size_of(tags)
+    return (
+        width * height > large_images.MAX_PIXELS
+        and number_of(tags, tiff_tags.PHOTOMETRIC) in _BANDS
+        and number_of(tags, tiff_tags.COMPRESSION, tiff_tags.NONE) in UNPACKED
+    )
 
 
 def _merge(channels: list[Opened]) -> Opened:
@@ -124,14 +143,16 @@ def _read_by_pillow(
         raise BadImageError(tiff_tags.describe_page(tags)) from None
     if number:
         image.seek(number)
-        check_pixels(*image.size)
+    check_pixels(*image.size)
     # a tile is decoded whole, however small the image is
     tile = image.tag_v2.get(tiff_tags.TILE_WIDTH, 0), image.tag_v2.get(tiff_tags.TILE_HEIGHT, 0)
     check_pixels(*tile)
     colours = image.tag_v2.get(tiff_tags.COLOR_MAP, ())
     if image.mode == "P" and colours and max(colours) <= 0xFF:  # 8 bits, where TIFF wants 16
         image.palette = ImagePalette.raw("RGB;L", bytes(colours))
+    order = 0 if _GEOGRAPHIC & {*image.tag_v2} else order_of_rows(image)
     image.load()
+    check_stored_rows(image, order)
     white_is_zero = image.tag_v2.get(tiff_tags.PHOTOMETRIC) == tiff_tags.WHITE_IS_ZERO
     if image.mode == "I" or image.mode.startswith("I;16"):
         samples = Samples(
@@ -163,7 +184,10 @@ def _read_samples(
             f"{layout.samples} bands, of which nothing says which are red, green and blue; save it "
             "with these three"
         )
-    bands = read_bands(content, layout)
+    step = reduction_of(layout.width, layout.height)
+    if step > 1:
+        remarks = (*remarks, REDUCED)
+    bands = read_bands(content, layout, step)
     values, alpha = bands[..., :base], None
     number = _alpha_band(extra) if tiff_alpha else None
     if number is not None and base + number < layout.samples:

@@ -100,18 +100,31 @@ def is_big_endian_bigtiff(content: bytes) -> bool:
     return content[:4] == b"MM\0+"
 
 
-def read_pages(content: bytes) -> list[Tags]:
+def read_pages(content: bytes, first: int | None = None) -> list[Tags]:
     """The tags that are used here of each page, the first 100 at most, as far as they can be read.
-    A tag's value is a tuple of numbers or a string, or bytes, of PROFILE."""
+    A tag's value is a tuple of numbers or a string, or bytes, of PROFILE.
+
+    Args:
+        first: the place of the first page, if it is another one than the file says.
+    """
     pages = []
-    for page in _directories(content):
+    for page in _directories(content, first):
         pages.append(page)
         if len(pages) == _MOST_PAGES:
             break
     return pages
 
 
-def _directories(content: bytes) -> Iterator[Tags]:
+def with_first_page(content: bytes, offset: int) -> bytes:
+    """The file with another place as that of its first page, such as that of a page within a page
+    (SUB_IFDS)."""
+    order = "<" if content[:2] == b"II" else ">"
+    at, code = (8, "Q") if 43 in content[2:4] else (4, "I")
+    place = struct.pack(order + code, offset)
+    return content[:at] + place + content[at + len(place) :]
+
+
+def _directories(content: bytes, first: int | None) -> Iterator[Tags]:
     order = "<" if content[:2] == b"II" else ">"
     big = 43 in content[2:4]
     count_code, entry_code, offset_code = ("Q", "HHQ", "Q") if big else ("H", "HHI", "I")
@@ -119,6 +132,7 @@ def _directories(content: bytes) -> Iterator[Tags]:
     seen = set()
     try:
         (at,) = struct.unpack_from(order + offset_code, content, 8 if big else 4)
+        at = at if first is None else first
         while at and at not in seen:
             seen.add(at)
             (count,) = struct.unpack_from(order + count_code, content, at)
@@ -184,23 +198,25 @@ def choose_page(pages: list[Tags]) -> int:
     larger = [
         number
         for number, page in enumerate(pages)
-        if number > first and _is_picture(page) and _is_enlarged(pages[first], page)
+        if number > first and _is_picture(page) and is_enlarged(pages[first], page)
     ]
-    return max(larger, key=lambda number: _size(pages[number]), default=first)
+    return max(larger, key=lambda number: size_of(pages[number]), default=first)
 
 
 def count_pictures(pages: list[Tags]) -> int:
     """How many pages are neither thumbnails nor masks."""
     chosen = pages[choose_page(pages)] if pages else {}
-    return sum(_is_picture(page) and not _is_enlarged(page, chosen) for page in pages)
+    return sum(_is_picture(page) and not is_enlarged(page, chosen) for page in pages)
 
 
-def _size(page: Tags) -> tuple[int, int]:
+def size_of(page: Tags) -> tuple[int, int]:
+    """Width and height, 0 where the tag is missing."""
     return int(number_of(page, WIDTH, 0)), int(number_of(page, HEIGHT, 0))
 
 
-def _is_enlarged(small: Tags, large: Tags) -> bool:
-    (width, height), (wide, high) = _size(small), _size(large)
+def is_enlarged(small: Tags, large: Tags) -> bool:
+    """Whether the one has the shape of the other and at least twice its sides."""
+    (width, height), (wide, high) = size_of(small), size_of(large)
     if min(width, height) < 1 or wide < 2 * width or high < 2 * height:
         return False
     # the same shape, but for half a pixel that was rounded in the small one

@@ -8,6 +8,7 @@ with its limits and refusals.
 import codecs
 import glob
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ from transfer.sources.source_file import SourceFile, size_problem
 
 STDIN = "-"
 _PIECE = 2**16
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 def check_given(given: Iterable[str]) -> None:
@@ -35,7 +37,7 @@ def check_given(given: Iterable[str]) -> None:
             continue
         if not os.path.lexists(name):
             if not glob.has_magic(name):
-                raise PipelineError(f"{name!r}: no such file or folder")
+                raise PipelineError(f"{name!r}: no such file or folder{_hint(name)}")
             if next(_matches(name), None) is None:
                 raise PipelineError(
                     f"{name!r}: no file matches; in quotes, `**` stands for any number of folders"
@@ -154,7 +156,7 @@ def _read_file(name: str) -> SourceFile:
             return SourceFile(shown, problem=problem)
         return SourceFile(shown, content=Path(name).read_bytes())
     except FileNotFoundError:
-        return SourceFile(shown, problem="no such file")
+        return SourceFile(shown, problem=f"no such file{_hint(name)}")
     except OSError as error:
         return SourceFile(shown, problem=f"cannot be read: {error.strerror}")
     except ValueError:
@@ -164,6 +166,17 @@ def _read_file(name: str) -> SourceFile:
                 "no path: it holds a null byte; a list of paths that end in one is read with --null"
             ),
         )
+
+
+def _hint(name: str) -> str:
+    """What to do about a path that does not exist, if it shows that; else nothing."""
+    if name.startswith("file:/"):
+        return "; name it by its path, without file:"
+    if _ADDRESS.match(name):
+        return "; it is an address: download it and name the file"
+    if len(name) > 2 and name[0] == name[-1] and name[0] in "\"'":
+        return "; the quotes around it are taken for a part of the name: remove them"
+    return ""
 
 
 def _printable(name: str) -> str:

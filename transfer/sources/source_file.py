@@ -209,7 +209,7 @@ def printable(path: str) -> str:
 
 def size_problem(size: int) -> str | None:
     return (
-        f"{size:,} bytes, more than the {MAX_FILE_BYTES:,} that one image may have"
+        f"{size:,} bytes, more than the {MAX_FILE_BYTES:,} that one image may have; shrink it"
         if size > MAX_FILE_BYTES
         else None
     )
