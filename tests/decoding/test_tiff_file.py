@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_sources import encode, picture
@@ -199,7 +199,7 @@ def test_tiles_that_a_sparse_file_leaves_out_are_zeros(bits):
         (2, 8, {259: (34712,)}, "3 bands of 8-bit samples, RGB, with compression JPEG 2000"),
         (2, 16, {259: (34887,)}, "3 bands of 16-bit samples, RGB, with compression LERC"),
         (2, 8, {259: (50001,)}, "3 bands of 8-bit samples, RGB, with compression WebP"),
-        (8, 16, {}, "3 bands of 16-bit samples, CIE Lab, with compression none"),
+        (8, 16, {259: (7,)}, "3 bands of 16-bit samples, CIE Lab, with compression JPEG"),
         (2, 16, {259: (7,)}, "3 bands of 16-bit samples, RGB, with compression JPEG"),
         (2, 8, {259: (999,)}, "3 bands of 8-bit samples, RGB, with compression number 999"),
     ],
@@ -322,3 +322,27 @@ def test_grey_with_alpha_is_read_however_it_is_stored(bits, planes, extra):
     found = np.asarray(read_rgb(content, PixelRules(background=(0, 0, 255))))
     expected = 255 * (GREY * alpha + (0, 0, 1) * (1 - alpha))
     assert np.abs(found - expected).max() <= 2
+
+
+# Lab
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("photometric", [8, 9], ids=["CIE", "ICC"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_lab_of_a_tiff_becomes_rgb(photometric, bits, order):
+    colours = np.asarray(picture(3, 4, 3).resize((24, 16), Image.Resampling.BICUBIC))
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    lab = ImageCms.profileToProfile(Image.fromarray(colours), *profiles, outputMode="LAB")
+    lightness, *others = np.moveaxis(np.asarray(lab).astype(int), -1, 0)
+    others = [(band ^ 0x80) - 0x80 for band in others]  # -128 to 127
+    values = np.stack([lightness, *others], axis=-1)
+    if bits == 16:
+        values[..., 0] = lightness * (257 if photometric == 8 else 256)
+        values[..., 1:] *= 256
+    values[..., 1:] += 1 << (bits - 1) if photometric == 9 else 0
+    content = tiff((values & (2**bits - 1)).astype(f"u{bits // 8}"), bits, photometric, order=order)
+    found = np.asarray(read_rgb(content)).astype(int)
+    assert np.abs(found - colours).mean() < 4
+    turned = tiff((values & (2**bits - 1)).astype(f"u{bits // 8}"), bits, photometric, {274: (3,)})
+    assert np.abs(np.asarray(read_rgb(turned)).astype(int) - colours[::-1, ::-1]).mean() < 4

@@ -32,7 +32,7 @@ def to_rgb(opened: Opened, rules: PixelRules) -> tuple[Image.Image, tuple[str, .
         return _samples_to_rgb(opened, rules)
     image = _upright(opened.image)
     if not image.has_transparency_data:
-        return _convert(image), opened.remarks
+        return to_srgb(image), opened.remarks
     rgba = image.convert("RGBA")
     if opened.drop_alpha:
         return rgba.convert("RGB"), opened.remarks
@@ -64,7 +64,8 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _convert(image: Image.Image) -> Image.Image:
+def to_srgb(image: Image.Image) -> Image.Image:
+    """An opaque image of any mode as RGB; Lab by its definition, others by Pillow's formulas."""
     if image.mode == "LAB":
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         return ImageCms.profileToProfile(image, *profiles, outputMode="RGB")

@@ -8,6 +8,7 @@ from PIL import Image, ImagePalette
 from transfer.decoding import large_images, tiff_tags
 from transfer.decoding.bad_image import BadImageError, UnidentifiedError
 from transfer.decoding.broken_transfers import check_stored_rows, order_of_rows
+from transfer.decoding.flattening import to_srgb
 from transfer.decoding.large_images import check_pixels, reduction_of
 from transfer.decoding.opened import (
     ANIMATION,
@@ -24,6 +25,7 @@ from transfer.decoding.pillow_file import identify
 from transfer.decoding.samples import Samples, where_data_is
 from transfer.decoding.tiff_blocks import UNPACKED, TiffLayout, read_bands, read_layout
 from transfer.decoding.tiff_channels import find_channel_pages
+from transfer.decoding.tiff_lab import is_other_lab, lab_image
 from transfer.decoding.tiff_levels import find_smaller_level
 from transfer.decoding.tiff_tags import Tags, number_of, numbers_of, size_of
 
@@ -75,6 +77,8 @@ def _read_page(
 ) -> Opened:
     if number_of(tags, tiff_tags.COMPRESSION) == tiff_tags.WEBP:
         raise BadImageError(tiff_tags.describe_page(tags))
+    if is_other_lab(tags):
+        return _read_lab(content, tags, remarks)
     if _is_deep(tags) or tiff_tags.is_big_endian_bigtiff(content) or _is_large(tags):
         return _read_samples(content, tags, remarks, tiff_alpha=tiff_alpha)
     return _read_by_pillow(content, number, tags, remarks, tiff_alpha=tiff_alpha)
@@ -88,6 +92,18 @@ def _is_large(tags: Tags) -> bool:
         and number_of(tags, tiff_tags.PHOTOMETRIC) in _BANDS
         and number_of(tags, tiff_tags.COMPRESSION, tiff_tags.NONE) in UNPACKED
     )
+
+
+def _read_lab(content: bytes, tags: Tags, remarks: tuple[str, ...]) -> Opened:
+    layout = read_layout(content, tags)
+    if layout.samples < 3 or layout.kind == "float":
+        raise BadImageError(tiff_tags.describe_page(tags))
+    step = reduction_of(layout.width, layout.height)
+    remarks = (*remarks, REDUCED) if step > 1 else remarks
+    image = lab_image(read_bands(content, layout, step), number_of(tags, tiff_tags.PHOTOMETRIC))
+    samples = Samples(np.asarray(to_srgb(image)), "unsigned", (0, 0xFF))
+    orientation = number_of(tags, tiff_tags.ORIENTATION, 1)
+    return Opened(samples=samples, orientation=orientation, is_tiff=True, remarks=remarks)
 
 
 def _merge(channels: list[Opened]) -> Opened:
