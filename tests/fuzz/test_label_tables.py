@@ -1,5 +1,6 @@
 """Damaged tables of labels end in labels of files that there are, or in the project's own error."""
 
+import gzip
 import io
 import json
 from pathlib import Path
@@ -40,6 +41,19 @@ COCO = {
     "annotations": [{"image_id": n, "category_id": n % 2} for n in range(len(IMAGES))],
     "categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}],
 }
+LABELS = [(each["path"], each["label"]) for each in RECORDS]
+DATUMARO = {
+    "items": [
+        {"id": path, "annotations": [{"type": "label", "label_id": n % 2}]}
+        for n, path in enumerate(IMAGES)
+    ],
+    "categories": {"label": {"labels": [{"name": "cat"}, {"name": "dog"}]}},
+}
+VIA = {
+    path: {"filename": path, "file_attributes": {"kind": label}, "regions": []}
+    for path, label in LABELS
+}
+CVAT = "".join(f'<image id="0" name="{p}"><tag label="{n}"></tag></image>' for p, n in LABELS)
 VERTEX = [
     {
         "imageGcsUri": f"gs://b/{each['path']}",
@@ -75,7 +89,29 @@ TABLES = [
     b"# by hand\nimage,cat,dog\n1,1,0\n2,0,1\n4,1.0,0.0\n",
     "path;label\n1.jpg;кошка\n2.jpg;собака\n".encode("cp1251"),
     parquet(),
+    json.dumps(DATUMARO).encode(),
+    json.dumps(VIA).encode(),
+    json.dumps({"labels": [[path, label] for path, label in LABELS]}).encode(),
+    json.dumps(
+        {"names": ["cat", "dog"], "x": [{"f": p, "label": n == "dog"} for p, n in LABELS]}
+    ).encode(),
+    f"<annotations>{CVAT}</annotations>".encode(),
+    gzip.compress(ROWS.encode(), mtime=0),
 ]
+
+
+def notes() -> list[bytes]:
+    """Notes beside pictures, and lists."""
+    shape = {"label": "cat", "points": [[1, 2]]}
+    return [
+        b"cat\n",
+        b"0 0.5 0.5 0.25 0.25\n",
+        b'{"flags": {"cat": true, "dog": false}, "shapes": []}',
+        json.dumps({"flags": {}, "shapes": [shape]}).encode(),
+        b'{"tags": [{"name": "cat"}]}',
+        b"<annotation><object><name>cat</name></object></annotation>",
+        b"images/1.jpg\nimages/2.jpg\n",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +145,25 @@ def test_damaged_tables(guard, folder, content):
 def test_json_of_any_kind(guard, folder, record):
     for content in ([record, RECORDS[0]], record, {"path": record}, [[record]]):
         check(guard, folder, json.dumps(content).encode())
+
+
+@given(
+    first=mutated(notes()), second=mutated(notes()), suffix=st.sampled_from(["txt", "json", "xml"])
+)
+def test_damaged_notes_and_lists(guard, folder, first, second, suffix):
+    place = folder / "notes"
+    place.mkdir(exist_ok=True)
+    for old in place.iterdir():
+        old.unlink()
+    for name, content in (("1", first), ("2", second)):
+        (place / f"{name}.{suffix}").write_bytes(content)
+    found = guard(
+        "notes beside pictures",
+        first + second,
+        lambda: find_path_labels(IMAGES, [], str(folder), str(place), COLUMNS, None),
+        names="notes",
+    )
+    assert found is None or {*found.labels} <= {*IMAGES}
 
 
 def check(guard: Guard, folder: Path, content: bytes) -> bool:

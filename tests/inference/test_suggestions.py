@@ -137,6 +137,19 @@ def test_the_page_shows_images_as_the_model_sees_them(photos):
     assert np.abs(np.array(levels) - (0.45 * 255, 0.9 * 255)).max() < 3
 
 
+def test_identical_images_are_offered_once_and_notes_beside_them_are_no_images(photos, capsys):
+    same = encode(picture(99))
+    build(photos.parent / "pool", {"1.png": same, "2.png": same, "3.png": encode(picture(98))})
+    build(photos.parent / "pool", {"notes.txt": b"x", "labels.csv": b"path,label\n"})
+    assert main(["suggest", "pool", "pool/1.png"]) == 0
+    table = pd.read_csv("suggestions.csv")
+    assert sorted(table["path"]) == ["pool/1.png", "pool/3.png"]
+    said = capsys.readouterr()
+    assert "2 of 2 images without a label" in said.out
+    assert "left out, because another has the same bytes: 2 images" in said.out
+    assert "cannot be read" not in said.err
+
+
 def test_a_table_that_may_hold_labels_is_not_overwritten(photos, capsys):
     main(["suggest", "photos"])
     before = Path("suggestions.csv").read_bytes()

@@ -73,3 +73,15 @@ def test_a_file_of_names_that_does_not_serve_is_refused(project):
     assert "does not name the classes a, b, each otherwise" in refusal(
         source, class_names="classes.txt"
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "patientId,x,y,width,height,Target\n0,,,,,0\n1,,,,,1\n",
+        "id,age,sex,label\n0,55,male,1\n1,30,female,0\n",
+        "0,7\n1,8\n",
+    ],
+)
+def test_tables_of_something_else_name_no_classes(text):
+    assert names_of_classes(text.encode(), {"0", "1"}) is None

@@ -30,7 +30,7 @@ def test_a_packed_set_is_named(kind):
 
 def test_a_shard_of_webdataset_is_named():
     paths = [f"{i:06}.{suffix}" for i in range(4) for suffix in ("jpg", "cls")]
-    with pytest.raises(PipelineError, match=r"The \.cls files .* write a table of path and label"):
+    with pytest.raises(PipelineError, match=r"The \.cls files .* name the archive itself"):
         find_layout(paths, "set")
 
 

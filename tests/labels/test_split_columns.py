@@ -15,6 +15,8 @@ IMAGES = ["a.jpg", "b.jpg", "c.jpg"]
         ("is valid,is_test", ["no,no", "yes,no", "no,yes"], ["train", "validation", "test"]),
         ("partition", ["0", "1", "2"], ["train", "validation", "test"]),
         ("is_train", ["1", "0", "1"], ["train", "test", "train"]),
+        ("train", ["True", "False", "True"], ["train", "test", "train"]),
+        ("Test,val", ["0,0", "1,0", "0,1"], ["train", "test", "validation"]),
     ],
 )
 def test_columns_of_yes_and_no_are_splits(tmp_path, header, cells, splits):
@@ -34,6 +36,12 @@ def test_columns_of_yes_and_no_are_splits(tmp_path, header, cells, splits):
 def test_numbers_in_a_column_of_another_name_are_no_splits(tmp_path):
     text = "name,label,fold,is_valid\na.jpg,x,0,maybe\nb.jpg,y,1,no\n"
     assert not find(tmp_path, text, ["a.jpg", "b.jpg"]).is_split
+
+
+def test_classes_called_as_splits_are_classes_in_a_table_with_a_column_for_each(tmp_path):
+    found = find(tmp_path, "name,train,bus\na.jpg,1,0\nb.jpg,0,1\n", ["a.jpg", "b.jpg"])
+    assert not found.is_split
+    assert [found.labels[path].class_name for path in IMAGES[:2]] == ["train", "bus"]
 
 
 @pytest.mark.parametrize("wrapper", ["", "top/", "a/b/"])

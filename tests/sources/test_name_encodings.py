@@ -20,7 +20,10 @@ NAMES = [
     ("cp949", ["고양이/1.png", "강아지/2.png"]),
     ("gbk", ["猫/照片1.png", "狗/照片2.png"]),
     ("gbk", ["蝴蝶/1.png", "蜜蜂/2.png"]),
+    ("gbk", ["小猫/1.png", "小狗/2.png"]),  # Thai letters too, but in no order that Thai has
     ("big5", ["貓咪/1.png", "小狗/2.png"]),
+    ("euc_jp", ["猫の写真/1.png", "いぬ/2.png"]),
+    ("mac_roman", ["Käfer/1.png", "Ratón/2.png"]),
     ("cp437", ["käfer/1.png", "löwe/2.png"]),
     ("cp850", ["pássaro/1.png", "cão/2.png"]),
     ("cp1252", ["café/1.png", "thé/2.png"]),

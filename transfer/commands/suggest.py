@@ -30,7 +30,7 @@ from transfer.inference.input_paths import STDIN, check_given, read_given
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_csv
 from transfer.runtime.program import FAILED, command_parser
-from transfer.sources.source_file import SourceFile
+from transfer.sources.source_file import SourceFile, is_sidecar
 
 if TYPE_CHECKING:  # --help and a mistyped path should not wait most of a second for these imports
     from transfer.inference.predictor import Predictor
@@ -50,8 +50,9 @@ class Unlabelled(NamedTuple):
     """Images without a label that could be read, row by row: paths; calibrated probabilities
     float64 (N, C); pooled activations float32 (N, D); percentiles of novelty float64 (N,).
 
-    labelled: number of images that were left out because the manifest has them. problems: by path,
-        why an image could not be read.
+    labelled: number of images that were left out because the manifest has them. copies: of those
+        that were left out because an earlier one has the same bytes. problems: by path, why an
+        image could not be read.
     """
 
     paths: list[str]
@@ -59,6 +60,7 @@ class Unlabelled(NamedTuple):
     vectors: np.ndarray
     percentiles: np.ndarray
     labelled: int
+    copies: int
     problems: dict[str, str]
 
 
@@ -118,8 +120,8 @@ def check_outputs(options: argparse.Namespace) -> None:
 
 
 def look(predictor: "Predictor", files: Iterable[SourceFile], known: set[str]) -> Unlabelled:
-    """Predict the images that the manifest does not have, and keep for each a few kilobytes by
-    which it is compared.
+    """Predict the images that the manifest does not have, the first of identical ones, and keep for
+    each a few kilobytes by which it is compared. Text and tables beside them are passed over.
 
     Args:
         known: SHA-256 of the files that have labels.
@@ -132,18 +134,25 @@ def look(predictor: "Predictor", files: Iterable[SourceFile], known: set[str]) -
 
     problems: dict[str, str] = {}
     paths, predictions, vectors = [], [], []
-    n_known = 0
+    n_known = n_copies = 0
+    seen: set[bytes] = set()
 
     def decoded() -> Iterator[tuple[str, np.ndarray]]:
-        nonlocal n_known
+        nonlocal n_known, n_copies
         for file in tqdm(files, desc="suggest", unit=" images", disable=not sys.stderr.isatty()):
-            if file.content is not None and hashlib.sha256(file.content).hexdigest() in known:
+            checksum = hashlib.sha256(file.content or b"")
+            if file.content is not None and checksum.hexdigest() in known:
                 n_known += 1
                 continue
             path, pixels, problem = predictor.decode_file(file)
+            if pixels is None and is_sidecar(file.path):
+                continue
             if pixels is None:
                 problems[path] = problem
+            elif checksum.digest() in seen:
+                n_copies += 1
             else:
+                seen.add(checksum.digest())
                 yield path, pixels
 
     stream = decoded()
@@ -171,6 +180,7 @@ def look(predictor: "Predictor", files: Iterable[SourceFile], known: set[str]) -
         np.stack(vectors),
         np.array([each.percentile for each in predictions]),
         n_known,
+        n_copies,
         problems,
     )
 
@@ -232,6 +242,9 @@ def report(images: Unlabelled, suggestions: list["Suggestion"], table: Path, pag
     if images.labelled:
         left_out = cli.images_in_all(images.labelled)
         print(f"suggest: left out, because already in the manifest: {left_out}")
+    if images.copies:
+        copies = cli.images_in_all(images.copies)
+        print(f"suggest: left out, because another has the same bytes: {copies}")
     for path, problem in islice(images.problems.items(), 5):
         print(f"suggest: cannot be read: {path}: {problem}", file=sys.stderr)
     if (more := len(images.problems) - 5) > 0:

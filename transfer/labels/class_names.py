@@ -62,7 +62,11 @@ def names_of_classes(content: bytes, classes: Collection[str]) -> dict[str, str]
     for pairs in _readings(text, len(classes)):
         names = {_key(code): name.strip() for code, name in pairs}
         found = {each: names.get(_key(each), "") for each in classes}
-        is_table = len(names) < len(pairs) or any(map(IMAGE_NAME.search, found.values()))
+        is_table = (
+            len(names) < len(pairs)
+            or any(map(IMAGE_NAME.search, found.values()))
+            or not all(any(map(str.isalpha, name)) for name in found.values())
+        )
         values = {*found.values()}
         if not is_table and all(values) and len(values) == len(found) and values != {*classes}:
             return found
@@ -96,6 +100,8 @@ def _of_mapping(content: Mapping) -> Iterable[list[tuple[str, str]]]:
 
 def _of_lines(lines: list[str], classes: int) -> Iterable[list[tuple[str, str]]]:
     for divider in _DIVIDERS:
+        if _is_wide_table(lines, divider):
+            continue
         pairs = [line.split(divider, 1) for line in lines]
         if all(len(pair) == 2 for pair in pairs):
             yield [(code, name) for code, name in pairs]
@@ -105,6 +111,12 @@ def _of_lines(lines: list[str], classes: int) -> Iterable[list[tuple[str, str]]]
     words = [re.split(r"[\s,;|:=]+", line) for line in lines]
     if not all(_CODE.fullmatch(word[0]) or _CODE.fullmatch(word[-1]) for word in words):
         yield from _numbered(lines, classes)
+
+
+def _is_wide_table(lines: list[str], divider: str | None) -> bool:
+    """Whether all lines have the same number of cells, four or more: a table of something else."""
+    cells = {line.count(divider) for line in lines} if divider else {0}
+    return len(cells) == 1 and cells.pop() > 2
 
 
 def _numbered(names: list[str], classes: int) -> Iterable[list[tuple[str, str]]]:

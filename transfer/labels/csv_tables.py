@@ -5,15 +5,18 @@ import json
 import re
 from pathlib import Path
 
+from transfer.labels.row_files import PATH_NAMES
 from transfer.labels.table import Table
 from transfer.runtime.errors import PipelineError
 from transfer.sources.source_file import IMAGE_NAME
 
 MAX_CELL_CHARACTERS = 2**20
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_SINGLE_QUOTES = re.compile(r"\s*'(.*)'\s*", re.DOTALL)
 _TRIED_ROWS = 50  # of which the delimiter is found
 _PATH_AND_LABEL = re.compile(
-    r"\s*(?P<path>.*?\.(?:jpe?g|jfif|png|gif|bmp|webp|tiff?|p[pgbn]m))\s+(?P<label>\S.*?)\s*",
+    r"\s*(?P<path>.*?\.(?:jpe?g|jfif|png|gif|bmp|webp|tiff?|p[pgbn]m))"
+    r"(?:\s*[:=]\s*|\s+)(?P<label>\S.*?)\s*",
     re.IGNORECASE,
 )
 
@@ -43,6 +46,8 @@ def read_csv(text: str, encoding: str, path: Path) -> Table:
     words = f"CSV with {_DELIMITERS.get(delimiter, repr(delimiter))}" + (
         f", {encoding}" if encoding else ""
     )
+    if all(_SINGLE_QUOTES.fullmatch(cell) for cell in rows[0][1]):
+        rows = [(line, [_SINGLE_QUOTES.sub(r"\1", cell) for cell in row]) for line, row in rows]
     first = skipped + bool(declared)
     numbered = [(line + first, row) for line, row in rows]
     if any(cell.startswith("gs://") for cell in rows[0][1]):
@@ -121,8 +126,8 @@ def _comment_lines(text: str) -> int:
 
 
 def _read_list(text: str, skipped: int, encoding: str, path: Path) -> Table:
-    """Lines of a path, spaces and a label, as ImageNet and Caffe have them; or words between
-    spaces, equally many in each line."""
+    """Lines of a path, spaces, a colon or an equals sign, and a label, as ImageNet and Caffe have
+    them; or words between spaces, equally many in each line."""
     lines = [(n, line) for n, line in enumerate(text.splitlines(), skipped + 1) if line.strip()]
     matches = [_PATH_AND_LABEL.fullmatch(line) for _, line in lines]
     note = f", {encoding}" if encoding else ""
@@ -138,6 +143,10 @@ def _read_list(text: str, skipped: int, encoding: str, path: Path) -> Table:
             f"{str(path)!r}: no comma, semicolon or tab divides its lines; a table of labels has a "
             "path and a label in each row"
         )
+    if {word.lower() for word in rows[0]} & {*PATH_NAMES} and len({*rows[0]}) == len(rows[0]):
+        names, rows, lines = rows[0], rows[1:], lines[1:]
+        columns = {name: [row[n] for row in rows] for n, name in enumerate(names)}
+        return Table(columns, [line for line, _ in lines], f"words between spaces{note}")
     columns = {f"column {n}": list(cells) for n, cells in enumerate(zip(*rows, strict=True), 1)}
     return Table(columns, [line for line, _ in lines], f"words between spaces{note}")
 

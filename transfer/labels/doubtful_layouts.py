@@ -1,5 +1,6 @@
 """Folders of which it is doubtful what the classes are: refused, with what a person can do."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 
 from transfer.labels.folder_tree import Folder, descend
@@ -7,6 +8,7 @@ from transfer.labels.folder_words import (
     SPLITS,
     are_parts,
     base_of_copy,
+    is_called_holder,
     mask_names,
     name_splits,
     pictures_of_masks,
@@ -63,6 +65,12 @@ def check_alike_in_splits(name: str, folder: Folder, classes: Collection[str], w
     kids = descend(folder, ())[0].kids
     if len(kids) < 2:
         return
+    if {spelling_key(kid) for kid in kids} & {spelling_key(kid) for kid in classes}:
+        raise PipelineError(
+            f"{where}: the folder {name!r} holds the folders {_listed(kids)}, as train does, and "
+            "is called as no split: move it out of the source, or put its images into the folders "
+            "of a split"
+        )
     raise PipelineError(
         f"{where}: the folder {name!r} holds the folders {_listed(kids)}, and train holds others, "
         f"{_listed(classes)}: if they are the same classes, name them alike; if {name!r} holds "
@@ -169,6 +177,21 @@ def check_unambiguous(kids: Mapping[str, Folder], splits: Mapping[str, str], whe
         f"name the outer ones train, validation and test, or set split.label_pattern "
         f"({_OUTER_OR_INNER})"
     )
+
+
+def check_no_holder(kids: Mapping[str, Folder], prefix: tuple[str, ...], where: str) -> None:
+    """Refuse a folder that holds the class folders, by its name, beside others: `data` with `cat`
+    and `dog` in it, and `results`."""
+    for name, kid in kids.items():
+        others = [other for other in kids if other != name]
+        if others and not kid.own and len(kid.kids) > 1 and is_called_holder(name, others):
+            place = "/".join((*prefix, name))
+            raise PipelineError(
+                f"{where}: the folder {place!r} holds the folders {_listed(kid.kids)}, which may "
+                f"be the classes, and beside it lie {_listed(others)}: give {place!r} alone as "
+                "split.source, or, if these are the classes, set split.label_pattern to "
+                f"'^{''.join(f'{re.escape(each)}/' for each in prefix)}(?P<label>[^/]+)/'"
+            )
 
 
 def check_no_masks_beside(names: Collection[str], where: str) -> None:

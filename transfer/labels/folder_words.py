@@ -12,14 +12,16 @@ _SPLIT_NAMES = {
     "train": (
         "train training trainings trainset traindata trainingset trainval trn tr learning "
         "entrenamiento entrainement apprentissage treino treinamento addestramento allenamento "
-        "trening treningowy treningowe trenovaci traning opetus egitim latih pelatihan "
+        "entrenar entrainer treinar trainieren trening treningowy treningowe trenovaci traning "
+        "opetus egitim latih pelatihan "
         "обучение обучающая обучающие тренировка тренировочная тренировочные навчання "
         "εκπαίδευση תדריב אימון تدريب التدريب آموزش "
         "训练 訓練 学習 トレーニング 학습 훈련"
     ),
     "validation": (
-        "validation val valid validate validationset valset valdata dev devset development eval "
-        "evaluation evalset validierung validierungs validacion validacao validazione convalida "
+        "validation val valid va validate validating validationset valset valdata dev devset "
+        "development eval validar valider validieren evaluation evalset validierung validierungs "
+        "validacion validacao validazione convalida "
         "validatie walidacja walidacyjny walidacyjne validacni validering validointi dogrulama "
         "validasi валидация валидационная валидационные проверка проверочная валідація "
         "επικύρωση ולידציה التحقق تحقق "
@@ -27,7 +29,7 @@ _SPLIT_NAMES = {
     ),
     "test": (
         "test testing testset testdata testingset tst te holdout prueba pruebas teste testes prova "
-        "testowy testowe testovaci testi uji pengujian "
+        "probar tester testar testen testowy testowe testovaci testi uji pengujian "
         "тест тестовая тестовые тестирование тестування "
         "δοκιμή מבחן اختبار الاختبار "
         "测试 測試 評価 テスト 테스트 평가"
@@ -50,7 +52,18 @@ _PART_NAMES = (
     "part parts batch batches chunk shard fold vol volume disc subset archive "
     "patient patients session sessions study visit"
 )
+# Of lists of images, which say no class.
+_LIST_NAMES = (
+    "list lists listing filelist file files filename filenames name names path paths index ids id "
+    "all shuffled order"
+)
 _HOLDER_NAMES = "data dataset datasets folder dir"
+# Folders of programs and of their results, beside data.
+_PROGRAM_NAMES = (
+    "assets docs doc figures figs plots results output outputs runs logs models weights "
+    "checkpoints checkpoint src code scripts notebooks notebook venv env lib node static media "
+    "screenshots"
+)
 _PICTURE_NAMES = (
     "image images img imgs photo photos picture pictures jpegimages frame frames rgb input inputs"
 )
@@ -81,8 +94,10 @@ _SPLIT_WORDS = {word: split for split, names in _SPLIT_NAMES.items() for word in
 _LONGEST_FIRST = sorted(_SPLIT_WORDS, key=len, reverse=True)
 _EMPTY_WORDS, _UNLABELLED_WORDS = _table(_EMPTY_NAMES), _table(_UNLABELLED_NAMES)
 _PART_WORDS, _PICTURE_WORDS = _table(_PART_NAMES), _table(_PICTURE_NAMES)
+_PROGRAM_WORDS = _table(_PROGRAM_NAMES)
 _HOLDER_WORDS, _MASK_WORDS = _table(_HOLDER_NAMES), _table(_MASK_NAMES)
 _CERTAIN_MASK_WORDS = _table("mask masks gt groundtruth segmentation segmentations trimap trimaps")
+_LIST_WORDS = _table(_LIST_NAMES) | _PART_WORDS | _EMPTY_WORDS
 _CALLED_UNLABELLED_WORDS = _table(_CALLED_UNLABELLED)
 
 
@@ -113,6 +128,12 @@ def name_splits(names: Iterable[str]) -> dict[str, str]:
     }
 
 
+def words_beside_split(name: str) -> frozenset[str]:
+    """The words of a name without those of splits: `family` and `images` of `images_family_test`
+    say."""
+    return frozenset(rest for word in _words(name) if (rest := _read(word)[1]))
+
+
 @lru_cache(maxsize=10_000)
 def _read(word: str) -> tuple[str | None, str]:
     """The split that a word names, and what else is in it: `traindata`, `flowerstest`."""
@@ -137,9 +158,11 @@ def is_called_unlabelled(name: str) -> bool:
 
 
 def spelling_key(name: str) -> str:
-    """What names of one class have in common, whatever their case, their Unicode form, and the
-    spaces, hyphens or underscores between their words."""
-    plain = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    """What names of one class have in common, whatever their case, their Unicode form, letters of
+    double width, characters that nobody sees, and the spaces, hyphens or underscores between their
+    words."""
+    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    plain = "".join(c for c in plain if unicodedata.category(c) != "Cf")
     return re.sub(r"[\s_-]+", " ", plain.strip())
 
 
@@ -198,6 +221,34 @@ def pictures_of_masks(name: str, others: Collection[str]) -> str | None:
     if plain and words & _CERTAIN_MASK_WORDS:
         return next((other for other in others if _words(other) == plain), None)
     return None
+
+
+def is_called_list(name: str) -> bool:
+    """Whether a list of this name is one of images of any class, `train_list` or `image_names` say:
+    there is no word in it but of splits and lists."""
+    words = {word for word in _words(name) if len(word) > 1}
+    return bool(words) and all(word in _LIST_WORDS or word in _SPLIT_WORDS for word in words)
+
+
+def is_called_by_programs(name: str) -> bool:
+    """Whether folders of this name are made by programs mostly, `results` say, and are no
+    classes."""
+    words = _words(name)
+    return bool(words) and words <= _PROGRAM_WORDS
+
+
+def is_called_holder(name: str, others: Collection[str]) -> bool:
+    """Whether a folder of this name holds a data set: `data`, `dataset`; or `images`, if the others
+    beside it are of programs."""
+    words = _words(name)
+    if words & _HOLDER_WORDS and words <= _HOLDER_WORDS | _EMPTY_WORDS:
+        return True
+    return bool(words) and words <= _PICTURE_WORDS and all(map(is_called_by_programs, others))
+
+
+def is_called_masks(name: str) -> bool:
+    """Whether a folder of this name has masks, `trimaps` say."""
+    return bool(_words(name) & _CERTAIN_MASK_WORDS)
 
 
 def mask_names(names: Collection[str]) -> list[str]:

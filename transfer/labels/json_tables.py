@@ -79,6 +79,10 @@ def _of_json(content: object, form: str, path: Path) -> Table:
     if isinstance(content, dict):
         if isinstance(content.get("images"), list) and content.get("annotations"):
             return _of_coco(content, path)
+        if isinstance(content.get("items"), list) and isinstance(content.get("categories"), dict):
+            return _of_datumaro(content["items"], content["categories"], path)
+        if _is_via(content):
+            return _of_via(content, path)
         if found := _records_inside(content):
             return table_of_records(*found, path)
         # pandas writes columns, each by row number
@@ -93,6 +97,8 @@ def _of_json(content: object, form: str, path: Path) -> Table:
     if not isinstance(content, list):
         raise PipelineError(f"{str(path)!r}: JSON, but no list of objects with path and label")
     numbers = range(1, len(content) + 1)
+    if content and all(map(_is_pair, content)):
+        return table_of_records(map(_of_pair, content), numbers, "JSON, pairs", path)
     if content and all(isinstance(task, dict) and "annotations" in task for task in content):
         return _label_studio_tasks(content, path)
     return table_of_records(content, numbers, form, path)
@@ -122,11 +128,63 @@ def _records_inside(content: Mapping) -> tuple[list[dict], range, str] | None:
             {"path": each, "label": name} for name, found in content.items() for each in found
         ]
         form = "JSON, lists of paths by label"
-    elif len(lists) == 1 and lists[0] and all(isinstance(each, dict) for each in lists[0]):
-        records, form = lists[0], "JSON"
+    elif len(lists) == 1 and lists[0] and all(map(_is_pair, lists[0])):  # StyleGAN's labels
+        records, form = [*map(_of_pair, lists[0])], "JSON, pairs"
+    elif len(found := [value for value in lists if value and isinstance(value[0], dict)]) == 1:
+        names = [value for value in lists if value and isinstance(value[0], str)]
+        records = [_named(each, names[0] if len(names) == 1 else []) for each in found[0]]
+        form = "JSON"
     else:
         return None
     return records, range(1, len(records) + 1), form
+
+
+def _is_pair(value: object) -> bool:
+    """Whether it is a path and a label."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and isinstance(value[0], str)
+        and isinstance(value[1], str | int)
+    )
+
+
+def _of_pair(value: list) -> dict:
+    return {"path": value[0], "label": value[1]}
+
+
+def _named(record: object, names: list) -> object:
+    """A record with the name of its label's number, if the list of names beside has it."""
+    label = record.get("label") if isinstance(record, dict) else None
+    if isinstance(label, bool) or not isinstance(label, int) or not 0 <= label < len(names):
+        return record
+    return record | {"label": names[label]}
+
+
+def _is_via(content: Mapping) -> bool:
+    """Whether it is VGG Image Annotator's: images by names of their own."""
+    return bool(content) and all(
+        isinstance(each, dict) and {"filename", "file_attributes"} <= {*each}
+        for each in content.values()
+    )
+
+
+def _of_via(content: Mapping, path: Path) -> Table:
+    """The attributes of whole files, of VGG Image Annotator.
+
+    Raises:
+        PipelineError: there are regions, and no attribute of a file.
+    """
+    records = [
+        {"filename": each["filename"], "file_attributes": each["file_attributes"] or None}
+        for each in content.values()
+    ]
+    if not any(each["file_attributes"] for each in records):
+        raise PipelineError(
+            f"{str(path)!r} has no attributes of files, as regions of objects alone have none; "
+            "here each image has one class: give the files an attribute, or cut the objects out"
+        )
+    return table_of_records(records, range(1, len(records) + 1), "VGG Image Annotator's JSON", path)
 
 
 def _of_fiftyone(labels: Mapping, classes: list) -> list[dict]:
@@ -174,6 +232,30 @@ def _of_coco(content: dict, path: Path) -> Table:
         image = files.get(str(each.get("image_id")))
         records.append({"file_name": image, "label": names.get(category, category)})
     return table_of_records(records, range(1, len(records) + 1), "JSON in COCO's form", path)
+
+
+def _of_datumaro(items: list, categories: dict, path: Path) -> Table:
+    """The labels of Datumaro's items, as CVAT and Geti export them; boxes and outlines have none
+    here."""
+    labels = categories.get("label")
+    names = [
+        each.get("name")
+        for each in _listed(labels.get("labels") if isinstance(labels, dict) else 0)
+    ]
+    records = []
+    for item in items:
+        if not isinstance(item, dict):
+            raise PipelineError(f"{str(path)!r}: the item {str(item)[:60]!r} is no object")
+        found = [
+            names[number]
+            for each in _listed(item.get("annotations"))
+            if isinstance(each, dict) and each.get("type") == "label"
+            if isinstance(number := each.get("label_id"), int) and 0 <= number < len(names)
+        ]
+        image = item.get("image")
+        place = image.get("path") if isinstance(image, dict) else None
+        records.append({"path": place or item.get("id"), "label": found or None})
+    return table_of_records(records, range(1, len(records) + 1), "Datumaro's JSON", path)
 
 
 def _label_studio_tasks(tasks: list[dict], path: Path) -> Table:

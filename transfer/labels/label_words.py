@@ -11,11 +11,14 @@ from transfer.labels.folder_words import name_splits
 from transfer.labels.row_files import first_few
 from transfer.runtime.errors import PipelineError
 
-_MISSING = {"NaN", "nan", "<NA>", "#N/A", "?", "null", "NULL"}
+_MISSING = {"NaN", "nan", "<NA>", "#N/A", "N/A", "n/a", "NA", "?", "null", "NULL"}
 _WHOLE = re.compile(r"\d+\.0+")
 _BOXED = re.compile(r"((?P<label>[^\s\d]\S*)(\s+\d+){4}\s*)+")  # ImageNet's: class, four numbers
 _DECIMAL = re.compile(r"[-+]?\d*[.,]\d*[1-9]\d*(e[-+]?\d+)?", re.IGNORECASE)
 _DIVIDERS = "|;,"  # of several labels in a cell
+# Keys of a label that is an object: Azure's and others.
+_NAMES_IN_OBJECTS = ("tagName", "name", "label", "displayName", "class")
+_BOX_KEYS = {"bbox", "bboxes", "boxes", "segmentation", "polygon"}
 _NO_SPLIT = {"unassigned", ""}  # Vertex AI divides these itself
 _PLURAL = {"names": "name", "has": "have", "repeats": "repeat", "is": "are", "does": "do"}
 
@@ -37,6 +40,17 @@ def single_label(cell: str | None, where: str, line: int) -> str | None:
         return cell
     if isinstance(content, dict):
         content = content.get("choices", content)
+    if isinstance(content, dict) and _BOX_KEYS & {*content}:
+        raise PipelineError(
+            f"{where}, line {line}: {cell[:80]!r} has boxes or outlines of objects, as data for "
+            "detection has; here each image has one class: cut the objects out into folders of "
+            "their classes"
+        )
+    if isinstance(content, dict):
+        named = [content[name] for name in _NAMES_IN_OBJECTS if isinstance(content.get(name), str)]
+        alone = [*content.values()] if len(content) == 1 else []
+        named += [value for value in alone if isinstance(value, str)]
+        content = named[0] if named else content
     if isinstance(content, dict) or isinstance(content, list) and len(content) > 1:
         raise PipelineError(
             f"{where}, line {line}: {cell[:80]!r} is more than one label; a model of this pipeline "

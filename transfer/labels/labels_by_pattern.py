@@ -3,14 +3,16 @@
 import re
 from collections.abc import Sequence
 
-from transfer.labels.label_words import counted, one_spelling, splits_named
+from transfer.labels.folder_words import name_splits
+from transfer.labels.label_words import counted, one_spelling, splits_by_folder, splits_named
 from transfer.labels.path_label import PathLabel, PathLabels
 from transfer.runtime.errors import PipelineError
 
 
 def label_by_pattern(images: Sequence[str], pattern: str) -> PathLabels:
     """The labels that the group `label` of a regular expression matches in the paths; groups named
-    `split` and `group` are used too.
+    `split` and `group` are used too. Without the group `split`, the folders of all images are the
+    splits if their names say so.
 
     Raises:
         PipelineError: no path matches, or a split is none.
@@ -27,16 +29,21 @@ def label_by_pattern(images: Sequence[str], pattern: str) -> PathLabels:
     where = f"split.label_pattern = {pattern!r}"
     spelled, remarks = one_spelling([groups["label"] for _, groups in found])
     splits = splits_named([groups.get("split") for _, groups in found], where, must_be=True)
+    if "split" not in expression.groupindex and not name_splits({*spelled}):
+        by_folder = splits_by_folder([path for path, _ in found])
+        splits = [by_folder.get(path) for path, _ in found]
     labels = {
         path: PathLabel(label, split, groups.get("group") or None)
         for (path, groups), label, split in zip(found, spelled, splits, strict=True)
     }
+    of_folders = "split" not in expression.groupindex and all(splits)
     without = [path for path, match in matches if not (match and match["label"])]
     return PathLabels(
         labels,
         is_split=all(splits),
         remarks=[
             f"labels by split.label_pattern: {len(found)} of {len(images)} images match",
+            *(["the folders train, validation and test are the splits"] if of_folders else []),
             *counted(without, "does not match it and is left out", "image"),
             *remarks,
         ],

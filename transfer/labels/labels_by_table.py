@@ -15,9 +15,10 @@ from transfer.labels.label_words import (
     splits_named,
     words_in_tags,
 )
-from transfer.labels.one_hot import with_one_hot_labels
+from transfer.labels.one_hot import check_no_shares, with_one_hot_labels
 from transfer.labels.path_label import LabelColumns, PathLabel, PathLabels
 from transfer.labels.row_files import (
+    LABEL_NAMES,
     FileIndex,
     check_column,
     count_rows,
@@ -30,11 +31,6 @@ from transfer.labels.split_columns import with_split_column
 from transfer.labels.table import Table
 from transfer.runtime.errors import PipelineError
 
-_LABEL_NAMES = (
-    *("label_name", "class_name", "category_name", "label", "labels", "class", "classname"),
-    *("category", "target", "choice", "tag", "tags", "species", "breed", "diagnosis", "dx", "y"),
-    *("class_id", "classid", "category_id", "label_id", "true_label", "ground_truth", "gt"),
-)
 _SPLIT_COLUMNS = (
     *("split", "subset", "set", "partition", "ml_use", "usage", "dataset", "data_set", "phase"),
 )
@@ -289,7 +285,7 @@ def _choose_columns(
     table, with a column of labels where it has one for each class."""
     used = {}
     for kind, names in (
-        ("label", _LABEL_NAMES),
+        ("label", LABEL_NAMES),
         ("split", _SPLIT_COLUMNS),
         ("group", _GROUP_NAMES),
     ):
@@ -311,6 +307,7 @@ def _choose_columns(
         rest = [name for name in table.columns if name not in others]
         rest = [name for name in rest if _may_be_label(table.columns[name])] or rest
         if len(rest) != 1:
+            check_no_shares({name: table.columns[name] for name in rest}, where)
             raise PipelineError(
                 f"{where}: which column is the label? Beside the path in {path_column!r} there "
                 f"are {', '.join(map(repr, rest)) or 'none'}; name it in split.columns.label"

@@ -11,6 +11,7 @@ from transfer.labels.doubtful_layouts import (
     BY_PATTERN,
     check_alike_in_splits,
     check_no_copies,
+    check_no_holder,
     check_no_initials,
     check_no_masks,
     check_no_masks_beside,
@@ -169,6 +170,7 @@ def _find_layout(paths: Iterable[str], where: str) -> Layout:
         check_no_masks_beside(kids, where)
         check_no_initials(kids, where)
         check_unambiguous(kids, splits, where)
+        check_no_holder(kids, prefix, where)
     check_no_parts(kids, where)
     unlabelled = _unlabelled_classes(node, prefix)
     ignored = _ignored(node, prefix) | {*unlabelled}

@@ -71,6 +71,7 @@ def describe_shards(paths: Iterable[str]) -> str:
     if not labelled or 2 * labelled < len(suffixes):
         return ""
     return (
-        "The .cls files named as the pictures look like WebDataset's labels: unpack the shards "
-        "into one folder, and write a table of path and label from the .cls files (split.labels)"
+        "The .cls files named as the pictures look like WebDataset's labels: name the archive "
+        "itself by split.labels; if there are several shards, unpack them into one folder first, "
+        "and name that"
     )

@@ -7,14 +7,21 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from transfer.labels.folder_words import name_splits
+from transfer.labels.folder_words import is_called_masks, name_splits
 from transfer.labels.table import Table
 from transfer.runtime.errors import PipelineError
 from transfer.sources.source_file import IMAGE_NAME
 
-_PATH_NAMES = (
+# Names of the columns of paths and of labels, the surest ones first.
+PATH_NAMES = (
     *("file_name", "filename", "image_path", "img_path", "path", "filepath", "file_path", "file"),
     *("image", "img", "image_name", "img_name", "image_file", "image_filename", "image_id", "id"),
+)
+LABEL_NAMES = (
+    *("label_name", "class_name", "category_name", "label", "labels", "class", "classname"),
+    *("category", "target", "choice", "tag", "tags", "species", "breed", "diagnosis", "dx", "y"),
+    *("class_id", "classid", "category_id", "label_id", "true_label", "ground_truth", "gt"),
+    "file_attributes",
 )
 _SHOWN = 3  # rows, files or labels that a message names
 _PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")  # Label Studio puts it before an uploaded file's name
@@ -188,8 +195,8 @@ def match_files(
         )
     _, column, found, how = best
     found = [
-        _in_folder_of_split(each, split) if isinstance(each, Ambiguous) else each
-        for each, split in zip(found, splits, strict=True)
+        _meant_one(each, split, _as_path(cell or "")) if isinstance(each, Ambiguous) else each
+        for each, split, cell in zip(found, splits, table.columns[column], strict=True)
     ]
     if unclear := [
         f"{table.columns[column][number]!r} (line {table.lines[number]}) is {each.files[0]!r} or "
@@ -204,16 +211,26 @@ def match_files(
     return column, found, how
 
 
-def _in_folder_of_split(files: Ambiguous, split: str | None) -> str | Ambiguous:
-    """The only one of the files that lies in a folder of that split; all, where it is not one."""
-    own = [file for file in files.files if split in name_splits(file.split("/")[:-1]).values()]
-    return own[0] if len(own) == 1 else files
+def _meant_one(files: Ambiguous, split: str | None, name: str) -> str | Ambiguous:
+    """The only one of the files that lies below the folder of the row's name, in no folder of
+    masks, or in a folder of that split; all, where it is not one."""
+    folder, _, _ = name.rpartition("/")
+    below = [file for file in files.files if folder and file.startswith(f"{folder}/")]
+    if len(below) == 1:
+        return below[0]
+    pictures = [file for file in files.files if not any(map(is_called_masks, file.split("/")[:-1]))]
+    if len(pictures) == 1:
+        return pictures[0]
+    folders = {file: file.split("/")[:-1] for file in files.files}
+    splits = name_splits({folder for own in folders.values() for folder in own})
+    own = [file for file, parts in folders.items() if split in map(splits.get, parts)]
+    return own[0] if split and len(own) == 1 else files
 
 
 def _path_candidates(table: Table) -> list[str]:
     """Columns that may hold paths: those with a usual name in the order of these, and then those
     whose cells look like image files; else all."""
-    named = named_columns(table, _PATH_NAMES)
+    named = named_columns(table, PATH_NAMES)
     alike = [
         name
         for name, cells in table.columns.items()

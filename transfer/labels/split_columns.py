@@ -4,6 +4,7 @@ import re
 
 from transfer.labels.folder_words import SPLITS
 from transfer.labels.one_hot import VALUES
+from transfer.labels.row_files import LABEL_NAMES, named_columns
 from transfer.labels.table import Table
 
 _TRAIN, _VALIDATION, _TEST = SPLITS
@@ -14,7 +15,10 @@ _FLAGS = {  # columns of yes and no: the split of yes, and that of no
     "is_test": (_TEST, _TRAIN),
     "is_train": (_TRAIN, _TEST),
     "is_training": (_TRAIN, _TEST),
+    "is_testing": (_TEST, _TRAIN),
 }
+# The same without `is`; a class may be called so, in a table with a column for each class.
+_BARE = {name.removeprefix("is_") for name in _FLAGS}
 _NUMBERS = {"0": _TRAIN, "1": _VALIDATION, "2": _TEST}  # CelebA's
 _NUMBERED = ("split", "partition")
 
@@ -28,6 +32,14 @@ def with_split_column(table: Table) -> tuple[Table, str | None, list[str]]:
         for name, cells in table.columns.items()
         if plain[name] in _FLAGS and {cell.lower() for cell in cells if cell} <= {*VALUES}
     ]
+    bare = [
+        name
+        for name, cells in table.columns.items()
+        if plain[name] in _BARE and {cell.lower() for cell in cells if cell} <= {*VALUES}
+    ]
+    if not flags and bare and named_columns(table, LABEL_NAMES):
+        flags = bare
+        plain |= {name: f"is_{plain[name]}" for name in bare}
     numbered = [
         name
         for name, cells in table.columns.items()

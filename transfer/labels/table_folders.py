@@ -1,12 +1,16 @@
 """Several tables of a folder, or of an archive, as one: those of Hugging Face and Roboflow in the
-folders of splits, `train.csv` beside `test.csv`, and the lists of CUB-200."""
+folders of splits, `train.csv` beside `test.csv`, the lists of CUB-200, lists of paths named by
+their classes, and notes beside the pictures."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from transfer.labels.folder_words import SPLITS, name_splits
+from transfer.labels.class_lists import may_be_class_lists, read_class_lists
+from transfer.labels.folder_words import SPLITS, are_parts, name_splits, words_beside_split
+from transfer.labels.picture_notes import list_notes, read_notes
+from transfer.labels.row_files import PATH_NAMES, first_few, named_columns
 from transfer.labels.table import Table
-from transfer.labels.tables import SUFFIXES, read_table
+from transfer.labels.tables import SUFFIXES, read_content, read_table
 from transfer.runtime.errors import PipelineError
 
 # Names of tables in the folders of images, of Hugging Face and Roboflow.
@@ -14,6 +18,7 @@ METADATA = (
     *("metadata.csv", "metadata.jsonl", "metadata.parquet", "_classes.csv", "_annotations.csv"),
 )
 _PATHS_IN_METADATA = ("file_name", "filename")
+_WORDS_OF_LABELS = {"label", "labels", "annotation", "annotations", "gt"}
 # CUB-200's lists: a number and what belongs to it in each line.
 _PATHS, _LABELS, _NAMES = "images.txt", "image_class_labels.txt", "classes.txt"
 _IS_TRAIN = "train_test_split.txt"
@@ -31,14 +36,26 @@ def read_tables(folder: Path, packed: Mapping[Path, bytes] | None = None) -> Tab
     paths = [*packed] if packed else _files(folder)
     if metadata := sorted(path for path in paths if path.name in METADATA):
         return _read_metadata(metadata, folder, packed)
+    if alike := tables_of_one_name(paths):
+        return _read_metadata(alike, folder, packed)
     own = [path for path in paths if path.parent == folder]
     if is_cub(own):
         return _read_cub(folder, own, packed)
+    if (lists := read_class_lists(own, packed)) is not None:
+        return lists
+    if several := several_sets_of_splits(own):
+        raise PipelineError(describe_several(several))
     if splits := tables_of_splits(own):
         return _read_splits(splits, folder, packed)
+    if parts := tables_of_parts(own):
+        tables = [read_table(path, packed) for path in parts]
+        return _joined(tables, f"{len(parts)} tables, {tables[0].form}")
+    if not packed and (notes := list_notes(folder)):
+        return read_notes(notes, folder, packed).table
     raise PipelineError(
-        f"{str(folder)!r} is a folder without a {', '.join(METADATA)} and without tables named "
-        "after splits, train.csv and test.csv say; name the table in it"
+        f"{str(folder)!r} is a folder without a {', '.join(METADATA)}, without tables named after "
+        "splits, train.csv and test.csv say, and without a .txt or .json for each picture; name "
+        "the table in it"
     )
 
 
@@ -49,12 +66,44 @@ def _files(folder: Path) -> list[Path]:
 
 def folders_of_tables(paths: Sequence[Path], root: Path) -> list[Path]:
     """The folders whose tables `read_tables` reads as one, `root` first, if it has any."""
-    metadata = sum(path.name in METADATA for path in paths) > 1
+    metadata = sum(path.name in METADATA for path in paths) > 1 or bool(tables_of_one_name(paths))
     folders = {parent: [] for parent in dict.fromkeys(path.parent for path in paths)}
     for path in paths:
         folders[path.parent].append(path)
-    together = [folder for folder, own in folders.items() if is_cub(own) or tables_of_splits(own)]
+    together = [
+        folder
+        for folder, own in folders.items()
+        if is_cub(own) or tables_of_splits(own) or tables_of_parts(own) or may_be_class_lists(own)
+    ]
     return list(dict.fromkeys([root] * metadata + together))
+
+
+def tables_of_one_name(paths: Collection[Path]) -> list[Path]:
+    """The tables that lie in two or more folders under one name, `train/labels.csv` and
+    `val/labels.csv` say; those of which there are most."""
+    by_name: dict[str, list[Path]] = {}
+    for path in paths:
+        if may_be_table(path.name):
+            by_name.setdefault(path.name, []).append(path)
+    most = max(by_name.values(), key=len, default=[])
+    return sorted(most) if len(most) > 1 else []
+
+
+def may_be_table(name: str) -> bool:
+    """Whether a file that lies in many folders may be a table of labels by its name, and is no
+    text that programs and people leave, nor a list of classes."""
+    stem, suffix = Path(name).stem.lower(), Path(name).suffix.lower()
+    return suffix in SUFFIXES and "readme" not in stem and not stem.startswith("class")
+
+
+def tables_of_parts(paths: Collection[Path]) -> list[Path]:
+    """Of the files of a folder, those of one suffix that are parts of one table by their names,
+    `fold0.csv` and `fold1.csv` say."""
+    for suffix in SUFFIXES:
+        found = sorted(path for path in paths if path.suffix.lower() == suffix)
+        if are_parts([path.stem for path in found]):
+            return found
+    return []
 
 
 def is_cub(paths: Collection[Path]) -> bool:
@@ -64,21 +113,71 @@ def is_cub(paths: Collection[Path]) -> bool:
 
 def tables_of_splits(paths: Collection[Path]) -> dict[Path, str]:
     """Of the files of a folder, the tables of one suffix that are named after splits, train among
-    two or more: the split of each."""
+    two or more: the split of each; none where there are several such sets."""
     for suffix in sorted(SUFFIXES, key=(".txt", ".lst").__contains__):  # lists have the fewest
-        found = sorted(path for path in paths if path.suffix.lower() == suffix)
-        splits = name_splits([path.stem for path in found])
-        tables = {path: splits[path.stem] for path in found if path.stem in splits}
+        sets = _sets_of_splits([path for path in paths if path.suffix.lower() == suffix])
+        if len(chosen := _plain_sets(sets)) == 1:
+            return chosen[0]
+    return {}
+
+
+def several_sets_of_splits(paths: Collection[Path]) -> list[Path]:
+    """The tables of a folder that are named after splits in several sets, as FGVC Aircraft's
+    `images_family_train.txt` and `images_variant_train.txt` are; none where there is one set."""
+    for suffix in SUFFIXES:
+        sets = _sets_of_splits([path for path in paths if path.suffix.lower() == suffix])
+        if len(_plain_sets(sets)) > 1:
+            return sorted(path for each in sets for path in each)
+    return []
+
+
+def _plain_sets(sets: list[dict[Path, str]]) -> list[dict[Path, str]]:
+    """Of several sets the one that has no word but of splits and labels, `train.csv` beside
+    `train_boxes.csv` say; all, where it is not one."""
+    plain = [each for each in sets if words_beside_split(next(iter(each)).stem) <= _WORDS_OF_LABELS]
+    return plain if len(plain) == 1 else sets
+
+
+def describe_several(paths: Collection[Path]) -> str:
+    """What to do about tables that `several_sets_of_splits` finds, in words."""
+    return (
+        f"{first_few([*map(str, paths)])} are several sets of tables named after splits: put those "
+        "of one set into a folder of their own, and name that (split.labels)"
+    )
+
+
+def _sets_of_splits(paths: Collection[Path]) -> list[dict[Path, str]]:
+    """The tables named after splits, with the split of each, in sets of the same other words; those
+    with train among two or more, each once."""
+    splits = name_splits([path.stem for path in paths])
+    sets: dict[frozenset[str], dict[Path, str]] = {}
+    for path in sorted(paths):
+        if path.stem in splits:
+            sets.setdefault(words_beside_split(path.stem), {})[path] = splits[path.stem]
+    found = []
+    for tables in sets.values():
+        single = {
+            path: split for path, split in tables.items() if not _is_train_and_validation(path.stem)
+        }
+        tables = single if {"train", "validation"} <= {*single.values()} else tables
         kinds = [*tables.values()]
         if "train" in kinds and len({*kinds}) == len(kinds) > 1:
-            return tables
-    return {}
+            found.append(tables)
+    return found
+
+
+def _is_train_and_validation(name: str) -> bool:
+    """Whether a list of this name has the images of both, `trainval` say."""
+    return "train" in name.lower() and "val" in name.lower()
 
 
 def _read_metadata(found: list[Path], folder: Path, packed: Mapping[Path, bytes] | None) -> Table:
     """Their paths from the folder, and the columns that all have."""
     tables = [read_table(path, packed) for path in found]
-    column = next((name for name in _PATHS_IN_METADATA if name in tables[0].columns), None)
+    names = _PATHS_IN_METADATA if found[0].name in METADATA else PATH_NAMES
+    column = next(iter(named_columns(tables[0], names)), None)
+    if column is None and found[0].name not in METADATA:
+        column = next(iter(tables[0].columns))
     for path, table in zip(found, tables, strict=True):
         if column not in table.columns:
             raise PipelineError(
@@ -86,18 +185,23 @@ def _read_metadata(found: list[Path], folder: Path, packed: Mapping[Path, bytes]
                 "has; name the table itself"
             )
     prefixes = [path.parent.relative_to(folder) for path in found]
-    columns: dict[str, list[str | None]] = {
-        name: [cell for table in tables for cell in table.columns[name]]
-        for name in tables[0].columns
-        if all(name in table.columns for table in tables)
-    }
-    columns[column] = [
+    joined = _joined(tables, f"{len(found)} tables, {tables[0].form}")
+    paths = [
         cell and (prefix / cell).as_posix()
         for prefix, table in zip(prefixes, tables, strict=True)
         for cell in table.columns[column]
     ]
-    lines = [line for table in tables for line in table.lines]
-    return Table(columns, lines, f"{len(found)} tables, {tables[0].form}")
+    return Table(joined.columns | {column: paths}, joined.lines, joined.form)
+
+
+def _joined(tables: Sequence[Table], form: str) -> Table:
+    """The rows of all tables, with the columns that all have."""
+    columns = {
+        name: [cell for table in tables for cell in table.columns[name]]
+        for name in tables[0].columns
+        if all(name in table.columns for table in tables)
+    }
+    return Table(columns, [line for table in tables for line in table.lines], form)
 
 
 def _read_splits(
@@ -164,7 +268,7 @@ def _pairs(path: Path, packed: Mapping[Path, bytes] | None) -> dict[str, str]:
     Raises:
         PipelineError: a line has one word.
     """
-    content = packed[path] if packed else path.read_bytes()
+    content = read_content(path, packed)
     pairs = {}
     for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
         if not line.strip():

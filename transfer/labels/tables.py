@@ -1,27 +1,39 @@
-"""Tables as columns of text: CSV of any delimiter and encoding, JSON, JSON lines and Parquet.
+"""Tables as columns of text: CSV of any delimiter and encoding, JSON, JSON lines, Parquet, and
+CVAT's XML.
 
 What the columns mean is found in transfer/labels/labels_by_table.py.
 """
 
 import codecs
+import gzip
 import io
 import json
+import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from transfer.decoding.file_kinds import describe_unreadable
 from transfer.labels.csv_tables import read_csv
 from transfer.labels.json_tables import read_json
 from transfer.labels.table import Table, cell_of
+from transfer.labels.xml_tables import read_cvat
 from transfer.runtime.errors import PipelineError
 from transfer.sources.name_encodings import encoding_of_text, is_utf8
 
+_PACKED = (".csv.gz", ".tsv.gz", ".json.gz", ".jsonl.gz")  # as pandas writes them
 SUFFIXES = (
+    *_PACKED,
     *(".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".lst"),
-    ".manifest",
+    *(".manifest", ".xml"),
 )
 # Names of tables in the folders of images, of Hugging Face and Roboflow.
 _WORKBOOKS = ((b"PK\3\4", "Excel or LibreOffice"), (b"\xd0\xcf\x11\xe0", "Excel"))
 MAX_TABLE_BYTES = 2**30
+_HEAD_BYTES = 2**16
+_PICKLES = {bytes([0x80, protocol]) for protocol in range(2, 6)}
+_POINTER = b"git-lfs.github.com"
+_WEB_PAGE = re.compile(rb"\s*<(!doctype html|html|table)\b", re.IGNORECASE)
 
 
 def read_table(path: Path, packed: Mapping[Path, bytes] | None = None) -> Table:
@@ -35,13 +47,43 @@ def read_table(path: Path, packed: Mapping[Path, bytes] | None = None) -> Table:
     Raises:
         PipelineError: it is missing, cannot be read, is too large, or is no table of two columns.
     """
-    content = packed[path] if packed and path in packed else _read(path)
+    content = read_content(path, packed)
     if content.startswith(b"PAR1") or path.suffix.lower() == ".parquet":
         return _read_parquet(content, path)
     text, encoding = _decode(content, path)
     if text.lstrip()[:1] in ("{", "["):
         return read_json(text, path)
+    if text.lstrip().startswith(("<?xml", "<annotation")):
+        return read_cvat(text, path)
     return read_csv(text, encoding, path)
+
+
+def read_content(path: Path, packed: Mapping[Path, bytes] | None = None) -> bytes:
+    """The bytes of a table or a list.
+
+    Args:
+        packed: as in `read_table`.
+
+    Raises:
+        PipelineError: it is missing, cannot be read, or is too large.
+    """
+    content = packed[path] if packed and path in packed else _read(path)
+    return _unpacked(content, path) if content.startswith(b"\x1f\x8b") else content
+
+
+def _unpacked(content: bytes, path: Path) -> bytes:
+    """The content of a gzip file."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            text = file.read(MAX_TABLE_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise PipelineError(f"{str(path)!r}: a damaged gzip file ({error})") from None
+    if len(text) > MAX_TABLE_BYTES:
+        raise PipelineError(
+            f"{str(path)!r}: unpacked it has more than the {MAX_TABLE_BYTES:,} bytes that a table "
+            "of labels may have"
+        )
+    return text
 
 
 def _read(path: Path) -> bytes:
@@ -66,8 +108,20 @@ def _decode(content: bytes, path: Path) -> tuple[str, str]:
     for signature, program in _WORKBOOKS:
         if content.startswith(signature):
             raise PipelineError(
-                f"{str(path)!r} is a workbook of {program}, or an archive; save its sheet as CSV"
+                f"{str(path)!r} is a workbook of {program}, or an archive; save its sheet as CSV, "
+                "or unpack it"
             )
+    kind = None
+    if content[:2] in _PICKLES:
+        kind = "Python's pickle, which may run programs and is not read; save it as CSV"
+    elif _WEB_PAGE.match(content) or _POINTER in content[:99]:
+        kind = describe_unreadable(content[:_HEAD_BYTES])
+    if kind:
+        kind = re.sub(", not (an|the) image", "", kind)
+        sheet = (
+            "; a sheet that was saved as one is to be saved as CSV" if "web page" in kind else ""
+        )
+        raise PipelineError(f"{str(path)!r} is no table, but {kind}{sheet}")
     marks = [
         (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
         (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),

@@ -31,12 +31,14 @@ _JAPANESE = {"HIRAGANA", "KATAKANA", "CJK"}
 class _Script(NamedTuple):
     """letters: those of a language that are not ASCII, the commonest first. prior: how likely it is
     in this code page, compared with others. vowels: of which each text has one, if any is given.
+    never_first: with which no word begins.
     """
 
     letters: str
     is_latin: bool = False
     prior: float = 1
     vowels: str = ""
+    never_first: str = ""
 
 
 _WESTERN = _Script("éäüöáóñíçøåàèêúâôãîõæëïùûßœÿýþð", is_latin=True)
@@ -47,7 +49,11 @@ _OLD_CYRILLIC = _CYRILLIC._replace(prior=0.93)
 _GREEK = _Script("αοιετσνηυρπκμλωθγδάίόήέύώςξχφβζψϊΐϋΰ")
 _HEBREW = _Script("יוהלאתרמבשנעםדקחפטגצסזןכךףץ")
 _ARABIC = _Script("ايلمنوتربعدسةكفقحهجشصطخذضزثءغىئأإظؤآ")
-_THAI = _Script("านรอกเงมยลวดทสต่ะปบัี้คหแิจพุชขใูไำ็โผฟฉธณศซฎญฐษึืถฝภฏฑฌฆฮฬฒ์", vowels="ะาิีึืุูเแโใไัำ")
+_THAI = _Script(
+    "านรอกเงมยลวดทสต่ะปบัี้คหแิจพุชขใูไำ็โผฟฉธณศซฎญฐษึืถฝภฏฑฌฆฮฬฒ์",
+    vowels="ะาิีึืุูเแโใไัำ",
+    never_first="ะาิีึืุูัำ่้็์",
+)
 _SCRIPTS = {
     "cp437": _WESTERN,
     "cp850": _WESTERN,
@@ -65,6 +71,7 @@ _SCRIPTS = {
     "cp1255": _HEBREW,
     "cp1256": _ARABIC,
     "cp874": _THAI,
+    "mac_roman": _WESTERN._replace(prior=0.85),
 }
 # Zip programs write DOS's code pages, editors and spreadsheets those of Windows.
 _NAMES_FIRST = tuple(_SCRIPTS)
@@ -155,9 +162,10 @@ def _likelihood(texts: Iterable[str], script: "_Script") -> float:
             return 0.0
         if script.vowels and not {*script.vowels} & {*text}:
             return 0.0
-        for word in re.findall(r"\w+", text):
-            if any(a.islower() and b.isupper() for a, b in zip(word, word[1:], strict=False)):
-                return 0.0
+        if script.never_first and any(word[0] in script.never_first for word in text.split()):
+            return 0.0
+        if any(map(_has_stray_capital, re.findall(r"\w+", text))):
+            return 0.0
         shouted = _SHOUTED if text.isupper() and len(text) > 1 else 1.0
         for character in _foreign(text):
             rank = ranks.get(character.lower())
@@ -166,6 +174,15 @@ def _likelihood(texts: Iterable[str], script: "_Script") -> float:
             elif character not in _MARKS:
                 return 0.0
     return script.prior * sum(found) / len(found) if found else 0.0
+
+
+def _has_stray_capital(word: str) -> bool:
+    """Whether a capital follows a small letter, or one with an accent stands between another
+    capital and a small letter."""
+    return any(a.islower() and b.isupper() for a, b in zip(word, word[1:], strict=False)) or any(
+        a.isupper() and b.isupper() and not b.isascii() and c.islower()
+        for a, b, c in zip(word, word[1:], word[2:], strict=False)
+    )
 
 
 def _foreign(text: str) -> str:
@@ -197,6 +214,17 @@ def _is_japanese(most_rare: float) -> Callable[[str], bool]:
     return fits
 
 
+def _has_kana(text: str) -> bool:
+    """Whether all is Japanese of which some is kana: Chinese code pages have these at the same
+    bytes, and Chinese has none."""
+    kinds = {unicodedata.name(character, "").split(" ")[0] for character in _foreign(text)}
+    return (
+        _stands_apart(text)
+        and kinds <= _JAPANESE | {"KATAKANA-HIRAGANA"}
+        and bool(kinds & {"HIRAGANA", "KATAKANA"})
+    )
+
+
 def _is_korean(text: str) -> bool:
     foreign = _foreign(text)
     common = sum(character in _COMMON_HANGUL for character in foreign)
@@ -223,10 +251,11 @@ _COMMON_GBK, _COMMON_BIG5 = range(0xB0, 0xD8), range(0xA4, 0xC7)
 _OF_SEVERAL_BYTES = (  # the last ones are taken for letters of one byte if those are common
     ("cp932", _is_japanese(0.5)),
     ("cp949", _is_korean),
+    ("euc_jp", _has_kana),
     ("gbk", _is_chinese("gbk", _COMMON_GBK, 1)),
     ("big5", _is_chinese("big5", _COMMON_BIG5, 1)),
     ("gbk", _is_chinese("gbk", _COMMON_GBK, 0.5)),
     ("big5", _is_chinese("big5", _COMMON_BIG5, 0.5)),
     ("cp932", _is_japanese(1)),
 )
-_UNMISTAKABLE = 2
+_UNMISTAKABLE = 3

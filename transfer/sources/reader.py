@@ -27,6 +27,7 @@ from transfer.storage.object_store import is_url
 MAX_ENTRIES = 5_000_000  # an archive of kilobytes can list more than fit in memory
 
 
+LOCKED = "a folder that cannot be opened"  # the beginning of its problem
 _FOLLOW = "split.follow_links: true reads it"
 
 # An experiment in a temporary folder runs there.
@@ -149,9 +150,7 @@ def _read_folder(
             kind = _kind_of(child, inside, linked, follow_links)
             inner = _children(Path(child.path)) if kind == "folder" else []
         except OSError as error:  # a folder that is locked or damaged; the others may be sound
-            yield SourceFile(
-                printable(path), problem=f"a folder that cannot be opened: {_reason(error)}"
-            )
+            yield SourceFile(printable(path), problem=f"{LOCKED}: {_reason(error)}")
             continue
         if kind == "folder":
             yield SourceFile(printable(path) + "/")

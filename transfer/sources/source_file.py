@@ -76,7 +76,7 @@ _SIDECARS = (
     *(".md5", ".sha256", ".mat", ".pkl", ".names", ".lst", ".dvc", ".sh", ".bat", ".bib", ".tab"),
     *(".manifest", ".cache", ".h5", ".hdf5", ".keras", ".pt", ".pth", ".onnx", ".tflite", ".gdoc"),
     *(".gsheet", ".m", ".r", ".rmd", ".c", ".cpp", ".java", ".js", ".css", ".sql", ".pptx", ".ppt"),
-    *(".tfrec", ".tfrecord", ".tfrecords"),
+    *(".tfrec", ".tfrecord", ".tfrecords", ".csv.gz", ".tsv.gz", ".json.gz", ".jsonl.gz"),
 )
 _SIDECAR_NAMES = {
     *("license", "licence", "readme", "copying", "checksums", "md5sums", "sha256sums", "notes"),

@@ -4,21 +4,30 @@ import contextlib
 import re
 import shlex
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 from transfer.commands.use.source_path import as_source
 from transfer.commands.use.survey import Survey
 from transfer.labels.class_names import are_codes, may_name_classes, read_class_names
+from transfer.labels.folder_words import is_called_by_programs
 from transfer.labels.inner_folders import describe_empty_folders, describe_inner_folders
 from transfer.labels.layout import find_layout
 from transfer.labels.mask_files import masks_by_name
 from transfer.labels.packed_tables import may_be_labels, tables_among
 from transfer.labels.path_label import LabelColumns, PathLabels
 from transfer.labels.path_labels import NO_TABLE, find_path_labels
-from transfer.labels.table_folders import folders_of_tables
+from transfer.labels.picture_notes import (
+    describe_boxed,
+    folder_of_notes,
+    notes_among,
+    read_notes,
+)
+from transfer.labels.table_folders import folders_of_tables, several_sets_of_splits
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.extras import explain_missing
+from transfer.sources.reader import LOCKED
 from transfer.storage.object_store import is_url
 
 _SHOWN, _SHOWN_TABLES, _TRIED_NAMES = 5, 2, 10
@@ -27,7 +36,12 @@ _SHEET_SUFFIXES = (".xlsx", ".xls", ".ods")
 _LABEL_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 # Problems of folders that are to be moved: a pattern would read what is in all of them.
 _TO_MOVE = re.compile(r"looks already split|a copy|split itself|as a copy of|their masks|move it")
-_LABEL_IN_NAME = r"(?:^|/)(?P<label>[^/\d]*[^/\d\W_])[ ._(#-]*\d+[^/]*$"
+# Problems of tables that are none, which say nothing to a person.
+_NOTHING_SAID = "no row names|only one column|divides its lines|is a folder without"
+_LABELS_IN_NAMES = (  # cat.0.jpg, 0_cat.jpg or img0_cat.jpg
+    r"(?:^|/)(?P<label>[^/\d]*[^/\d\W_])[ ._(#-]*\d+[^/]*$",
+    r"(?:^|/)[^/]*\d[ ._(#-]+(?P<label>[^/\d]*[^/\d\W_])\.\w+$",
+)
 
 
 class Labelled(NamedTuple):
@@ -97,11 +111,17 @@ def label_without_words(source: str, found: Survey, columns: LabelColumns) -> tu
     try:
         labelled = label_by_folders(source, found)
     except PipelineError as problem:
+        notes, described = ({}, []) if best else labels_by_notes(source, found, columns)
+        if best is None and notes:
+            by_table, best = notes, next(iter(notes))
         if best is None:
+            refused = described + refused
             by_name = "" if _TO_MOVE.search(str(problem)) else hint(found.images)
             words = [f"{problem}{by_name}", *refused[:_SHOWN_TABLES]]
             raise PipelineError(". ".join(words + unread(found))) from None
-        return best, _described(by_table[best], found, "by a table")
+        labelled = _described(by_table[best], found, "by a table")
+        remarks = [*labelled.remarks, *_otherwise(by_table, best)]
+        return best, labelled._replace(remarks=remarks)
     if named := [(kind, name) for kind, name in columns if name is not None]:
         raise PipelineError(
             f"--column {'='.join(named[0])} is of a table, and the labels are those of folders; "
@@ -127,6 +147,22 @@ def _also(table: str, labels: PathLabels, by_folder: frozenset[str]) -> str:
     )
 
 
+def _otherwise(by_table: dict[str, PathLabels], best: str) -> list[str]:
+    """Sentences on tables that label images otherwise than the best one, with some of its words."""
+    known = {path: label.class_name for path, label in by_table[best].labels.items()}
+    remarks = []
+    for table, labels in by_table.items():
+        own = {path: label.class_name for path, label in labels.labels.items()}
+        other = sorted(path for path in known.keys() & own.keys() if known[path] != own[path])
+        if other and {*known.values()} & {*own.values()}:
+            remarks.append(
+                f"{table} labels {len(other):,} of these images otherwise, {other[0]} as "
+                f"{own[other[0]]!r} and not {known[other[0]]!r}: remove the older one, or choose "
+                f"with --labels {shlex.quote(table)}"
+            )
+    return remarks
+
+
 def label_by_folders(source: str, found: Survey) -> Labelled:
     """The classes by folders.
 
@@ -140,10 +176,12 @@ def label_by_folders(source: str, found: Survey) -> Labelled:
     placed = [place for path in images if (place := layout.place(path))]
     classes = {name for _, name in placed}
     if len(classes) < 2:
+        locked = [file for file in found.files if (file.problem or "").startswith(LOCKED)]
         raise PipelineError(
             f"split.source = {source!r} has {'one class folder' if classes else 'no class folders'}"
             f"{f', {next(iter(classes))!r}' if classes else ''}; two or more are needed: put each "
             "class's images in a folder of its own, or give --labels or --label-pattern"
+            + "".join(f". {file.path} is {file.problem}" for file in locked[:1])
         )
     words = "a folder for each class"
     if layout.is_split:
@@ -160,6 +198,11 @@ def label_by_folders(source: str, found: Survey) -> Labelled:
             are = f"1 {one} is" if len(left_out) == 1 else f"{len(left_out):,} {several} are"
             remarks.append(f"{are} left out: {_first(left_out)}")
     remarks += describe_inner_folders(layout, images) + describe_empty_folders(layout)
+    if doubtful := sorted(filter(is_called_by_programs, classes)):
+        remarks.append(
+            f"folders called so are of programs mostly: {_first(doubtful)}; move them out of the "
+            "source if they are no classes"
+        )
     if outside:
         lie = "1 image lies" if len(outside) == 1 else f"{len(outside)} images lie"
         remarks.append(
@@ -214,11 +257,13 @@ def labels_by_tables(
     """What the tables in a folder, or beside it or an archive, say of its images; and why those do
     not serve that name images."""
     place = Path(source)
-    tables = [place / path for path in tables_among(found.beside)] if place.is_dir() else []
+    among = tables_among(found.beside, notes_among(found.beside, found.images))
+    tables = [place / path for path in among] if place.is_dir() else []
     tables += _tables_beside(place)
     several = folders_of_tables(tables, place)
-    tables = [path for path in tables if may_be_labels(path.name)]
-    packed = [place] if place.is_file() and tables_among(found.beside) else []
+    in_sets = {path for folder in several for path in _of_several_sets(folder, tables)}
+    tables = [path for path in tables if may_be_labels(path.name) and path not in in_sets]
+    packed = [place] if place.is_file() and among else []
     found_labels, refused, elsewhere = {}, [], []
     for table in [*several, *tables, *packed]:
         try:
@@ -235,7 +280,7 @@ def labels_by_tables(
             is_table = table in packed or table.suffix.lower() in _LABEL_SUFFIXES
             if "no row names a file" in str(problem) and is_table:
                 elsewhere.append(str(problem))
-            elif not re.search("no row names|only one column|divides its lines", str(problem)):
+            elif not re.search(_NOTHING_SAID, str(problem)):
                 refused.append(str(problem))
             continue
         if {"-1"} <= {label.class_name for label in labels.labels.values()} <= _SIGNS:
@@ -246,6 +291,35 @@ def labels_by_tables(
         elif len(labels.labels) > len(labels.missing):
             found_labels[name] = labels
     return found_labels, refused or elsewhere[:1]
+
+
+def _of_several_sets(folder: Path, tables: Collection[Path]) -> list[Path]:
+    """The tables of a folder of which none is to be taken alone, since each is a part of a set."""
+    return several_sets_of_splits([path for path in tables if path.parent == folder])
+
+
+def labels_by_notes(
+    source: str, found: Survey, columns: LabelColumns
+) -> tuple[dict[str, PathLabels], list[str]]:
+    """What notes called as the pictures say of them, by `split.labels`; and why they do not serve.
+    Boxes of one class in each picture serve only if they are named."""
+    paths = [] if is_url(source) else notes_among(found.beside, found.images)
+    if not paths:
+        return {}, []
+    place = Path(source)
+    folder = folder_of_notes([place / path for path in paths])
+    name = source if place.is_file() else as_source(str(folder))
+    try:
+        if place.is_dir():
+            notes = read_notes([place / path for path in paths], folder, None)
+            if notes.of_boxes:
+                return {}, [describe_boxed(notes, shlex.quote(name))]
+        labels = find_path_labels(
+            found.images, found.others, source, name, columns, None, found.beside
+        )
+    except PipelineError as problem:
+        return {}, [str(problem)]
+    return {name: labels}, []
 
 
 def _tables_beside(place: Path) -> list[Path]:
@@ -272,14 +346,16 @@ def unread(found: Survey) -> list[str]:
 
 def hint(images: list[str]) -> str:
     """A pattern by which the names of the files have labels, as words to be added to an error."""
-    names = Counter(match["label"] for path in images if (match := re.search(_LABEL_IN_NAME, path)))
-    if len(names) < 2 or sum(names.values()) < len(images) / 2 or max(names.values()) < 2:
-        return ""
-    found = _first([f"{name} ({count})" for name, count in names.most_common()])
-    return (
-        f". The names of the files may have the labels: {found}; if so, add --label-pattern "
-        f"'{_LABEL_IN_NAME}'"
-    )
+    for pattern in _LABELS_IN_NAMES:
+        names = Counter(match["label"] for path in images if (match := re.search(pattern, path)))
+        if len(names) < 2 or sum(names.values()) < len(images) / 2 or max(names.values()) < 2:
+            continue
+        found = _first([f"{name} ({count})" for name, count in names.most_common()])
+        return (
+            f". The names of the files may have the labels: {found}; if so, add --label-pattern "
+            f"'{pattern}'"
+        )
+    return ""
 
 
 def _first(items: list[str]) -> str:

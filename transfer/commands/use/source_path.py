@@ -5,8 +5,10 @@ import os
 import re
 import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+from transfer.runtime.dvc_files import PIPELINE, described_stages
 from transfer.runtime.errors import PipelineError
 from transfer.sources.reader import how_to_pull
 from transfer.storage.object_store import is_url
@@ -19,7 +21,8 @@ def as_source(text: str) -> str:
     they are.
 
     Raises:
-        PipelineError: it does not exist, is no name that DVC can write, or holds the project.
+        PipelineError: it does not exist, is no name that DVC can write, holds the project, or is
+            what the pipeline writes.
     """
     if re.match(r"https?://", text):
         raise PipelineError(
@@ -43,12 +46,51 @@ def as_source(text: str) -> str:
             f"{text!r} is DVC's note of what it tracks; name that instead: {text[:-4]!r}"
         )
     if not path.exists():
-        raise PipelineError(f"{text!r}: no such file or folder{how_to_pull(path) or _alike(path)}")
+        if path.is_symlink():
+            target = str(path.readlink())
+            raise PipelineError(
+                f"{text!r} is a link to {target!r}, which is not there: mount what it leads to, or "
+                "correct the link"
+            )
+        remedy = how_to_pull(path) or _of_another_system(text) or _alike(path)
+        raise PipelineError(f"{text!r}: no such file or folder{remedy}")
     if project == path or project.is_relative_to(path):
         raise PipelineError(
             f"{text!r} holds the project itself; name the folder that has the images alone"
         )
+    for output in _stage_outputs():
+        place = project / output
+        if path.is_relative_to(place) or place.is_relative_to(path):
+            raise PipelineError(
+                f"{text!r} is or holds {output}, which the pipeline itself writes; put your images "
+                "into a folder of their own"
+            )
     return (path.relative_to(project) if path.is_relative_to(project) else path).as_posix()
+
+
+def _stage_outputs() -> Iterator[str]:
+    """The paths that the stages of dvc.yaml write, as far as they are the same for all items."""
+    stages = described_stages().values() if PIPELINE.exists() else []
+    for stage in stages:
+        for output in stage.get("outs", []):
+            path = output if isinstance(output, str) else next(iter(output))
+            if "$" not in path:
+                yield path
+
+
+def _of_another_system(text: str) -> str:
+    """What to do about a path of Windows or a pattern of the shell, in words; empty for others."""
+    if text.startswith(("\\\\", "//")):
+        return "; it is a share of the network: mount it, and name the folder where it is mounted"
+    if drive := re.match(r"([A-Za-z]):[\\/](.*)", text):
+        inside = drive[2].replace("\\", "/")
+        return (
+            "; it is a path of Windows: in WSL it is "
+            f"{f'/mnt/{drive[1].lower()}/{inside}'!r}, in a container the folder that was mounted"
+        )
+    if re.search(r"[*?]", text):
+        return "; patterns of names are not read: name the folder"
+    return ""
 
 
 def _alike(path: Path) -> str:
@@ -86,9 +128,16 @@ def untracked(source: str) -> str | None:
     )
 
 
+def _is_ignored(source: str) -> bool:
+    """Whether git ignores the file."""
+    words = ["git", "check-ignore", "--quiet", "--", source]
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0  # noqa: S603
+
+
 def _to_add(source: str) -> str:
     """The commands that add a small file or a link to git, and all else to DVC."""
     path = Path(source)
     if path.is_symlink() or (path.is_file() and path.stat().st_size < MAX_BYTES_IN_GIT):
-        return f"git add {shlex.quote(source)}"
+        force = "--force " if _is_ignored(source) else ""
+        return f"git add {force}{shlex.quote(source)}"
     return f"dvc add {shlex.quote(source)} && git add {shlex.quote(source + '.dvc')}"
