@@ -1,6 +1,7 @@
 """`make verify` in a world of one stage under real DVC: what it notices, and that the commands it
 prints repair that."""
 
+import json
 import os
 import shlex
 import shutil
@@ -202,6 +203,21 @@ def test_damage_is_named_and_the_printed_commands_repair_it(world, capsys, name,
     assert call("git", "status", "--porcelain", cwd=world).stdout == ""
 
 
+def test_what_only_an_export_that_is_not_here_was_made_from_may_have_changed(world, capsys):
+    Path("deploy").mkdir()
+    stage = {"cmd": "make", "deps": ["make.py"], "outs": ["deploy/export"]}
+    made = {
+        "cmd": "make",
+        "deps": [{"path": "make.py", "hash": "md5", "md5": "0" * 32, "size": 1}],
+        "outs": [{"path": "deploy/export", "hash": "md5", "md5": "1" * 32, "size": 1}],
+    }
+    Path("deploy/dvc.yaml").write_text(json.dumps({"stages": {"export": stage | {"wdir": ".."}}}))
+    Path("deploy/dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"export": made}}))
+    run_verify(capsys, status=0)
+    Path("deploy/export").write_text("here")
+    assert run_verify(capsys, status=1).problems[0].startswith("deploy/export: damaged")
+
+
 def test_what_dvc_add_tracks_in_a_folder_is_named_by_its_path_in_the_project(world, capsys):
     """As `make release` does."""
     shutil.copytree("many", "deploy/classifier")
@@ -247,9 +263,9 @@ def test_a_changed_input_is_named_with_both_ways_out(world, capsys):
             r"dvc.lock: nothing about one file.bin, which stage make makes; run it with: dvc repro "
             r"make",
         ),
-        (b"stages: [", r"dvc.lock'.*; get it back: git checkout -- dvc.lock"),
-        (b"\xff\x00", r"dvc.lock'.*; get it back: git checkout -- dvc.lock"),
-        (b"schema: '2.0'\nstages: 3\n", r"dvc.lock'.*; get it back: git checkout -- dvc.lock"),
+        (b"stages: [", r"dvc.lock'.*; repair it: python -m transfer repair"),
+        (b"\xff\x00", r"dvc.lock'.*; repair it: python -m transfer repair"),
+        (b"schema: '2.0'\nstages: 3\n", r"dvc.lock'.*; repair it: python -m transfer repair"),
     ],
     ids=["gone", "cut off", "not text", "not a lock"],
 )

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from transfer.runtime.errors import PipelineError
@@ -91,17 +92,27 @@ def all_indexes() -> Iterable[Index]:
     """The indexes of the workspace, of all commits and of all experiments.
 
     Raises:
-        PipelineError: one of them is neither in the workspace nor in DVC's cache, so its shards are
-            unknown.
+        PipelineError: one of them is neither in the workspace nor in DVC's cache, or DVC cannot
+            read its revision, so its shards are unknown.
     """
+    locked: dict[str, str] = {}
     with Repo() as repo:
         objects = Path(repo.cache.local.path)
-        locked = {
-            out.hash_info.value: out.def_path
-            for _ in repo.brancher(all_commits=True, all_experiments=True)
-            for out in repo.index.outs
-            if out.def_path.endswith(SUFFIX) and out.hash_info
-        }
+        for revision in repo.brancher(all_commits=True, all_experiments=True):
+            try:
+                outputs = repo.index.outs
+            except DvcException as error:
+                raise PipelineError(
+                    f"revision {revision}: DVC cannot read it ({error}), so its shards are unknown "
+                    "and none is called unused. DVC adds .dvc/config.local to that revision's "
+                    ".dvc/config; if they do not fit together, move .dvc/config.local away for "
+                    "this command"
+                ) from None
+            locked |= {
+                out.hash_info.value: out.def_path
+                for out in outputs
+                if out.def_path.endswith(SUFFIX) and out.hash_info
+            }
     files = {objects / md5[:2] / md5[2:]: path for md5, path in locked.items()}
     if lacking := sorted({path for file, path in files.items() if not file.exists()}):
         raise PipelineError(

@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
                 for finding in check_output(named, objects, read, files_below)
             ]
     except (PipelineError, DvcException) as error:
-        remedy = "; get it back: git checkout -- dvc.lock" if "dvc.lock'" in str(error) else ""
+        remedy = "; repair it: python -m transfer repair" if "dvc.lock'" in str(error) else ""
         raise PipelineError(f"{error}{remedy}") from None
     problems = [
         finding for finding in findings if (finding.workspace, finding.cache) != ("right", "right")
@@ -95,7 +95,7 @@ def read_lock(repo: Repo) -> list[Named]:
     """The outputs and inputs of all stages in dvc.lock."""
     outputs = {}
     for out in repo.index.outs:
-        if _is_on_request(out.stage) and not Path(out.fs_path).exists():
+        if _is_not_used(out.stage):
             continue
         if not out.hash_info:
             stage = out.stage.addressing
@@ -109,6 +109,7 @@ def read_lock(repo: Repo) -> list[Named]:
         dep
         for dep in repo.index.deps
         if dep.hash_info and dep.hash_info.name == "md5" and dep.fs.protocol == "local"
+        if not _is_not_used(dep.stage)
     )  # and not a bucket of images
     inputs = {in_project(dep): dep.hash_info.value for dep in here}
     return [
@@ -124,9 +125,11 @@ def in_project(item) -> str:
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else item.def_path
 
 
-def _is_on_request(stage) -> bool:
-    """Whether the stage is of another pipeline than dvc.yaml, which most clones never run."""
-    return Path(stage.path_in_repo) != PIPELINE
+def _is_not_used(stage) -> bool:
+    """Whether the stage is of another pipeline than dvc.yaml, which most clones never run, and
+    nothing of it is here."""
+    on_request = Path(stage.path_in_repo) != PIPELINE
+    return on_request and not any(Path(out.fs_path).exists() for out in stage.outs)
 
 
 def made(path: str, outputs: Iterable[str]) -> bool:
