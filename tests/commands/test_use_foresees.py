@@ -27,6 +27,18 @@ def test_more_images_than_there_are_is_said(here, capsys):
     assert "images in all" not in capsys.readouterr().out
 
 
+def test_percentages_in_params_are_no_counts(here, capsys):
+    text = Path("params.yaml").read_text()
+    for name, before, share in (("train", 542, 60), ("validation", 200, 20), ("test", 180, 20)):
+        assert f"\n  {name}: {before}" in text
+        text = text.replace(f"\n  {name}: {before}", f"\n  {name}: {share}", 1)
+    Path("params.yaml").write_text(text)
+    build(here / "set", PETS)
+    assert main(["use", "set", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "train 60 %, validation 20 %, test 20 %" in said and "images in all" not in said
+
+
 def test_more_bad_files_than_split_allows_are_said_with_the_line_to_change(here, capsys):
     build(here / "pets", PETS | {f"cat/bad{i}.png": b"x" for i in range(21)})
     assert main(["use", "pets", "--dry-run"]) == 0

@@ -156,15 +156,22 @@ def division(labelled: Labelled, values: dict[str, Value]) -> str:
     if labelled.is_split:
         return "as the source has it"
     sizes = [(name, values[name]) for name in SPLITS if values[name]]
-    if sum(size for _, size in sizes) <= 1 + 1e-6:
-        return ", ".join(f"{name} {100 * size:g} %" for name, size in sizes)
+    if are_shares(values):
+        total = sum(size for _, size in sizes)
+        return ", ".join(f"{name} {100 * size / total:g} %" for name, size in sizes)
     return ", ".join(f"{name} {size:,g} images" for name, size in sizes)
+
+
+def are_shares(values: dict[str, Value]) -> bool:
+    """Whether the sizes of the splits are fractions or percentages, and not counts."""
+    asked = sum(values[name] for name in SPLITS)
+    return any(abs(asked - total) < 1e-6 for total in (1, 100))
 
 
 def too_many(labelled: Labelled, values: dict[str, Value]) -> list[str]:
     """A sentence if more images are asked for than there are."""
     asked, there = sum(values[name] for name in SPLITS), sum(labelled.classes.values())
-    if labelled.is_split or asked <= max(there, 1 + 1e-6):
+    if labelled.is_split or are_shares(values) or asked <= there:
         return []
     return [
         f"{asked:,g} images in all, and there are {there:,}: `split` will stop; give fewer, or "
