@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from bisect import bisect_right
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -120,30 +121,28 @@ def write_rows(
 ) -> None:
     """Read the files here in one pass over the source, let the workers decode them and write the
     rows here. Arguments and errors are those of `write_images`."""
-    places = {
-        path: (split, row)
-        for split in SPLITS
-        for row, path in enumerate(split_rows(manifest, split)["path"])
-    }
-    listed = manifest[manifest["split"].isin(SPLITS)]
-    keys = {
-        path: content_key(sha256.encode())
-        for path, sha256 in zip(listed["path"], listed["sha256"], strict=True)
-    }
+    # as objects the paths are one string each, in the table and as the keys of places
+    rows = [
+        split_rows(manifest, split)[["path", "sha256"]].astype({"path": object}) for split in SPLITS
+    ]
+    starts = np.cumsum([0, *map(len, rows)]).tolist()
+    listed = pd.concat(rows, ignore_index=True)
+    places = {path: row for row, path in enumerate(listed["path"])}
+    checksums = listed["sha256"].array
     layout = np.dtype([("pixels", "u1", (resize.size, resize.size, 3))])
     with ExitStack() as stack:
         arrays = {
             split: stack.enter_context(
                 create_array(
                     inputs_path(split, "images"),
-                    (len(split_rows(manifest, split)),),
+                    (len(own),),
                     (resize.size, resize.size, 3),
                     "uint8",
                     "backbone.image_size",
                     kept,
                 )
             )
-            for split in SPLITS
+            for split, own in zip(SPLITS, rows, strict=True)
         }
         decoded_before = stack.enter_context(
             ActivationCache(checkpoint, identity(resize, rules), layout, sys.maxsize)
@@ -152,25 +151,28 @@ def write_rows(
             progress_bar(desc="decode", total=len(places), unit=" images")
         )
 
-        def write(path: str, pixels: np.ndarray) -> None:
-            split, row = places[path]
-            arrays[split][row] = pixels
+        def write(place: int, pixels: np.ndarray) -> None:
+            number = bisect_right(starts, place) - 1
+            arrays[SPLITS[number]][place - starts[number]] = pixels
             progress.update()
+
+        def key_of(place: int) -> bytes:
+            return content_key(checksums[place].encode())
 
         folder = inputs_path(SPLITS[0], "images").parent
         reserved = scratch_rows(Path(source), kept, len(places)) * layout.itemsize
-        known = set()
-        for path, key in keys.items() if len(decoded_before) else ():
-            if (row := decoded_before.get(key)) is not None:
-                write(path, row["pixels"])
-                known.add(path)
-        remaining = listed[~listed["path"].isin(known)]
+        is_known = np.zeros(len(listed), bool)
+        for place in range(len(listed)) if len(decoded_before) else ():
+            if (row := decoded_before.get(key_of(place))) is not None:
+                write(place, row["pixels"])
+                is_known[place] = True
+        remaining = listed[~is_known] if is_known.any() else listed
         for path, pixels in map_verified_images(
             resize, source, remaining, engine, rules, follow_links=follow_links
         ):
-            write(path, pixels)
+            write(places[path], pixels)
             if shutil.disk_usage(folder).free > reserved:
-                decoded_before.put([keys[path]], [pixels])
+                decoded_before.put([key_of(places[path])], [pixels])
 
 
 def scratch_rows(source: Path, kept: ArrayFormat, rows: int) -> int:

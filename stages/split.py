@@ -1,6 +1,9 @@
 """Assign each image to train, validation or test, and list the rejected files with reasons."""
 
+from itertools import compress
 from pathlib import Path
+
+import numpy as np
 
 from transfer.cluster.choose_engine import load_engine
 from transfer.dataset.classes import (
@@ -9,7 +12,7 @@ from transfer.dataset.classes import (
     label_files,
     leave_out_rare,
     name_classes,
-    place,
+    place_files,
     unite_cases,
 )
 from transfer.dataset.dividing import check_every_class_everywhere, divide
@@ -46,7 +49,7 @@ from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.sources.scan import scan_source
 from transfer.sources.scan_journal import ScanJournal
-from transfer.sources.scanned_file import ScannedFile
+from transfer.sources.scanned_file import ScannedFiles
 
 
 def main() -> None:
@@ -84,16 +87,16 @@ def split_source(
         )
     labels = read_path_labels(files, passed_over, params)
     if labels is None:
-        layout = find_layout([file.path for file in files] + passed_over + folders, params.source)
-        unlabelled = [file.path for file in files if layout.is_unlabelled(file.path)]
+        layout = find_layout(files.paths + passed_over + folders, params.source)
+        unlabelled = [path for path in files.paths if layout.is_unlabelled(path)]
         masks = find_masks(files, layout)
-        left_out = {*unlabelled, *masks}
-        files = [place(file, layout) for file in files if file.path not in left_out]
+        files = place_files(files.without({*unlabelled, *masks}), layout)
     else:
         layout, folders, unlabelled, masks = Layout(), [], [], []
         files = label_files(files, labels)
-    images = sorted((file for file in files if not file.problem), key=lambda file: file.path)
-    rejected = sorted((file for file in files if file.problem), key=lambda file: file.path)
+    rejected = files.by_path(np.flatnonzero(files.has_problem))
+    images = files.by_path(np.flatnonzero(~files.has_problem))
+    del files  # of which there may be millions
     write_rejected(rejected)
     check_rejected(rejected, params.max_rejected)
     notes = [
@@ -103,9 +106,9 @@ def split_source(
         *describe_masks(masks),
         *describe_unicode(images),
         *describe_empty_folders(layout),
-        *(describe_inner_folders(layout, [image.path for image in images]) if not labels else []),
+        *(describe_inner_folders(layout, images.paths) if not labels else []),
     ]
-    check_classes(images, files, folders, layout, params.source)
+    check_classes(images, rejected, folders, layout, params.source)
     images, named = name_classes(images, params.source, params.class_names)
     images, one_case = unite_cases(images, params.merge_case)
     images, rare = leave_out_rare(images, params.min_images)
@@ -114,7 +117,7 @@ def split_source(
     manifest = divide(images, params, is_split=is_split, known=known)
     check_every_class_everywhere(manifest, images, params, is_split=is_split)
     rules = derive_rules(images, manifest)
-    duplicates = list_duplicates(manifest)
+    duplicates = list_duplicates(manifest, images)
     notes += [
         *named,
         *one_case,
@@ -128,21 +131,22 @@ def split_source(
         *describe_scored(manifest, params),
     ]
     write_duplicates(duplicates)
-    write_hashes({image.path: image.perceptual for image in images})
+    write_hashes(images.paths, images.perceptual)
     write_pixel_rules(rules)
     write_notes([*(labels.remarks if labels else []), *notes])
-    write_manifest(manifest, manifest_file(params.manifest), params.order)
+    write_manifest(manifest, manifest_file(params.manifest), params.order, images.sha256)
     for form in {*FORMATS} - {params.manifest}:  # of an earlier run by hand
         manifest_file(form).unlink(missing_ok=True)
     report(manifest, duplicates, rejected, params, notes)
 
 
 def read_path_labels(
-    files: list[ScannedFile], passed_over: list[str], params: SplitParams
+    files: ScannedFiles, passed_over: list[str], params: SplitParams
 ) -> PathLabels | None:
     """The labels by split.labels or split.label_pattern, printed; None where folders have them."""
-    images = sorted(file.path for file in files if not file.problem)
-    others = sorted(file.path for file in files if file.problem)
+    has_problem = files.has_problem
+    images = sorted(compress(files.paths, ~has_problem))
+    others = sorted(compress(files.paths, has_problem))
     labels = find_path_labels(
         images,
         others,

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from transfer.dataset import manifest
 from transfer.dataset.manifest import (
     COLUMNS,
     class_names,
@@ -73,6 +74,19 @@ def test_by_checksum_the_classes_of_a_split_lie_mixed(tmp_path):
     assert found["split"].tolist() == ["train"] * 40 + ["validation", "test"]
     assert split_rows(found, "train")["sha256"].is_monotonic_increasing
     assert (np.diff(labels_of(found, "train")) != 0).sum() > 10
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("order", ["path", "checksum"])
+def test_parts_and_checksums_in_an_array_give_the_same_bytes(tmp_path, monkeypatch, kind, order):
+    hashes = [sha256(path.encode()) for path in GOOD["path"]]
+    told = GOOD.assign(sha256=[each.hexdigest() for each in hashes])
+    write_manifest(told, tmp_path / f"whole.{kind}", order)
+    monkeypatch.setattr(manifest, "_PART_ROWS", 2)
+    contents = np.frombuffer(b"".join(each.digest() for each in hashes), np.uint8)
+    bare = GOOD.drop(columns="sha256")
+    write_manifest(bare, tmp_path / f"parts.{kind}", order, contents.reshape(-1, 32))
+    assert (tmp_path / f"parts.{kind}").read_bytes() == (tmp_path / f"whole.{kind}").read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -29,7 +29,7 @@ from transfer.labels.layout import Layout
 from transfer.labels.path_label import LabelColumns
 from transfer.labels.path_labels import NO_TABLE
 from transfer.runtime.errors import PipelineError
-from transfer.sources.scanned_file import ScannedFile
+from transfer.sources.scanned_file import ScannedFile, ScannedFiles
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -155,11 +155,16 @@ def test_a_class_with_too_few_groups_is_named(project):
 
 @pytest.mark.parametrize("n", [2, 1000])
 def test_two_to_a_thousand_classes_are_divided(n):
-    images = [
-        ScannedFile(f"{c:04}/{i}", sha256=f"{c}-{i}", perceptual=f"{c}-{i}", class_name=f"{c:04}")
+    images = ScannedFiles(
+        ScannedFile(
+            f"{c:04}/{i}",
+            sha256=f"{c:060}{i:04}",
+            perceptual=f"{c:012}{i:04}",
+            class_name=f"{c:04}",
+        )
         for c in range(n)
         for i in range(5)
-    ]
+    )
     check_classes(images, images, [], Layout(), "set")
     manifest = divide(images, params_of(), is_split=False)
     assert (
@@ -169,7 +174,7 @@ def test_two_to_a_thousand_classes_are_divided(n):
 
 
 def test_more_than_a_thousand_classes_are_refused():
-    images = [ScannedFile(f"{c:04}/1", class_name=f"{c:04}") for c in range(1001)]
+    images = ScannedFiles(ScannedFile(f"{c:04}/1", class_name=f"{c:04}") for c in range(1001))
     with pytest.raises(
         PipelineError, match="must hold 2 to 1,000 class folders with images, found 1,001"
     ):

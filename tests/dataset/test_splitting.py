@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from transfer.dataset.splitting import assign, connected_groups, quotas
+from transfer.dataset.splitting import assign, connected_groups, quotas, shared
 
 SEEDS = range(40)
 
@@ -18,6 +18,11 @@ def table_of(labels, splits, n_splits=3):
     table = np.zeros((np.max(labels) + 1, n_splits), dtype=int)
     np.add.at(table, (labels, splits), 1)
     return table
+
+
+def numbered(groups):
+    """Groups as numbers from 0, by their first appearance."""
+    return connected_groups(len(groups), [(np.arange(len(groups)), np.asarray(groups))])
 
 
 def are_whole(groups, splits) -> bool:
@@ -44,11 +49,35 @@ def are_whole(groups, splits) -> bool:
     ],
 )
 def test_items_that_share_a_key_are_one_group(keys, groups):
-    assert connected_groups(keys).tolist() == groups
+    numbers = {}
+    ties = [
+        (item, numbers.setdefault(key, len(numbers)))
+        for item, own in enumerate(keys)
+        for key in own
+    ]
+    items, own_keys = np.array(ties, int).reshape(-1, 2).T
+    assert connected_groups(len(keys), [(items, own_keys)]).tolist() == groups
+
+
+def test_keys_of_one_kind_are_not_those_of_another():
+    one, other = (np.array([0, 2]), np.array([0, 0])), (np.array([1, 3]), np.array([0, 0]))
+    assert connected_groups(5, [one, other]).tolist() == [0, 1, 0, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_items_are_tied_that_have_the_same_values_in_all_columns(seed):
+    columns = np.random.default_rng(seed).integers(0, 6, (3, 60))
+    items, keys = shared(*columns)
+    rows = [tuple(row) for row in columns.T.tolist()]
+    assert sorted(items) == [item for item, row in enumerate(rows) if rows.count(row) > 1]
+    found = {(rows[item], key) for item, key in zip(items.tolist(), keys.tolist(), strict=True)}
+    assert len({row for row, _ in found}) == len({key for _, key in found}) == len(found)
+    assert shared(np.arange(3))[0].tolist() == shared(np.arange(0))[0].tolist() == []
 
 
 def test_a_long_chain_of_shared_keys_is_one_group():
-    assert set(connected_groups([[i, i + 1] for i in range(5000)]).tolist()) == {0}
+    items, keys = np.repeat(np.arange(5000), 2), np.arange(10_000) // 2 + np.arange(10_000) % 2
+    assert set(connected_groups(5000, [(items, keys)]).tolist()) == {0}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -94,7 +123,7 @@ def test_groups_are_never_cut(seed):
     n = 300
     labels = rng.integers(0, 4, n)
     # some across classes
-    groups = connected_groups([[g] for g in rng.integers(0, rng.integers(20, 300), n)])
+    groups = numbered(rng.integers(0, rng.integers(20, 300), n))
     splits, _ = divide(labels, groups, [180, 60, 60], seed)
     assert are_whole(groups, splits)
     assert set(splits) == {0, 1, 2}
@@ -108,7 +137,7 @@ def test_small_groups_leave_the_counts_exact(seed):
     # within a class, of two to four images
     for start in rng.choice(np.arange(0, 300, 5), 30, replace=False):
         groups[start : start + rng.integers(2, 5)] = start
-    splits, quota = divide(labels, connected_groups([[g] for g in groups]), [180, 65, 55], seed)
+    splits, quota = divide(labels, numbered(groups), [180, 65, 55], seed)
     assert table_of(labels, splits).tolist() == quota.tolist()
     assert are_whole(groups, splits)
 
@@ -155,7 +184,7 @@ def test_large_groups_leave_every_split_something(sizes_of_groups, seed):
     )
     labels = np.concatenate([np.zeros(sum(sizes_of_groups), dtype=int), [1, 1, 1]])
     n = len(labels)
-    groups = connected_groups([[g] for g in groups])
+    groups = numbered(groups)
     splits, _ = divide(labels, groups, [n - 2 * (n // 5), n // 5, n // 5], seed)
     assert are_whole(groups, splits)
     assert (table_of(labels, splits) > 0).all()

@@ -5,21 +5,12 @@ import pytest
 
 from transfer.dataset.training_ranges import derive_rules
 from transfer.decoding.value_ranges import ValueRange
-from transfer.sources.scan import ScannedFile
+from transfer.sources.scanned_file import ScannedFile, ScannedFiles
 
 
 def rules_of(*images: tuple[str, ScannedFile]):
-    manifest = pd.DataFrame({"split": [split for split, _ in images], "path": range(len(images))})
-    found = [
-        ScannedFile(
-            number,
-            value_range=image.value_range,
-            tiff_alpha=image.tiff_alpha,
-            alpha=image.alpha,
-        )
-        for number, (_, image) in enumerate(images)
-    ]
-    return derive_rules(found, manifest)
+    manifest = pd.DataFrame({"split": [split for split, _ in images]})
+    return derive_rules(ScannedFiles(image for _, image in images), manifest)
 
 
 def scanned(**values) -> ScannedFile:

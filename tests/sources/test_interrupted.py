@@ -168,11 +168,23 @@ def test_a_damaged_journal_costs_time_only(tmp_path):
         assert journal.get(entry) == seen
         assert journal.get(SourceFile("cat/1.png", b"other")) is None
         assert journal.get(SourceFile("cat/1.png", version="")) is None
+        assert journal.get(SourceFile("cat/2.png", FILES["cat/1.png"])) is None
     whole = (tmp_path / "scanned.jsonl").read_bytes().strip()
     for damage in (whole[:-9], b"\xff" + whole, b"[1]\n{}\n", whole.replace(b"sha256", b"sha512")):
         (tmp_path / "scanned.jsonl").write_bytes(damage)
         with ScanJournal(tmp_path) as journal:
             assert journal.get(entry) is None
+
+
+def test_of_a_file_that_changed_the_journal_knows_what_was_noted_last(tmp_path):
+    entry, changed = (SourceFile("cat/1.png", FILES[path]) for path in ("cat/1.png", "dog/1.png"))
+    for each in (entry, replace(changed, version="2")):
+        with ScanJournal(tmp_path) as journal:
+            (seen,) = scan.ScanFunction((255, 255, 255))([each])
+            journal.put([(each, seen)])
+    with ScanJournal(tmp_path) as journal:
+        assert journal.get(entry) is None
+        assert journal.get(changed) == journal.get(SourceFile("cat/1.png", version="2")) == seen
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")

@@ -13,32 +13,31 @@ from transfer.dataset.split_params import SplitParams
 from transfer.dataset.splitting import assign, quotas
 from transfer.labels.path_label import PathLabel
 from transfer.runtime.errors import PipelineError
-from transfer.sources.scanned_file import ScannedFile
+from transfer.sources.scanned_file import ScannedFiles
 
 _COUNTS = {2: "two", 3: "three"}
 
 
 def divide(
-    images: list[ScannedFile],
+    images: ScannedFiles,
     params: SplitParams,
     *,
     is_split: bool,
     known: Mapping[str, PathLabel] = MappingProxyType({}),
 ) -> pd.DataFrame:
-    """The manifest's rows: class, group and split of every image; a source that is already split
-    keeps its splits.
+    """The manifest's rows in the order of the images, but for their checksums: class, group and
+    split of every image; a source that is already split keeps its splits.
 
     Args:
         known: the groups and weights of images by path, where a table or a pattern has them.
     """
-    names = sorted({image.class_name for image in images})
-    labels = np.array([names.index(image.class_name) for image in images])
+    names, labels = images.classes, images.labels
     groups = group_images(
         images,
         near_copies=params.near_copies,
         near_copy_bits=params.near_copy_bits,
         group_keys=match_group_by(images, params.group_by),
-        ties={path: row.group for path, row in known.items()},
+        ties=(row and row.group for row in map(known.get, images.paths)),
     )
     if is_split:
         splits = draw_missing(images, labels, groups, names, params)
@@ -49,22 +48,16 @@ def divide(
             labels, groups, quota, np.random.default_rng(params.seed), spare=len(SPLITS)
         )
         splits = [(*SPLITS, UNUSED)[number] for number in numbers]
-    manifest = pd.DataFrame(
-        {
-            "split": splits,
-            "path": [image.path for image in images],
-            "class_name": [image.class_name for image in images],
-            "label": labels,
-            "group": groups,
-            "sha256": [image.sha256 for image in images],
-        }
-    )
-    weights = [known[image.path].weight for image in images if image.path in known]
+    texts = {"split": splits, "path": images.paths, "class_name": [*images.class_names()]}
+    # as objects these are the strings that are there already, and no copies
+    columns = {name: pd.Series(values, dtype=object) for name, values in texts.items()}
+    manifest = pd.DataFrame({**columns, "label": labels, "group": groups})
+    weights = [known[path].weight for path in images.paths if path in known]
     return manifest if None in weights or not weights else manifest.assign(weight=weights)
 
 
 def draw_missing(
-    images: list[ScannedFile],
+    images: ScannedFiles,
     labels: np.ndarray,
     groups: np.ndarray,
     names: list[str],
@@ -78,7 +71,7 @@ def draw_missing(
         PipelineError: the source has no training images, too few of a class to draw from, or too
             few groups.
     """
-    splits = np.array([image.split for image in images], dtype=object)
+    splits = np.array([*images.splits()], dtype=object)
     found = set(splits)
     if "train" not in found:
         raise PipelineError(
@@ -135,7 +128,7 @@ def count_sizes(params: SplitParams, n: int) -> np.ndarray:
 
 
 def check_every_class_everywhere(
-    manifest: pd.DataFrame, images: list[ScannedFile], params: SplitParams, *, is_split: bool
+    manifest: pd.DataFrame, images: ScannedFiles, params: SplitParams, *, is_split: bool
 ) -> None:
     """Check that every class has images in every split. A source that is already split only needs
     training images of each class; `report` names what its other splits lack."""
@@ -164,14 +157,14 @@ def check_every_class_everywhere(
     raise PipelineError(f"class {first_ten(named)}; {remedy}")
 
 
-def too_alike(images: list[ScannedFile], names: list[str]) -> str:
+def too_alike(images: ScannedFiles, names: list[str]) -> str:
     """Of the classes that cannot be divided, those with enough different files that only look too
     much alike, in words; empty where there is none."""
     words = []
     for name in dict.fromkeys(names):
-        own = [image for image in images if image.class_name == name]
-        looks = len({image.perceptual for image in own})
-        if looks < len({image.sha256 for image in own}):
+        own = np.flatnonzero(images.labels == images.classes.index(name))
+        looks = len(np.unique(images.perceptual[own]))
+        if looks < len(np.unique(images.sha256[own], axis=0)):
             words.append(f"the {len(own)} images of {name!r} have {looks} different looks")
     return ", ".join(words)
 

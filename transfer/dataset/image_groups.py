@@ -2,22 +2,22 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable
 
 import numpy as np
 
-from transfer.dataset.splitting import connected_groups
+from transfer.dataset.splitting import connected_groups, shared
 from transfer.runtime.errors import PipelineError
-from transfer.sources.scanned_file import ScannedFile
+from transfer.sources.scanned_file import ScannedFiles
 
 
 def group_images(
-    images: Sequence[ScannedFile],
+    images: ScannedFiles,
     *,
     near_copies: bool,
     near_copy_bits: int,
-    group_keys: Sequence[str | None],
-    ties: Mapping[str, str | None],
+    group_keys: Iterable[str | None],
+    ties: Iterable[str | None],
 ) -> np.ndarray:
     """Number the groups of images that belong together, int (N,), from 0 by first appearance.
 
@@ -27,39 +27,44 @@ def group_images(
     Args:
         near_copies: whether images whose perceptual hashes are alike belong together.
         near_copy_bits: how many of the 64 bits of these hashes may differ.
-        group_keys: of each image by `split.group_by`. ties: by path, from a table or a pattern.
+        group_keys: of each image by `split.group_by`. ties: from a table or a pattern.
     """
-    looks = look_keys(images, near_copy_bits) if near_copies else ([] for _ in images)
-    return connected_groups(
-        [("sha256", image.sha256), *alike]
-        + ([] if key is None else [("group_by", key)])
-        + ([] if ties.get(image.path) is None else [("labels", ties[image.path])])
-        for image, alike, key in zip(images, looks, group_keys, strict=True)
-    )
+    found = [shared(*images.sha256.view(np.uint64).T), _numbered(group_keys), _numbered(ties)]
+    if near_copies:
+        found.append(look_keys(images, near_copy_bits))
+    return connected_groups(len(images), found)
 
 
-def look_keys(images: Sequence[ScannedFile], bits: int) -> Iterator[list[tuple[str, str, str]]]:
-    """For each image, keys that it shares with the images of its class whose perceptual hashes
-    differ in at most `bits` bits."""
+def _numbered(keys: Iterable[Hashable]) -> tuple[np.ndarray, np.ndarray]:
+    """The items that have a key, and the keys as numbers."""
+    numbers: dict[Hashable, int] = {}
+    found = [
+        (item, numbers.setdefault(key, len(numbers)))
+        for item, key in enumerate(keys)
+        if key is not None
+    ]
+    items, own = np.array(found, np.int64).reshape(-1, 2).T
+    return items, own
+
+
+def look_keys(images: ScannedFiles, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """A tie for `connected_groups` of the images of one class whose perceptual hashes differ in at
+    most `bits` bits."""
+    labels, hashes = images.labels, images.perceptual
     if bits == 0:
-        return ([("look", image.class_name, image.perceptual)] for image in images)
-    hashes = defaultdict(set)
-    for image in images:
-        hashes[image.class_name].add(image.perceptual)
-    alike = {name: _alike(sorted(own), bits) for name, own in hashes.items()}
-    return (
-        [("look", image.class_name, other) for other in alike[image.class_name][image.perceptual]]
-        for image in images
-    )
-
-
-def _alike(hashes: list[str], bits: int) -> dict[str, list[str]]:
-    """For each of several different hashes: itself, and those behind it that are alike."""
-    numbers = np.array([int(digits, 16) for digits in hashes], np.uint64)
-    return {
-        digits: [hashes[row + place] for place in np.flatnonzero(_near(numbers[row:], bits))]
-        for row, digits in enumerate(hashes)
-    }
+        return shared(hashes, labels)
+    items, keys, n_keys = [np.empty(0, np.int64)], [np.empty(0, np.int64)], 0
+    for label in range(len(images.classes)):
+        own = np.flatnonzero(labels == label)
+        looks, first, numbers = np.unique(hashes[own], return_index=True, return_inverse=True)
+        items.append(own)
+        keys.append(n_keys + numbers)
+        for row in range(len(looks)):
+            alike = row + np.flatnonzero(_near(looks[row:], bits))[1:]
+            items.append(np.full(len(alike), own[first[row]]))
+            keys.append(n_keys + alike)
+        n_keys += len(looks)
+    return np.concatenate(items), np.concatenate(keys)
 
 
 def _near(numbers: np.ndarray, bits: int) -> np.ndarray:
@@ -67,7 +72,7 @@ def _near(numbers: np.ndarray, bits: int) -> np.ndarray:
     return np.bitwise_count(numbers ^ numbers[0]) <= bits
 
 
-def match_group_by(images: Sequence[ScannedFile], pattern: str | None) -> list[str | None]:
+def match_group_by(images: ScannedFiles, pattern: str | None) -> list[str | None]:
     """What `split.group_by` matches in each path: its first group, or the whole match; None if that
     is missing or empty.
 
@@ -77,23 +82,26 @@ def match_group_by(images: Sequence[ScannedFile], pattern: str | None) -> list[s
     if pattern is None:
         return [None] * len(images)
     expression = re.compile(pattern)
-    matches = [expression.search(image.path) for image in images]
-    keys = [(match[1 if expression.groups else 0] or None) if match else None for match in matches]
+    number = 1 if expression.groups else 0
+    matches = map(expression.search, images.paths)
+    keys = [(match[number] or None) if match else None for match in matches]
     if not any(keys):
         raise PipelineError(
             f"split.group_by = {pattern!r} matches nothing in any path, the first being "
-            f"{images[0].path!r}; fix the expression"
+            f"{images.paths[0]!r}; fix the expression"
         )
     return keys
 
 
-def count_alike_in_two_classes(images: Sequence[ScannedFile]) -> int:
+def count_alike_in_two_classes(images: ScannedFiles) -> int:
     """Images with the same perceptual hash as a different file in another class."""
+    rows, looks = shared(images.perceptual)
+    labels, sha256 = images.labels[rows].tolist(), map(bytes, images.sha256[rows])
+    alike = list(zip(looks.tolist(), labels, sha256, strict=True))
     files = defaultdict(set)
-    for image in images:
-        files[image.perceptual].add((image.class_name, image.sha256))
+    for look, label, content in alike:
+        files[look].add((label, content))
     return sum(
-        any(name != image.class_name and sha256 != image.sha256 for name, sha256 in found)
-        for image in images
-        if len(found := files[image.perceptual]) > 1
+        any(other != label and bytes_ != content for other, bytes_ in files[look])
+        for look, label, content in alike
     )

@@ -3,6 +3,8 @@ Row i of every array of a split is row i of that split here."""
 
 import sys
 import warnings
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +21,8 @@ REQUIRED = SPLITS[:2]  # without test images the models are scored on the valida
 UNUSED = "unused"  # images beyond the requested counts, listed so that every image is accounted for
 COLUMNS = ["split", "path", "class_name", "label", "group", "sha256"]
 WEIGHT = "weight"  # a further column if a table of labels has weights
+# rows that are written at a time, and how many of these are one row group of Parquet
+_PART_ROWS, _GROUP_PARTS = 2**16, 16
 _TEXT, _NUMBERS = ("split", "path", "class_name", "sha256"), ("label", "group")
 
 
@@ -43,7 +47,10 @@ def find_manifest() -> Path:
 
 
 def write_manifest(
-    manifest: pd.DataFrame, path: Path, order: Literal["path", "checksum"] = "path"
+    manifest: pd.DataFrame,
+    path: Path,
+    order: Literal["path", "checksum"] = "path",
+    checksums: np.ndarray | None = None,
 ) -> None:
     """Write the manifest, as Parquet if the name ends in that and otherwise as CSV, ordered by
     split, then path or checksum.
@@ -54,28 +61,62 @@ def write_manifest(
             that must stay on one side share it), sha256 of the file; and maybe weight, how much the
             image counts in training.
         path: from `manifest_file`.
+        checksums: uint8 (N, 32), where the column sha256 is missing.
     """
-    place = manifest["split"].map([*SPLITS, UNUSED].index)
-    within = ["path"] if order == "path" else ["sha256", "path"]
-    ordered = manifest.assign(place=place).sort_values(["place", *within])[
-        [*COLUMNS, *([WEIGHT] if WEIGHT in manifest else [])]
-    ]
+    rows = _order(manifest, order, checksums)
+    columns = [*COLUMNS, *([WEIGHT] if WEIGHT in manifest else [])]
+
+    def parts() -> Iterator[pd.DataFrame]:
+        for first in range(0, max(1, len(rows)), _PART_ROWS):
+            chosen = rows[first : first + _PART_ROWS]
+            part = manifest.iloc[chosen]
+            if checksums is not None:
+                part = part.assign(sha256=[bytes(each).hex() for each in checksums[chosen]])
+            yield part[columns]
+
     with atomic_write(path) as temporary:
         if path.suffix == ".parquet":
-            _write_parquet(ordered, temporary)
+            _write_parquet(parts(), temporary, weighted=WEIGHT in manifest)
         else:
-            ordered.to_csv(temporary, index=False, lineterminator="\n")
+            _write_csv(parts(), temporary)
 
 
-def _write_parquet(manifest: pd.DataFrame, path: Path) -> None:
+def _order(
+    manifest: pd.DataFrame, order: Literal["path", "checksum"], checksums: np.ndarray | None
+) -> np.ndarray:
+    """The numbers of the rows by split, then path or checksum, int (N,)."""
+    places = manifest["split"].map([*SPLITS, UNUSED].index).to_numpy(np.uint8)
+    rows = np.argsort(manifest["path"].to_numpy(object), kind="stable")
+    if order == "checksum":
+        if checksums is None:
+            contents = manifest["sha256"].to_numpy(object)
+        else:
+            contents = checksums.view("S32").ravel()
+        rows = rows[np.argsort(contents[rows], kind="stable")]
+    return rows[np.argsort(places[rows], kind="stable")]
+
+
+def _write_csv(parts: Iterable[pd.DataFrame], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for number, part in enumerate(parts):
+            part.to_csv(file, index=False, header=number == 0, lineterminator="\n")
+
+
+def _write_parquet(parts: Iterable[pd.DataFrame], path: Path, *, weighted: bool) -> None:
     """Without pandas's notes about itself in it:
     equal tables give equal bytes by one version of pyarrow."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = _schema(weighted=WEIGHT in manifest)
-    table = pa.Table.from_pandas(manifest, schema=schema, preserve_index=False)
-    pq.write_table(table.replace_schema_metadata(), path, compression="zstd")
+    schema = _schema(weighted=weighted)
+    tables = (
+        pa.Table.from_pandas(part, schema=schema, preserve_index=False).replace_schema_metadata()
+        for part in parts
+    )
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        while group := [*islice(tables, _GROUP_PARTS)]:
+            # whole, since the bytes of the pages follow the parts
+            writer.write_table(pa.concat_tables(group).combine_chunks())
 
 
 def _schema(*, weighted: bool):

@@ -1,6 +1,7 @@
 """Perceptual hashes of all images: `split` computes them when it reads each file,
 `audit` compares them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,14 @@ HASHES = Path("data/split/hashes.csv")
 BITS = 64  # of imagehash.phash with its default size
 
 
-def write_hashes(hashes: dict[str, str], path: Path = HASHES) -> None:
-    """Write path and phash (16 hexadecimal digits, as imagehash prints it) of each image, ordered
-    by path."""
-    write_csv(path, ["path", "phash"], sorted(hashes.items()))
+def write_hashes(paths: Iterable[str], hashes: Iterable[int], path: Path = HASHES) -> None:
+    """Write path and phash (16 hexadecimal digits, as imagehash prints it) of each image.
+
+    Args:
+        paths: in their order. hashes: the 64 bits of each.
+    """
+    rows = ((name, f"{bits:016x}") for name, bits in zip(paths, hashes, strict=True))
+    write_csv(path, ["path", "phash"], rows)
 
 
 def read_hashes(images: pd.Series, path: Path = HASHES) -> np.ndarray:

@@ -1,22 +1,21 @@
 """data/split/rejected.csv: the files of the source that cannot be used, each with its reason."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from transfer.dataset.listing import count_files, first_ten
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_csv
-from transfer.sources.scanned_file import ScannedFile
+from transfer.sources.scanned_file import ScannedFiles
 
 REJECTED = Path("data/split/rejected.csv")
 
 
-def write_rejected(rejected: Sequence[ScannedFile]) -> None:
+def write_rejected(rejected: ScannedFiles) -> None:
     """Write path and reason of each."""
     write_csv(REJECTED, ["path", "reason"], [(file.path, file.problem) for file in rejected])
 
 
-def check_rejected(rejected: Sequence[ScannedFile], most: int) -> None:
+def check_rejected(rejected: ScannedFiles, most: int) -> None:
     """Stop if more files are rejected than `split.max_rejected` allows.
 
     Raises:
@@ -30,6 +29,6 @@ def check_rejected(rejected: Sequence[ScannedFile], most: int) -> None:
         )
 
 
-def list_rejected(rejected: Sequence[ScannedFile]) -> str:
+def list_rejected(rejected: ScannedFiles) -> str:
     """The first ten rejected files with their reasons, one line per file."""
     return first_ten([f"  {file.path}: {file.problem}" for file in rejected], "\n")

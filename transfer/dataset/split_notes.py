@@ -2,9 +2,10 @@
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+import numpy as np
 import pandas as pd
 
 from transfer.dataset.duplicates import DUPLICATES
@@ -14,7 +15,7 @@ from transfer.dataset.manifest import SPLITS
 from transfer.dataset.scored_split import TEST, remarks_without_test, scored_split
 from transfer.dataset.split_params import SplitParams
 from transfer.decoding.value_ranges import KINDS, PixelRules
-from transfer.sources.scanned_file import ScannedFile
+from transfer.sources.scanned_file import ScannedFiles
 from transfer.sources.source_file import is_known_clutter, is_sidecar, is_unknown_hidden
 
 
@@ -55,9 +56,9 @@ def _counted(counter: Counter[str]) -> str:
     return ", ".join(f"{name} ({count})" for name, count in sorted(counter.items()))
 
 
-def describe_remarks(images: Sequence[ScannedFile]) -> list[str]:
+def describe_remarks(images: ScannedFiles) -> list[str]:
     """Sentences on how images were decoded, with the number of each."""
-    counts = Counter(remark for image in images for remark in image.remarks)
+    counts = Counter(remark for found in images.findings() for remark in found.remarks)
     return [f"{remark}: {_images(count)}" for remark, count in sorted(counts.items())]
 
 
@@ -94,14 +95,14 @@ def describe_masks(paths: list[str]) -> list[str]:
     ]
 
 
-def describe_unicode(images: list[ScannedFile]) -> list[str]:
+def describe_unicode(images: ScannedFiles) -> list[str]:
     """A sentence on classes whose folders are named in two Unicode forms, which are one class."""
     forms = defaultdict(set)
-    for image in images:
-        forms[image.class_name] |= {
+    for path, class_name in zip(images.paths, images.class_names(), strict=True):
+        forms[class_name] |= {
             part
-            for part in image.path.split("/")[:-1]
-            if unicodedata.normalize("NFC", part) == image.class_name
+            for part in path.split("/")[:-1]
+            if unicodedata.normalize("NFC", part) == class_name
         }
     twice = sorted(name for name, found in forms.items() if len(found) > 1)
     return [
@@ -110,7 +111,7 @@ def describe_unicode(images: list[ScannedFile]) -> list[str]:
     ]
 
 
-def describe_group_by(images: list[ScannedFile], pattern: str | None) -> list[str]:
+def describe_group_by(images: ScannedFiles, pattern: str | None) -> list[str]:
     """A sentence on the paths that `split.group_by` does not match."""
     missed = match_group_by(images, pattern).count(None)
     if pattern is None or not missed:
@@ -121,9 +122,9 @@ def describe_group_by(images: list[ScannedFile], pattern: str | None) -> list[st
     ]
 
 
-def describe_ties(images: list[ScannedFile], manifest: pd.DataFrame) -> list[str]:
+def describe_ties(images: ScannedFiles, manifest: pd.DataFrame) -> list[str]:
     """Sentences on what stays on one side, and on what looks alike in two classes and does not."""
-    sizes = manifest["group"].value_counts()
+    sizes = np.bincount(manifest["group"])
     sentences = []
     if tied := int(sizes[sizes > 1].sum()):
         sentences.append(
@@ -137,13 +138,11 @@ def describe_ties(images: list[ScannedFile], manifest: pd.DataFrame) -> list[str
     return sentences
 
 
-def describe_drawn(
-    images: list[ScannedFile], manifest: pd.DataFrame, *, is_split: bool
-) -> list[str]:
+def describe_drawn(images: ScannedFiles, manifest: pd.DataFrame, *, is_split: bool) -> list[str]:
     """A sentence on each split that the source does not have and that was drawn from its train."""
     if not is_split:
         return []
-    counts, own = manifest["split"].value_counts(), {image.split for image in images}
+    counts, own = manifest["split"].value_counts(), {*images.splits()}
     return [
         f"the source has no {split} images: {counts[split]} were drawn from train, by "
         "split.seed and in the proportion of the sizes"

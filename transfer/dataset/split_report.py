@@ -8,7 +8,7 @@ from transfer.dataset.manifest import SPLITS, UNUSED, class_names
 from transfer.dataset.rejected import REJECTED, list_rejected
 from transfer.dataset.scored_split import scored_split
 from transfer.dataset.split_params import SplitParams
-from transfer.sources.scanned_file import ScannedFile
+from transfer.sources.scanned_file import ScannedFiles
 
 _SHOWN_CLASSES = 50
 
@@ -16,7 +16,7 @@ _SHOWN_CLASSES = 50
 def report(
     manifest: pd.DataFrame,
     duplicates: pd.DataFrame,
-    rejected: list[ScannedFile],
+    rejected: ScannedFiles,
     params: SplitParams,
     notes: list[str],
 ) -> None:

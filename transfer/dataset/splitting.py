@@ -1,37 +1,53 @@
 """Dividing images over splits: whole groups, by class, to the number asked, from a seed."""
 
-from array import array
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 
-def connected_groups(keys: Iterable[Sequence[Hashable]]) -> np.ndarray:
+def connected_groups(n: int, ties: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Number the groups of items that share a key, directly or through others.
 
     Args:
-        keys: for each of N items, the keys that tie it to others (its hashes, its patient).
+        n: number of items.
+        ties: of each kind of key (its hash, its patient) the items that have one, int (M,), and
+            their keys, int (M,), from 0. An item may come several times, with a key each; one that
+            shares a key with none can be left out.
 
     Returns:
-        Group of each item: int (N,), from 0 in order of first appearance.
+        Group of each item: int (n,), from 0 in order of first appearance.
     """
-    numbers: dict[Hashable, int] = {}
-    n, rows, columns = 0, array("q"), array("q")
-    for row, own in enumerate(keys):
-        n += 1
-        for key in own:
-            rows.append(row)
-            columns.append(numbers.setdefault(key, len(numbers)))
-    nodes = n + len(numbers)
-    edges = coo_array(
-        (np.ones(len(rows), dtype=np.int8), (np.asarray(rows), np.asarray(columns) + n)),
-        shape=(nodes, nodes),
-    )
+    items, nodes, n_nodes = [], [], n
+    for having, keys in ties:
+        if len(having):
+            items.append(having)
+            nodes.append(keys + n_nodes)
+            n_nodes += int(keys.max()) + 1
+    rows, columns = (np.concatenate(each) if items else [] for each in (items, nodes))
+    edges = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(n_nodes, n_nodes))
     components = connected_components(edges, directed=False)[1][:n]
     _, first, own = np.unique(components, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[own]
+
+
+def shared(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The items that have the same values in all columns as another item, int (M,), and the number
+    of these values, int (M,), from 0: a tie for `connected_groups`.
+
+    Args:
+        columns: uint64 or int64 (N,), the first one with the values that are shared least.
+    """
+    order = np.argsort(columns[0], kind="stable")
+    ordered = columns[0][order]
+    is_alike = np.zeros(len(order) + 1, bool)  # alike to the one before
+    is_alike[1:-1] = ordered[1:] == ordered[:-1]
+    items = order[is_alike[1:] | is_alike[:-1]]
+    alike = np.stack([column[items].astype(np.uint64) for column in columns], axis=1)
+    _, keys, counts = np.unique(alike, axis=0, return_inverse=True, return_counts=True)
+    is_shared = counts[keys] > 1
+    return items[is_shared], keys[is_shared]
 
 
 def quotas(class_counts: np.ndarray, sizes: np.ndarray, spare: int | None = None) -> np.ndarray:
@@ -100,7 +116,9 @@ def assign(
     left = quota.copy()
     # lacking (C, S): the split still has nothing of the class; waiting (C,): groups to come
     lacking = (quota > 0) & (np.arange(n_splits) != spare)
-    waiting = np.bincount(np.unique(np.stack([labels, groups]), axis=1)[0], minlength=n_classes)
+    n_groups = int(groups.max(initial=0)) + 1
+    pairs = np.unique(labels * n_groups + groups)  # class and group, each pair once
+    waiting = np.bincount(pairs // n_groups, minlength=n_classes)
     splits = np.full(len(labels), -1)
     sizes = np.bincount(groups)
     by_group, ends = np.argsort(groups, kind="stable"), np.cumsum(sizes)

@@ -1,18 +1,25 @@
 """What the training images say of samples whose range no format fixes."""
 
+from collections import Counter
+from collections.abc import Iterable
+from itertools import compress
+
 import pandas as pd
 
 from transfer.decoding.value_ranges import KINDS, PixelRules, derive_range
-from transfer.sources.scanned_file import ScannedFile
+from transfer.sources.scanned_file import ScannedFiles
 
 _DARK_SHARE = 1 / 16  # of the range, that the highest value of an image has to reach
 
 
-def derive_rules(images: list[ScannedFile], manifest: pd.DataFrame) -> PixelRules:
+def derive_rules(images: ScannedFiles, manifest: pd.DataFrame) -> PixelRules:
     """What the training images say of samples whose range no format fixes, and of fourth bands that
-    may be no transparency. For a kind of sample that no training image has, all images are used."""
-    splits = dict(zip(manifest["path"], manifest["split"], strict=True))
-    train = [image for image in images if splits[image.path] == "train"]
+    may be no transparency. For a kind of sample that no training image has, all images are used.
+
+    Args:
+        manifest: its rows in the order of the images.
+    """
+    train = Counter(compress(images.findings(), manifest["split"] == "train"))
     ranges = {}
     for kind in KINDS:
         found = [
@@ -21,26 +28,26 @@ def derive_rules(images: list[ScannedFile], manifest: pd.DataFrame) -> PixelRule
                 for each in some
                 if each.value_range and each.value_range.kind == kind
             ]
-            for some in (train, images)
+            for some in (train, {*images.findings()})
         ]
         if found[1]:
             ranges[kind] = derive_range(found[0] or found[1])
     return PixelRules(
         ranges,
-        tiff_alpha=_is_most([image.tiff_alpha for image in train]),
-        alpha=_is_most([image.alpha for image in train]),
+        tiff_alpha=_is_most((each.tiff_alpha, count) for each, count in train.items()),
+        alpha=_is_most((each.alpha, count) for each, count in train.items()),
     )
 
 
-def describe_dark(images: list[ScannedFile], rules: PixelRules) -> list[str]:
+def describe_dark(images: ScannedFiles, rules: PixelRules) -> list[str]:
     """A sentence on the images that the rules make nearly black, as of a camera with fewer bits, or
     of 0 to 1 among images of 0 to 255."""
     dark = []
-    for image in images:
-        if image.value_range is not None:
-            black, white = rules.ranges[image.value_range.kind]
-            if 0 < image.value_range.high - black < _DARK_SHARE * (white - black):
-                dark.append(image.path)
+    for path, found in zip(images.paths, images.findings(), strict=True):
+        if found.value_range is not None:
+            black, white = rules.ranges[found.value_range.kind]
+            if 0 < found.value_range.high - black < _DARK_SHARE * (white - black):
+                dark.append(path)
     if not dark:
         return []
     return [
@@ -49,7 +56,8 @@ def describe_dark(images: list[ScannedFile], rules: PixelRules) -> list[str]:
     ]
 
 
-def _is_most(answers: list[bool | None]) -> bool:
-    """Whether at least half of those that say something say yes."""
-    given = [answer for answer in answers if answer is not None]
-    return 2 * sum(given) >= len(given)
+def _is_most(answers: Iterable[tuple[bool | None, int]]) -> bool:
+    """Whether at least half of those that say something say yes; each answer comes with how many
+    gave it."""
+    given = [(answer, count) for answer, count in answers if answer is not None]
+    return 2 * sum(answer * count for answer, count in given) >= sum(count for _, count in given)

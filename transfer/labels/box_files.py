@@ -23,21 +23,38 @@ def describe_boxes(paths: Iterable[str]) -> str:
     Args:
         paths: of the files of a source.
     """
-    stems: dict[str, set[str]] = {"picture": set(), ".txt": set(), ".xml": set()}
+    paths = [*paths]
+    stems: dict[str, set[str]] = {".txt": set(), ".xml": set()}
     found = ""
     for path in paths:
-        plain = PurePosixPath(path)
-        suffix = plain.suffix.lower()
-        if suffix == ".xml" or (suffix == ".txt" and "labels" in path.lower().split("/")):
-            stems[suffix].add(plain.stem)
-        elif path and not path.endswith("/") and not is_sidecar(path):
-            stems["picture"].add(plain.stem)
+        if suffix := _boxes_suffix(path):
+            stems[suffix].add(PurePosixPath(path).stem)
+        elif _is_picture(path):
+            continue
         elif _COCO.search(path):
             found = f"{path} looks like COCO's file of boxes or outlines"
         elif _CSV.search(path):
             found = f"{path} looks like a table of boxes"
-    for suffix, kind in ((".txt", "YOLO's"), (".xml", "Pascal VOC's")):
-        beside = len(stems[suffix] & stems["picture"])
-        if beside and 2 * beside >= len(stems["picture"]):
-            found = f"The {suffix} files named as the pictures look like {kind} files of boxes"
+    if any(stems.values()):  # else the names of millions of pictures need not be remembered
+        pictures = {
+            PurePosixPath(path).stem
+            for path in paths
+            if not _boxes_suffix(path) and _is_picture(path)
+        }
+        for suffix, kind in ((".txt", "YOLO's"), (".xml", "Pascal VOC's")):
+            beside = len(stems[suffix] & pictures)
+            if beside and 2 * beside >= len(pictures):
+                found = f"The {suffix} files named as the pictures look like {kind} files of boxes"
     return f"{found}: data for the detection of objects. {_WHAT_TO_DO}" if found else ""
+
+
+def _boxes_suffix(path: str) -> str:
+    """.xml or .txt of a file that may have the boxes of a picture; empty of all others."""
+    suffix = path[-4:].lower()
+    if suffix == ".xml" or (suffix == ".txt" and "labels" in path.lower().split("/")):
+        return suffix if PurePosixPath(path).suffix else ""  # `labels/.txt` is a name without one
+    return ""
+
+
+def _is_picture(path: str) -> bool:
+    return bool(path) and not path.endswith("/") and not is_sidecar(path)

@@ -63,7 +63,10 @@ def describe_pixels(path: str, content: bytes | None) -> str:
 def describe_shards(paths: Iterable[str]) -> str:
     """What says that an archive is one of WebDataset's shards, and what to do, in words; empty
     where nothing does."""
+    paths = [*paths]
     suffixes: dict[str, set[str]] = {}
+    if not any(path.lower().endswith(".cls") for path in paths):
+        return ""  # most sources, of which nothing need be remembered
     for path in paths:
         name, _, suffix = path.partition(".")
         suffixes.setdefault(name, set()).add(suffix.lower())

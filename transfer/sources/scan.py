@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import imagehash
@@ -12,7 +13,7 @@ from transfer.engines.base import Crashed, Engine
 from transfer.runtime.progress import progress_bar
 from transfer.sources.reader import read_source
 from transfer.sources.scan_journal import ScanJournal
-from transfer.sources.scanned_file import ScannedFile, companions
+from transfer.sources.scanned_file import ScannedFile, ScannedFiles, companions
 from transfer.sources.source_file import (
     SCAN_ENTRIES,
     SourceFile,
@@ -61,7 +62,7 @@ def scan_source(
     on_clutter: Callable[[str], None] = lambda path: None,
     on_remark: Callable[[str], None] = lambda sentence: None,
     journal: ScanJournal | None = None,
-) -> tuple[list[ScannedFile], list[str]]:
+) -> tuple[ScannedFiles, list[str]]:
     """Read and decode every file of the source once: the files, in any order, and the paths of the
     folders.
 
@@ -74,7 +75,7 @@ def scan_source(
             here.
         journal: has what a run that was stopped has seen, and notes what this one sees.
     """
-    files, folders = [], []
+    files, folders = ScannedFiles(), []
     found = read_source(
         source, follow_links=follow_links, on_clutter=on_clutter, on_remark=on_remark
     )
@@ -102,10 +103,11 @@ def scan_source(
                     on_clutter(file.path)
                 else:
                     files.append(file)
-    beside = companions(files)
+    has_problem = files.has_problem
+    beside = companions(compress(files.paths, ~has_problem), compress(files.paths, has_problem))
     for path in sorted(beside):
         on_clutter(path)
-    return [file for file in files if file.path not in beside], folders
+    return files.without(beside), folders
 
 
 def _is_folder(entry: SourceFile, folders: list[str]) -> bool:
@@ -115,7 +117,7 @@ def _is_folder(entry: SourceFile, folders: list[str]) -> bool:
     return False
 
 
-def _is_known(entry: SourceFile, files: list[ScannedFile], journal: ScanJournal | None) -> bool:
+def _is_known(entry: SourceFile, files: ScannedFiles, journal: ScanJournal | None) -> bool:
     known = journal.get(entry) if journal is not None else None
     if known is not None:
         files.append(known)

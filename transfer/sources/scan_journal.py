@@ -9,11 +9,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from transfer.decoding.value_ranges import ValueRange
-from transfer.sources.scanned_file import ScannedFile
+from transfer.sources.scanned_file import ScannedFile, ScannedFiles
 from transfer.sources.source_file import SourceFile
 
 _FIELDS = tuple(field.name for field in fields(ScannedFile))
+_VERSION_BYTES = 16
 
 
 class ScanJournal:
@@ -27,16 +30,25 @@ class ScanJournal:
 
     def __init__(self, folder: Path):
         self._path = folder / "scanned.jsonl"
-        self._known: dict[str, tuple[str, ScannedFile]] = {}
+        # of a run that was stopped: the files with digests of their versions, and the sorted hashes
+        # of their paths with the file of each, by which one is found in 12 bytes of memory
+        self._known, self._versions = ScannedFiles(), bytearray()
+        self._path_hashes, self._rows = np.empty(0, np.int64), np.empty(0, np.int32)
         self._file = None
         self._failed = False
 
     def __enter__(self) -> Self:
-        with suppress(OSError):  # there is none, or it cannot be read
-            for line in self._path.read_bytes().splitlines():
+        # OSError: there is none, or it cannot be read
+        with suppress(OSError), self._path.open("rb") as file:
+            for line in file:
                 with suppress(ValueError, TypeError, KeyError):  # cut off, or damaged
                     for version, said in json.loads(line):
-                        self._known[said["path"]] = version, _file_of(said)
+                        digest = _digest(version)
+                        self._known.append(_file_of(said))
+                        self._versions += digest
+        hashes = np.fromiter(map(hash, self._known.paths), np.int64, len(self._known))
+        self._rows = np.argsort(hashes, kind="stable").astype(np.int32)
+        self._path_hashes = hashes[self._rows]
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -46,13 +58,19 @@ class ScanJournal:
 
     def get(self, entry: SourceFile) -> ScannedFile | None:
         """What was seen of a file, if it is the same one."""
-        version, file = self._known.get(entry.path, ("", None))
-        if file is None:
+        number = hash(entry.path)
+        place = int(np.searchsorted(self._path_hashes, number, side="right")) - 1
+        if place < 0 or self._path_hashes[place] != number:
+            return None
+        row = int(self._rows[place])  # the last that was noted of the path
+        file = self._known[row]
+        if file.path != entry.path:
             return None
         if entry.content is not None:
             same = hashlib.sha256(entry.content).hexdigest() == file.sha256
         else:
-            same = bool(version) and version == entry.version
+            noted = self._versions[_VERSION_BYTES * row : _VERSION_BYTES * (row + 1)]
+            same = bool(entry.version) and _digest(entry.version) == noted
         return file if same else None
 
     def put(self, seen: Iterable[tuple[SourceFile, ScannedFile]]) -> None:
@@ -73,6 +91,10 @@ class ScanJournal:
                 "run is killed, the stage starts again"
             )
             self._failed = True
+
+
+def _digest(version: str) -> bytes:
+    return hashlib.blake2b(version.encode(), digest_size=_VERSION_BYTES).digest()
 
 
 def _as_dict(file: ScannedFile) -> dict:

@@ -4,9 +4,11 @@ is an error."""
 import hashlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PIL import Image
 
 from transfer.decoding.rgb import BadImageError, memory_for, read_rgb
@@ -101,15 +103,15 @@ def map_verified_images(
         PipelineError: a listed image is gone, has changed, no longer decodes, or ends the processes
             that decode it.
     """
-    checksums = dict(zip(listed["path"], listed["sha256"], strict=True))
-    missing = set(checksums)
+    rows = {path: row for row, path in enumerate(listed["path"])}
+    checksums, is_missing = listed["sha256"].array, np.ones(len(listed), bool)
     files = (
         entry
-        for entry in read_source(source, checksums, follow_links=follow_links)
+        for entry in read_source(source, rows, follow_links=follow_links)
         if not (entry.problem or entry.is_folder)
     )
     batches = (
-        (entries, [(entry, checksums[entry.path]) for entry in entries])
+        (entries, [(entry, checksums[rows[entry.path]]) for entry in entries])
         for entries in batches_of_entries(files)
     )
     with engine.start(VerifiedImageTask(source, function, rules or PixelRules())) as workers:
@@ -121,9 +123,9 @@ def map_verified_images(
                         "it; it could be read when `split` ran: remove it, or run "
                         "`dvc repro --force split` on this cluster, which rejects it"
                     )
-                missing.remove(entry.path)
+                is_missing[rows[entry.path]] = False
                 yield result
-    check_none_missing(source, missing)
+    check_none_missing(source, [*compress(rows, is_missing)])
 
 
 def check_none_missing(source: Path | str, missing: Collection[str]) -> None:

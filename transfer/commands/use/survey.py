@@ -65,7 +65,10 @@ def survey(entries: Iterable[SourceFile], source: str) -> Survey:
             pixels = pixels or describe_pixels(entry.path, entry.content)
         else:
             files.append(ScannedFile(entry.path, problem=problem))
-    called_alike = companions(files)
+    called_alike = companions(
+        (file.path for file in files if not file.problem),
+        (file.path for file in files if file.problem),
+    )
     beside += called_alike
     files = [file for file in files if file.path not in called_alike]
     if not files and not beside:
