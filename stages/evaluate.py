@@ -5,9 +5,7 @@ python -m stages.evaluate head
 """
 
 import shutil
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,15 +14,12 @@ import pandas as pd
 from pydantic import PositiveInt
 
 from transfer.backbones.registry import BackboneParams
-from transfer.classifiers.converted import CannotConvertError
-from transfer.classifiers.loading import load_without_keras
-from transfer.classifiers.names import BASELINES, EVALUATION, MODEL_NAMES, NEIGHBOURS, is_skipped
-from transfer.classifiers.neighbours import Neighbours, load_neighbours
+from transfer.classifiers.names import BASELINES, EVALUATION, MODEL_NAMES, is_skipped
 from transfer.classifiers.probabilities import probabilities
 from transfer.classifiers.temperatures import calibration_file
 from transfer.compute.params import ComputeParams
 from transfer.dataset.examples import Examples, read_examples
-from transfer.dataset.manifest import class_names, labels_of, read_manifest, split_rows
+from transfer.dataset.manifest import class_names, read_manifest, split_rows
 from transfer.dataset.scored_split import TEST, scored_split, split_field, title_note
 from transfer.evaluation.calibration import (
     Calibration,
@@ -32,7 +27,7 @@ from transfer.evaluation.calibration import (
     class_logits,
     fit_temperature,
 )
-from transfer.evaluation.gradcam import overlay
+from transfer.evaluation.judged import Judged, load_judged
 from transfer.evaluation.mistakes import (
     draw_mistakes,
     most_confident_mistakes,
@@ -47,43 +42,21 @@ from transfer.evaluation.scores import (
     roc,
     score,
 )
-from transfer.features.frozen_network import choose_runtime
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_json, write_table
 from transfer.runtime.params import Params, load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.storage.array_paths import inputs_path
-from transfer.storage.arrays import inference_batch_rows, read_array, take
+from transfer.storage.arrays import read_array
 from transfer.storage.params import Shards
 from transfer.storage.sharded_array import ShardedArray
-
-ReadInputs = Callable[[str], np.ndarray | ShardedArray]  # an array of the scored split, by its kind
 
 
 class EvaluateParams(Params):
     """max_mistakes: misclassified images that are shown per model."""
 
     max_mistakes: PositiveInt
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A trained model as this stage sees it, a network or the nearest neighbours.
-
-    Attributes:
-        input_kind: `images`, `features` or `cut`, the array that it reads.
-        class_names: the classes by label.
-        logits: float32 (N, L) of such inputs (N, ...).
-        explain: pictures uint8 (H, W, 3) of rows of the scored split, int (M,), that show what
-            spoke for the classes, int (M,).
-    """
-
-    name: str
-    input_kind: str
-    class_names: list[str]
-    logits: Callable[[np.ndarray], np.ndarray]
-    explain: Callable[[np.ndarray, np.ndarray], Sequence[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -111,11 +84,7 @@ def main(name: str) -> None:
     rows, names = split_rows(manifest, split), class_names(manifest)
     scored = partial(read_split, split, len(rows), shards)
     check_test_rows(manifest, shards)
-    model = (
-        load_nearest(manifest, scored, shards)
-        if name == NEIGHBOURS
-        else load_network(name, architecture, compute, scored)
-    )
+    model = load_judged(name, manifest, scored, shards, architecture, compute)
     predictions = predict_split(model, manifest, split, shards)
     write_judgement(name, predictions, rows, names, split)
     write_mistakes(
@@ -142,116 +111,6 @@ def write_skipped(folder: Path) -> None:
     """Write scores without values, which tell `compare` that the model was skipped."""
     shutil.rmtree(folder, ignore_errors=True)
     write_json(folder / "scores.json", {})
-
-
-def load_nearest(manifest: pd.DataFrame, scored: ReadInputs, shards: Shards) -> Judged:
-    """The nearest neighbours; what speaks for a class is its nearest training image.
-
-    Raises:
-        PipelineError: the model is missing, damaged, or of other training images.
-    """
-    neighbours = load_neighbours()
-    rows = len(labels_of(manifest, "train"))
-    if rows != len(neighbours.labels):
-        raise PipelineError(
-            f"models/{NEIGHBOURS} has {len(neighbours.labels)} training images, the manifest "
-            f"{rows}; run `dvc repro`"
-        )
-    return Judged(
-        NEIGHBOURS,
-        neighbours.input_kind,
-        neighbours.class_names,
-        neighbours.logits,
-        lambda tested, labels: nearest_images(
-            neighbours,
-            read_array(inputs_path("train", "images"), shards, rows=rows, ndim=4),
-            take(scored("features"), tested),
-            labels,
-        ),
-    )
-
-
-def nearest_images(
-    neighbours: Neighbours, images: np.ndarray, features: np.ndarray, labels: np.ndarray
-) -> list[np.ndarray]:
-    """Of each class, the training image that is nearest to a scored image.
-
-    Args:
-        images: the training images, uint8 (N, H, W, 3).
-        features: of the scored images, (M, h, w, C).
-        labels: of the classes, int (M,).
-    """
-    return [
-        images[neighbours.nearest_of_class(each, label)]
-        for each, label in zip(features, labels, strict=True)
-    ]
-
-
-def load_network(
-    name: str, architecture: BackboneParams, compute: ComputeParams, scored: ReadInputs
-) -> Judged:
-    """A network or the probe, as `predict` computes it; Grad-CAM shows what speaks for a class.
-
-    On a CPU LiteRT and NumPy compute both. On an accelerator, and where LiteRT cannot run the model
-    or the frozen network, Keras's backend does.
-    """
-    runtime = choose_runtime(architecture, compute)
-    try:
-        classifier = load_without_keras(name, compute, frozen_on_keras=runtime == "keras")
-    except CannotConvertError as reason:
-        print(f"{name} is computed by Keras, not by LiteRT: {reason}", file=sys.stderr, flush=True)
-        return load_on_keras(name, architecture, compute, scored)
-
-    def logits(inputs: np.ndarray) -> np.ndarray:
-        step = inference_batch_rows(inputs.shape[1:])
-        starts = range(0, len(inputs), step)
-        return np.concatenate(
-            [classifier.logits(take(inputs, slice(start, start + step))) for start in starts]
-        )
-
-    if runtime == "keras":
-        return replace(load_on_keras(name, architecture, compute, scored), logits=logits)
-
-    def explain(rows: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
-        # LiteRT need not be installed where Keras computes the model
-        from transfer.evaluation.litert_gradcam import LiteRTGradCam
-
-        gradcam = LiteRTGradCam(name, classifier, architecture)
-        images, starts = (take(scored(each), rows) for each in ("images", gradcam.start))
-        heats = gradcam.heat_maps(starts, labels)
-        return [overlay(image, heat) for image, heat in zip(images, heats, strict=True)]
-
-    return Judged(name, classifier.input_kind, classifier.class_names, logits, explain)
-
-
-def load_on_keras(
-    name: str, architecture: BackboneParams, compute: ComputeParams, scored: ReadInputs
-) -> Judged:
-    """A network or the probe on Keras's backend, for logits and Grad-CAM."""
-    from transfer.backbones.network import load_backbone
-    from transfer.classifiers.saved import load_classifier, predict_logits
-    from transfer.compute.device import configure_backend
-    from transfer.evaluation.keras_gradcam import heat_maps, split_at_maps
-
-    configure_backend(compute, seed=0, threads=compute.threads)
-    classifier = load_classifier(name)
-    kind = classifier.input_kind
-
-    def explain(rows: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
-        # in front of a model that takes features, Grad-CAM needs the backbone's layers
-        backbone = load_backbone(architecture) if kind == "features" else None
-        halves = split_at_maps(classifier.model, kind, backbone, architecture.unfreeze_from)
-        images, cut = (scored(each) for each in ("images", "cut"))
-        heats = heat_maps(halves, images if kind == "images" else cut, rows, labels)
-        return [overlay(images[row], heat) for row, heat in zip(rows, heats, strict=True)]
-
-    return Judged(
-        name,
-        kind,
-        classifier.class_names,
-        lambda inputs: predict_logits(classifier.model, inputs),
-        explain,
-    )
 
 
 def predict_split(

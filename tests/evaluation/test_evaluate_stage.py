@@ -10,13 +10,11 @@ from PIL import Image
 
 from stages.compare import accuracy_table
 from stages.evaluate import (
-    Judged,
     SplitPredictions,
     calibrate,
     calibrated_scores,
     check_test_rows,
     logits_of,
-    nearest_images,
     predict_split,
     write_judgement,
     write_mistakes,
@@ -24,6 +22,7 @@ from stages.evaluate import (
 from transfer.classifiers.neighbours import Neighbours, unit_length
 from transfer.dataset.examples import Examples
 from transfer.evaluation.calibration import Calibration
+from transfer.evaluation.judged import Judged, nearest_images
 from transfer.runtime.errors import PipelineError
 from transfer.storage.array_paths import inputs_path
 from transfer.storage.params import Shards
