@@ -36,7 +36,7 @@ $(VENV)/extra-%: requirements/%.txt $(VENV)/installed
 	touch $@
 
 # The tests need all these extras; one call installs them.
-TESTED := tests demo export heic hub lint parquet ray s3 scale ssh sweep
+TESTED := tests demo export fonts heic hub lint parquet ray s3 scale ssh sweep
 $(VENV)/extra-tests: $(TESTED:%=requirements/%.txt) $(VENV)/installed
 	$(VENV)/bin/python tools/install.py --no-deps $(filter %.txt,$^)
 	touch $(TESTED:%=$(VENV)/extra-%)
@@ -121,7 +121,7 @@ lint: $(VENV)/extra-lint  ## run ruff, and check that packages import only from 
 UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	--custom-compile-command 'make lock' --quiet
 BEYOND_BASE = $(UV_COMPILE) --constraint requirements.txt $$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.txt)
-EXTRAS := azure demo export gpu gs heic hub lint parquet ray s3 scale ssh sweep
+EXTRAS := azure demo export fonts gpu gs heic hub lint parquet ray s3 scale ssh sweep
 # Only KerasHub requires them, for texts, some 200 MB; its networks for images work without.
 NOT_FOR_TEXTS := --no-emit-package tensorflow-text --no-emit-package sentencepiece
 # The wheel with axe-core requires a second browser driver, 130 MB, which nothing here runs.

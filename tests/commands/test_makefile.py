@@ -40,7 +40,7 @@ TARGETS = {  # the extras that each target installs
     "lint": ["lint"],
     "scale": ["ray", "scale"],
     "test": [
-        *("demo", "export", "heic", "hub", "lint", "parquet", "ray", "s3", "scale", "ssh"),
+        *("demo", "export", "fonts", "heic", "hub", "lint", "parquet", "ray", "s3", "scale", "ssh"),
         *("sweep", "tests"),
     ],
 }

@@ -15,6 +15,7 @@ from transfer.classifiers.probe import Probe
 from transfer.classifiers.saved import Classifier, save_classifier
 from transfer.classifiers.scratch import build_small_network
 from transfer.compute.keras import keras
+from transfer.evaluation import fonts
 from transfer.evaluation.gradcam import heat_of, overlay, signs
 from transfer.evaluation.keras_gradcam import gradients_of_logits, heat_maps, split_at_maps
 from transfer.evaluation.mistakes import (
@@ -241,36 +242,79 @@ def test_the_sheet_repeats_byte_for_byte(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-NAMES = {  # as captions: what is drawn of a name, class 1 of two
+NAMES = {  # as captions: what is drawn of a name
     "кошка": "кошка",
     "größe": "größe",
     "gro\u0308ße": "größe",
     "חתול": "\u200eחתול\u200e",
     "قط": "\u200eقط\u200e",
-    "猫": "class 1",
-    "แมว": "class 1",
-    "कुत्ता": "class 1",
-    "🐶": "class 1",
 }
+WITH_FONTS = ["猫", "고양이", "แมว", "कुत्ता", "ছানা", "ឆ្មា", "பூனை", "పిల్లి"]  # with the extra `fonts`
+NUMBER = "class 1"  # of two, in place of a name that no font has
+
+
+@pytest.fixture
+def without_fonts(monkeypatch):
+    """As if the extra `fonts` were not installed."""
+    monkeypatch.setattr(fonts, "_installed", dict)
+    for cached in (fonts.families, fonts._fonts):
+        cached.cache_clear()
+    yield
+    for cached in (fonts.families, fonts._fonts):
+        cached.cache_clear()
+
+
+def sheet(path, name: str) -> np.ndarray:
+    """The grey levels of a sheet with one mistake, of a class of that name."""
+    row = {"file": "007.png", "path": f"x/{name}", "actual": name, "predicted": "cat"}
+    table = pd.DataFrame([row | {"probability": 0.9}])
+    draw_mistakes(path, "head", [np.full((8, 16, 3), 255, np.uint8)], table, ["cat", name])
+    return np.asarray(Image.open(path).convert("L"))
+
+
+def words(name: str) -> str:
+    """The caption of that mistake."""
+    row = {"file": "007.png", "path": f"x/{name}", "actual": name, "predicted": "cat"}
+    table = pd.DataFrame([row | {"probability": 0.9}])
+    return caption(next(table.itertuples()), ["cat", name])
+
+
+@pytest.mark.parametrize(("name", "drawn"), [*NAMES.items(), *((n, n) for n in WITH_FONTS)])
+def test_names_in_any_script_are_drawn(name, drawn):
+    assert words(name) == f"{drawn}\n{drawn} taken for cat, 90%"
+
+
+@pytest.mark.parametrize("name", [*WITH_FONTS, "🐶"])
+def test_names_are_replaced_without_a_font_for_them(name, without_fonts):
+    assert words(name) == f"007.png\n{NUMBER} taken for cat, 90%"
 
 
 @pytest.mark.parametrize(("name", "drawn"), NAMES.items())
-def test_names_in_any_script_are_drawn_or_replaced(name, drawn):
-    row = {"file": "007.png", "path": f"x/{name}", "actual": name, "predicted": "cat"}
-    table = pd.DataFrame([row | {"probability": 0.9}])
-    file = "007.png" if drawn == "class 1" else drawn
-    words = caption(next(table.itertuples()), ["cat", name])
-    assert words == f"{file}\n{drawn} taken for cat, 90%"
+def test_most_alphabets_need_no_extra(name, drawn, without_fonts):
+    assert words(name) == f"{drawn}\n{drawn} taken for cat, 90%"
 
 
 @pytest.mark.filterwarnings("error")  # Matplotlib warns where it draws a box for a character
+@pytest.mark.parametrize("name", WITH_FONTS)
+def test_the_fonts_draw_the_names(name, tmp_path):
+    foot = sheet(tmp_path / "sheet.png", name)[-20:]
+    assert foot.min() > 128
+
+
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("name", "has_footnote"), [("猫", True), ("кошка", False)])
-def test_a_sheet_without_some_names_says_so_at_its_foot(name, has_footnote, tmp_path):
-    row = {"file": "007.png", "path": f"x/{name}", "actual": name, "predicted": "cat"}
-    table, path = pd.DataFrame([row | {"probability": 0.9}]), tmp_path / "sheet.png"
-    draw_mistakes(path, "head", [np.full((8, 16, 3), 255, np.uint8)], table, ["cat", name])
-    foot = np.asarray(Image.open(path).convert("L"))[-20:]
+def test_a_sheet_without_some_names_says_so_at_its_foot(
+    name, has_footnote, tmp_path, without_fonts
+):
+    foot = sheet(tmp_path / "sheet.png", name)[-20:]
     assert (foot.min() < 128) == has_footnote
+
+
+def test_a_sheet_is_the_same_bytes_with_and_without_fonts_that_it_does_not_need(tmp_path, request):
+    sheet(tmp_path / "with.png", "кошка")
+    request.getfixturevalue("without_fonts")
+    sheet(tmp_path / "without.png", "кошка")
+    assert (tmp_path / "with.png").read_bytes() == (tmp_path / "without.png").read_bytes()
 
 
 def test_long_names_keep_both_ends():

@@ -3,27 +3,26 @@
 import shutil
 import unicodedata
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ft2font import FT2Font
 from PIL import Image
 
+from transfer.evaluation.fonts import can_draw, families, has_all_fonts
 from transfer.runtime.files import atomic_write
 
 COLUMNS = 4
 NAME_WIDTH = 27
 LEFT_TO_RIGHT = "\u200e"  # a mark that keeps a name from turning the words around it
 FOOTNOTE = (
-    "The font of this picture lacks some names: there files are called as in mistakes.csv, and "
+    "The fonts of this picture lack some names: there files are called as in mistakes.csv, and "
     "classes by their numbers. That table and the report have the names."
 )
+MORE_FONTS = "\n`make .venv/extra-fonts` installs fonts of more scripts (docs/your-data.md)."
 THUMBNAIL = 128  # pixels per side at most, because the report contains all of them
 
 
@@ -67,8 +66,9 @@ def draw_mistakes(
     """Draw pictures uint8 (H, W, 3) as a PNG sheet, each under its row of the table: file, path,
     actual, predicted, probability.
 
-    The sheet is drawn with the font that comes with Matplotlib, so that it is the same bytes on
-    every machine. Names in a script that this font lacks are replaced, and a line below says so.
+    The sheet is drawn with the font that comes with Matplotlib and with those of the extra `fonts`,
+    so that it is the same bytes on every machine that has the same of them. Names in a script that
+    they lack are replaced, and a line below says so.
 
     Args:
         class_names: of all classes, by label.
@@ -83,10 +83,12 @@ def draw_mistakes(
     for axis, pair, row in zip(axes, pairs, table.itertuples(), strict=False):
         # the pixels that the model saw, in half the bytes
         axis.imshow(pair, interpolation="nearest")
-        axis.set_title(caption(row, class_names), fontsize=7, parse_math=False)
+        axis.set_title(
+            caption(row, class_names), fontsize=7, fontfamily=families(), parse_math=False
+        )
     names = {*table["actual"], *table["predicted"], *map(_file_name, table["path"])}
     if not all(map(can_draw, names)):
-        figure.supxlabel(FOOTNOTE, fontsize=7)
+        figure.supxlabel(FOOTNOTE if has_all_fonts() else FOOTNOTE + MORE_FONTS, fontsize=7)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
 
@@ -106,26 +108,11 @@ def caption(row: Any, class_names: Sequence[str]) -> str:
     return f"{file}\n{actual} taken for {predicted}, {row.probability:.0%}"
 
 
-def can_draw(text: str) -> bool:
-    """Whether the font has every character of the text."""
-    font = _font()
-    return all(font.get_char_index(ord(character)) for character in _composed(text))
-
-
-@cache
-def _font() -> FT2Font:
-    return FT2Font(str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")))
-
-
 def _marked(text: str) -> str:
-    text = _composed(text)
+    text = unicodedata.normalize("NFC", text)
     if {unicodedata.bidirectional(character) for character in text}.isdisjoint({"R", "AL", "AN"}):
         return text
     return f"{LEFT_TO_RIGHT}{text}{LEFT_TO_RIGHT}"
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
 
 
 def _file_name(path: str) -> str:
