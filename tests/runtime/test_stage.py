@@ -96,6 +96,16 @@ def test_the_log_says_when_how_long_how_much_and_where(project, monkeypatch, cap
     assert all(log["environment"][name] for name in ("system", "processor", "cores"))
 
 
+def test_the_age_of_a_process_counts_from_its_start():
+    program = "from transfer.runtime.stage import process_age; print(process_age())"
+    for pause in (0, 0.5):
+        before = time.monotonic()
+        child = [sys.executable, "-c", f"import time; time.sleep({pause}); {program}"]
+        age = float(subprocess.check_output(child, cwd=REPOSITORY))
+        # the system counts starts in hundredths of a second
+        assert pause < age <= time.monotonic() - before + 0.02
+
+
 def test_a_refusal_of_the_system_ends_in_a_sentence(project, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["stages/extract.py"])
     (project / "dvc.yaml").write_text("stages: {extract: {desc: Test}}")

@@ -38,12 +38,17 @@ LOCK_TIMEOUT = 10
 # Errors of a file system without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
+# `starttime`, the 22nd word of /proc/PID/stat, counted behind the program's name, which is the 2nd
+# and may have spaces in it (man 5 proc_pid_stat)
+_STARTTIME = 19
+
 
 class Begun(NamedTuple):
-    """When a stage's work began: the time, and the seconds that the cores had spent in its process
-    by then, on Python's start and the imports."""
+    """When a stage's work began: the time, and the seconds by then since the start of its process
+    and of the cores in it, spent on Python's start and the imports."""
 
     at: float
+    age: float
     core_seconds: float
 
 
@@ -69,7 +74,7 @@ def run_stage(main: Callable[..., None], items: Sequence[str] = ()) -> None:
         parser.add_argument("item", choices=items)
     arguments = list(vars(parser.parse_args()).values())
     name = "@".join([name, *arguments])
-    begun = Begun(time.time(), time.process_time())
+    begun = Begun(time.time(), process_age(), time.process_time())
     # what the imports made lives as long as the process; to look through it at the end takes up to
     # a second
     gc.freeze()
@@ -107,12 +112,22 @@ def _log(name: str, begun: Begun) -> None:
         "started": begun.at,
         "seconds": time.time() - begun.at,
         "core_seconds": worked,
-        "import_seconds": max(0.0, begun.at - psutil.Process().create_time()),
+        "import_seconds": begun.age,
         "import_core_seconds": begun.core_seconds,
         "peak_bytes": peak_memory(),
         "environment": describe_environment(),
     }
     write_json(LOGS / f"{name}.json", log)
+
+
+def process_age() -> float:
+    """Seconds since this process was started."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return time.time() - psutil.Process().create_time()
+    # On Linux psutil adds the time of the start to that of the boot, which has whole seconds only.
+    words = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    started = int(words[_STARTTIME]) / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started
 
 
 @contextmanager
