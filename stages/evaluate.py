@@ -29,6 +29,7 @@ from transfer.evaluation.calibration import (
 )
 from transfer.evaluation.judged import Judged, load_judged
 from transfer.evaluation.mistakes import (
+    MOST_ON_SHEET,
     draw_mistakes,
     most_confident_mistakes,
     side_by_side,
@@ -231,7 +232,7 @@ def write_mistakes(
     split: str,
 ) -> None:
     """Write a model's most confident mistakes, each image beside what spoke for the wrong class:
-    one picture per mistake, and a contact sheet.
+    one picture per mistake, and a contact sheet of the first of them.
 
     Args:
         images: of the scored split, uint8 (N, H, W, 3).
@@ -249,7 +250,8 @@ def write_mistakes(
     table.insert(0, "file", write_pictures(folder / "mistakes", pairs))
     write_table(folder / "mistakes.csv", table.assign(**split_field(split)))
     n_wrong = int((predictions.argmax(axis=1) != scored["label"]).sum())
-    shown = f", the {len(rows)} surest" if len(rows) < n_wrong else ""
+    on_sheet = min(len(rows), MOST_ON_SHEET)
+    shown = f", the {on_sheet} surest" if on_sheet < n_wrong else ""
     draw_mistakes(
         folder / "mistakes.png",
         f"{model.name}{title_note(split)}: {n_wrong} of {len(scored)} wrong{shown}",

@@ -1,7 +1,10 @@
-"""The table that `make run` ends with says which images its accuracies are of."""
+"""What `make run` ends with: the models' table, which says what images its accuracies are of."""
+
+from types import SimpleNamespace
 
 import pytest
 
+from transfer.commands import run
 from transfer.commands.run import scored_by, summarise
 from transfer.dataset.scored_split import split_field
 
@@ -22,3 +25,14 @@ def test_accuracies_of_validation_images_are_called_so(split, title):
     table = summarise(PIPELINE, {"train": 2.0}, metrics)
     assert table[title].tolist() == ["0.500 (0.250 to 0.750)"]
     assert table["run now"].tolist() == ["train"]
+
+
+def test_a_stage_that_ran_alone_in_a_new_project_ends_without_scores_and_without_an_error(
+    project, monkeypatch, capsys
+):
+    succeeded = SimpleNamespace(returncode=0, stdout="")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: succeeded)
+    run.main(["split"])
+    said = capsys.readouterr().out
+    assert "There are no scores yet (metrics/evaluation.json is missing)" in said
+    assert "The whole run took" in said

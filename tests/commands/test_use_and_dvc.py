@@ -68,6 +68,16 @@ def test_clutter_outside_the_project_comes_with_a_link(here, capsys):
     assert "split.source = pets" in capsys.readouterr().out
 
 
+def test_the_link_that_is_advised_has_a_name_that_is_free_in_the_project(here, capsys):
+    build(here.parent / "data", PETS | {".DS_Store": b"x"})
+    (here / "data").mkdir()
+    said = said_of("../data", capsys)
+    subprocess.run(shlex.split(said.split("use it: ")[1].split(" && ")[0]), check=True)
+    assert (here / "2-data").readlink() == here.parent / "data"
+    assert not [*(here / "data").iterdir()]
+    assert "python -m transfer use 2-data" in said
+
+
 def test_a_link_in_the_project_is_added_to_git(here, capsys):
     call("git", "init", "--quiet", cwd=here)
     build(here.parent / "pets", PETS)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.helpers.tiny_pipeline import LAST, ROOT, call, copy_world, environment
-from transfer.commands.comment import about_bytes, about_files, comment
+from transfer.commands.comment import about_bytes, about_files, changed_files, comment
 from transfer.dataset.scored_split import OPTIMISTIC
 
 WORKFLOWS = {
@@ -131,6 +131,17 @@ def test_a_base_that_is_no_revision_is_an_error(changed):
     assert (
         "unknown Git revision 'nowhere'" in finished.stderr and "Traceback" not in finished.stderr
     )
+
+
+def test_changed_files_are_called_by_their_names_in_any_script(project):
+    for content in ("before", "after"):
+        for name in ("grün.csv", "a b.csv", "same.csv"):
+            (project / name).write_text("same" if name == "same.csv" else content)
+        if content == "before":
+            call("git", "init", "--quiet", cwd=project)
+            call("git", "add", "--all", cwd=project)
+            call("git", "commit", "--quiet", "--message", "before", cwd=project)
+    assert changed_files() == ["a b.csv", "grün.csv"]
 
 
 def test_a_comment_on_a_run_that_changed_no_file_asks_for_no_commit():

@@ -247,10 +247,15 @@ def test_other_mistakes_are_one_line_too(say, monkeypatch, project):
     code, out, err = say("--host", "no such host")
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert err.startswith("demo: --host no such host: no such address")
-    for words in (["--port", "70000"], ["--max-megabytes", "0"], ["--max-megabytes", "257"]):
-        code, _, err = say(*words)
+    for option, number, expected in (
+        ("--port", "70000", "a number from 0 to 65535 is expected"),
+        ("--port", "http", "a number from 0 to 65535 is expected"),
+        ("--max-megabytes", "0", "a number from 1 to 256 is expected"),
+        ("--max-megabytes", "1.5", "a number from 1 to 256 is expected"),
+    ):
+        code, _, err = say(option, number)
         assert code == 2
-        assert words[0] in err
+        assert f"argument {option}: {number!r}: {expected}" in err
 
 
 def test_only_an_open_address_is_remarked_on(say, monkeypatch):

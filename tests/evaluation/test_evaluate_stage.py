@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from stages.compare import accuracy_table
 from stages.evaluate import (
     SplitPredictions,
     calibrate,
@@ -137,17 +136,6 @@ def test_the_threshold_and_not_a_half_decides_which_label_is_scored():
         np.array([0, 1]), SplitPredictions(chances, chances, Calibration(1.0, 0.6))
     )
     assert scores["accuracy_at_threshold"] == 1
-
-
-def test_the_table_of_intervals_has_a_row_a_model():
-    scores = {
-        name: {"accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75, "n": 8}
-        for name in ("head", "finetuned")
-    }
-    assert accuracy_table(scores).to_numpy().tolist() == [
-        ["head", 0.5, 0.25, 0.75],
-        ["finetuned", 0.5, 0.25, 0.75],
-    ]
 
 
 def test_what_speaks_for_a_class_to_the_neighbours_is_its_nearest_training_image():

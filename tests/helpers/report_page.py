@@ -6,11 +6,12 @@ from pathlib import Path
 
 import yaml
 
-from stages.report import CARD, PAGE, main
+from stages.report import CARD, PAGE, write_report
+from transfer.backbones.registry import BackboneParams
 from transfer.classifiers.names import BASELINES, NETWORKS
 from transfer.report.narrative import Prose, ReportParams, describe
 from transfer.report.results import read_results
-from transfer.runtime.params import read_params
+from transfer.runtime.params import load_params, read_params
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -51,7 +52,9 @@ class Parsed(HTMLParser):
 
 def report(project: Path) -> Parsed:
     with contextlib.chdir(project):
-        main()
+        backbone = load_params(BackboneParams, "backbone").model_dump()
+        params = read_params() | {"backbone": backbone}
+        write_report(load_params(ReportParams, "report"), params)
     return Parsed((project / PAGE).read_text(encoding="utf-8"))
 
 

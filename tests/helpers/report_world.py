@@ -79,12 +79,8 @@ def write_world(
         class_name=[],
         same_file_in_two_classes=[],
     )
-    (project / "data/images/train").mkdir(parents=True)
-    n_train = int((manifest["split"] == "train").sum())
-    np.save(
-        project / "data/images/train/images.npy",
-        np.random.default_rng(0).integers(0, 256, (n_train, 32, 32, 3), dtype=np.uint8),
-    )
+    (project / "plots").mkdir()
+    Image.new("RGBA", (32, 32)).save(project / "plots/augmentation.png")
     (project / "data/weights").mkdir()
     (project / "data/weights/backbone.weights.h5").write_bytes(b"weights")
     scored = manifest[manifest["split"] == split].sort_values("path")

@@ -149,7 +149,7 @@ def add_images_and_a_class(project: Path) -> None:
 
 
 ALL_OF_IMAGES = [name for name in STAGES if name not in ("weights", "convert")]
-LAST = ["compare", "report"]
+LAST = ["report"]
 CHANGES = {  # how to make it, and the stages that it runs
     "train_head.units": (
         lambda project: set_param(project, "train_head.units", 5),

@@ -144,9 +144,9 @@ def test_killed_at_a_random_moment_the_next_run_ends_as_if_nothing_had_happened(
 def test_killed_while_it_writes_its_lock_make_run_repairs_it(base, tmp_path):
     """The moment that random ones seldom meet."""
     project = copy_world(base, tmp_path / "project")
-    forget(project, "compare")
+    forget(project, "report")
     with running("dvc", "repro", cwd=project) as run:
-        wait_until(lambda: "Running stage 'compare'" in run.text())
+        wait_until(lambda: "Running stage 'report'" in run.text())
         lock = project / "dvc.lock"
         before = lock.stat().st_size
         wait_until(lambda: lock.stat().st_size < before)  # it is written anew from its first byte

@@ -278,7 +278,7 @@ NAME_THE_TEST_SPLIT = {
 }
 READ_WHAT_IS_SCORED = {
     "stages/evaluate.py": "scores it",
-    "stages/compare.py": "joins what evaluate found, by the rows of the split",
+    "stages/report.py": "joins what evaluate found, by the rows of the split",
     "transfer/export/export.py": "compares exported files with their model, chosen on validation",
     "transfer/dataset/split_notes.py": "says which images are going to be scored",
     "transfer/dataset/split_report.py": "says which scores leaks would flatter",
@@ -310,4 +310,4 @@ def test_only_what_takes_seconds_has_outputs_outside_the_cache():
         for out in stage.get(key, [])
         if isinstance(out, dict)
     }
-    assert uncached == {"audit", "compare", "export", "report"}
+    assert uncached == {"audit", "export", "report"}

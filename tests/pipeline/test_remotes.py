@@ -121,7 +121,7 @@ def test_a_clone_without_a_lock_restores_from_the_shared_run_cache_instead_of_tr
     (project / "dvc.lock").unlink()
     reproduced = repro(project, "--pull")
     # some of what they write is in git, not in the cache
-    assert reproduced.stages == ["audit", "compare", "report"]
+    assert reproduced.stages == ["audit", "report"]
     assert re.findall(r"Stage '([\w@]+)' is cached - skipping run", reproduced.text) == [
         name for name in STAGES if name not in reproduced.stages
     ]
@@ -132,7 +132,7 @@ def test_a_clone_without_a_lock_restores_from_the_shared_run_cache_instead_of_tr
 def test_a_changed_evaluate_fetches_only_what_it_needs(pushed, folder, tmp_path):
     project = clone(pushed, tmp_path / "clone", folder, verify=True)
     set_param(project, "evaluate.max_mistakes", 1)  # each model has made two or more
-    expected = [*EVALUATIONS, "compare", "report"]
+    expected = [*EVALUATIONS, "report"]
     assert repro(project, "--pull", "--allow-missing").stages == expected
     stages = yaml.safe_load((pushed / "dvc.lock").read_text())["stages"]
     ran = [stages.pop(name) for name in expected]
@@ -156,7 +156,7 @@ def test_a_changed_training_runs_once_the_other_models_are_fetched(pushed, folde
     page = (ROOT / "docs/reliability.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"^    (dvc pull evaluate .*)$", page, re.MULTILINE)
     call(*shlex.split(command), cwd=project)
-    assert repro(project, "--pull", "--allow-missing").stages == ["compare", "report"]
+    assert repro(project, "--pull", "--allow-missing").stages == ["report"]
     assert not (project / "data/views").exists()
 
 

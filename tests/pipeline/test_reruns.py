@@ -47,7 +47,7 @@ SLOW = dict.fromkeys(
 TRAININGS = ["train_scratch", "train_head", "train_augmented", "finetune"]
 BASELINES = ["train_neighbours", "train_probe"]
 PINS = {  # the stages whose bytes a package decides
-    "pillow": ["split", "decode", "audit", *EVALUATIONS, "report"],
+    "pillow": ["split", "decode", "audit", "augment", *EVALUATIONS, "report"],
     "tensorflow": ["weights", "convert", "extract", "augment", *TRAININGS, *EVALUATIONS],
     "ai-edge-litert": ["extract", "augment", *EVALUATIONS],
     "h5py": ["weights", *TRAININGS, *BASELINES],
@@ -58,11 +58,10 @@ PINS = {  # the stages whose bytes a package decides
         "train_scratch",
         "train_probe",
         *EVALUATIONS,
-        "compare",
         "report",
     ],
     "cleanlab": ["audit"],
-    "statsmodels": [*EVALUATIONS, "compare"],
+    "statsmodels": [*EVALUATIONS, "report"],
     "jinja2": ["report"],
     "rich": [],  # in requirements.txt, and no stage's
 }

@@ -7,7 +7,7 @@ from tests.helpers.tiny_pipeline import call
 from tests.helpers.tiny_sources import REPOSITORY
 from transfer.classifiers.names import MODEL_NAMES
 
-# `compare` and `report` have their own tests, with what their work imports
+# `report` has its own test, with what its work imports
 WITHOUT = (
     "split",
     "decode",
@@ -18,7 +18,6 @@ WITHOUT = (
     "train_neighbours",
     "train_probe",
     "evaluate",
-    "compare",
     "report",
 )
 HEAVY = {"tensorflow", "keras", "jax", "torch"}

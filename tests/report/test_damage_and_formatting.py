@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.report import main
+from tests.helpers.report_page import report
 from tests.helpers.report_world import table, write_world
 from transfer.report.formatting import listed, number, plural, points, shorten, visible
 from transfer.report.narrative import value
@@ -52,6 +52,12 @@ def test_a_baseline_without_its_setting_is_damaged(with_baselines, project):
             "file,path,actual,predicted,probability\n../../secret,a,b,c,1\n",
             "is no name of a file in",
         ),
+        (
+            "plots/augmentation.png",
+            None,
+            "plots/augmentation.png cannot be read (No such file or directory); run `dvc repro "
+            "augment`",
+        ),
         ("data/weights/backbone.weights.h5", None, "data/weights/backbone.weights.h5 is missing"),
         ("data/audit/issues.csv", "", "data/audit/issues.csv is damaged"),
     ],
@@ -62,7 +68,7 @@ def test_damaged_results_end_in_a_sentence(project, file, content, said):
     if content is not None:
         (project / file).write_text(content)
     with pytest.raises(PipelineError, match=re.escape(said)):
-        main()
+        report(project)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ Without a browser (`browser.py`) these tests are skipped.
 """
 
 import base64
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
-from stages.report import PAGE, main
+from stages.report import PAGE
 from tests.helpers.browser import (
     Chrome,
     chromium,
@@ -24,7 +23,7 @@ from tests.helpers.browser import (
     requested,
     set_view,
 )
-from tests.helpers.report_page import HOSTILE
+from tests.helpers.report_page import HOSTILE, report
 from tests.helpers.report_world import write_world
 
 pytestmark = needs_browser
@@ -45,8 +44,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     for name, classes in (("plain", ["cat", "dog", "eel"]), ("hostile", HOSTILE)):
         folder = tmp_path_factory.mktemp(name)
         write_world(folder, classes, n_test=30, wrong=range(0, 30, 3))
-        with contextlib.chdir(folder):
-            main()
+        report(folder)
         made[name] = folder / PAGE
     return made
 

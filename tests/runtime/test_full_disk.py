@@ -18,9 +18,8 @@ TOO_LARGE = [
     ("weights", 10, "data/weights/backbone.weights.h5"),
     ("extract", 10, "data/features/train/features.npy"),
     pytest.param("finetune", 1000, "models/finetuned/model.weights.h5", marks=pytest.mark.slow),
-    # of the model that is converted, in a temporary folder
-    pytest.param("evaluate scratch", 10, "/variables", marks=pytest.mark.slow),
-    ("compare", 10, "scratch.png"),
+    ("evaluate scratch", 10, "data/evaluation/scratch/mistakes.png"),
+    ("report", 10, "scratch.png"),
 ]
 
 

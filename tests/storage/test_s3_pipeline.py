@@ -73,6 +73,9 @@ def reproduced(server, tmp_path_factory) -> Path:
     return project
 
 
+SHOW_THE_PARAMETERS = ("plots/report.html", "MODEL_CARD.md")
+
+
 @pytest.mark.slow
 def test_the_models_and_their_scores_are_those_of_one_file_an_array(base, reproduced):
     outputs = yaml.safe_load((base / "dvc.lock").read_text())["stages"]
@@ -83,10 +86,12 @@ def test_the_models_and_their_scores_are_those_of_one_file_an_array(base, reprod
         "train_augmented",
         "finetune",
         *EVALUATIONS,
-        "compare",
+        "report",
         "audit",
     ):
         for out in outputs[stage]["outs"]:
+            if out["path"] in SHOW_THE_PARAMETERS:
+                continue
             files = [file for file in (base / out["path"]).rglob("*") if file.is_file()] or [
                 base / out["path"]
             ]

@@ -89,12 +89,13 @@ def about_experiment(name: str) -> list[str]:
 def changed_files() -> list[str]:
     """The tracked files that differ from the commit."""
     finished = subprocess.run(
-        ["git", "diff", "--name-only"],  # noqa: S607, git is found by PATH
+        # without -z git would write a name such as `grün.csv` with the numbers of its bytes
+        ["git", "diff", "--name-only", "-z"],  # noqa: S607, git is found by PATH
         capture_output=True,
         text=True,
         check=True,
     )
-    return finished.stdout.splitlines()
+    return finished.stdout.split("\0")[:-1]
 
 
 def dvc(*words: str) -> str:

@@ -18,6 +18,7 @@ can use it. Ctrl-C ends it.
 import argparse
 import contextlib
 import sys
+from collections.abc import Callable
 
 from transfer.inference import cli
 from transfer.runtime.program import command_parser
@@ -63,7 +64,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--port",
-        type=_port,
+        type=whole_number(0, 65535),
         default=8000,
         metavar="N",
         help="port to listen on (8000); 0 chooses a free one",
@@ -78,7 +79,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--max-megabytes",
-        type=_megabytes,
+        type=whole_number(1, MOST_MEGABYTES),
         default=20,
         metavar="N",
         help="limit for an image file (20)",
@@ -86,18 +87,15 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError("ports are numbers from 0 to 65535")
-    return number
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """What reads a number of the command line, for argparse."""
 
+    def read(text: str) -> int:
+        if not (text.isdecimal() and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f"{text!r}: a number from {low} to {high} is expected")
+        return int(text)
 
-def _megabytes(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= MOST_MEGABYTES:
-        raise argparse.ArgumentTypeError(f"from 1 to {MOST_MEGABYTES}")
-    return number
+    return read
 
 
 def main(argv: list[str]) -> None:

@@ -26,7 +26,7 @@ from transfer.runtime.environment import describe_environment
 from transfer.runtime.pins import in_use, unlike_pins
 from transfer.runtime.stage import LOGS
 
-METRICS = Path("metrics")
+SCORES = Path("metrics/evaluation.json")  # by model, in the pipeline's order
 PASSED_ON = "Other words are passed on to `dvc repro`: python -m transfer run --force train_head"
 
 
@@ -42,18 +42,28 @@ def main(argv: list[str]) -> None:
     finished = subprocess.run([sys.executable, "-m", "dvc", "repro", *words], check=False)  # noqa: S603, no shell
     if finished.returncode:
         sys.exit(finished.returncode)
-    described = described_stages()
-    pipeline = {name: read_stage(name) for name in stage_names(described)}
-    print()
-    metrics = read_metrics()
-    print(summarise(pipeline, seconds_since(started), metrics).to_string(index=False))
-    for caution in cautions(scored_by(metrics)):
-        print(f"\n{caution}")
-    print(
-        f"\nThe whole run took {time.time() - started:.0f} s. All results: plots/report.html. "
-        "Compare: dvc exp show."
-    )
+    print(f"\n{results(seconds_since(started))}\n")
+    print(f"The whole run took {time.time() - started:.0f} s.")
     print(say_of_commit())
+
+
+def results(seconds: dict[str, float]) -> str:
+    """The models' table and what has to be said beside it, or that there are no scores, as after
+    `run split` in a new project.
+
+    Args:
+        seconds: of the stages that have just run, by name.
+    """
+    if not SCORES.exists():
+        return (
+            f"There are no scores yet ({SCORES} is missing): python -m transfer run, without the "
+            "name of a stage, runs all stages."
+        )
+    metrics = json.loads(SCORES.read_text(encoding="utf-8"))
+    pipeline = {name: read_stage(name) for name in stage_names(described_stages())}
+    table = summarise(pipeline, seconds, metrics).to_string(index=False)
+    where = "All results: plots/report.html. Compare: dvc exp show."
+    return "\n\n".join([table, *cautions(scored_by(metrics)), where])
 
 
 def seconds_since(started: float) -> dict[str, float]:
@@ -74,7 +84,7 @@ def summarise(
     which ones ran, which were reused.
 
     Args:
-        metrics: scores by model, from `read_metrics`.
+        metrics: scores by model, as SCORES has them.
     """
     rows, note = [], title_note(scored_by(metrics))
     for name, scores in metrics.items():
@@ -132,12 +142,6 @@ def describe_machine(environment: dict, other_versions: Sequence[str]) -> str:
             *other_versions,
         ]
     )
-
-
-def read_metrics() -> dict[str, dict]:
-    """Scores by model, in the order in which the pipeline builds the models; a model that was
-    skipped has none."""
-    return json.loads((METRICS / "evaluation.json").read_text(encoding="utf-8"))
 
 
 def stages_behind(pipeline: dict, output: str) -> list[str]:

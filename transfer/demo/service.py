@@ -156,9 +156,6 @@ class Service:
 def load_service(name: str) -> Service:
     """Load the model `models/NAME` and everything that its answers need.
 
-    Args:
-        interpolation: `decode.interpolation`.
-
     Raises:
         PipelineError: as `load_predictor`, and if the training images are missing or damaged.
     """

@@ -16,7 +16,14 @@ from transfer.evaluation.fonts import can_draw, families, has_all_fonts
 from transfer.runtime.files import atomic_write
 
 COLUMNS = 4
-NAME_WIDTH = 27
+# pixels of the sheet
+DPI = 80
+TITLE = 32
+CELL_WIDTH, CELL_HEIGHT = 208, 144
+CAPTION = 32
+GAP = 8
+MOST_ON_SHEET = 100  # 3,600 pixels high
+FILE_WIDTH, CLASS_WIDTH = 27, 14  # characters that fit above a picture
 LEFT_TO_RIGHT = "\u200e"  # a mark that keeps a name from turning the words around it
 FOOTNOTE = (
     "The fonts of this picture lack some names: there files are called as in mistakes.csv, and "
@@ -63,8 +70,8 @@ def draw_mistakes(
     table: pd.DataFrame,
     class_names: Sequence[str],
 ) -> None:
-    """Draw pictures uint8 (H, W, 3) as a PNG sheet, each under its row of the table: file, path,
-    actual, predicted, probability.
+    """Draw the first MOST_ON_SHEET pictures uint8 (H, W, 3) as a PNG sheet, each under its row of
+    the table: file, path, actual, predicted, probability.
 
     The sheet is drawn with the font that comes with Matplotlib and with those of the extra `fonts`,
     so that it is the same bytes on every machine that has the same of them. Names in a script that
@@ -73,24 +80,55 @@ def draw_mistakes(
     Args:
         class_names: of all classes, by label.
     """
-    n_rows = max(1, -(-len(pairs) // COLUMNS))
-    figure = Figure(figsize=(COLUMNS * 2.6, n_rows * 1.95 + 0.6), dpi=80, layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title)
-    axes = figure.subplots(n_rows, COLUMNS, squeeze=False).ravel()
-    for axis in axes:
-        axis.axis("off")
-    for axis, pair, row in zip(axes, pairs, table.itertuples(), strict=False):
-        # the pixels that the model saw, in half the bytes
-        axis.imshow(pair, interpolation="nearest")
-        axis.set_title(
-            caption(row, class_names), fontsize=7, fontfamily=families(), parse_math=False
-        )
+    pairs, table = pairs[:MOST_ON_SHEET], table.head(MOST_ON_SHEET)
     names = {*table["actual"], *table["predicted"], *map(_file_name, table["path"])}
+    footnote = ""
     if not all(map(can_draw, names)):
-        figure.supxlabel(FOOTNOTE if has_all_fonts() else FOOTNOTE + MORE_FONTS, fontsize=7)
+        footnote = FOOTNOTE if has_all_fonts() else FOOTNOTE + MORE_FONTS
+    width = COLUMNS * CELL_WIDTH
+    height = TITLE + max(1, -(-len(pairs) // COLUMNS)) * CELL_HEIGHT + (TITLE if footnote else 0)
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    FigureCanvasAgg(figure)
+
+    def write(x: int, below_top: int, text: str, **how: Any) -> None:
+        figure.text(
+            x / width,
+            1 - below_top / height,
+            text,
+            horizontalalignment="center",
+            parse_math=False,
+            **how,
+        )
+
+    write(width // 2, TITLE // 2, title, fontsize=12, verticalalignment="center")
+    for place, (pair, row) in enumerate(zip(pairs, table.itertuples(), strict=True)):
+        left, top = place % COLUMNS * CELL_WIDTH, TITLE + place // COLUMNS * CELL_HEIGHT
+        picture = _fitted(pair)
+        # axes for each picture, and a search for their layout, would take most of the stage's time
+        figure.figimage(
+            picture,
+            xo=left + (CELL_WIDTH - picture.shape[1]) // 2,
+            yo=height - top - CAPTION - picture.shape[0],
+        )
+        write(
+            left + CELL_WIDTH // 2,
+            top + CAPTION - 4,
+            caption(row, class_names),
+            fontsize=7,
+            fontfamily=families(),
+            verticalalignment="bottom",
+        )
+    write(width // 2, height - 4, footnote, fontsize=7, verticalalignment="bottom")
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
+
+
+def _fitted(picture: np.ndarray) -> np.ndarray:
+    """A picture as large as its cell allows, with the pixels that the model saw as squares."""
+    height, width = picture.shape[:2]
+    scale = min((CELL_WIDTH - GAP) / width, (CELL_HEIGHT - CAPTION - GAP) / height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.NEAREST))
 
 
 def caption(row: Any, class_names: Sequence[str]) -> str:
@@ -100,9 +138,11 @@ def caption(row: Any, class_names: Sequence[str]) -> str:
         row: of the table of mistakes, as a named tuple.
     """
     name = _file_name(row.path)
-    file = _marked(shorten(name)) if can_draw(name) else row.file
+    file = _marked(shorten(name, FILE_WIDTH)) if can_draw(name) else row.file
     actual, predicted = (
-        _marked(each) if can_draw(each) else f"class {class_names.index(each)}"
+        _marked(shorten(each, CLASS_WIDTH))
+        if can_draw(each)
+        else f"class {class_names.index(each)}"
         for each in (row.actual, row.predicted)
     )
     return f"{file}\n{actual} taken for {predicted}, {row.probability:.0%}"
@@ -119,8 +159,7 @@ def _file_name(path: str) -> str:
     return path.rsplit("/", 1)[-1]
 
 
-def shorten(name: str) -> str:
-    """The name in at most NAME_WIDTH characters, its middle left out:
-    both ends tell files apart."""
-    half = (NAME_WIDTH - 1) // 2
-    return name if len(name) <= NAME_WIDTH else f"{name[:half]}…{name[-half:]}"
+def shorten(name: str, width: int) -> str:
+    """The name in at most `width` characters, its middle left out: both ends tell names apart."""
+    half = (width - 1) // 2
+    return name if len(name) <= width else f"{name[:half]}…{name[-half:]}"

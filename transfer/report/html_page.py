@@ -15,6 +15,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from transfer.augmentation.sheet import shown_rows
 from transfer.dataset.manifest import split_rows
 from transfer.report.charts import (
     accuracy_chart,
@@ -24,7 +25,6 @@ from transfer.report.charts import (
     reliability_chart,
     roc_chart,
 )
-from transfer.report.contact_sheet import shown_rows
 from transfer.report.formatting import visible
 from transfer.report.narrative import Prose, mistakes_summary, sheet_says
 from transfer.report.results import ModelResults, Results
@@ -127,7 +127,7 @@ def write_page(
         "audit_counts": audit_counts(results.audit),
         "feature_map": feature_map(results.feature_map),
         "issues": issue_table(results.issues),
-        "sheet": data_uri(sheet.read_bytes()),
+        "sheet": data_uri(_read_png(sheet, "augment")),
         "sheet_says": sheet_says([train[row] for row in shown_rows(len(train))], params),
         "parameters": parameter_tables(params),
         "files": files,
@@ -218,15 +218,19 @@ def _read_picture(folder: Path, name: str) -> bytes:
             f"{folder}.csv is damaged: {name!r} is no name of a file in {folder}; delete it and "
             "run `dvc repro evaluate`"
         )
+    return _read_png(file, "evaluate")
+
+
+def _read_png(file: Path, stage: str) -> bytes:
     try:
         content = file.read_bytes()
     except OSError as error:
         raise PipelineError(
-            f"{file} cannot be read ({error.strerror}); run `dvc repro evaluate` or `dvc pull`"
+            f"{file} cannot be read ({error.strerror}); run `dvc repro {stage}` or `dvc pull`"
         ) from None
     if not content.startswith(PNG):
         raise PipelineError(
-            f"{file} is damaged: it is no PNG; delete its folder and run `dvc repro evaluate`"
+            f"{file} is damaged: it is no PNG; delete it and run `dvc repro {stage}`"
         )
     return content
 

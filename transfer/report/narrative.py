@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from transfer.augmentation.sheet import VIEWS
 from transfer.backbones.registry import describe_weights_license
 from transfer.classifiers.names import NEIGHBOURS, PROBE
-from transfer.report.contact_sheet import VIEWS
 from transfer.report.formatting import claims, count, listed, plural, shorten
 from transfer.report.results import ModelResults, Results
 from transfer.runtime.errors import PipelineError

@@ -204,17 +204,29 @@ def read_table(path: Path, columns: Mapping[str, Kind]) -> pd.DataFrame:
         PipelineError: missing, not a table, a column is missing, or a number is invalid or
             infinite.
     """
+    table = read_text_table(path)
+    if missing := [name for name in columns if name not in table.columns]:
+        raise damaged(
+            path, f"column {missing[0]!r} is missing among {', '.join(map(str, table.columns))}"
+        )
+    try:
+        return pd.DataFrame({name: _converted(table[name], kind) for name, kind in columns.items()})
+    except (ValueError, OverflowError) as error:
+        raise damaged(path, str(error)) from None
+
+
+def read_text_table(path: Path) -> pd.DataFrame:
+    """Read all columns of a CSV file as text, so that digits stay as they are written.
+
+    Raises:
+        PipelineError: missing, or not a table.
+    """
     try:
         with warnings.catch_warnings(action="error"):
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if missing := [name for name in columns if name not in table.columns]:
-            raise damaged(
-                path, f"column {missing[0]!r} is missing among {', '.join(map(str, table.columns))}"
-            )
-        return pd.DataFrame({name: _converted(table[name], kind) for name, kind in columns.items()})
+            return pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise PipelineError(f"{path} is missing; run `dvc repro` or `dvc pull`") from None
-    except (ValueError, OverflowError, OSError, Warning) as error:
+    except (ValueError, OSError, Warning) as error:
         raise damaged(path, str(error)) from None
 
 

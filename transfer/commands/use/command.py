@@ -36,12 +36,13 @@ from transfer.commands.use.labelling import (
 from transfer.commands.use.params_file import Value, edit_params, rendered
 from transfer.commands.use.presets import PRESETS, preset_changes, preset_names, read_preset
 from transfer.commands.use.source_path import as_source, untracked
-from transfer.commands.use.survey import Survey, survey
+from transfer.commands.use.survey import Survey, first, survey
 from transfer.labels.folder_words import SPLITS
 from transfer.labels.path_label import LabelColumns
 from transfer.labels.path_labels import NO_TABLE
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_params, read_params
+from transfer.runtime.program import command_parser
 from transfer.sources.reader import read_source
 from transfer.sources.source_file import is_unknown_hidden
 
@@ -50,7 +51,8 @@ if typing.TYPE_CHECKING:  # pandas takes its time, which --help should not
 
 DEFAULT_SIZES = (0.6, 0.2, 0.2)
 KINDS = tuple(LabelColumns.model_fields)
-_SHOWN_FILES = 5
+# options that say something of the images at PATH
+OF_A_SOURCE = ("labels", "column", "label_pattern", "group_by", "split", "follow_links")
 
 
 def main(argv: list[str]) -> int:
@@ -71,11 +73,11 @@ def main(argv: list[str]) -> int:
 
 
 def look(options: argparse.Namespace) -> dict[str, Value]:
-    """Look at the source, print what it is, and return what params.yaml has to say otherwise, by
-    `split.key`.
+    """Look at the source, print what it is, and return the values that params.yaml has to be given
+    for it, by `split.key`.
 
     Raises:
-        PipelineError: as `as_source`, `survey` and `choose`.
+        PipelineError: as `as_source`, `load`, `survey` and `choose`.
     """
     source = as_source(options.path)
     current = load()
@@ -96,7 +98,7 @@ def look(options: argparse.Namespace) -> dict[str, Value]:
     if passed_over:
         rows.append(("clutter", f"passed over: {len(passed_over):,}, such as {passed_over[0]}"))
     if hidden := [path for path in passed_over if is_unknown_hidden(path)]:
-        rows.append(("", f"hidden: {', '.join(hidden[:_SHOWN_FILES])}; rename a class called so"))
+        rows.append(("", f"hidden: {first(hidden)}; rename a class called so"))
     print("\n".join(f"{title:10} {text}" for title, text in rows))
     for place in dict.fromkeys((source, values["labels"])):
         if advice := untracked(place):
@@ -107,12 +109,34 @@ def look(options: argparse.Namespace) -> dict[str, Value]:
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """What was typed; a contradiction is argparse's error."""
-    parser = argparse.ArgumentParser(
-        prog="python -m transfer use",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """What was typed, with the `columns` by KIND, None if none is named; a contradiction is
+    argparse's error."""
+    parser = parser_of_use()
+    options, rest = parser.parse_known_args(argv)
+    if rest and options.path is not None and not rest[0].startswith("-"):
+        whole = " ".join([options.path, *rest])
+        parser.error(f"one PATH is read; if it has spaces, write it in quotes: {whole!r}")
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if options.path is None:
+        if of_a_source := [name for name in OF_A_SOURCE if getattr(options, name)]:
+            parser.error(f"--{of_a_source[0].replace('_', '-')} is of a source; name its PATH")
+        if options.preset is None:
+            parser.error("name the PATH of your images, or a --preset, or both")
+    if options.labels is not None and options.label_pattern is not None:
+        parser.error("--labels and --label-pattern both give labels; choose one")
+    options.columns = None
+    for word in options.column:
+        kind, _, name = word.partition("=")
+        if kind not in KINDS or not name:
+            parser.error(f"--column {word}: write KIND=NAME, KIND being one of {', '.join(KINDS)}")
+        options.columns = (options.columns or dict.fromkeys(KINDS)) | {kind: name}
+    return options
+
+
+def parser_of_use() -> argparse.ArgumentParser:
+    """The command line of `use`."""
+    parser = command_parser("use", __doc__)
     parser.add_argument("path", metavar="PATH", nargs="?", help="see above")
     parser.add_argument(
         "--preset",
@@ -155,39 +179,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         help="read symbolic links that lead out of the folder, or to folders, as caches have them",
     )
     parser.add_argument("--dry-run", action="store_true", help="only look, write nothing")
-    options, rest = parser.parse_known_args(argv)
-    if rest and options.path is not None and not rest[0].startswith("-"):
-        whole = " ".join([options.path, *rest])
-        parser.error(f"one PATH is read; if it has spaces, write it in quotes: {whole!r}")
-    if rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if options.path is None:
-        of_a_source = [
-            option
-            for option, value in (
-                ("--labels", options.labels),
-                ("--column", options.column),
-                ("--label-pattern", options.label_pattern),
-                ("--group-by", options.group_by),
-                ("--split", options.split),
-                ("--follow-links", options.follow_links),
-            )
-            if value
-        ]
-        if of_a_source:
-            parser.error(f"{of_a_source[0]} is of a source; name its PATH")
-        if options.preset is None:
-            parser.error("name the PATH of your images, or a --preset, or both")
-    if options.labels is not None and options.label_pattern is not None:
-        parser.error("--labels and --label-pattern both give labels; choose one")
-    columns = dict.fromkeys(KINDS)
-    for word in options.column:
-        kind, separator, name = word.partition("=")
-        if kind not in KINDS or not (separator and name):
-            parser.error(f"--column {word}: write KIND=NAME, KIND being one of {', '.join(KINDS)}")
-        columns[kind] = name
-    options.columns = columns if options.column else None
-    return options
+    return parser
 
 
 def parse_sizes(text: str) -> tuple[float, float, float]:
@@ -276,7 +268,7 @@ def choose(
 
 
 def with_options(problem: str) -> str:
-    """The words of an error in which the parameters of columns have their options beside them."""
+    """An error's text, in which the option that sets a column stands behind its parameter."""
     return re.sub(r"split\.columns\.(label|path)(?! =)", r"\g<0>, here --column \1=NAME", problem)
 
 

@@ -2,11 +2,10 @@
 
 import typing
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 
 from transfer.commands.use.labelling import Labelled
 from transfer.commands.use.params_file import Value
-from transfer.commands.use.survey import Survey
+from transfer.commands.use.survey import Survey, first
 from transfer.dataset.scored_split import TEST, remarks_without_test
 from transfer.labels.folder_words import SPLITS, spelling_key
 
@@ -22,17 +21,14 @@ def describe(
     """What the source is and what `split` will do with it: titles, empty for a further line, and
     texts."""
     size = f", {in_bytes(found.bytes)}" if found.bytes else ""
-    names = sorted(labelled.classes)
-    classes = [f"{name} {labelled.classes[name]:,}" for name in names[:_SHOWN_CLASSES]]
-    if len(names) > _SHOWN_CLASSES:
-        classes.append(f"... and {len(names) - _SHOWN_CLASSES:,} more")
+    classes = [f"{name} {count:,}" for name, count in sorted(labelled.classes.items())]
     rows = [
         ("source", f"{values['source']}: {len(found.images):,} images{size}"),
         ("formats", ", ".join(f"{form} {n:,}" for form, n in found.formats.most_common())),
         ("labels", labelled.layout),
         *(("", f"{split} will be drawn from train") for split in drawn_splits(labelled, values)),
         *(("", remark) for remark in labelled.remarks),
-        ("classes", f"{len(names):,}: {', '.join(classes)}"),
+        ("classes", f"{len(classes):,}: {first(classes, _SHOWN_CLASSES)}"),
         *(("", remark) for remark in doubtful_classes(labelled, values, current)),
     ]
     if found.beside:
@@ -84,7 +80,7 @@ def doubtful_classes(
             f"more than the {MAX_CLASSES:,} classes that a model may have: `split` will stop"
         )
     if labelled.empty:
-        folders = _first(map(repr, labelled.empty))
+        folders = first(map(repr, labelled.empty))
         remarks.append(
             f"no image is in the class folders {folders}: `split` will stop; add images or remove "
             "the folders"
@@ -96,7 +92,7 @@ def doubtful_classes(
     twice = [name for names in alike.values() if len(names) > 1 for name in names]
     if twice and current.merge_case is None:
         remarks.append(
-            f"{_first(map(repr, twice))} differ by case, spaces or hyphens alone: `split` will "
+            f"{first(map(repr, twice))} differ by case, spaces or hyphens alone: `split` will "
             "stop until split.merge_case is true (one class) or false"
         )
     elif labelled.is_split:
@@ -116,7 +112,7 @@ def _scarce_classes(labelled: Labelled, values: dict[str, Value], least: int) ->
     if not scarce or least:
         return []
     return [
-        f"fewer images than splits in {_first(scarce)}: `split` will stop, or leave such classes "
+        f"fewer images than splits in {first(scarce)}: `split` will stop, or leave such classes "
         f"out with split.min_images: {needed}"
     ]
 
@@ -134,7 +130,7 @@ def _absent_classes(labelled: Labelled) -> list[str]:
         for split in splits
     }
     return [
-        f"no image in {split}: {_first(map(repr, names))}; "
+        f"no image in {split}: {first(map(repr, names))}; "
         + (
             "`split` will stop: add images there, or remove the class from the other splits"
             if split == "train"
@@ -143,12 +139,6 @@ def _absent_classes(labelled: Labelled) -> list[str]:
         for split, names in absent.items()
         if names
     ]
-
-
-def _first(names: Iterable[str]) -> str:
-    names = list(names)
-    rest = f", ... and {len(names) - _SHOWN_FILES:,} more" if len(names) > _SHOWN_FILES else ""
-    return ", ".join(names[:_SHOWN_FILES]) + rest
 
 
 def division(labelled: Labelled, values: dict[str, Value]) -> str:

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from transfer.commands.use.survey import Survey
+from transfer.commands.use.survey import Survey, first
 from transfer.sources.name_encodings import encoding_of_names, is_utf8
 from transfer.storage.object_store import is_url
 
@@ -21,7 +21,7 @@ _UNREADABLE = (
 _RETURNING = re.compile(
     r"\._.*|\.DS_Store|\.directory|(eh)?thumbs\.db|desktop\.ini|@eaDir", re.IGNORECASE
 )
-_SHOWN, _NAMES_READ = 3, 100_000
+_NAMES_READ = 100_000
 # Python's names of code pages that convmv calls otherwise
 _CONVMV = {"gbk": "cp936", "big5": "cp950", "koi8_r": "koi8-r"}
 
@@ -42,10 +42,9 @@ def advise_on_dvc(source: str, found: Survey, passed_over: Sequence[str]) -> lis
         if (file.problem or "").startswith(_UNREADABLE)
     ]
     if stops:
-        rest = f", ... and {len(stops) - _SHOWN:,} more" if len(stops) > _SHOWN else ""
         sentences.append(
-            f"`dvc repro` fails at {', '.join(stops[:_SHOWN])}{rest}, or waits for it: DVC reads "
-            f"every file of {source}; remove what is none, or move it elsewhere"
+            f"`dvc repro` fails at {first(stops, 3)}, or waits for it: DVC reads every file of "
+            f"{source}; remove what is none, or move it elsewhere"
         )
     if ignores := [path for path in passed_over if PurePosixPath(path).name == ".dvcignore"]:
         sentences.append(
@@ -56,7 +55,7 @@ def advise_on_dvc(source: str, found: Survey, passed_over: Sequence[str]) -> lis
         sentences.append(_on_names(source))
     returns = any(_RETURNING.fullmatch(PurePosixPath(path).name) for path in passed_over)
     if returns and not ignores and Path(source).is_absolute() and not Path(source).is_symlink():
-        link = PurePosixPath(source).name
+        link = _free_name(PurePosixPath(source).name)
         sentences.append(
             "DVC passes over clutter inside the project only: when more of it appears in "
             f"{source}, split, decode, audit and report run again, but no training. To avoid that, "
@@ -66,13 +65,20 @@ def advise_on_dvc(source: str, found: Survey, passed_over: Sequence[str]) -> lis
     return sentences
 
 
+def _free_name(name: str) -> str:
+    """A name for a new file in the project that is like this one: `ln -s` and `tar` would otherwise
+    write into what is there, such as the project's own `data`."""
+    names = itertools.chain([name], (f"{number}-{name}" for number in itertools.count(2)))
+    return next(each for each in names if not os.path.lexists(each))
+
+
 def _on_names(source: str) -> str:
     """What to do about names that are not UTF-8, with the code page that fits them."""
     names = list(itertools.islice(_names_not_utf8(source), _NAMES_READ))
     encoding = encoding_of_names(names).encoding
     example = next((name.decode(encoding, "replace") for name in names), "")
     folder = PurePosixPath(os.path.abspath(source))  # noqa: PTH100  links stay
-    tar = shlex.quote(f"{folder.name}.tar")
+    tar = shlex.quote(_free_name(f"{folder.name}.tar"))
     return (
         f"`dvc repro` fails at {source}, since DVC refuses names that are not UTF-8. They fit "
         f"{encoding} (the first is {example!r} then); either rename them: convmv -f "

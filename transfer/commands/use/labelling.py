@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from transfer.commands.use.source_path import as_source
-from transfer.commands.use.survey import Survey
+from transfer.commands.use.survey import Survey, first
 from transfer.labels.class_names import are_codes, may_name_classes, read_class_names
 from transfer.labels.folder_words import is_called_by_programs
 from transfer.labels.inner_folders import describe_empty_folders, describe_inner_folders
@@ -30,7 +30,7 @@ from transfer.runtime.extras import explain_missing
 from transfer.sources.reader import LOCKED
 from transfer.storage.object_store import is_url
 
-_SHOWN, _SHOWN_TABLES, _TRIED_NAMES = 5, 2, 10
+_SHOWN_TABLES, _TRIED_NAMES = 2, 10
 _SIGNS = {"-1", "0", "1"}
 _SHEET_SUFFIXES = (".xlsx", ".xls", ".ods")
 _LABEL_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
@@ -196,17 +196,17 @@ def label_by_folders(source: str, found: Survey) -> Labelled:
     ):
         if left_out:
             are = f"1 {one} is" if len(left_out) == 1 else f"{len(left_out):,} {several} are"
-            remarks.append(f"{are} left out: {_first(left_out)}")
+            remarks.append(f"{are} left out: {first(left_out)}")
     remarks += describe_inner_folders(layout, images) + describe_empty_folders(layout)
     if doubtful := sorted(filter(is_called_by_programs, classes)):
         remarks.append(
-            f"folders called so are of programs mostly: {_first(doubtful)}; move them out of the "
+            f"folders called so are of programs mostly: {first(doubtful)}; move them out of the "
             "source if they are no classes"
         )
     if outside:
         lie = "1 image lies" if len(outside) == 1 else f"{len(outside)} images lie"
         remarks.append(
-            f"{lie} in no class folder, and `split` rejects such files: {_first(outside)}"
+            f"{lie} in no class folder, and `split` rejects such files: {first(outside)}"
         )
     named = {place[1] for folder in found.folders if (place := layout.place(folder))}
     problems = [path for path in found.others if not layout.is_unlabelled(path)]
@@ -246,7 +246,7 @@ def with_class_names(source: str, path: str | None, labelled: Labelled) -> Label
     images = Counter(
         {(names[name], split): count for (name, split), count in labelled.images.items()}
     )
-    said = _first([f"{code!r} is {name!r}" for code, name in sorted(names.items())])
+    said = first([f"{code!r} is {name!r}" for code, name in sorted(names.items())])
     remark = f"classes named by {path}: {said}"
     return labelled._replace(images=images, remarks=[*labelled.remarks, remark])
 
@@ -350,14 +350,9 @@ def hint(images: list[str]) -> str:
         names = Counter(match["label"] for path in images if (match := re.search(pattern, path)))
         if len(names) < 2 or sum(names.values()) < len(images) / 2 or max(names.values()) < 2:
             continue
-        found = _first([f"{name} ({count})" for name, count in names.most_common()])
+        found = first([f"{name} ({count})" for name, count in names.most_common()])
         return (
             f". The names of the files may have the labels: {found}; if so, add --label-pattern "
             f"'{pattern}'"
         )
     return ""
-
-
-def _first(items: list[str]) -> str:
-    rest = f", ... and {len(items) - _SHOWN:,} more" if len(items) > _SHOWN else ""
-    return ", ".join(items[:_SHOWN]) + rest

@@ -91,6 +91,13 @@ def survey(entries: Iterable[SourceFile], source: str) -> Survey:
     return Survey(files, folders, formats, size, sorted(beside))
 
 
+def first(names: Iterable[str], most: int = 5) -> str:
+    """The first names of a list, and how many more there are."""
+    names = list(names)
+    rest = f", ... and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
 def _format_of(entry: SourceFile) -> tuple[str | None, str | None]:
     """The image's format, or why it is none."""
     if entry.problem:

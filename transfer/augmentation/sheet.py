@@ -1,14 +1,13 @@
 """A sheet of augmented views, which shows what the parameters of `augment` do to the training
 images."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from transfer.augmentation.warp import AugmentParams, render_view
 from transfer.runtime.files import atomic_write
-from transfer.storage.arrays import take
 
 ROWS = 5
 VIEWS = 7
@@ -22,23 +21,26 @@ def shown_rows(n: int) -> list[int]:
     return np.unique(np.linspace(0, n - 1, ROWS).round().astype(int)).tolist()
 
 
-def draw_sheet(path: Path, images: np.ndarray, params: AugmentParams) -> None:
+def draw_sheet(
+    path: Path,
+    images: Sequence[np.ndarray],
+    views: int,
+    render: Callable[[tuple[np.ndarray, int]], np.ndarray],
+) -> None:
     """Write a PNG with one image per row: at the left as it is, then its first views;
     transparent between them.
 
     Args:
-        images: the training images, uint8 (N, H, W, 3).
+        images: those of `shown_rows`, uint8 (H, W, 3) each.
+        views: how many each image has; at most VIEWS are drawn.
+        render: an image and the number of a view -> that view, float32 (H, W, 3) in 0..255.
     """
-    views = min(VIEWS, params.views)
-    rows = [take(images, row) for row in shown_rows(len(images))]
-    side = min(LARGEST, max(images.shape[1:3]))
-    sheet = Image.new("RGBA", ((views + 1) * (side + GAP) + GAP, len(rows) * (side + GAP) - GAP))
-    for i, image in enumerate(rows):
-        tiles = [
-            image,
-            *(render_view(image, view, params).round().astype(np.uint8) for view in range(views)),
-        ]
-        for j, tile in enumerate(tiles):
+    columns = 1 + min(VIEWS, views)
+    side = min(LARGEST, max(images[0].shape[:2]))
+    sheet = Image.new("RGBA", (columns * (side + GAP) + GAP, len(images) * (side + GAP) - GAP))
+    for i, image in enumerate(images):
+        drawn = [render((image, view)).round().astype(np.uint8) for view in range(columns - 1)]
+        for j, tile in enumerate([image, *drawn]):
             left = j * (side + GAP) + (2 * GAP if j else 0)  # the original stands apart
             sheet.paste(
                 Image.fromarray(tile).resize((side, side), Image.Resampling.BOX),

@@ -1,4 +1,4 @@
-"""What `compare` joins and refuses, and that neither it nor the report nor baselines need Keras."""
+"""What the report joins and refuses, and that neither it nor the baselines need Keras."""
 
 import subprocess
 import sys
@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stages.compare import copy_sheets, joined, read_is_right, read_scores
 from tests.helpers.tiny_sources import REPOSITORY
 from transfer.classifiers.names import MODEL_NAMES
+from transfer.report.joined import accuracy_table, copy_sheets, joined, read_is_right, read_scores
 from transfer.runtime.errors import PipelineError
 
 HEAVY = ("tensorflow", "keras", "jax", "torch")
@@ -25,7 +25,6 @@ def write(path: str, text: str) -> Path:
 
 def test_comparisons_the_page_and_the_baselines_import_no_backend_and_nothing_for_constants():
     stages = {
-        "compare": (*HEAVY, "fsspec", "sklearn"),
         "report": (*HEAVY, "fsspec", "sklearn"),
         "train_neighbours": HEAVY,
         "train_probe": HEAVY,
@@ -107,5 +106,16 @@ def test_scores_that_cannot_be_read_are_named(project, content, said):
 def test_sheets_of_models_that_there_are_no_more_go(project):
     write("plots/mistakes/gone.png", "old")
     write("data/evaluation/own/mistakes.png", "new")
-    copy_sheets(["own"])
+    copy_sheets(["own"], Path("plots/mistakes"))
     assert [path.name for path in Path("plots/mistakes").iterdir()] == ["own.png"]
+
+
+def test_the_table_of_intervals_has_a_row_a_model():
+    scores = {
+        name: {"accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75, "n": 8}
+        for name in ("head", "finetuned")
+    }
+    assert accuracy_table(scores).to_numpy().tolist() == [
+        ["head", 0.5, 0.25, 0.75],
+        ["finetuned", 0.5, 0.25, 0.75],
+    ]
