@@ -49,7 +49,7 @@ $(AUDIT)/installed: requirements/vulnerabilities.txt $(call moved,$(AUDIT))
 run: $(VENV)/installed  ## set up, run what changed, print the models' table
 	python -m transfer run
 
-export: $(VENV)/extra-export  ## write the best model for other programs to deploy/export (README.md, Export); runs what it needs first
+export: $(VENV)/extra-export  ## write the best model for other programs to deploy/export (docs/export.md); runs what it needs first
 	python -m transfer run deploy/dvc.yaml
 
 release: export  ## track a copy of deploy/export as deploy/classifier, for `dvc push`, a tag and `dvc artifacts get`

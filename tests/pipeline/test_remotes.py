@@ -300,9 +300,9 @@ def test_a_server_that_dies_mid_push_is_noticed_and_the_next_push_completes_it(o
 
 # of DVC's own libraries, as it runs in this process
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_dvc_takes_every_remote_and_setting_that_the_readme_names(tmp_path, monkeypatch):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    section = text.split("## Share data and models")[1].split("\n## ")[0]
+def test_dvc_takes_every_remote_and_setting_that_the_page_names(tmp_path, monkeypatch):
+    text = (ROOT / "docs/sharing.md").read_text(encoding="utf-8")
+    section = text.split("## Set up a remote")[1].split("\n## ")[0]
     rows = re.findall(r"^\|.*`dvc (remote add .*)` \|(.*)\|$", section, re.MULTILINE)
     lines = [
         line
