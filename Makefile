@@ -13,17 +13,23 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 moved = $(shell test "$$(cat $(1)/installed 2>/dev/null)" = "$(CURDIR)" || echo moved-here)
 .PHONY: moved-here
 
-# DVC unpickles files in its site_cache_dir, which by default is a folder where anyone may write (CVE-2025-69872).
+check_python = @$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; name one with: make PYTHON=python3.12")'
+
+# DVC unpickles files in its site_cache_dir, which by default is a folder where anyone may write (CVE-2025-69872). DVC cannot write a path with
+# letters beyond ASCII into its configuration; for such a path the environment has a file that sets DVC's variable whenever Python starts.
+beyond_ascii := $(shell printf %s "$(CURDIR)" | LC_ALL=C tr -d ' -~')
+SET_SITE := import os, sys; os.environ.setdefault("DVC_SITE_CACHE_DIR", os.path.join(os.path.dirname(sys.prefix), ".dvc/tmp/site"))
 $(VENV)/installed: requirements.txt $(call moved,$(VENV))
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; name one with: make PYTHON=python3.12")'
+	$(check_python)
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python tools/install.py requirements.txt
 	install -d -m 700 "$(CURDIR)/.dvc/tmp/site"
-	$(VENV)/bin/dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site"
+	$(if $(beyond_ascii),cd $(VENV)/lib/python*/site-packages && echo '$(SET_SITE)' > dvc_site.pth,$(VENV)/bin/dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site")
 	@echo "$(CURDIR)" > $@
 
 # A second environment, because JAX, PyTorch and the other engines are gigabytes that nothing else here needs.
 $(BACKENDS)/installed: requirements.txt requirements/export.txt requirements/tests.txt requirements/backends.txt $(call moved,$(BACKENDS))
+	$(check_python)
 	$(PYTHON) -m venv --clear $(BACKENDS)
 	$(BACKENDS)/bin/python tools/install.py requirements.txt
 	$(BACKENDS)/bin/python tools/install.py --no-deps requirements/export.txt requirements/tests.txt
@@ -42,6 +48,7 @@ $(VENV)/extra-tests: $(TESTED:%=requirements/%.txt) $(VENV)/installed
 	touch $(TESTED:%=$(VENV)/extra-%)
 
 $(AUDIT)/installed: requirements/vulnerabilities.txt $(call moved,$(AUDIT))
+	$(check_python)
 	$(PYTHON) -m venv --clear $(AUDIT)
 	$(AUDIT)/bin/python tools/install.py requirements/vulnerabilities.txt
 	@echo "$(CURDIR)" > $@
@@ -116,9 +123,9 @@ lint: $(VENV)/extra-lint  ## run ruff, and check that packages import only from 
 	ruff format --check .
 	lint-imports --no-cache pyproject.toml
 
-# The locks are made by uv, which set-up has installed from tools/uv.txt: for Linux and macOS, Python 3.11 to 3.13. An extra's lock holds
-# only what requirements.txt does not.
-UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+# The locks are made by uv, which set-up has installed from tools/uv.txt: for Linux and macOS, Python 3.11 to 3.13. `fewest` pins the same
+# version for each of these Pythons, because other versions compute other bytes. An extra's lock holds only what requirements.txt does not.
+UV_COMPILE := uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-annotate \
 	--custom-compile-command 'make lock' --quiet
 BEYOND_BASE = $(UV_COMPILE) --constraint requirements.txt $$(sed -n 's/^\([A-Za-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.txt)
 EXTRAS := azure demo export fonts gpu gs heic hub lint parquet ray s3 scale ssh sweep

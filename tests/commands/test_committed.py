@@ -274,6 +274,7 @@ def test_the_line_names_this_machine(repository, monkeypatch):
     environment = {
         "processor": "Some",
         "instructions": ["avx", "avx2"],
+        "c_library": "glibc 2.36",
         "python": "3.11.2",
         "variables": {"KERAS_BACKEND": "jax"},
     }
@@ -282,7 +283,8 @@ def test_the_line_names_this_machine(repository, monkeypatch):
     (repository / "pins.yaml").write_text('keras: "3.15.1"\n')
     (repository / "dvc.lock").write_text(yaml.safe_dump({"stages": changed({"model.h5": "45"})}))
     assert run.say_of_commit().endswith(
-        ": Some (avx avx2), Python 3.11.2, KERAS_BACKEND=jax, keras 3.14.0 (3.15.1 in pins.yaml)."
+        ": Some (avx avx2), glibc 2.36, Python 3.11.2, KERAS_BACKEND=jax, keras 3.14.0 (3.15.1 in "
+        "pins.yaml)."
     )
     (repository / "dvc.lock").write_text(yaml.safe_dump({"stages": COMMITTED}))
     assert run.say_of_commit().startswith("All 5 outputs")

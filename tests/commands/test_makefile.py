@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -118,19 +119,54 @@ def test_a_set_up_that_failed_leaves_no_environment_that_looks_complete(tmp_path
     assert make(project, "--question", ".venv/installed").returncode == 1
 
 
-def test_a_python_that_is_too_old_is_named(tmp_path):
+@pytest.mark.parametrize("version", [(3, 10, 9), (3, 14, 0)])
+@pytest.mark.parametrize("environment", [".venv", ".venv-backends", ".venv-audit"])
+def test_a_python_that_is_too_old_or_too_new_is_named(tmp_path, environment, version):
     project = copy_makefile(tmp_path / "project")
+    shutil.copytree(REPOSITORY / "requirements", project / "requirements")
     (project / "requirements.txt").write_text("")
-    old = tmp_path / "python"
-    old.write_text(
+    other = tmp_path / "python"
+    other.write_text(
         f"#!/bin/sh\nexec {sys.executable} "
-        '-c "import sys; sys.version_info = (3, 9, 1); exec(sys.argv[1])" "$2"\n'
+        f'-c "import sys; sys.version_info = {version}; exec(sys.argv[1])" "$2"\n'
     )
-    old.chmod(0o755)
-    finished = make(project, f"PYTHON={old}", ".venv/installed")
+    other.chmod(0o755)
+    finished = make(project, f"PYTHON={other}", f"{environment}/installed")
     assert finished.returncode != 0
     assert (
-        "Python 3.11 to 3.13 is needed, this is 3.9; name one with: make PYTHON=python3.12"
-        in finished.stderr
+        f"Python 3.11 to 3.13 is needed, this is 3.{version[1]}; name one with: make "
+        "PYTHON=python3.12" in finished.stderr
     )
-    assert not (project / ".venv").exists()
+    assert not (project / environment).exists()
+
+
+def test_a_path_with_letters_beyond_ascii_gets_dvcs_private_folder_by_a_variable(tmp_path):
+    """DVC cannot write such a path into its configuration."""
+    project = copy_makefile(tmp_path / "Büro 事務")
+    (project / "requirements.txt").write_text("")
+    (project / "tools/install.py").write_text("")
+    quick = tmp_path / "python"
+    quick.write_text(
+        "#!/bin/sh\n"
+        f'[ "$2" != venv ] || exec "{sys.executable}" -m venv --without-pip --clear "$4"\n'
+        f'exec "{sys.executable}" "$@"\n'
+    )
+    quick.chmod(0o755)
+    finished = make(project, f"PYTHON={quick}", ".venv/installed", LC_ALL="C")
+    assert finished.returncode == 0, finished.stderr
+    assert stat.S_IMODE((project / ".dvc/tmp/site").stat().st_mode) == 0o700
+    assert variable_in(project, {}) == f"{project}/.dvc/tmp/site"
+    assert variable_in(project, {"DVC_SITE_CACHE_DIR": "/own"}) == "/own"
+
+
+def variable_in(project: Path, variables: dict[str, str]) -> str:
+    """What DVC finds in the project's environment, from another folder."""
+    code = "import os; print(os.environ['DVC_SITE_CACHE_DIR'])"
+    return subprocess.run(
+        [project / ".venv/bin/python", "-c", code],
+        cwd="/",
+        env={"PYTHONIOENCODING": "utf-8"} | variables,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    ).stdout.strip()

@@ -123,8 +123,8 @@ def say_of_commit() -> str:
 
 
 def describe_machine(environment: dict, other_versions: Sequence[str]) -> str:
-    """What may change the last bits: the processor and its instructions, Python, variables that
-    control libraries, versions that are not the pinned ones.
+    """What may change the last bits: the processor and its instructions, the C library, Python,
+    variables that control libraries, versions that are not the pinned ones.
 
     Args:
         environment: from `describe_environment`.
@@ -137,6 +137,7 @@ def describe_machine(environment: dict, other_versions: Sequence[str]) -> str:
     return ", ".join(
         [
             f"{environment['processor']}{instructions}",
+            *([environment["c_library"]] if environment["c_library"] else []),
             f"Python {environment['python']}",
             *variables,
             *other_versions,

@@ -14,13 +14,14 @@ _VARIABLES = ("KERAS_BACKEND", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", *VARIA
 
 
 def describe_environment() -> dict:
-    """System, processor, available cores, Python, versions of the packages that decide bytes, and
-    the variables that control them."""
+    """System, processor, available cores, C library, Python, versions of the packages that decide
+    bytes, and the variables that control them."""
     return {
         "system": platform.platform(),
         "processor": processor(),
         "instructions": instruction_sets(),
         "cores": available_cores(),
+        "c_library": " ".join(platform.libc_ver()).strip(),
         "python": platform.python_version(),
         "packages": installed(in_use()),
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},

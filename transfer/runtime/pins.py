@@ -10,10 +10,12 @@ the module also runs where nothing is installed yet.
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write
 
 LOCKS = tuple(
@@ -56,19 +58,20 @@ DECIDE_BYTES = (
 )
 BACKENDS = {"tensorflow": ("tensorflow",), "jax": ("jax", "jaxlib"), "torch": ("torch",)}
 NOT_INSTALLED = "not installed"
-_OR = " or "
 _HEADER = (
     "# The pinned versions of the packages that decide bytes of outputs, from the locks: "
     "made by `make lock`, not by hand.\n"
     "# Stages have them as parameters (dvc.yaml), so that a changed version runs again what it may "
-    "change. Where two versions are pinned,\n"
-    "# it depends on Python's.\n"
+    "change.\n"
 )
 
 
 def main() -> None:
     """Write pins.yaml from the locks of this folder."""
-    write_pins(read_locks(LOCKS), PINS)
+    try:
+        write_pins(read_locks(LOCKS), PINS)
+    except PipelineError as error:
+        sys.exit(f"lock: {error}")
 
 
 def in_use(packages: Iterable[str] = DECIDE_BYTES) -> list[str]:
@@ -104,20 +107,30 @@ def unlike_pins(packages: Iterable[str], pins: dict[str, str]) -> list[str]:
     return [
         f"{name} {found} ({pins[name]} in {PINS})"
         for name, found in there.items()
-        if found != NOT_INSTALLED and found not in pins[name].split(_OR)
+        if found not in (NOT_INSTALLED, pins[name])
     ]
 
 
 def read_locks(locks: Iterable[Path]) -> dict[str, str]:
-    """The pinned version of each package in requirements files; `A or B` where markers choose
-    between several."""
-    versions: dict[str, list[str]] = {}
+    """The pinned version of each package in requirements files.
+
+    Raises:
+        PipelineError: markers choose between several versions of one package, so that the bytes of
+            outputs would depend on Python's version.
+    """
+    versions: dict[str, set[str]] = {}
     for lock in locks:
         for name, pinned in re.findall(
             r"^([A-Za-z0-9._-]+)==([^\s;]+)", lock.read_text(encoding="utf-8"), re.MULTILINE
         ):
-            versions.setdefault(name, []).append(pinned)
-    return {name: _OR.join(dict.fromkeys(each)) for name, each in versions.items()}
+            versions.setdefault(name, set()).add(pinned)
+    for name, each in versions.items():
+        if len(each) > 1:
+            raise PipelineError(
+                f"{', '.join(map(str, locks))}: {name} is pinned as {' and '.join(sorted(each))}; "
+                "delete all but the version that every supported Python can have, then `make lock`"
+            )
+    return {name: pinned for name, (pinned,) in versions.items()}
 
 
 def write_pins(locked: dict[str, str], path: Path) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 from pydantic import Field, PositiveInt, model_validator
 
 from transfer.compute.keras import keras
+from transfer.compute.losses import binary_crossentropy
 from transfer.compute.training_steps import (
     TrainingSteps,
     build_training_steps,
@@ -102,7 +103,7 @@ def compile_classifier(model: keras.Model, params: TrainingParams, by_layer: boo
         by_layer: whether `fit` will be called with `rates`.
     """
     if model.output_shape[-1] == 1:
-        loss = _binary_crossentropy
+        loss = binary_crossentropy
         accuracy = (
             keras.metrics.MeanMetricWrapper(_majority_accuracy)
             if params.uses_soft_targets
@@ -126,16 +127,6 @@ def compile_classifier(model: keras.Model, params: TrainingParams, by_layer: boo
         metrics=[accuracy],
         jit_compile=choose_jit_compile(),
     )
-
-
-def _binary_crossentropy(targets, logits):
-    """Keras's BinaryCrossentropy from logits, (B, 1) -> (B,).
-
-    Keras's own contains a log1p, whose gradient in TensorFlow takes a reciprocal by an instruction
-    that processors approximate differently. The gradient of softplus is a sigmoid, without it.
-    """
-    softplus = keras.ops.softplus
-    return keras.ops.mean(targets * softplus(-logits) + (1 - targets) * softplus(logits), axis=-1)
 
 
 def _majority_accuracy(targets, logits):
