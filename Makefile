@@ -5,7 +5,7 @@ BACKENDS := .venv-backends
 AUDIT := .venv-audit
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: run export release demo verify test test-slow test-backends reproduce reproduce-jax chaos fuzz vulnerabilities engines bench lesson seeds sweep scale lint lock clean
+.PHONY: run export release demo verify test test-slow test-backends reproduce reproduce-jax chaos fuzz vulnerabilities bench lesson seeds sweep scale lint lock clean
 .DEFAULT_GOAL := run
 
 # The marker `installed` is written last. If it is newer than the lock, the environment has exactly the packages of the lock. It contains the
@@ -27,7 +27,7 @@ $(VENV)/installed: requirements.txt $(call moved,$(VENV))
 	$(if $(beyond_ascii),cd $(VENV)/lib/python*/site-packages && echo '$(SET_SITE)' > dvc_site.pth,$(VENV)/bin/dvc config --local core.site_cache_dir "$(CURDIR)/.dvc/tmp/site")
 	@echo "$(CURDIR)" > $@
 
-# A second environment, because JAX, PyTorch and the other engines are gigabytes that nothing else here needs.
+# A second environment, because JAX and PyTorch are gigabytes that nothing else here needs.
 $(BACKENDS)/installed: requirements.txt requirements/export.txt requirements/tests.txt requirements/backends.txt $(call moved,$(BACKENDS))
 	$(check_python)
 	$(PYTHON) -m venv --clear $(BACKENDS)
@@ -97,9 +97,6 @@ chaos: $(VENV)/extra-tests  ## kill the pipeline at 20 random moments and check 
 
 vulnerabilities: $(AUDIT)/installed  ## list known vulnerabilities of all pinned packages, if pip-audit's data can be reached
 	$(AUDIT)/bin/python -m transfer vulnerabilities
-
-engines: $(BACKENDS)/installed  ## time the frozen pass on this CPU, compared with ONNX Runtime, OpenVINO and PyTorch
-	$(BACKENDS)/bin/python -m benchmarks.scale_study.other_engines
 
 bench: $(VENV)/installed  ## print every row of docs/performance.md on this machine, each beside what a user would do instead (half an hour on 2 cores)
 	python -m benchmarks.bench $(BENCH_OPTIONS)

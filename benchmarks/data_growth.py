@@ -4,7 +4,7 @@ folders of its own.
     python -m benchmarks.data_growth --images 1000 10000 100000
     python -m benchmarks.data_growth --images 10000 --added 10000 --keep /tmp/worlds
 
-Each size gets a copy of the project's code with small settings (SETTINGS) and a `.zip` of that many
+Each size gets a clone of the last commit with small settings (SETTINGS) and a `.zip` of that many
 40 x 40 PNGs in two classes. Prints, by stage and size, seconds and peak resident memory as `logs/`
 has them; by size what lies on the disk after `dvc repro`, and what DVC takes when nothing has
 changed. `--added N` then adds ADDED images to the archive of the world of N images, and compares
@@ -15,12 +15,9 @@ alone beside an empty store.
 import argparse
 import io
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -32,6 +29,7 @@ import yaml
 from PIL import Image
 from tqdm import tqdm
 
+from benchmarks.measuring import DVC, Place, clone_commit
 from transfer.backbones.converted import NETWORK
 from transfer.backbones.registry import WEIGHTS
 from transfer.dataset.manifest import SPLITS
@@ -39,7 +37,6 @@ from transfer.runtime.dvc_files import stage_names
 from transfer.storage.array_paths import array_file, inputs_path
 
 ROOT = Path(__file__).parent.parent
-LEFT_OUT = {"data", "metrics", "plots", "dvc.lock", "tests", "docs"}
 ARCHIVE = "images.zip"
 SIDE, CELLS = 40, 8
 ADDED = 10
@@ -52,11 +49,6 @@ SETTINGS = {
     "train_head": {"epochs": 1, "batch_size": 100},
     "train_augmented": {"epochs": 1, "batch_size": 100},
     "finetune": {"epochs": 1, "batch_size": 100},
-}
-AUTHOR = {
-    f"GIT_{who}_{what}": "scale@example.com"
-    for who in ("AUTHOR", "COMMITTER")
-    for what in ("NAME", "EMAIL")
 }
 
 
@@ -80,43 +72,31 @@ def main() -> None:
     if arguments.added and arguments.added not in arguments.images:
         parser.error(f"--added {arguments.added} is none of --images")
     with nullcontext(arguments.keep) if arguments.keep else tempfile.TemporaryDirectory() as folder:
-        worlds = {n: Path(folder).absolute() / f"world-{n}" for n in arguments.images}
-        measured = {n: measure(world, n) for n, world in worlds.items()}
-        print_tables(measured)
+        within = Path(folder).absolute()
+        worlds = {n: make_project(within / f"world-{n}") for n in arguments.images}
+        print_tables({n: measure(world, n) for n, world in worlds.items()})
         if arguments.added:
-            print_added(
-                measure_added(
-                    worlds[arguments.added], arguments.added, Path(folder).absolute() / "alone"
-                )
-            )
+            alone = make_project(within / "alone")
+            print_added(measure_added(worlds[arguments.added], arguments.added, alone))
 
 
-def measure(world: Path, n: int) -> dict[str, pd.Series]:
+def measure(world: Place, n: int) -> dict[str, pd.Series]:
     """Run the pipeline on n images: seconds and peak MB by stage,
     and what there is to say of the whole."""
-    make_project(world)
-    archive = world / ARCHIVE
-    add_images(archive, range(n))
-    seconds = {
-        "first": dvc(world, "repro"),
-        "dvc status": dvc(world, "status"),
-        "idle dvc repro": dvc(world, "repro"),
-    }
-    stages = stage_names(yaml.safe_load((world / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
-    logs = pd.DataFrame(
-        {
-            stage: json.loads((world / "logs" / f"{stage}.json").read_text(encoding="utf-8"))
-            for stage in stages
-        }
-    ).T
+    folder = world.folder
+    add_images(folder / ARCHIVE, range(n))
+    first, status, idle = (world.run([*DVC, word]).seconds for word in ("repro", "status", "repro"))
+    described = yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))
+    stages = stage_names(described["stages"])
+    logs = pd.DataFrame({stage: read_log(folder, stage) for stage in stages}).T
     whole = {
-        "archive, MB": archive.stat().st_size / 1e6,
-        "data/ and models/, MB": megabytes(world / "data", world / "models"),
-        ".dvc/cache, MB": megabytes(world / ".dvc" / "cache"),
-        ".rows, MB": megabytes(world / ".rows"),
-        "first dvc repro, s": seconds["first"],
-        "dvc status, s": seconds["dvc status"],
-        "idle dvc repro, s": seconds["idle dvc repro"],
+        "archive, MB": (folder / ARCHIVE).stat().st_size / 1e6,
+        "data/ and models/, MB": megabytes(folder / "data", folder / "models"),
+        ".dvc/cache, MB": megabytes(folder / ".dvc" / "cache"),
+        ".rows, MB": megabytes(folder / ".rows"),
+        "first dvc repro, s": first,
+        "dvc status, s": status,
+        "idle dvc repro, s": idle,
     }
     return {
         "Seconds": logs["seconds"].astype(float),
@@ -125,26 +105,19 @@ def measure(world: Path, n: int) -> dict[str, pd.Series]:
     }
 
 
-def make_project(world: Path) -> None:
-    """A Git repository with the project's code as it is now and the settings of this benchmark;
-    no data."""
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    tracked = subprocess.run(
-        listed, cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.splitlines()
-    for name in tracked:
-        if (ROOT / name).is_file() and name.split("/")[0] not in LEFT_OUT:
-            (world / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, world / name)
-    params = yaml.safe_load((world / "params.yaml").read_text(encoding="utf-8"))
+def make_project(folder: Path) -> Place:
+    """A clone of the last commit below a new folder, with the settings of this benchmark."""
+    folder.mkdir(parents=True)
+    world, _ = clone_commit(folder, ROOT)
+    file = world.folder / "params.yaml"
+    params = yaml.safe_load(file.read_text(encoding="utf-8"))
     params = {section: values | SETTINGS.get(section, {}) for section, values in params.items()}
-    (world / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    for words in (
-        ["init", "--quiet"],
-        ["add", "--all"],
-        ["commit", "--quiet", "--message", "settings"],
-    ):
-        subprocess.run(["git", *words], cwd=world, check=True, env=os.environ | AUTHOR)  # noqa: S607, whichever Git there is
+    file.write_text(yaml.safe_dump(params), encoding="utf-8")
+    return world
+
+
+def read_log(folder: Path, stage: str) -> dict:
+    return json.loads((folder / "logs" / f"{stage}.json").read_text(encoding="utf-8"))
 
 
 def add_images(archive: Path, numbers: Iterable[int]) -> None:
@@ -169,18 +142,6 @@ def draw_image(number: int) -> bytes:
     return content.getvalue()
 
 
-def dvc(world: Path, *words: str) -> float:
-    """Run a DVC command in the world; its seconds."""
-    started = time.time()
-    subprocess.run([sys.executable, "-m", "dvc", *words], cwd=world, check=True, env=environment())
-    return time.time() - started
-
-
-def environment() -> dict[str, str]:
-    """This one, with this Python in front: the commands of dvc.yaml are `python -m ...`."""
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-
-
 def megabytes(*folders: Path) -> float:
     return (
         sum(
@@ -200,29 +161,26 @@ def print_tables(measured: dict[int, dict[str, pd.Series]]) -> None:
         print(f"\n{title}\n{table.round(1).to_string()}")
 
 
-def measure_added(world: Path, n: int, alone: Path) -> dict[str, float]:
+def measure_added(world: Place, n: int, alone: Place) -> dict[str, float]:
     """Seconds of `extract` after images were added to a reproduced world, again with all rows
     known, and of the added number alone."""
-    add_images(world / ARCHIVE, range(n, n + ADDED))
-    dvc(world, "repro", "split", "decode")
+    add_images(world.folder / ARCHIVE, range(n, n + ADDED))
+    world.run([*DVC, "repro", "split", "decode"])
     seconds = {"added": extract(world), "known": extract(world)}
-    make_project(alone)
     for folder in (WEIGHTS.parent, NETWORK.parent):
-        shutil.copytree(world / folder, alone / folder)
+        shutil.copytree(world.folder / folder, alone.folder / folder)
     for split, n_images in zip(SPLITS, (ADDED - 4, 2, 2), strict=True):
         file = array_file(inputs_path(split, "images"), "npy")
-        (alone / file).parent.mkdir(parents=True)
-        images = np.load(world / file, mmap_mode="r", allow_pickle=False)
-        np.save(alone / file, images[:n_images])
+        (alone.folder / file).parent.mkdir(parents=True)
+        images = np.load(world.folder / file, mmap_mode="r", allow_pickle=False)
+        np.save(alone.folder / file, images[:n_images])
     return seconds | {"alone": extract(alone)}
 
 
-def extract(world: Path) -> float:
+def extract(world: Place) -> float:
     """Run the stage without DVC; its seconds."""
-    subprocess.run(
-        [sys.executable, "-m", "stages.extract"], cwd=world, check=True, env=environment()
-    )
-    return json.loads((world / "logs" / "extract.json").read_text(encoding="utf-8"))["seconds"]
+    world.run([sys.executable, "-m", "stages.extract"])
+    return read_log(world.folder, "extract")["seconds"]
 
 
 def print_added(seconds: dict[str, float]) -> None:

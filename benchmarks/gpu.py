@@ -23,7 +23,6 @@ after each.
 """
 
 import argparse
-import hashlib
 import importlib.util
 import json
 import os
@@ -43,6 +42,7 @@ import numpy as np
 import pandas as pd
 
 from transfer.backbones.registry import BackboneParams
+from transfer.runtime.checksums import content_key, file_checksum
 from transfer.runtime.cores import available_cores
 
 VGG16 = BackboneParams(
@@ -207,10 +207,7 @@ def measure_extract(folder: Path, batch: int | str, precision: str) -> dict:
             ArrayFormat(),
         )
         seconds = time.perf_counter() - started
-        digest = hashlib.sha256()
-        for file in files:
-            with file.with_suffix(".npy").open("rb") as content:
-                digest.update(hashlib.file_digest(content, "sha256").digest())
+        checksums = [file_checksum(file.with_suffix(".npy")) for file in files]
     spent = clock.seconds
     spent[names[1]] = spent[rows[1]] - spent[names[2]]
     spent[rows[0]] = spent["all of a batch"] - spent[rows[1]]
@@ -222,7 +219,7 @@ def measure_extract(folder: Path, batch: int | str, precision: str) -> dict:
         "images": len(images),
         "images/s": len(images) / seconds,
         "seconds": seconds,
-        "bytes": digest.hexdigest()[:12],
+        "bytes": content_key(*(each.encode() for each in checksums)).hex()[:12],
         "where the time goes": [
             {"part": name, "seconds": spent[name], "threads": threads}
             for name, threads in parts.items()
@@ -289,6 +286,23 @@ def wait_for(values: Any) -> None:
             torch.cuda.synchronize()
 
 
+def plain_networks() -> list:
+    """VGG16 up to the cut and behind it, in PyTorch, with random weights."""
+    import torch
+
+    networks, filters = [], 3
+    for layers in (LAYERS, TAIL):
+        modules = []
+        for layer in layers:
+            if layer == "half":
+                modules.append(torch.nn.MaxPool2d(2))
+            else:
+                modules += [torch.nn.Conv2d(filters, layer, 3, padding=1), torch.nn.ReLU(True)]
+                filters = layer
+        networks.append(torch.nn.Sequential(*modules).eval())
+    return networks
+
+
 def measure_plain(folder: Path, batch: int | str, precision: str) -> dict:
     """What a short script does with the card, from images in memory to rows in memory."""
     import torch
@@ -298,19 +312,9 @@ def measure_plain(folder: Path, batch: int | str, precision: str) -> dict:
     device, kind = "cuda" if is_cuda else "cpu", getattr(torch, precision)
     images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
     size = min(PLAIN_BATCH if batch == "auto" else batch, len(images))
-    filters = 3
-    networks = []
-    for layers in (LAYERS, TAIL):
-        modules = []
-        for layer in layers:
-            if layer == "half":
-                modules.append(torch.nn.MaxPool2d(2))
-            else:
-                modules += [torch.nn.Conv2d(filters, layer, 3, padding=1), torch.nn.ReLU(True)]
-                filters = layer
-        network = torch.nn.Sequential(*modules).eval()
-        networks.append(network.to(device, kind, memory_format=torch.channels_last))
-    to_cut, to_features = networks
+    to_cut, to_features = (
+        network.to(device, kind, memory_format=torch.channels_last) for network in plain_networks()
+    )
     mean = torch.tensor([123.68, 116.779, 103.939], device=device).to(kind)
     batches = [
         torch.from_numpy(np.array(images[start : start + size]))

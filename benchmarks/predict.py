@@ -15,13 +15,13 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from benchmarks.first_row import copy_images
 from benchmarks.throughput import pass_all
 from transfer.backbones.registry import BackboneParams
 from transfer.compute.device import ComputeParams, configure_backend
@@ -40,7 +40,7 @@ from transfer.inference.input_paths import read_given
 from transfer.inference.output_formats import csv_writer
 from transfer.inference.predictor import Predictor, load_predictor
 from transfer.runtime.cores import map_in_order
-from transfer.runtime.params import load_param, load_params
+from transfer.runtime.params import load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.sources.reader import read_source
 from transfer.storage.array_writer import create_array
@@ -56,17 +56,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--models", nargs="+", default=["head", "finetuned"])
     arguments = parser.parse_args()
-    source, architecture = (
-        Path(load_param(str, "split.source")),
-        load_params(BackboneParams, "backbone"),
-    )
+    architecture = load_params(BackboneParams, "backbone")
     interpolation = load_params(DecodeParams, "decode").interpolation
     configure_backend(load_params(ComputeParams, "compute"), seed=0)
     runtime = choose_runtime(architecture, load_params(ComputeParams, "compute"))
     network = load_network(runtime, architecture, load_params(ExtractParams, "extract").batch_size)
     predictors = {name: load_predictor(name, with_novelty=True) for name in arguments.models}
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
-        images = copy_images(source, Path(folder) / "images", arguments.images)
+        images = copy_images(Path(folder) / "images", arguments.images).parent
         rounds = [
             time_round(network, predictors, images, interpolation) for _ in range(arguments.repeats)
         ]
@@ -78,15 +75,6 @@ def main() -> None:
             ),
             arguments.images,
         )
-
-
-def copy_images(source: Path, folder: Path, n: int) -> Path:
-    """The first `n` of the source's images, again and again, as files."""
-    folder.mkdir()
-    contents = [entry.content for entry in read_source(source) if entry.content is not None]
-    for number, content in enumerate(islice(cycle(contents), n)):
-        (folder / f"{number:06}.image").write_bytes(content)
-    return folder
 
 
 def time_round(

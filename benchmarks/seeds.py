@@ -44,11 +44,11 @@ def main() -> None:
         for seed in arguments.seeds
     }
     (split,) = {split for split, _ in runs.values()}
-    table = spread({seed: accuracies for seed, (_, accuracies) in runs.items()})
+    table = accuracy_table({seed: accuracies for seed, (_, accuracies) in runs.items()})
     print(f"\n{split} accuracy, {name}, {arguments.vary} by seed:\n{table.round(3).to_string()}")
 
 
-def spread(accuracies: dict[int, dict[str, float]]) -> pd.DataFrame:
+def accuracy_table(accuracies: dict[int, dict[str, float]]) -> pd.DataFrame:
     """One row per model that was trained: mean, standard deviation, and the accuracy of each seed;
     no deviation of a single one."""
     table = pd.DataFrame(accuracies, index=MODEL_NAMES).dropna(how="all")

@@ -30,6 +30,7 @@ from transfer.dataset.examples import read_examples
 from transfer.dataset.manifest import read_manifest, split_rows
 from transfer.features.pooling import pool
 from transfer.inference.suggestions import choose, doubts
+from transfer.storage.params import Shards
 
 SPLITS = ("train", "validation")
 HELD_OUT, MOST = 200, 300
@@ -48,7 +49,7 @@ def main() -> None:
     images = pd.concat([split_rows(manifest, split) for split in SPLITS], ignore_index=True)
     read = {
         kind: np.concatenate(
-            [np.asarray(read_examples(manifest, split, kind).inputs) for split in SPLITS]
+            [np.asarray(read_examples(manifest, split, kind, Shards()).inputs) for split in SPLITS]
         )
         for kind in ("features", "cut")
     }

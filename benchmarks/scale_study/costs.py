@@ -31,7 +31,7 @@ SHARD_LINE = 113  # bytes of a shard's line in an index
 LISTED = 1000  # keys that a list request gives
 EXAMINE_MS, DECODE_MS = 4.0, 2.9  # an image of 100 kB on a core, in split and in decode
 DRIVER_MS = 10.0  # a batch on the driver at 64 pixels; assumed to grow with the bytes
-SHARD_DRIVER_US = 1.0  # a row on the driver where workers make the shards (driver_share.py)
+SHARD_DRIVER_US = 1.0  # a row on the driver where workers make the shards, as docs/scale.md has it
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,48 @@ keras.Model(image, tail).save(sys.argv[1])
 
 
 def main() -> None:
+    arguments = parse()
+    with working_folder(arguments.folder) as folder:
+        network = write_network(folder)
+        rows_a_shard = arguments.shard_rows
+
+        def run_one(name: str, images: int, is_lossy: bool, stages: Sequence[str]) -> dict:
+            source = write_source(folder / f"source-{images}", arguments.source, images)
+            project = set_up(folder / name, source, network, rows_a_shard)
+            result = run(project, is_lossy, stages)
+            print_run(name, result)
+            return result
+
+        costs = None
+        if arguments.calibrate is not None:
+            small, large = arguments.calibrate or CALIBRATION
+            pair = [
+                (images, run_one(f"calibration {images}", images, False, CALIBRATED))
+                for images in (small, large)
+            ]
+            costs = costs_of(pair, rows_a_shard)
+            print(pd.DataFrame({stage: vars(each) for stage, each in costs.items()}).to_string())
+        compared = min(arguments.compare or arguments.images, arguments.images)
+        planned = runs(arguments.images, compared)
+        results = {name: run_one(name, *each, STAGES) for name, *each in planned}
+        if costs:
+            done = [
+                (f"{name}, {images:,} images", is_lossy, measured_of(images, results[name]))
+                for name, images, is_lossy in planned
+            ]
+            table = compare(costs, done, NODES, rows_a_shard)
+            print(f"\n{table.to_string(index=False)}", flush=True)
+        lossy, whole = (results[name]["outputs"] for name, *_ in planned[-2:])
+        differ = differing(lossy, whole)
+        print(
+            f"{compared:,} images, {len(lossy)} files: "
+            f"{'the same bytes' if not differ else f'OTHER BYTES: {differ}'}"
+        )
+    sys.exit(1 if differ else 0)
+
+
+def parse() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.scale_study.million",
         description=__doc__,
@@ -83,66 +125,15 @@ def main() -> None:
         nargs="*",
         help="images of the two runs from which the others are predicted; 20000 100000",
     )
-    parser.add_argument(
-        "--measured",
-        type=float,
-        nargs=2 * len(MAPS),
-        help=f"seconds of {', '.join(MAPS)} of an earlier run of all images in which a node was "
-        "killed, and processor time of each with its workers: print what is predicted beside "
-        "them, and run nothing else",
-    )
     arguments = parser.parse_args()
-    if arguments.measured and arguments.calibrate is None:
-        parser.error("--measured needs --calibrate")
     if len(arguments.calibrate or CALIBRATION) != len(CALIBRATION):
         parser.error("--calibrate takes two numbers of images, or none")
-    with working_folder(arguments.folder) as folder:
-        network = write_network(folder)
-        compared = min(arguments.compare or arguments.images, arguments.images)
-
-        def run_one(name: str, images: int, is_lossy: bool, stages: Sequence[str]) -> dict:
-            source = write_source(folder / f"source-{images}", arguments.source, images)
-            project = set_up(folder / name, source, network, arguments.shard_rows)
-            result = run(project, is_lossy, stages)
-            print_run(name, result)
-            return result
-
-        costs = None
-        if arguments.calibrate is not None:
-            small, large = arguments.calibrate or CALIBRATION
-            pair = [
-                (images, run_one(f"calibration {images}", images, False, CALIBRATED))
-                for images in (small, large)
-            ]
-            costs = costs_of(pair, arguments.shard_rows)
-            print(pd.DataFrame({stage: vars(each) for stage, each in costs.items()}).to_string())
-        planned = runs(arguments.images, compared)
-        if arguments.measured:
-            seconds, processor = np.reshape(arguments.measured, (2, len(MAPS))).tolist()
-            stages = {
-                stage: Measured(arguments.images, seconds[number], 0.0, processor[number])
-                for number, stage in enumerate(MAPS)
-            }
-            print_prediction(costs, [("a node killed", True, stages)], arguments.shard_rows)
-            return
-        rows = {name: run_one(name, *each, STAGES) for name, *each in planned}
-        if costs:
-            done = [
-                (f"{name}, {images:,} images", is_lossy, measured_of(images, rows[name]))
-                for name, images, is_lossy in planned
-            ]
-            print_prediction(costs, done, arguments.shard_rows)
-        lossy = "small, a node killed" if compared < arguments.images else "a node killed"
-        differ = differing(rows[lossy]["outputs"], rows["nobody killed"]["outputs"])
-        print(
-            f"{compared:,} images, {len(rows[lossy]['outputs'])} files: "
-            f"{'the same bytes' if not differ else f'OTHER BYTES: {differ}'}"
-        )
-    sys.exit(1 if differ else 0)
+    return arguments
 
 
 def runs(images: int, compared: int) -> list[tuple[str, int, bool]]:
-    """Name, number of images and whether a node is killed, of each run."""
+    """Name, number of images and whether a node is killed, of each run; the last two are
+    compared."""
     small = [("small, a node killed", compared, True)] if compared < images else []
     return [("a node killed", images, True), *small, ("nobody killed", compared, False)]
 
@@ -171,27 +162,33 @@ def write_source(place: Path, kind: str, images: int) -> str:
     """Write the images, unless they are there; what `split.source` is then."""
     started = time.perf_counter()
     if kind == "archive":
-        source = place.with_suffix(".tar")
-        if not source.exists():
-            with tarfile.open(source, "w") as archive:
-                for name, content in draw_images(images):
-                    member = tarfile.TarInfo(name)
-                    member.size = len(content)
-                    archive.addfile(member, io.BytesIO(content))
-        print(f"source: {source}, {time.perf_counter() - started:.0f} s", flush=True)
-        return str(source)
-    place.mkdir(exist_ok=True)
-    source = f"{kind.rstrip('/')}/{place.name}" if is_url(kind) else f"file://{place}"
-    store = ObjectStore(source, "--source")
+        source = str(place.with_suffix(".tar"))
+        write = write_archive
+    else:
+        place.mkdir(exist_ok=True)
+        source = f"{kind.rstrip('/')}/{place.name}" if is_url(kind) else f"file://{place}"
+        write = write_objects
     done = place.with_suffix(".written")  # so that a second run writes nothing again
     if not done.exists():
-        with ThreadPoolExecutor(WRITERS) as pool:
-            drawn = draw_images(images)
-            while batch := list(islice(drawn, 64 * WRITERS)):
-                list(pool.map(lambda each: store.put_bytes(*each), batch))
-        done.write_text("")
+        write(source, draw_images(images))
+        done.touch()
     print(f"source: {source}, {time.perf_counter() - started:.0f} s", flush=True)
     return source
+
+
+def write_archive(source: str, drawn: Iterator[tuple[str, bytes]]) -> None:
+    with tarfile.open(source, "w") as archive:
+        for name, content in drawn:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def write_objects(source: str, drawn: Iterator[tuple[str, bytes]]) -> None:
+    store = ObjectStore(source, "--source")
+    with ThreadPoolExecutor(WRITERS) as pool:
+        while batch := list(islice(drawn, 64 * WRITERS)):
+            list(pool.map(lambda each: store.put_bytes(*each), batch))
 
 
 def draw_images(images: int) -> Iterator[tuple[str, bytes]]:
@@ -252,14 +249,6 @@ def measured_of(images: int, result: dict) -> dict[str, Measured]:
         stage: Measured(images, result["seconds"][stage], *result["processor"][stage])
         for stage in MAPS
     }
-
-
-def print_prediction(
-    costs: dict[str, StageCosts],
-    done: Sequence[tuple[str, bool, dict[str, Measured]]],
-    shard_rows: int,
-) -> None:
-    print(f"\n{compare(costs, done, NODES, shard_rows).to_string(index=False)}", flush=True)
 
 
 def run(project: Path, is_lossy: bool, stages: Sequence[str]) -> dict:

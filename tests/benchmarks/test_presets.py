@@ -13,7 +13,7 @@ from benchmarks.presets import (
     read_candidates,
     summarise,
 )
-from benchmarks.seeds import spread
+from benchmarks.seeds import accuracy_table
 from stages.train_scratch import TrainScratchParams
 from tests.helpers.tiny_sources import REPOSITORY
 from transfer.augmentation.warp import AugmentParams
@@ -106,7 +106,7 @@ def test_the_models_of_the_lowest_validation_loss_are_compared_on_the_same_seeds
 
 
 def test_models_that_were_not_trained_are_left_out_of_the_table_over_seeds():
-    table = spread({0: {"head": 0.5, "probe": 0.7}, 1: {"head": 0.7, "probe": 0.7}})
+    table = accuracy_table({0: {"head": 0.5, "probe": 0.7}, 1: {"head": 0.7, "probe": 0.7}})
     assert table.index.tolist() == ["head", "probe"]
     assert table["mean"].tolist() == pytest.approx([0.6, 0.7])
     assert table["sd"].tolist() == pytest.approx([0.02**0.5, 0])

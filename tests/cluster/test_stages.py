@@ -168,10 +168,7 @@ def test_ray_that_is_not_installed_is_named_with_its_lock(monkeypatch):
     with (
         pytest.raises(
             PipelineError,
-            match=(
-                r"Ray is not installed; pip install --no-deps --require-hashes -r "
-                r"requirements/ray\.txt"
-            ),
+            match=r"Ray is not installed; `make \.venv/extra-ray` installs it, or set local",
         ),
         RayEngine(cluster_params("127.0.0.1:1"), []).start(None),
     ):

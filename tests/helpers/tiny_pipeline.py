@@ -23,6 +23,7 @@ DESCRIBED = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["sta
 STAGES = stage_names(DESCRIBED)  # in the order in which they stand in dvc.yaml
 MODELS = MODEL_NAMES
 EVALUATIONS = [f"evaluate@{name}" for name in MODELS]
+LEFT_OUT = ("metrics", "plots", "MODEL_CARD.md", "tests", "docs")
 TINY = {
     "split": {"source": "images", "train": 0.5, "validation": 0.25, "test": 0.25},
     "backbone": {"image_size": 32},
@@ -90,17 +91,19 @@ def draw_image(path: Path, seed: int) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def build_world(project: Path) -> None:
-    """A clone of the project with tiny parameters and images, not reproduced yet."""
-    tracked = call(
-        "git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT
-    ).stdout.splitlines()
-    for name in tracked:
-        left_out = ("metrics", "plots", "MODEL_CARD.md", "tests", "docs")
-        is_lock = Path(name).name == "dvc.lock"
-        if (ROOT / name).is_file() and name.split("/")[0] not in left_out and not is_lock:
+def copy_code(project: Path) -> None:
+    """Copy the project as it is now, committed or not, without its tests, docs and results."""
+    words = ("git", "ls-files", "--cached", "--others", "--exclude-standard")
+    for name in call(*words, cwd=ROOT).stdout.splitlines():
+        is_left_out = name.split("/")[0] in LEFT_OUT or Path(name).name == "dvc.lock"
+        if (ROOT / name).is_file() and not is_left_out:
             (project / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, project / name)
+
+
+def build_world(project: Path) -> None:
+    """A clone of the project with tiny parameters and images, not reproduced yet."""
+    copy_code(project)
     params = yaml.safe_load((project / "params.yaml").read_text())
     params = {section: values | TINY.get(section, {}) for section, values in params.items()}
     (project / "params.yaml").write_text(yaml.safe_dump(params))

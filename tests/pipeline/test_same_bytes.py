@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.helpers.known_rows import ARRAYS, KNOWN, STEP, hash_rows, md5
-from tests.helpers.tiny_pipeline import ROOT, call
+from tests.helpers.tiny_pipeline import ROOT, call, copy_code
 from transfer.commands.committed import read_committed
 from transfer.commands.run import describe_machine
 from transfer.runtime.dvc_files import checksum, folder_listing, output_checksum, read_pins
@@ -23,16 +23,6 @@ from transfer.runtime.environment import describe_environment
 from transfer.runtime.pins import in_use, unlike_pins
 
 UNREACHABLE = "no source of ImageNet weights for VGG16 is available"
-NOT_COPIED = (
-    "tests",
-    "docs",
-    "benchmarks",
-    "metrics",
-    "plots",
-    "deploy",
-    "dvc.lock",
-    "params.yaml",
-)
 pytestmark = pytest.mark.skipif(
     platform.machine() not in ("x86_64", "AMD64"),
     reason="the same bytes are promised for x86-64 alone",
@@ -55,12 +45,7 @@ def decoded(tmp_path_factory) -> Path:
     """The project with the commit's parameters, and what `split` and `decode` make
     of the sample."""
     project = tmp_path_factory.mktemp("same") / "project"
-    for name in call(
-        "git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT
-    ).stdout.splitlines():
-        if (ROOT / name).is_file() and name.split("/")[0] not in NOT_COPIED:
-            (project / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, project / name)
+    copy_code(project)
     (project / "params.yaml").write_text(
         call("git", "show", "HEAD:./params.yaml", cwd=ROOT).stdout, encoding="utf-8"
     )

@@ -6,7 +6,7 @@ import os
 import pytest
 import yaml
 
-from tests.helpers.tiny_sources import write_params
+from tests.helpers.tiny_sources import REPOSITORY, write_params
 from transfer.runtime.dvc_files import (
     checksum,
     described_stages,
@@ -105,6 +105,20 @@ def test_a_flipped_bit_in_a_folder_is_named_too(stage, above):
         verify_inputs("train")
 
 
+@pytest.mark.parametrize("name", [".DS_Store", "deep/Thumbs.db", "@eaDir/a.npy/b.jpg", "own.bak"])
+def test_what_dvc_ignores_in_a_folder_is_no_change_of_it(stage, name):
+    """As a file manager leaves it there while a person looks at the folder."""
+    in_a_folder(stage, "above", "a.npy", "deep/b.npy")
+    ignored = (REPOSITORY / ".dvcignore").read_text(encoding="utf-8")
+    (stage / ".dvcignore").write_text(f"{ignored}*.bak\n")
+    (stage / "above/made" / name).parent.mkdir(parents=True, exist_ok=True)
+    (stage / "above/made" / name).write_bytes(b"left behind")
+    verify_inputs("train")
+    (stage / "above/made/new.npy").write_bytes(b"data")
+    with pytest.raises(PipelineError, match=r"^above/made is not what dvc\.lock says"):
+        verify_inputs("train")
+
+
 def test_a_stage_of_a_matrix_is_read_with_its_item(stage):
     stages = {
         "evaluate": {
@@ -132,6 +146,25 @@ def test_both_locks_are_read(stage):
     (stage / "deploy").mkdir()
     (stage / "deploy/dvc.lock").write_text("stages: {export: {cmd: x}}")
     assert list(locked_stages()) == ["extract", "split", "export"]
+
+
+NO_STAGES = ["<<<<<<< HEAD\nstages: {}\n", "- stages", "", "stages: 5", "schema: '2.0'", "\xff"]
+
+
+@pytest.mark.parametrize("content", NO_STAGES)
+@pytest.mark.parametrize(
+    ("name", "read", "advice"),
+    [
+        ("dvc.yaml", lambda: read_stage("train"), "correct it, or restore it from git"),
+        ("dvc.lock", locked_stages, "`python -m transfer repair` repairs it"),
+    ],
+)
+def test_a_file_of_dvcs_that_lists_no_stages_is_named(stage, name, read, advice, content):
+    (stage / name).write_bytes(content.encode("latin-1"))
+    with pytest.raises(PipelineError) as error:
+        read()
+    assert str(error.value).startswith(f"{name} cannot be read: ")
+    assert str(error.value).endswith(f"; {advice}")
 
 
 def test_what_no_stage_wrote_may_be_anything(stage):
@@ -176,17 +209,18 @@ def test_whatever_decides_the_bytes_changes_the_key(stage, change):
 
 def test_a_folder_of_code_changes_the_key_and_what_tools_leave_in_it_does_not(stage):
     described = yaml.safe_load((stage / "dvc.yaml").read_text())
-    described["stages"]["train"]["deps"].append("code")
+    described["stages"]["train"]["deps"].append("transfer")
     (stage / "dvc.yaml").write_text(yaml.safe_dump(described))
-    (stage / "code/__pycache__").mkdir(parents=True)
-    (stage / "code/deeper").mkdir()
-    (stage / "code/deeper/one.py").write_bytes(b"code")
+    (stage / ".dvcignore").write_bytes((REPOSITORY / ".dvcignore").read_bytes())
+    (stage / "transfer/__pycache__").mkdir(parents=True)
+    (stage / "transfer/deeper").mkdir()
+    (stage / "transfer/deeper/one.py").write_bytes(b"code")
     keys = [input_fingerprint("train")]
     for name in ("__pycache__/one.cpython-311.pyc", "one.py~", ".one.py.swp", "#one.py#"):
-        (stage / "code" / name).write_bytes(b"left behind")
+        (stage / "transfer" / name).write_bytes(b"left behind")
     assert input_fingerprint("train") == keys[0]
     for name in ("new.py", "deeper/one.py"):
-        (stage / "code" / name).write_bytes(b"other code")
+        (stage / "transfer" / name).write_bytes(b"other code")
         checksum.cache_clear()
         keys.append(input_fingerprint("train"))
     assert len({*keys}) == 3

@@ -1,10 +1,12 @@
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from pydantic import PositiveFloat, PositiveInt
 
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import Params, load_param, load_params
+from transfer.runtime.resource_params import ResourceParams
 
 
 class TrainParams(Params):
@@ -113,6 +115,53 @@ def test_params_are_frozen(params):
 )
 def test_a_mistake_is_named_with_its_key_and_value(params, text, words):
     assert words in refusal(params, text)
+
+
+class EitherParams(Params):
+    size: PositiveInt | Literal["auto"]
+    steps: list[PositiveInt | Literal["all"]] = []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "size: 0",
+            "params.yaml: s.size = 0: Input should be greater than 0, or Input should be 'auto'",
+        ),
+        (
+            "{size: 1, steps: [2, x]}",
+            "params.yaml: s.steps.1 = 'x': Input should be a valid integer, unable to parse string "
+            "as an integer, or Input should be 'all'",
+        ),
+        (
+            "{size: 1, sizes: auto}",
+            "params.yaml: unknown parameter s.sizes = 'auto'; check the spelling against "
+            "params.yaml in git",
+        ),
+        (
+            "size: {a: 1}",
+            "params.yaml: s.size: Input should be a valid integer, or Input should be 'auto'",
+        ),
+        ("{}", "params.yaml: s.size is missing; restore it from params.yaml in git"),
+    ],
+)
+def test_a_value_that_may_be_of_two_kinds_is_named_once(project, text, message):
+    Path("params.yaml").write_text(f"s: {text}" if text[0] == "{" else f"s:\n  {text}\n")
+    with pytest.raises(PipelineError) as error:
+        load_params(EitherParams, "s")
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "ray://head:10001", "head:", "a b:1"])
+def test_an_address_of_a_cluster_that_is_none_is_refused_with_an_example(project, address):
+    Path("params.yaml").write_text(f"resources: {{address: '{address}'}}\n")
+    with pytest.raises(PipelineError) as error:
+        load_params(ResourceParams, "resources")
+    assert str(error.value) == (
+        f"params.yaml: resources.address = '{address}': host:port was expected, for example "
+        "10.0.0.1:6379"
+    )
 
 
 def test_every_mistake_is_named_at_once(params):

@@ -1,15 +1,19 @@
 """What a person can correct ends a command in one sentence; a bug keeps its traceback."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.helpers.tiny_sources import REPOSITORY
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.program import FAILED, INTERRUPTED, run_program
+
+FULL = Path("/dev/full")
 
 
 def raising(error: BaseException):
@@ -53,19 +57,58 @@ def test_the_exit_code_is_that_of_the_command_or_of_ctrl_c(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_reader_that_has_enough_is_no_error():
-    code = (
-        "import sys\nfrom transfer.runtime.program import run_program\n"
-        "def main():\n    for _ in range(100_000):\n        print('line')\n"
-        "sys.exit(run_program('name', main))\n"
-    )
+def program(main: str) -> list[str]:
+    """A command whose main function this is."""
+    code = f"import sys\nfrom transfer.runtime.program import run_program\n{main}\n"
+    return [sys.executable, "-c", f"{code}sys.exit(run_program('name', main))"]
+
+
+def buffered() -> dict[str, str]:
+    """The environment of a process that prints when its buffer is full, as it does by default."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+CLOSED_EARLY = {
+    "while it prints": "def main():\n    for _ in range(100_000):\n        print('line')",
+    "before all of its buffer is written": "def main():\n    print('line')",
+    "before its help is written": "def main():\n    print('help')\n    sys.exit(0)",
+}
+
+
+@pytest.mark.parametrize("main", CLOSED_EARLY.values(), ids=CLOSED_EARLY)
+def test_a_reader_that_has_enough_is_no_error(main):
     with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        program(main),
+        cwd=REPOSITORY,
+        env=buffered(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as process:
-        process.stdout.readline()
         process.stdout.close()
         assert process.wait(60) == 0
         assert process.stderr.read() == b""
+
+
+def test_a_command_without_a_standard_output_ends_well():
+    code = " ".join(map(shlex.quote, program("def main():\n    print('line')")))
+    finished = subprocess.run(
+        ["sh", "-c", f"{code} >&-"], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+    )
+    assert (finished.returncode, finished.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs Linux's full device")
+def test_what_does_not_fit_on_the_disk_is_one_line():
+    with FULL.open("w") as full:
+        finished = subprocess.run(
+            program("def main():\n    print('line')"),
+            cwd=REPOSITORY,
+            env=buffered(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (finished.returncode, finished.stderr) == (FAILED, "name: No space left on device\n")
 
 
 @pytest.mark.parametrize(

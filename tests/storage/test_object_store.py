@@ -17,7 +17,7 @@ from transfer.storage.sharded_array import read_index
     [
         ("shards", "neither s3://... or the like nor an absolute path"),
         ("nowhere://bucket", "Protocol not known: nowhere"),
-        ("gs://bucket", "pip install --no-deps --require-hashes -r requirements/gs.txt"),
+        ("gs://bucket", "`make .venv/extra-gs` installs it, and requirements/gs.txt has it for"),
         ("/nowhere/at/all", "no such bucket or folder; create it or correct the URL"),
     ],
 )

@@ -169,6 +169,6 @@ except PipelineError as error:
         [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout
     assert said == (
-        "split.source = 's3://bucket': the client for s3:// is not installed; pip install "
-        "--no-deps --require-hashes -r requirements/s3.txt\n"
+        "split.source = 's3://bucket': the client for s3:// is not installed; `make "
+        ".venv/extra-s3` installs it, and requirements/s3.txt has it for a node of a cluster\n"
     )

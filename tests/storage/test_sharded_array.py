@@ -4,6 +4,7 @@ held, what is refused."""
 import pickle
 import resource
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,25 @@ def test_only_a_few_shards_are_on_the_local_disk_if_rows_come_in_order(tmp_path,
     assert most <= 7
 
 
+def test_what_a_shard_costs_does_not_grow_with_their_number(tmp_path, store, monkeypatch):
+    """Those that are stored are not looked at again each time."""
+    asked, done = [], Future.done
+    monkeypatch.setattr(Future, "done", lambda future: asked.append(future) or done(future))
+    write(tmp_path / "a.shards", random(200, 1), store, shard_rows=1)
+    assert len(asked) < 20 * 200
+
+
+def test_a_disk_without_room_for_a_shard_is_named_and_left_as_it_was(tmp_path, store):
+    with (
+        pytest.raises(PipelineError, match="a shard needs 72,000,000,0.* or lower augment.views"),
+        create_shards(
+            tmp_path / "a.shards", (9,), (10**15,), "float64", 10, store, "augment.views"
+        ),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["place"]
+
+
 def damage(path: Path, how: str) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -264,6 +284,22 @@ def test_single_rows_are_read_by_themselves_and_many_by_the_shard(tmp_path, monk
     for row in range(100):
         assert np.array_equal(found[row], array[row])
     assert found.store.parts == 3 + shard_cache.FEW_ROWS - 2
+
+
+def test_a_shard_that_could_not_be_read_is_read_again_when_it_is_wanted_again(
+    tmp_path, monkeypatch
+):
+    """As when a network fails for a moment below a demo that runs for weeks."""
+    array = random(40, 2)
+    found = watched(tmp_path, array, monkeypatch, shard_rows=20)
+
+    def fail(*_: object) -> bytes:
+        raise PipelineError("it cannot be reached")
+
+    with monkeypatch.context() as patch, pytest.raises(PipelineError, match="reached"):
+        patch.setattr(found.store, "read", fail)
+        found[:20]
+    assert np.array_equal(found[:20], array[:20])
 
 
 def test_reading_from_end_to_end_reads_each_shard_once_and_keeps_three(tmp_path, monkeypatch):

@@ -109,7 +109,7 @@ class Cluster:
             time.sleep(GRACE / 10)
         raise call.error
 
-    def answers(self, node_id: str | None) -> bool:
+    def answers(self, node_id: str) -> bool:
         """Whether a node is up at this moment. Ray may list a node as alive for half a minute after
         it has ended."""
         here = [each for each in self._known() if each["NodeID"] == node_id]
@@ -117,7 +117,7 @@ class Cluster:
             _answers(f"{each['NodeManagerAddress']}:{each['NodeManagerPort']}") for each in here
         )
 
-    def host(self, node_id: str | None) -> str:
+    def host(self, node_id: str) -> str:
         """A node's host name, for messages."""
         names = (each["NodeManagerHostname"] for each in self._known() if each["NodeID"] == node_id)
         return next(names, "a node")
@@ -173,8 +173,8 @@ def _import_ray() -> Any:
         import ray.util.scheduling_strategies
     except ImportError:
         raise PipelineError(
-            "resources.engine = 'ray': Ray is not installed; pip install --no-deps "
-            "--require-hashes -r requirements/ray.txt, or set local"
+            "resources.engine = 'ray': Ray is not installed; `make .venv/extra-ray` installs it, "
+            "or set local"
         ) from None
     ray.cloudpickle.register_pickle_by_value(worker)  # a node has no package to import it from
     return ray

@@ -33,8 +33,7 @@ class _Actor:
     handle: Any
     unpacked: Any  # Ray's reference to the end of `unpack`
     greeting: Any  # and to the answer of `handshake`
-    node_id: str | None = None
-    host: str = "a node"
+    node_id: str
     ready: bool = False
     under_way: dict[Any, Batch] = field(default_factory=dict)  # by Ray's reference to the results
 
@@ -138,6 +137,7 @@ class RayWorkerPool:
         return any(actor.ready for actor in self._actors)
 
     def map(self, batches: Iterable[tuple[BatchId, list]]) -> Iterator[tuple[BatchId, Sequence]]:
+        """Process batches in any order, as `WorkerPool` specifies."""
         waiting = iter(batches)
         exhausted = False
         while True:
@@ -250,7 +250,6 @@ class RayWorkerPool:
 
     def _register_actor(self, actor: _Actor, said: dict) -> None:
         """Accept a worker if it computes as this machine and the other workers do."""
-        actor.host = said["host"]
         check_versions(said["host"], said["versions"], versions(self._packages))
         if "error" in said:
             raise said["error"]

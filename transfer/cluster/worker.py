@@ -45,7 +45,7 @@ class Worker:
         from transfer.engines.base import as_sent
         from transfer.runtime.pins import versions
 
-        said = {"host": platform.node(), "pid": os.getpid(), "versions": versions(packages)}
+        said = {"host": platform.node(), "versions": versions(packages)}
         try:
             self._function = work.start()
             return said | {"about": self._function.about}

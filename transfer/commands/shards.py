@@ -7,13 +7,17 @@ if no other project has its shards at the same URL; it refuses if one of these i
 available. `delete` deletes shards by name, so that their stage stores them again.
 """
 
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
+from dvc.output import Output
 from dvc.repo import Repo
 
+from transfer.commands.verify import object_path
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_params
 from transfer.runtime.program import command_parser
@@ -88,7 +92,7 @@ def print_unused(store: ObjectStore, *, delete: bool) -> None:
     )
 
 
-def all_indexes() -> Iterable[Index]:
+def all_indexes() -> Iterator[Index]:
     """The indexes of the workspace, of all commits and of all experiments.
 
     Raises:
@@ -111,12 +115,39 @@ def all_indexes() -> Iterable[Index]:
             locked |= {
                 out.hash_info.value: out.def_path
                 for out in outputs
-                if out.def_path.endswith(SUFFIX) and out.hash_info
+                if out.hash_info and _has_shards(out)
             }
-    files = {objects / md5[:2] / md5[2:]: path for md5, path in locked.items()}
-    if lacking := sorted({path for file, path in files.items() if not file.exists()}):
-        raise PipelineError(
-            f"some commit's {lacking[0]} is not in DVC's cache; run `dvc fetch --all-commits` first"
-        )
-    yield from (read_index(file) for file in files)
+    for md5, path in locked.items():
+        yield from (read_index(file) for file in _cached_indexes(md5, path, objects))
     yield from (read_index(path) for path in Path("data").rglob(f"*{SUFFIX}"))
+
+
+def _has_shards(out: Output) -> bool:
+    """Whether it is an index, or the output of a stage that wrote its arrays in shards, as the
+    commit's dvc.lock says."""
+    if out.def_path.endswith(SUFFIX):
+        return True
+    locked = (dep.hash_info.value for dep in out.stage.deps if isinstance(dep, ParamsDependency))
+    return any(values.get("arrays.format") == "shards" for values in locked if values)
+
+
+def _cached_indexes(md5: str, path: str, objects: Path) -> Iterator[Path]:
+    """The files in DVC's cache of the indexes in an output of some commit, a folder or a file."""
+    found = {path: md5}
+    if md5.endswith(".dir"):
+        listing = object_path(objects, md5)
+        _check_cached(listing, path)
+        entries = json.loads(listing.read_bytes())
+        found = {f"{path}/{entry['relpath']}": entry["md5"] for entry in entries}
+    for name, own_md5 in found.items():
+        if name.endswith(SUFFIX):
+            file = object_path(objects, own_md5)
+            _check_cached(file, name)
+            yield file
+
+
+def _check_cached(file: Path, path: str) -> None:
+    if not file.exists():
+        raise PipelineError(
+            f"some commit's {path} is not in DVC's cache; run `dvc fetch --all-commits` first"
+        )

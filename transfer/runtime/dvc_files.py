@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,7 @@ PIPELINE = Path("dvc.yaml")
 PIPELINES = (PIPELINE, Path("deploy/dvc.yaml"))
 LOCK = Path("dvc.lock")
 LOCKS = (LOCK, Path("deploy/dvc.lock"))
-# left behind by Python, editors and desktops: .dvcignore has these too
-_LEFT_BEHIND = re.compile(r"\..*|#.*#|.*~|__pycache__|.*\.py[co]")
+IGNORED = Path(".dvcignore")
 
 
 def verify_inputs(stage: str) -> None:
@@ -84,15 +83,10 @@ def checksum(path: Path) -> str:
 def output_checksum(path: Path) -> str:
     """The MD5 of an output as in dvc.lock: of a file, or, with `.dir` at its end, of a folder's
     listing."""
-    if not path.is_dir():
-        return checksum(path)
-    files = {
-        file.relative_to(path).as_posix(): checksum(file)
-        for file in path.rglob("*")
-        if file.is_file()
-    }
-    listing = folder_listing(files)
-    return f"{hashlib.md5(listing, usedforsecurity=False).hexdigest()}.dir"
+    files = _contents(path)
+    if isinstance(files, str):
+        return files
+    return f"{hashlib.md5(folder_listing(files), usedforsecurity=False).hexdigest()}.dir"
 
 
 def folder_listing(files: Mapping[str, str]) -> bytes:
@@ -103,15 +97,27 @@ def folder_listing(files: Mapping[str, str]) -> bytes:
 
 
 def _contents(path: Path) -> str | dict[str, str]:
-    """The checksum of a file, or those of all files in a folder, by their paths in it."""
+    """The checksum of a file, or those of all files in a folder that DVC does not ignore, by their
+    paths in it."""
     if not path.is_dir():
         return checksum(path)
-    files = (file.relative_to(path) for file in sorted(path.rglob("*")) if file.is_file())
+    is_ignored = _ignored_by_dvc()
     return {
-        file.as_posix(): checksum(path / file)
-        for file in files
-        if not any(map(_LEFT_BEHIND.fullmatch, file.parts))
+        file.relative_to(path).as_posix(): checksum(file)
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and not is_ignored(file)
     }
+
+
+def _ignored_by_dvc() -> Callable[[Path], bool]:
+    """Tells of a path whether .dvcignore names it: what Python, editors and desktops leave behind,
+    and what the user has added."""
+    if not IGNORED.exists():
+        return lambda path: False
+    from pathspec import GitIgnoreSpec  # DVC's own; a hundredth of a second
+
+    lines = IGNORED.read_text(encoding="utf-8").splitlines()
+    return GitIgnoreSpec.from_lines(lines).match_file
 
 
 def read_stage(stage: str) -> dict:
@@ -134,9 +140,12 @@ def read_stage(stage: str) -> dict:
 
 def described_stages() -> dict[str, dict]:
     """All stages of dvc.yaml and deploy/dvc.yaml by name, as they are written there; one with a
-    matrix is there once."""
-    found = (parse_yaml(file.read_text(encoding="utf-8")) for file in PIPELINES if file.exists())
-    return {name: stage for content in found for name, stage in content["stages"].items()}
+    matrix is there once.
+
+    Raises:
+        PipelineError: a file cannot be read, or it lists no stages.
+    """
+    return _stages_in(PIPELINES, parse_yaml, "correct it, or restore it from git")
 
 
 def stage_names(described: Mapping[str, dict]) -> list[str]:
@@ -192,14 +201,7 @@ def read_pins(path: Path = PINS) -> dict[str, str]:
     Raises:
         PipelineError: the file cannot be read, or it is not a list of versions.
     """
-    try:
-        pins = parse_yaml(path.read_text(encoding="utf-8"))
-    # besides its own errors, PyYAML lets through what a value such as 2020-99-99 makes Python raise
-    except Exception as error:
-        raise PipelineError(
-            f"{path} cannot be read: {error}; restore it from git, or make it again with `make "
-            "lock`"
-        ) from None
+    pins = _read_yaml(path, parse_yaml, "restore it from git, or make it again with `make lock`")
     if not isinstance(pins, dict) or not all(isinstance(pinned, str) for pinned in pins.values()):
         raise PipelineError(
             f"{path}: a version in quotes was expected for each package; restore it from git"
@@ -227,9 +229,32 @@ def _shown(params: Any, found: re.Match) -> str:
 
 
 def locked_stages() -> dict[str, dict]:
-    """The stages of dvc.lock and deploy/dvc.lock by name, as DVC last wrote them."""
-    found = (parse_lock(file.read_text(encoding="utf-8")) for file in LOCKS if file.exists())
-    return {name: stage for content in found for name, stage in content["stages"].items()}
+    """The stages of dvc.lock and deploy/dvc.lock by name, as DVC last wrote them.
+
+    Raises:
+        PipelineError: a file cannot be read, or it lists no stages.
+    """
+    return _stages_in(LOCKS, parse_lock, "`python -m transfer repair` repairs it")
+
+
+def _stages_in(files: Iterable[Path], parse: Callable[[str], Any], advice: str) -> dict[str, dict]:
+    found = {}
+    for file in files:
+        if not file.exists():
+            continue
+        content = _read_yaml(file, parse, advice)
+        if not isinstance(content, dict) or not isinstance(content.get("stages"), dict):
+            raise PipelineError(f"{file} cannot be read: it lists no stages; {advice}")
+        found |= content["stages"]
+    return found
+
+
+def _read_yaml(file: Path, parse: Callable[[str], Any], advice: str) -> Any:
+    try:
+        return parse(file.read_text(encoding="utf-8"))
+    # besides its own errors, PyYAML lets through what a value such as 2020-99-99 makes Python raise
+    except Exception as error:
+        raise PipelineError(f"{file} cannot be read: {error}; {advice}") from None
 
 
 def _outputs_in_lock() -> Iterator[tuple[str, str]]:

@@ -40,9 +40,7 @@ def load_params(kind: type[P], section: str, path: Path = PARAMS_FILE) -> P:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        raise PipelineError(
-            "\n".join(_explain(problem, section, path) for problem in error.errors())
-        ) from None
+        raise PipelineError(_explain(error, section, content, path)) from None
 
 
 def load_param(kind: Any, key: str, path: Path = PARAMS_FILE) -> Any:
@@ -59,9 +57,7 @@ def load_param(kind: Any, key: str, path: Path = PARAMS_FILE) -> Any:
     try:
         return TypeAdapter(kind).validate_python(content[name])
     except ValidationError as error:
-        raise PipelineError(
-            "\n".join(_explain(problem, key, path) for problem in error.errors())
-        ) from None
+        raise PipelineError(_explain(error, key, content[name], path)) from None
 
 
 def read_params(path: Path = PARAMS_FILE) -> dict[str, dict]:
@@ -103,20 +99,46 @@ def _read_document(path: Path) -> Any:
         raise PipelineError(f"{path} is not valid YAML: {error}") from None
 
 
-def _explain(problem: dict, section: str, path: Path) -> str:
-    """One of pydantic's findings as a line: file, key, value, what is wrong."""
-    key = ".".join([section, *map(str, problem["loc"])])
-    if problem["type"] == "extra_forbidden":
-        return (
-            f"{path}: unknown parameter {key} = {_shown(problem['input'])}; check the spelling "
-            "against params.yaml in git"
-        )
+def _explain(error: ValidationError, name: str, content: Any, path: Path) -> str:
+    """Pydantic's findings, a line for each key: file, key, value, what is wrong.
+
+    Args:
+        name: of the section or the key that has this content.
+    """
+    by_key: dict[str, list[dict]] = {}
+    for problem in error.errors():
+        key = ".".join([name, *_keys_to(problem, content)])
+        by_key.setdefault(key, []).append(problem)
+    return "\n".join(_explain_key(key, problems, path) for key, problems in by_key.items())
+
+
+def _keys_to(problem: dict, content: Any) -> list[str]:
+    """The keys that lead to a finding. In its `loc` they may be followed by one of the kinds that a
+    value may be of, such as `literal['auto']`."""
     if problem["type"] == "missing":
+        return [*map(str, problem["loc"])]
+    keys = []
+    for part in problem["loc"]:
+        is_index = isinstance(content, list) and isinstance(part, int)
+        if not is_index and not (isinstance(content, dict) and part in content):
+            break
+        keys.append(str(part))
+        content = content[part]
+    return keys
+
+
+def _explain_key(key: str, problems: list[dict], path: Path) -> str:
+    kind, found = problems[0]["type"], problems[0]["input"]
+    if kind == "extra_forbidden":
+        return (
+            f"{path}: unknown parameter {key} = {_shown(found)}; check the spelling against "
+            "params.yaml in git"
+        )
+    if kind == "missing":
         return f"{path}: {key} is missing; restore it from params.yaml in git"
-    message = problem["msg"].removeprefix("Value error, ")
-    if isinstance(problem["input"], dict):
-        return f"{path}: {key}: {message}"
-    return f"{path}: {key} = {_shown(problem['input'])}: {message}"
+    messages = (problem["msg"].removeprefix("Value error, ") for problem in problems)
+    value = "" if isinstance(found, dict) else f" = {_shown(found)}"
+    return f"{path}: {key}{value}: {', or '.join(messages)}"
 
 
 def _shown(value: object) -> str:

@@ -75,11 +75,26 @@ def run_program(name: str, main: Callable[[], int | None]) -> int:
     traceback.
     """
     try:
-        return main() or 0
+        return _run_explained(name, main)
     except BrokenPipeError:
-        # Python writes the rest of its buffer at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    finally:
+        try:
+            _flush()
+        except OSError:  # Python would write the rest of its buffer at exit, and fail again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run_explained(name: str, main: Callable[[], int | None]) -> int:
+    try:
+        code = main() or 0
+        _flush()  # which may be the first to meet a closed pipe or a full disk
+        return code
+    except SystemExit:  # as argparse raises after it has printed a help text
+        _flush()
+        raise
+    except BrokenPipeError:
+        raise
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
@@ -87,3 +102,8 @@ def run_program(name: str, main: Callable[[], int | None]) -> int:
             raise
         print(f"{name}: {sentence}", file=sys.stderr)
         return FAILED
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # as it is where the shell has closed it
+        sys.stdout.flush()

@@ -44,8 +44,11 @@ _STARTTIME = 19
 
 
 class Begun(NamedTuple):
-    """When a stage's work began: the time, and the seconds by then since the start of its process
-    and of the cores in it, spent on Python's start and the imports."""
+    """The moment at which a stage's imports were done and its work began.
+
+    at: by the clock, as `time.time`. age: of the process, in seconds. core_seconds: processor time
+    of the process so far.
+    """
 
     at: float
     age: float
@@ -75,8 +78,8 @@ def run_stage(main: Callable[..., None], items: Sequence[str] = ()) -> None:
     arguments = list(vars(parser.parse_args()).values())
     name = "@".join([name, *arguments])
     begun = Begun(time.time(), process_age(), time.process_time())
-    # what the imports made lives as long as the process; to look through it at the end takes up to
-    # a second
+    # The imports' objects live as long as the process; to search them for garbage as it ends would
+    # take up to a second.
     gc.freeze()
     gc.enable()
     try:
@@ -107,11 +110,10 @@ def _warn_of_versions(name: str) -> None:
 def _log(name: str, begun: Begun) -> None:
     """Write logs/NAME.json: start, duration and processor time of the imports and of the work, peak
     memory, environment."""
-    worked = time.process_time() - begun.core_seconds
     log = {
         "started": begun.at,
         "seconds": time.time() - begun.at,
-        "core_seconds": worked,
+        "core_seconds": time.process_time() - begun.core_seconds,
         "import_seconds": begun.age,
         "import_core_seconds": begun.core_seconds,
         "peak_bytes": peak_memory(),

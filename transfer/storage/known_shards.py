@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from transfer.runtime.checksums import content_key
-from transfer.storage.cache_segments import all_segments, make_room
+from transfer.storage.cache_segments import KeyIndex, all_segments, make_room
 from transfer.storage.sharded_array import Shard
 
 KEY_BYTES = 32
@@ -67,14 +67,14 @@ class KnownShards:
         self._parts: list[_Part] = []
         self._by_key: dict[str, int] = {}
         self._rows = [self._read_segment(number) for number in range(len(self._segments))]
-        self._prefixes, self._places = self._sort_keys()
+        self._index = KeyIndex(self._keys_of(part) for part in self._parts)
         self._used: set[int] = set()
         self._new: Path | None = None
         self._failed = False
 
     def __len__(self) -> int:
         """Rows whose place is known."""
-        return len(self._prefixes)
+        return len(self._index)
 
     def _read_segment(self, number: int) -> np.ndarray:
         """The keys uint8 (n, 32) of a segment, mapped; its parts are added to the list."""
@@ -101,18 +101,10 @@ class KnownShards:
                     self._parts.append(_Part(number, first if rows else None, shards))
         return keys
 
-    def _sort_keys(self) -> tuple[np.ndarray, np.ndarray]:
-        """Beginnings of all keys, sorted, uint64 (n,), and the part and position of each, int64
-        (n, 2)."""
-        prefixes, places = [np.empty(0, "<u8")], [np.empty((0, 2), "i8")]
-        for number, part in enumerate(self._parts):
-            if part.first is not None:
-                keys = self._rows[part.segment][part.first : part.first + part.shards[0].rows]
-                prefixes.append(_prefixes(keys))
-                places.append(np.column_stack([np.full(len(keys), number), np.arange(len(keys))]))
-        joined = np.concatenate(prefixes)
-        order = np.argsort(joined, kind="stable")
-        return joined[order], np.concatenate(places)[order]
+    def _keys_of(self, part: _Part) -> np.ndarray:
+        if part.first is None:
+            return NO_KEYS
+        return self._rows[part.segment][part.first : part.first + part.shards[0].rows]
 
     def made(self, key: bytes | None) -> tuple[Shard, ...] | None:
         """The shards of a part, if it was made."""
@@ -124,18 +116,12 @@ class KnownShards:
 
     def find(self, keys: np.ndarray) -> list[KnownRows]:
         """Where the rows of keys uint8 (n, 32) lie; each row at most once."""
-        if not len(self._prefixes) or not len(keys):
-            return []
-        wanted = _prefixes(keys)
-        last = np.searchsorted(self._prefixes, wanted, "right") - 1  # the newest of equal ones
-        alike = np.flatnonzero((last >= 0) & (self._prefixes[last] == wanted))
-        places = self._places[last[alike]]
+        alike, places = self._index.newest_of(keys)
         found = []
         for number in np.unique(places[:, 0]).tolist():
             part, here = self._parts[number], places[:, 0] == number
             rows, positions = alike[here], places[here, 1]
-            stored = self._rows[part.segment][part.first + positions]
-            same = (stored == keys[rows]).all(axis=1)
+            same = (self._keys_of(part)[positions] == keys[rows]).all(axis=1)
             if same.any():
                 self._touch(part.segment)
                 found.append(KnownRows(part.shards, rows[same], positions[same]))
@@ -194,10 +180,6 @@ class KnownShards:
             self._used.add(segment)
             with suppress(OSError):  # deleted meanwhile, or nothing can be written there
                 os.utime(self._segments[segment])
-
-
-def _prefixes(keys: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(keys[:, :8]).view("<u8")[:, 0]
 
 
 def _checked(shard: Shard) -> Shard:

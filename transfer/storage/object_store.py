@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 # seconds in which a store must write and read back a few bytes, before work starts
 PROBE_TIMEOUT = 20
-LOCKS = (
+EXTRAS = (  # that have the clients, by protocol
     dict.fromkeys(("s3", "s3a"), "s3")
     | dict.fromkeys(("gs", "gcs"), "gs")
     | dict.fromkeys(("az", "abfs", "abfss"), "azure")
@@ -56,6 +56,7 @@ _NO_CREDENTIALS = (
 
 
 def is_url(place: str) -> bool:
+    """Whether a place is a URL and not a path on this machine."""
     return "://" in place
 
 
@@ -80,15 +81,14 @@ class ObjectStore:
             )
         import fsspec  # a tenth of a second; most arrays are files
 
-        lock = LOCKS.get(protocol)
+        extra = EXTRAS.get(protocol)
         try:
-            self._files, self._root = fsspec.url_to_fs(
-                url, **_OPTIONS.get("s3" if lock == "s3" else lock or protocol, {})
-            )
+            self._files, self._root = fsspec.url_to_fs(url, **_OPTIONS.get(extra or protocol, {}))
         except ImportError as error:
             how = (
-                f"pip install --no-deps --require-hashes -r requirements/{lock}.txt"
-                if lock
+                f"`make .venv/extra-{extra}` installs it, and requirements/{extra}.txt has it for "
+                "a node of a cluster"
+                if extra
                 else f"install what is missing: {error}"
             )
             raise PipelineError(
@@ -97,7 +97,7 @@ class ObjectStore:
         # unknown protocols, and errors of a client that settings in the environment cause
         except Exception as error:
             raise PipelineError(f"{named} = {url!r}: {_reason(error)}") from None
-        self._is_atomic = protocol == "memory" or lock is not None
+        self._is_atomic = protocol == "memory" or extra is not None
 
     def __reduce__(self) -> tuple:
         return ObjectStore, (self.url, self._named)
@@ -142,6 +142,7 @@ class ObjectStore:
             raise
 
     def delete(self, name: str) -> None:
+        """Delete an object."""
         self._call(lambda: self._files.rm_file(self._path(name)))
 
     def walk(self, below: str = "") -> Iterator[tuple[str, int | None]]:

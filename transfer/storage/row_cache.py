@@ -1,7 +1,7 @@
 """Cache of what a frozen network computed: one row per image, kept by content in `.rows/` under the
 project's root.
 
-A stage assembles its arrays from here and computes only the rows that are missing. The store is
+A stage assembles its arrays from here and computes only the rows that are missing. The cache is
 optional: it can be deleted at any time, damaged rows are noticed and computed again, and if the
 disk is full, rows are not kept.
 
@@ -23,7 +23,7 @@ from typing import Self
 
 import numpy as np
 
-from transfer.storage.cache_segments import all_segments, make_room
+from transfer.storage.cache_segments import KeyIndex, all_segments, make_room
 
 FOLDER = ".rows"
 KEY_BYTES = 32
@@ -41,11 +41,11 @@ class ActivationCache:
     put rows while another gets some.
 
     Args:
-        folder: the whole store, all networks.
+        folder: of the whole cache, all networks.
         identity: 32 bytes that differ for networks that compute other rows.
         layout: of one row, shared by all rows of this identity.
-        limit: bytes that the whole store may have; the segments with the oldest last use are
-            deleted first. 0 switches the store off.
+        limit: bytes that the whole cache may have; the segments with the oldest last use are
+            deleted first. 0 switches the cache off.
     """
 
     def __init__(self, folder: Path, identity: bytes, layout: np.dtype, limit: int):
@@ -54,40 +54,19 @@ class ActivationCache:
         self._segments = sorted(self._network.glob("*.index")) if limit else []
         self._used: set[Path] = set()
         self._using = threading.Lock()  # for `_used`
-        self._prefixes, self._places = self._read_indexes()
+        self._index = KeyIndex(_read_entries(index)["key"] for index in self._segments)
         self._new: Path | None = None
         self._room = 0
-
-    def _read_indexes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Beginnings of all keys, sorted, uint64 (n,), and where each row is: segment and position,
-        int64 (n, 2)."""
-        prefixes, places = [np.empty(0, "u8")], [np.empty((0, 2), "i8")]
-        for number, index in enumerate(self._segments):
-            entries = _read_entries(index)
-            prefixes.append(np.ascontiguousarray(entries["key"][:, :8]).view("<u8")[:, 0])
-            places.append(np.column_stack([np.full(len(entries), number), np.arange(len(entries))]))
-        prefixes, places = np.concatenate(prefixes), np.concatenate(places)
-        order = np.argsort(prefixes, kind="stable")
-        return prefixes[order], places[order]
 
     def __contains__(self, key: bytes) -> bool:
         """Whether the indexes have a key that begins alike, which is hardly ever another one. The
         row is not read, so it may be damaged or deleted."""
-        return len(self._places_of(key)) > 0
-
-    def _places_of(self, key: bytes) -> np.ndarray:
-        """Segment and position of each row whose key begins alike, int64 (n, 2)."""
-        prefix = np.frombuffer(key[:8], "<u8")[0]
-        first, last = (
-            np.searchsorted(self._prefixes, prefix, "left"),
-            np.searchsorted(self._prefixes, prefix, "right"),
-        )
-        return self._places[first:last]
+        return len(self._index.places_of(key)) > 0
 
     def get(self, key: bytes) -> np.ndarray | None:
-        """The row of a key, of the store's layout, or None if there is no undamaged one."""
+        """The row of a key, of the cache's layout, or None if there is no undamaged one."""
         # the newest first: an older one may be damaged
-        for number, position in self._places_of(key)[::-1]:
+        for number, position in self._index.places_of(key)[::-1]:
             content = self._read(self._segments[number], int(position), key)
             if content is not None:
                 with self._using:
@@ -112,10 +91,10 @@ class ActivationCache:
         return self
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._index)
 
     def put(self, keys: Sequence[bytes], rows: Sequence[np.ndarray]) -> None:
-        """Keep some rows, each of the store's layout. If the limit or the disk leaves no room,
+        """Keep some rows, each of the cache's layout. If the limit or the disk leaves no room,
         print that once and keep no more rows: the stage does not depend on them."""
         if not self._limit:
             return

@@ -85,7 +85,13 @@ class ShardCache:
             found = self._start(number)
             if number not in self._window_of:
                 self._prefetch_next(number)
-        return found.result()
+        try:
+            return found.result()
+        except BaseException:
+            with self._lock:
+                if self._shards.get(number) is found:
+                    del self._shards[number]  # it is read again when it is wanted again
+            raise
 
     def _prefetch_next(self, number: int) -> None:
         """Without an order: this shard is the one used last; read the next one ahead,

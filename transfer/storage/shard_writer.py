@@ -6,6 +6,7 @@ there when it is stored. `ShardBuffer` is a whole shard in the memory of whoever
 
 import hashlib
 import shutil
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -48,13 +49,14 @@ def create_shards(
     index = Index(np.dtype(dtype).name, leading, row, shard_rows, ())
     scratch = path.with_name(f".tmp-filling-{path.name}")
     shutil.rmtree(scratch, ignore_errors=True)  # of a killed run
-    scratch.mkdir(parents=True)
-    largest = shard_rows * index.row_bytes
-    if (free := shutil.disk_usage(scratch).free) < largest:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    largest = min(shard_rows, leading[-1]) * index.row_bytes
+    if (free := shutil.disk_usage(path.parent).free) < largest:
         raise PipelineError(
             f"{path}: a shard needs {largest:,} bytes and the disk has {free:,}; free some, or "
             f"lower {size_parameter}"
         )
+    scratch.mkdir()
     try:
         with ShardWriter(index, store, scratch) as writer:
             yield writer
@@ -106,6 +108,7 @@ class ShardWriter:
         self._index, self._store, self._scratch = index, store, scratch
         self._missing: dict[int, np.ndarray] = {}
         self._sent: dict[int, Future] = {}
+        self._open: deque[Future] = deque()  # the newest of these, whose errors are not raised yet
         self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="shards")
 
     def __enter__(self) -> "ShardWriter":
@@ -139,14 +142,12 @@ class ShardWriter:
             self._send(number, file)
 
     def _send(self, number: int, file: Path) -> None:
-        """Let a thread store a full shard; if SENDERS threads are busy, wait, to bound disk and
+        """Let a thread store a full shard; at most SENDERS + 1 are on their way, to bound disk and
         memory."""
-        busy = [future for future in self._sent.values() if not future.done()]
-        if len(busy) > SENDERS:
-            busy[0].result()
-        for future in [future for future in self._sent.values() if future.done()]:
-            future.result()
+        if len(self._open) > SENDERS:
+            self._open.popleft().result()
         self._sent[number] = self._senders.submit(self._store_shard, number, file)
+        self._open.append(self._sent[number])
 
     def _store_shard(self, number: int, file: Path) -> Shard:
         """Store a file under its checksum unless it is there already, and delete the local file."""

@@ -35,6 +35,7 @@ class Shard:
 
     @property
     def name(self) -> str:
+        """The name below the URL."""
         return name_of(self.sha256)
 
 
@@ -60,10 +61,12 @@ class Index:
 
     @property
     def shards_a_view(self) -> int:
+        """How many shards each view has."""
         return math.ceil(self.leading[-1] / self.shard_rows)
 
     @cached_property
     def row_bytes(self) -> int:
+        """Bytes of a row."""
         return math.prod(self.row) * np.dtype(self.dtype).itemsize
 
     def rows_in(self, number: int) -> int:
@@ -206,6 +209,7 @@ class ShardedArray:
 
     @property
     def layout(self) -> Layout:
+        """How the rows lie in shards, for whoever shuffles them."""
         return Layout(self.index.shard_rows, self._window)
 
     def covering(self, first: int, last: int) -> tuple[Self, int]:
