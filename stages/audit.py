@@ -20,7 +20,7 @@ from transfer.audit.near_duplicates import find_near_duplicates
 from transfer.audit.outliers import find_outliers
 from transfer.dataset.manifest import read_manifest, split_rows
 from transfer.dataset.perceptual_hashes import read_hashes
-from transfer.decoding.rgb import load_pixel_rules
+from transfer.decoding.rgb import Colour, load_pixel_rules
 from transfer.decoding.value_ranges import PixelRules
 from transfer.engines.local import LocalEngine
 from transfer.features.pooling import read_pooled
@@ -62,7 +62,7 @@ def main() -> None:
     params = load_params(AuditParams, "audit")
     source = load_param(str, "split.source")
     follow_links = load_param(bool, "split.follow_links")
-    rules = load_pixel_rules(load_param(str, "decode.background"))
+    rules = load_pixel_rules(load_param(Colour, "decode.background"))
     shards = Shards(load_params(ResourceParams, "resources").shards_url)
     manifest = read_manifest()
     images = pd.concat([split_rows(manifest, split) for split in AUDITED], ignore_index=True)

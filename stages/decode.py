@@ -3,8 +3,8 @@
 import shutil
 import sys
 from bisect import bisect_right
-from contextlib import ExitStack
-from dataclasses import replace
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,135 +44,140 @@ def main() -> None:
     size = image_side(
         load_param(str, "backbone.name"), load_param(PositiveInt | None, "backbone.image_size")
     )
-    arrays, resources = (
-        load_params(ArrayParams, "arrays"),
-        load_params(ResourceParams, "resources"),
-    )
-    kept = ArrayFormat(arrays.format, arrays.shard_rows, Shards(resources.shards_url))
+    arrays = load_params(ArrayParams, "arrays")
+    resources = load_params(ResourceParams, "resources")
     with resumable("decode", leave_out={source}) as checkpoint:
-        write_images(
-            source,
-            read_manifest(),
+        decoding = Decoding(
             Resize(size, params.interpolation),
-            load_engine(resources, "decode"),
-            kept,
             load_pixel_rules(params.background),
+            load_engine(resources, "decode"),
+            ArrayFormat(arrays.format, arrays.shard_rows, Shards(resources.shards_url)),
             checkpoint.folder,
-            follow_links=follow_links,
         )
+        write_images(source, read_manifest(), decoding, follow_links=follow_links)
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How images are decoded, by whom, and where they are kept.
+
+    rules: of samples that are no 8-bit RGB. kept: the format of the arrays. checkpoint: a folder
+    that keeps what is decoded until the stage ends.
+    """
+
+    resize: Resize
+    rules: PixelRules
+    engine: Engine
+    kept: ArrayFormat
+    checkpoint: Path
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image."""
+        return (self.resize.size, self.resize.size, 3)
+
+    @property
+    def identity(self) -> bytes:
+        """32 bytes that differ whenever an image would be decoded to other pixels."""
+        return content_key(repr(self.resize).encode(), repr(self.rules).encode())
 
 
 def write_images(
-    source: Path | str,
-    manifest: pd.DataFrame,
-    resize: Resize,
-    engine: Engine,
-    kept: ArrayFormat,
-    rules: PixelRules,
-    checkpoint: Path,
-    *,
-    follow_links: bool,
+    source: Path | str, manifest: pd.DataFrame, decoding: Decoding, *, follow_links: bool
 ) -> None:
-    """Write each split's images, uint8 (N, size, size, 3), rows in the manifest's order, in the
-    format `kept`.
+    """Write each split's images, uint8 (N, size, size, 3), rows in the manifest's order.
 
     Shards are made and stored by the workers. If a worker does not see the source, or the source is
     an archive that can only be read from its beginning to its end, this process reads the files.
 
     Args:
-        checkpoint: folder that keeps what is decoded until the stage ends, as far as the disk has
-            room beside the shards that are being filled.
         follow_links: as in `read_source`.
 
     Raises:
         PipelineError: an image of the manifest is gone, has changed or no longer decodes.
     """
-    if kept.form == "shards":
-        rows = {split: split_rows(manifest, split) for split in SPLITS}
-        paths = [path for split in SPLITS for path in rows[split]["path"]]
+    # as objects the paths are one string each, in the tables and as keys
+    rows = {
+        split: split_rows(manifest, split)[["path", "sha256"]].astype({"path": object})
+        for split in SPLITS
+    }
+    if decoding.kept.form == "shards":
+        paths = [path for own in rows.values() for path in own["path"]]
         if (places := find_places(source, paths, follow_links=follow_links)) is not None:
             try:
-                write_image_shards(*places, rows, resize, engine, kept, rules, checkpoint)
+                write_image_shards(*places, rows, decoding)
                 return
             except UnseenSourceError as error:
                 print(f"decode: {error}, so this machine reads the images and sends them")
-    write_rows(
-        source,
-        manifest,
-        resize,
-        engine,
-        kept,
-        rules,
-        checkpoint,
-        follow_links=follow_links,
-    )
+    write_rows(source, rows, decoding, follow_links=follow_links)
 
 
 def write_rows(
-    source: Path | str,
-    manifest: pd.DataFrame,
-    resize: Resize,
-    engine: Engine,
-    kept: ArrayFormat,
-    rules: PixelRules,
-    checkpoint: Path,
-    *,
-    follow_links: bool,
+    source: Path | str, rows: dict[str, pd.DataFrame], decoding: Decoding, *, follow_links: bool
 ) -> None:
     """Read the files here in one pass over the source, let the workers decode them and write the
-    rows here. Arguments and errors are those of `write_images`."""
-    # as objects the paths are one string each, in the table and as the keys of places
-    rows = [
-        split_rows(manifest, split)[["path", "sha256"]].astype({"path": object}) for split in SPLITS
-    ]
-    starts = np.cumsum([0, *map(len, rows)]).tolist()
-    listed = pd.concat(rows, ignore_index=True)
-    places = {path: row for row, path in enumerate(listed["path"])}
+    rows here. What is decoded is kept in the checkpoint as far as the disk has room beside the
+    shards that are being filled.
+
+    Args:
+        rows: path and sha256 of the images of each split. The others, and the errors, are those of
+            `write_images`.
+    """
+    starts = np.cumsum([0, *map(len, rows.values())]).tolist()
+    listed = pd.concat(rows.values(), ignore_index=True)
+    places = {path: place for place, path in enumerate(listed["path"])}
     checksums = listed["sha256"].array
-    layout = np.dtype([("pixels", "u1", (resize.size, resize.size, 3))])
+    layout = np.dtype([("pixels", "u1", decoding.shape)])
+    reserved = scratch_rows(Path(source), decoding.kept, len(listed)) * layout.itemsize
     with ExitStack() as stack:
-        arrays = {
-            split: stack.enter_context(
-                create_array(
-                    inputs_path(split, "images"),
-                    (len(own),),
-                    (resize.size, resize.size, 3),
-                    "uint8",
-                    "backbone.image_size",
-                    kept,
-                )
-            )
-            for split, own in zip(SPLITS, rows, strict=True)
-        }
+        arrays = [
+            stack.enter_context(_create_images(split, len(own), decoding))
+            for split, own in rows.items()
+        ]
         decoded_before = stack.enter_context(
-            ActivationCache(checkpoint, identity(resize, rules), layout, sys.maxsize)
+            ActivationCache(decoding.checkpoint, decoding.identity, layout, sys.maxsize)
         )
         progress = stack.enter_context(
-            progress_bar(desc="decode", total=len(places), unit=" images")
+            progress_bar(desc="decode", total=len(listed), unit=" images")
         )
 
         def write(place: int, pixels: np.ndarray) -> None:
             number = bisect_right(starts, place) - 1
-            arrays[SPLITS[number]][place - starts[number]] = pixels
+            arrays[number][place - starts[number]] = pixels
             progress.update()
 
         def key_of(place: int) -> bytes:
             return content_key(checksums[place].encode())
 
-        folder = inputs_path(SPLITS[0], "images").parent
-        reserved = scratch_rows(Path(source), kept, len(places)) * layout.itemsize
         is_known = np.zeros(len(listed), bool)
         for place in range(len(listed)) if len(decoded_before) else ():
             if (row := decoded_before.get(key_of(place))) is not None:
                 write(place, row["pixels"])
                 is_known[place] = True
         remaining = listed[~is_known] if is_known.any() else listed
+        folder = inputs_path(SPLITS[0], "images").parent
         for path, pixels in map_verified_images(
-            resize, source, remaining, engine, rules, follow_links=follow_links
+            decoding.resize,
+            source,
+            remaining,
+            decoding.engine,
+            decoding.rules,
+            follow_links=follow_links,
         ):
             write(places[path], pixels)
             if shutil.disk_usage(folder).free > reserved:
                 decoded_before.put([key_of(places[path])], [pixels])
+
+
+def _create_images(split: str, rows: int, decoding: Decoding) -> AbstractContextManager:
+    return create_array(
+        inputs_path(split, "images"),
+        (rows,),
+        decoding.shape,
+        "uint8",
+        size_parameter="backbone.image_size",
+        kept=decoding.kept,
+    )
 
 
 def scratch_rows(source: Path, kept: ArrayFormat, rows: int) -> int:
@@ -187,43 +192,37 @@ def write_image_shards(
     images: ImagePlaces,
     parts: np.ndarray | None,
     rows: dict[str, pd.DataFrame],
-    resize: Resize,
-    engine: Engine,
-    kept: ArrayFormat,
-    rules: PixelRules,
-    checkpoint: Path,
+    decoding: Decoding,
 ) -> None:
     """Let the workers make the shards of all splits' images, which they read themselves, and write
-    the indexes. The other arguments and the errors are those of `write_images`.
+    the indexes.
 
     Args:
         images, parts: as `find_places` gives them, of the rows of all splits.
-        rows: of the manifest, by split.
+        rows: path and sha256 of the images of each split.
 
     Raises:
         UnseenSourceError: a worker does not see the images.
+        PipelineError: as `write_images`.
     """
-    store = kept.shards.store
+    store, shard_rows = decoding.kept.shards.store, decoding.kept.shard_rows
     store.check_writable()
     images.check_seen()
-    shape = (resize.size, resize.size, 3)
     indexes = {
-        split: Index("uint8", (len(rows[split]),), shape, kept.shard_rows, ()) for split in SPLITS
+        split: Index("uint8", (len(own),), decoding.shape, shard_rows, ())
+        for split, own in rows.items()
     }
-    known = KnownShards(checkpoint, identity(resize, rules), sys.maxsize)
-    starts = np.cumsum([0, *map(len, rows.values())])
-    first_part = dict(zip(SPLITS, starts[:-1].tolist(), strict=True))
-    numbers = [
-        (split, number) for split in SPLITS for number in range(indexes[split].shards_a_view)
-    ]
+    known = KnownShards(decoding.checkpoint, decoding.identity, sys.maxsize)
+    ends = np.cumsum([*map(len, rows.values())])
+    parts_of = dict.fromkeys(rows)
+    if parts is not None:
+        parts_of = dict(zip(rows, np.split(parts, ends[:-1]), strict=True))
 
     def job(split: str, number: int) -> ImagesJob:
-        first = number * kept.shard_rows
-        listed = rows[split].iloc[first : first + kept.shard_rows]
-        paths, checksums = tuple(listed["path"]), tuple(listed["sha256"])
-        begin = first_part[split] + first
-        places = None if parts is None else parts[begin : begin + len(paths)]
-        made = known.made(content_key("".join(checksums).encode()))
+        own = slice(number * shard_rows, (number + 1) * shard_rows)
+        paths, checksums = (tuple(rows[split][name].iloc[own]) for name in ("path", "sha256"))
+        places = None if parts is None else parts_of[split][own]
+        made = known.made(_key_of(checksums))
         return ImagesJob(
             indexes[split], number, paths, checksums, places, made[0] if made else None
         )
@@ -237,24 +236,27 @@ def write_image_shards(
         )
 
     shards: dict[tuple[str, int], Shard] = {}
-    task = ImageShardTask(images, resize, rules, store, engine.cores)
+    task = ImageShardTask(images, decoding.resize, decoding.rules, store, decoding.engine.cores)
     with (
-        progress_bar(desc="decode", total=sum(map(len, rows.values())), unit=" images") as progress,
-        engine.start(task) as workers,
+        progress_bar(desc="decode", total=int(ends[-1]), unit=" images") as progress,
+        decoding.engine.start(task) as workers,
     ):
-        jobs = ((each, job(*each)) for each in numbers)
+        jobs = (
+            ((split, number), job(split, number))
+            for split, index in indexes.items()
+            for number in range(index.shards_a_view)
+        )
         for each, shard in finish_jobs(workers, jobs, explain):
             shards[each] = shard
-            known.put(content_key("".join(job(*each).checksums).encode()), NO_KEYS, (shard,))
+            known.put(_key_of(job(*each).checksums), NO_KEYS, (shard,))
             progress.update(shard.rows)
     for split, index in indexes.items():
         made = tuple(shards[split, number] for number in range(index.shards_a_view))
         write_sharded(inputs_path(split, "images"), replace(index, shards=made))
 
 
-def identity(resize: Resize, rules: PixelRules) -> bytes:
-    """32 bytes that differ whenever an image would be decoded to other pixels."""
-    return content_key(repr(resize).encode(), repr(rules).encode())
+def _key_of(checksums: tuple[str, ...]) -> bytes:
+    return content_key("".join(checksums).encode())
 
 
 if __name__ == "__main__":

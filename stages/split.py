@@ -2,18 +2,17 @@
 
 from itertools import compress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from transfer.cluster.choose_engine import load_engine
 from transfer.dataset.classes import (
     check_classes,
+    choose_classes,
     find_masks,
     label_files,
-    leave_out_rare,
-    name_classes,
     place_files,
-    unite_cases,
 )
 from transfer.dataset.dividing import check_every_class_everywhere, divide
 from transfer.dataset.duplicates import list_duplicates, write_duplicates
@@ -30,18 +29,17 @@ from transfer.dataset.split_notes import (
     describe_rules,
     describe_scored,
     describe_ties,
-    describe_unicode,
     describe_unlabelled,
 )
 from transfer.dataset.split_params import SplitParams
 from transfer.dataset.split_report import report
 from transfer.dataset.training_ranges import derive_rules, describe_dark
-from transfer.decoding.rgb import check_background
+from transfer.decoding.rgb import Colour
 from transfer.decoding.value_ranges import write_pixel_rules
 from transfer.engines.base import Engine
 from transfer.labels.inner_folders import describe_empty_folders, describe_inner_folders
-from transfer.labels.layout import Layout, find_layout
-from transfer.labels.path_label import PathLabels
+from transfer.labels.layout import find_layout
+from transfer.labels.path_label import PathLabel, PathLabels
 from transfer.labels.path_labels import find_path_labels
 from transfer.runtime.checkpoints import resumable
 from transfer.runtime.params import load_param, load_params
@@ -56,7 +54,7 @@ def main() -> None:
     """Decide which image is train, validation or test, and why some files are rejected."""
     params = load_params(SplitParams, "split")
     engine = load_engine(load_params(ResourceParams, "resources"), "split")
-    background = check_background(load_param(str, "decode.background"))
+    background = load_param(Colour, "decode.background")
     with resumable("split", leave_out={params.source}) as checkpoint:
         split_source(params, engine, background, checkpoint.folder)
 
@@ -79,50 +77,30 @@ def split_source(
         files, folders = scan_source(
             params.source,
             engine,
+            journal,
             background=background,
             follow_links=params.follow_links,
             on_clutter=passed_over.append,
             on_remark=remarks.append,
-            journal=journal,
         )
-    labels = read_path_labels(files, passed_over, params)
-    if labels is None:
-        layout = find_layout(files.paths + passed_over + folders, params.source)
-        unlabelled = [path for path in files.paths if layout.is_unlabelled(path)]
-        masks = find_masks(files, layout)
-        files = place_files(files.without({*unlabelled, *masks}), layout)
-    else:
-        layout, folders, unlabelled, masks = Layout(), [], [], []
-        files = label_files(files, labels)
-    rejected = files.by_path(np.flatnonzero(files.has_problem))
-    images = files.by_path(np.flatnonzero(~files.has_problem))
-    del files  # of which there may be millions
+    labelled = label_source(files, folders, passed_over, params)
+    rejected = labelled.files.by_path(np.flatnonzero(labelled.files.has_problem))
+    images = labelled.files.by_path(np.flatnonzero(~labelled.files.has_problem))
     write_rejected(rejected)
     check_rejected(rejected, params.max_rejected)
-    notes = [
-        *remarks,
-        *describe_clutter(passed_over),
-        *describe_unlabelled(unlabelled),
-        *describe_masks(masks),
-        *describe_unicode(images),
-        *describe_empty_folders(layout),
-        *(describe_inner_folders(layout, images.paths) if not labels else []),
-    ]
-    check_classes(images, rejected, folders, layout, params.source)
-    images, named = name_classes(images, params.source, params.class_names)
-    images, one_case = unite_cases(images, params.merge_case)
-    images, rare = leave_out_rare(images, params.min_images)
-    known = labels.labels if labels else {}
-    is_split = layout.is_split if labels is None else labels.is_split
-    manifest = divide(images, params, is_split=is_split, known=known)
+    check_classes(images, rejected, labelled.class_folders, params.source)
+    images, class_notes = choose_classes(images, params)
+    is_split = labelled.is_split
+    manifest = divide(images, params, is_split=is_split, known=labelled.known)
     check_every_class_everywhere(manifest, images, params, is_split=is_split)
     rules = derive_rules(images, manifest)
     duplicates = list_duplicates(manifest, images)
-    notes += [
-        *named,
-        *one_case,
+    notes = [
+        *remarks,
+        *describe_clutter(passed_over),
+        *labelled.notes,
+        *class_notes,
         *describe_group_by(images, params.group_by),
-        *rare,
         *describe_remarks(images),
         *describe_rules(rules),
         *describe_dark(images, rules),
@@ -133,11 +111,56 @@ def split_source(
     write_duplicates(duplicates)
     write_hashes(images.paths, images.perceptual)
     write_pixel_rules(rules)
-    write_notes([*(labels.remarks if labels else []), *notes])
+    write_notes([*labelled.printed, *notes])
     write_manifest(manifest, manifest_file(params.manifest), params.order, images.sha256)
     for form in {*FORMATS} - {params.manifest}:  # of an earlier run by hand
         manifest_file(form).unlink(missing_ok=True)
     report(manifest, duplicates, rejected, params, notes)
+
+
+class Labelled(NamedTuple):
+    """The files of a source with their classes and splits.
+
+    known: what a table or a pattern says, by path. class_folders: the classes that have a folder,
+    maybe an empty one. notes: what was done. printed: remarks on a table or a pattern, which were
+    printed already.
+    """
+
+    files: ScannedFiles
+    is_split: bool
+    known: dict[str, PathLabel]
+    class_folders: set[str]
+    notes: list[str]
+    printed: list[str]
+
+
+def label_source(
+    files: ScannedFiles, folders: list[str], passed_over: list[str], params: SplitParams
+) -> Labelled:
+    """Find the class of each file by a table, a pattern or its folder.
+
+    Args:
+        folders: their paths. passed_over: paths of text, tables and what systems leave.
+
+    Raises:
+        PipelineError: as `find_path_labels` and `find_layout`.
+    """
+    labels = read_path_labels(files, passed_over, params)
+    if labels is not None:
+        files = label_files(files, labels)
+        return Labelled(files, labels.is_split, labels.labels, set(), [], labels.remarks)
+    layout = find_layout(files.paths + passed_over + folders, params.source)
+    unlabelled = [path for path in files.paths if layout.is_unlabelled(path)]
+    masks = find_masks(files, layout)
+    files = place_files(files.without({*unlabelled, *masks}), layout)
+    notes = [
+        *describe_unlabelled(unlabelled),
+        *describe_masks(masks),
+        *describe_empty_folders(layout),
+        *describe_inner_folders(layout, compress(files.paths, ~files.has_problem)),
+    ]
+    class_folders = {place[1] for folder in folders if (place := layout.place(folder))}
+    return Labelled(files, layout.is_split, {}, class_folders, notes, [])
 
 
 def read_path_labels(

@@ -77,7 +77,7 @@ def test_images_beyond_the_counts_are_listed_as_unused(project, capsys):
     )
 
 
-@pytest.mark.parametrize("left_over", range(1, 8))
+@pytest.mark.parametrize("left_over", [1, 7])
 def test_counts_are_exact_whatever_is_left_over(project, left_over):
     manifest = run_split(
         build(project / "set", CATS_AND_DOGS), train=15 - left_over, validation=5, test=5
@@ -126,7 +126,7 @@ def test_every_image_has_its_perceptual_hash_listed(project):
 # Images that belong together
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_same_bytes_and_the_same_look_stay_on_one_side(project, seed):
     look = Image.fromarray(
         np.random.default_rng(99).integers(0, 256, (4, 4, 3), dtype=np.uint8)
@@ -174,9 +174,8 @@ PATIENTS = {
 
 
 @pytest.mark.parametrize("pattern", [r"(p\d+)_", r"p\d+", r"/(?:x|(p\d+))_"])
-@pytest.mark.parametrize("seed", range(3))
-def test_images_of_a_group_stay_on_one_side(project, pattern, seed):
-    manifest = run_split(build(project / "set", PATIENTS), group_by=pattern, seed=seed)
+def test_images_of_a_group_stay_on_one_side(project, pattern):
+    manifest = run_split(build(project / "set", PATIENTS), group_by=pattern)
     patients = manifest["path"].str.extract(r"(p\d+)", expand=False)
     assert manifest.groupby(patients)["split"].nunique().max() == 1
     assert manifest["group"].nunique() == 12

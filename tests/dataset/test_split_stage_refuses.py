@@ -25,7 +25,6 @@ from transfer.dataset.classes import check_classes
 from transfer.dataset.dividing import count_sizes, divide
 from transfer.dataset.split_params import SplitParams
 from transfer.decoding.rgb import NAMES
-from transfer.labels.layout import Layout
 from transfer.labels.path_label import LabelColumns
 from transfer.labels.path_labels import NO_TABLE
 from transfer.runtime.errors import PipelineError
@@ -69,8 +68,10 @@ def test_more_bad_images_than_allowed_stop_the_stage_and_are_listed(project):
 
 
 def test_a_background_that_is_no_colour_is_refused(project):
-    words = refusal(build(project / "set", CATS_AND_DOGS), decode={"background": "whit"})
-    assert "decode.background: 'whit' is no colour; give a name such as white" in words
+    source = build(project / "set", CATS_AND_DOGS)
+    for value in ("whit", "rgb(300, 0, 0)", None, 5):
+        words = refusal(source, decode={"background": value})
+        assert f"decode.background = {value!r}: no colour; give a name such as white" in words
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -165,7 +166,7 @@ def test_two_to_a_thousand_classes_are_divided(n):
         for c in range(n)
         for i in range(5)
     )
-    check_classes(images, images, [], Layout(), "set")
+    check_classes(images, images, set(), "set")
     manifest = divide(images, params_of(), is_split=False)
     assert (
         pd.crosstab(manifest["class_name"], manifest["split"])[["train", "validation", "test"]]
@@ -178,7 +179,7 @@ def test_more_than_a_thousand_classes_are_refused():
     with pytest.raises(
         PipelineError, match="must hold 2 to 1,000 class folders with images, found 1,001"
     ):
-        check_classes(images, images, [], Layout(), "set")
+        check_classes(images, images, set(), "set")
 
 
 # Bad parameters

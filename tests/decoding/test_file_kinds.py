@@ -77,6 +77,16 @@ KINDS = {
     b"begin 644 a.jpg\nM_]C_X": "an image as text; decode it with uudecode",
     b"MIME-Version: 1.0\r\nContent-Type: image/jpeg\r\n": "an e-mail, not an image",
     b"\x08\0\x16\0\x1a\0\0\0001.2.840.10008": "a DICOM file without its header; convert it",
+    b"\n": None,
+    b"PK\x03\x04" + REST: "a zip archive inside the source; unpack it",
+    b"%PDF-1.7\n": "a PDF document; save its pages",
+    b"\0\0\0\x18ftypisom" + REST: "a video; save its frames",
+    bytes(128) + b"DICM" + REST: "a DICOM file; convert it to PNG",
+    b"\xff\x0a" + REST: "a JPEG XL image; convert it",
+    b"\0\0\0\x0cJXL \r\n\x87\n" + REST: "a JPEG XL image; convert it",
+    b"version https://git-lfs.github.com/spec/v1\noid": "a Git LFS pointer, not the image",
+    b"8BPS" + REST: "a Photoshop file; convert it",
+    b"FUJIFILMCCD-RAW" + REST: "a camera's RAW file; convert it",
 }
 
 

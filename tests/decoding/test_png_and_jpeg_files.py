@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -89,6 +90,19 @@ def test_metadata_that_is_too_large_may_also_be_damaged():
     content = png(PICTURE, 8, large, chunk(b"pHYs", bytes(9)))
     found = examine(with_wrong_checksum(content, b"pHYs"), WHITE)
     assert found.remarks == (WRONG_CHECKSUM, METADATA)
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
+def test_metadata_of_a_png_that_would_unpack_to_gigabytes_is_left_unread(kind):
+    body = (b"a\0\1\0\0\0" if kind == b"iTXt" else b"a\0\0") + zlib.compress(bytes(2**27), 9)
+    content = encode(picture(0))
+    tracemalloc.start()
+    examined = examine(content[:33] + chunk(kind, body) + content[33:], (255, 255, 255))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (np.asarray(examined.image) == np.asarray(picture(0))).all()
+    assert examined.remarks == (METADATA,)
+    assert peak < 20 * 2**20
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])

@@ -1,6 +1,5 @@
 import io
 import struct
-import tracemalloc
 import zlib
 from types import SimpleNamespace
 
@@ -8,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers.pngs import SIGNATURE, chunk
 from tests.helpers.tiny_sources import encode, picture
-from transfer.decoding import pillow_file, rgb
-from transfer.decoding.opened import METADATA
-from transfer.decoding.rgb import BadImageError, examine, memory_for, read_rgb, resize
+from transfer.decoding import rgb
+from transfer.decoding.rgb import BadImageError, memory_for, read_rgb, resize
 
 FORMATS = ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"]
 ORIENTATION = 0x0112
@@ -75,12 +74,6 @@ def test_the_first_frame_of_an_animation_counts():
         assert (pixels(content) == (255, 0, 0)).all(), kind
 
 
-def test_a_phone_jpeg_of_several_pictures_gives_the_first():
-    content = encode(picture(0), "MPO", save_all=True, append_images=[picture(1)])
-    assert Image.open(io.BytesIO(content)).format == "MPO"
-    assert (pixels(content) == pixels(encode(picture(0), "JPEG"))).all()
-
-
 GREY = np.arange(96, dtype=np.uint8).reshape(8, 12) * 2
 RAMP = (np.arange(96, dtype=np.uint32) * 689).astype(np.uint16).reshape(8, 12)
 
@@ -137,14 +130,6 @@ def test_thirty_two_bit_grey_within_sixteen_bits_is_read_and_beyond_refused():
         assert words in refusal(
             encode(Image.fromarray(np.full((2, 2), value, dtype=np.int32)), "TIFF")
         )
-
-
-def test_floating_point_pixels_are_refused_with_a_remedy():
-    content = encode(Image.fromarray(np.ones((2, 2), dtype=np.float32)), "TIFF")
-    assert refusal(content) == (
-        "floating-point pixels, whose range is unknown: the training images have none and the file "
-        "declares none; save it with 8 or 16 bits"
-    )
 
 
 def flag() -> Image.Image:
@@ -284,37 +269,6 @@ def test_an_empty_file_is_called_empty():
     assert refusal(b"") == "the file is empty"
 
 
-NO_IMAGE = "not a JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, JPEG 2000, PPM"
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"just text", NO_IMAGE),
-        (b"\0" * 1000, NO_IMAGE),
-        (b"\n", NO_IMAGE),
-        (b"<html>" * 100, "a web page, not an image: the download failed"),
-        (b"PK\x03\x04" + bytes(100), "a zip archive inside the source; unpack it"),
-        (b"%PDF-1.7\n" * 20, "a PDF document; save its pages"),
-        (
-            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99),
-            "a HEIC image, as phones save it; run `make .venv/extra-heic`",
-        ),
-        (b"\0\0\0\x18ftypisom" + bytes(99), "a video; save its frames"),
-        (bytes(128) + b"DICM" + bytes(99), "a DICOM file; convert it to PNG"),
-        (b"\xff\x0a" + bytes(99), "a JPEG XL image; convert it"),
-        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99), "a JPEG XL image; convert it"),
-        (b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer, not the image"),
-        (b"<?xml version='1.0'?><svg/>", "an SVG drawing; convert it"),
-        (b"8BPS" + bytes(99), "a Photoshop file; convert it"),
-        (b"FUJIFILMCCD-RAW" + bytes(99), "a camera's RAW file; convert it"),
-    ],
-)
-def test_what_is_no_image_is_called_by_its_name(content, words, monkeypatch):
-    monkeypatch.setattr(pillow_file, "reads_heic", lambda: False)
-    assert refusal(content).startswith(words)
-
-
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("keep", [0.005, 0.05, 0.5, 0.95])
@@ -342,10 +296,6 @@ def test_no_damage_escapes_as_another_error(kind):
             assert str(error)
 
 
-def chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
 def with_size_patched(kind: str, offset: int, code: str, width: int, height: int) -> bytes:
     content = bytearray(encode(picture(0), kind))
     struct.pack_into(code, content, offset, width, height)
@@ -362,7 +312,7 @@ def jpeg_of_size(width: int, height: int) -> bytes:
     ("bomb", "words"),
     [
         (
-            b"\x89PNG\r\n\x1a\n"
+            SIGNATURE
             + chunk(b"IHDR", struct.pack(">IIBBBBB", 200_000, 100_000, 8, 2, 0, 0, 0))
             + chunk(b"IDAT", zlib.compress(bytes(999)))
             + chunk(b"IEND", b""),
@@ -442,17 +392,3 @@ def test_a_tile_of_too_many_pixels_is_refused_however_small_the_image():
     content = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(50)
     words = "40000 x 40000 pixels, more than the 100,000,000 that are allowed; shrink it"
     assert refusal(content).startswith(words)
-
-
-@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
-def test_metadata_of_a_png_that_would_unpack_to_gigabytes_is_left_unread(kind):
-    body = (b"a\0\1\0\0\0" if kind == b"iTXt" else b"a\0\0") + zlib.compress(bytes(2**27), 9)
-    content = encode(picture(0))
-    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    tracemalloc.start()
-    examined = examine(content[:33] + chunk + content[33:], (255, 255, 255))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert (np.asarray(examined.image) == np.asarray(picture(0))).all()
-    assert examined.remarks == (METADATA,)
-    assert peak < 20 * 2**20

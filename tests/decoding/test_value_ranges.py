@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers.pngs import png
+from tests.helpers.pngs import SIGNATURE, chunk, png
 from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_sources import encode
 from transfer.decoding.opened import FALSE_ALPHA, NO_DATA, SCALED, TIFF_ALPHA
@@ -17,7 +17,7 @@ from transfer.decoding.value_ranges import (
     PixelRules,
     ValueRange,
     derive_range,
-    read_pixel_rules,
+    load_pixel_rules,
     write_pixel_rules,
 )
 from transfer.runtime.errors import PipelineError
@@ -80,13 +80,8 @@ def png_16(values: np.ndarray, *, significant: int | None = None, alpha: bool = 
         packed += bytes([kind]) + ((line - guess) % 256).astype(np.uint8).tobytes()
         previous = line
 
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        )
-
     return (
-        b"\x89PNG\r\n\x1a\n"
+        SIGNATURE
         + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0))
         + (chunk(b"sBIT", bytes([significant]) * bands) if significant else b"")
         + chunk(b"IDAT", zlib.compress(packed))
@@ -331,8 +326,8 @@ def test_rules_are_read_back(tmp_path):
     for alpha in (True, False):
         rules = PixelRules({"unsigned": (0, 4095), "float": (0, 1)}, tiff_alpha=False, alpha=alpha)
         write_pixel_rules(rules, tmp_path / "pixels.json")
-        assert read_pixel_rules(WHITE, tmp_path / "pixels.json") == rules
-    assert read_pixel_rules((1, 2, 3), tmp_path / "none.json") == PixelRules(background=(1, 2, 3))
+        assert load_pixel_rules(WHITE, tmp_path / "pixels.json") == rules
+    assert load_pixel_rules((1, 2, 3), tmp_path / "none.json") == PixelRules(background=(1, 2, 3))
 
 
 @pytest.mark.parametrize(
@@ -350,7 +345,7 @@ def test_rules_are_read_back(tmp_path):
 def test_damaged_rules_are_refused(tmp_path, text):
     (tmp_path / "pixels.json").write_text(text)
     with pytest.raises(PipelineError, match="is damaged .*; delete it and run `dvc repro split`"):
-        read_pixel_rules(WHITE, tmp_path / "pixels.json")
+        load_pixel_rules(WHITE, tmp_path / "pixels.json")
 
 
 def test_a_rotated_deep_image_is_upright():

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.tiny_sources import build
+from transfer.labels.path_label import LabelColumns
+from transfer.labels.path_labels import find_path_labels
 from transfer.labels.picture_notes import describe_boxed, notes_among, read_notes
 from transfer.labels.table_folders import read_tables
 from transfer.runtime.errors import PipelineError
@@ -135,3 +137,11 @@ def test_notes_are_those_that_half_of_the_images_have():
     ]
     assert notes_among(["a/1.jpg.json", "a/3.jpg.json"], images) == ["a/1.jpg.json", "a/3.jpg.json"]
     assert notes_among(["a/1.txt"], images) == []
+
+
+@pytest.mark.parametrize("name", ["1.txt", "labels.csv"])
+def test_an_archive_whose_notes_or_tables_are_all_empty_is_refused(tmp_path, name):
+    source = str(build(tmp_path / "set.zip", {"1.jpg": b"x", name: b""}))
+    columns = LabelColumns(**dict.fromkeys(LabelColumns.model_fields))
+    with pytest.raises(PipelineError, match=rf"{name} names no image of '.*set\.zip'"):
+        find_path_labels(["1.jpg"], [], source, source, columns, None, [name])

@@ -81,6 +81,7 @@ def test_a_file_of_names_that_does_not_serve_is_refused(project):
         "patientId,x,y,width,height,Target\n0,,,,,0\n1,,,,,1\n",
         "id,age,sex,label\n0,55,male,1\n1,30,female,0\n",
         "0,7\n1,8\n",
+        "9" * 5000 + " tench\n1 shark\n",  # more digits than Python makes a number of
     ],
 )
 def test_tables_of_something_else_name_no_classes(text):

@@ -4,7 +4,6 @@ import pytest
 
 from transfer.labels.folder_words import is_called_by_programs, is_called_list, spelling_key
 from transfer.labels.layout import find_layout
-from transfer.runtime.errors import PipelineError
 
 
 @pytest.mark.parametrize(
@@ -17,26 +16,6 @@ def test_names_that_look_alike_have_one_key(name):
 def test_other_letters_have_another_key():
     assert spelling_key("c\u0430t") != spelling_key("cat")
     assert spelling_key("ä") != spelling_key("a")
-
-
-def test_a_folder_of_the_classes_of_train_is_no_other_class():
-    paths = [f"{folder}/{name}/1.png" for folder in ("train", "val", "predict") for name in "ab"]
-    with pytest.raises(PipelineError, match="'predict' holds the folders 'a', 'b', as train does"):
-        find_layout(paths, "set")
-
-
-@pytest.mark.parametrize(
-    ("holder", "beside"),
-    [("data", "venv/lib"), ("Dataset", "other"), ("images", "results"), ("top/data_set", "top/b")],
-)
-def test_a_folder_that_holds_the_classes_is_no_class_beside_others(holder, beside):
-    paths = [f"{holder}/{name}/1.png" for name in ("cat", "dog")]
-    with pytest.raises(PipelineError) as error:
-        find_layout([*paths, f"{beside}/1.png"], "set")
-    assert f"the folder {holder!r} holds the folders 'cat', 'dog', which may be" in str(error.value)
-    top = "^top/" if "/" in holder else "^"
-    assert str(error.value).endswith(f"split.label_pattern to '{top}(?P<label>[^/]+)/'")
-    assert find_layout(paths, "set").place(paths[0]) == (None, "cat")
 
 
 def test_folders_that_hold_folders_may_be_classes():

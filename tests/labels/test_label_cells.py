@@ -1,9 +1,12 @@
 """Cells of tables as people write them: quotes, colons, what is missing, 1 in a column for each
 class, probabilities; and folders that decide what a row or a pattern means."""
 
+import time
+
 import pytest
 
 from tests.labels.test_path_labels import classes, find, refused
+from transfer.labels.label_words import one_spelling
 from transfer.labels.labels_by_pattern import label_by_pattern
 
 IMAGES = [f"images/{name}.jpg" for name in "abcd"]
@@ -54,3 +57,9 @@ def test_folders_of_splits_are_the_split_of_a_pattern_without_one():
     assert "the folders train, validation and test are the splits" in found.remarks
     assert not label_by_pattern(images, "^(?P<label>[^/]+)/").is_split
     assert not label_by_pattern(images[:2], r"(?P<label>[a-z])\.jpg$").is_split
+
+
+def test_time_is_in_proportion_to_the_different_labels():
+    started = time.process_time()
+    assert one_spelling([f"a  {number}" for number in range(40_000)])[0][-1] == "a 39999"
+    assert time.process_time() - started < 4  # in proportion to its square: minutes

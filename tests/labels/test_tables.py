@@ -137,10 +137,12 @@ def test_the_line_of_a_row_is_that_of_the_file(tmp_path):
         (b"", "is empty"),
         (b"\xef\xbb\xbf \n", "is empty"),
         (b'sep=,\n,,\n"",""\n', "is empty"),
+        (b"# no rows yet\n", "is empty"),
         (b"path\na.png\n", "no comma, semicolon or tab divides its lines"),
         (b"path,label\na.png,cat,tabby\n", "line 2: 3 cells instead of 2"),
         (b"path,label\na.png\n", "line 2: 1 cells instead of 2"),
         (b'path,label\n"a.png,cat\n', "line 2: unexpected end of data"),
+        (b'# by hand\n\n#path,label\n"a.png,cat\n', "line 4: unexpected end of data"),
         (b"path,path\na.png,cat\n", "two columns are named 'path'"),
         (b"\x89PNG\0\0\0\0\1\2", "is not text"),
         (b"PAR1 and no more", "a damaged Parquet file"),
@@ -384,3 +386,31 @@ def test_a_first_row_whose_label_recurs_is_no_header(tmp_path):
 def test_json_by_split_and_of_fiftyone(tmp_path, content, columns):
     (tmp_path / "labels.json").write_text(json.dumps(content))
     assert read_table(tmp_path / "labels.json").columns == columns
+
+
+CSV_WITH_NOTE = "path,label,note\na.png,cat,one{0}two\nb.png,dog,\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        *((CSV_WITH_NOTE, character) for character in "\u2028\x85\x0b\x0c\x1c"),
+        (CSV_WITH_NOTE.replace(",", "\t").replace("\n", "\r\n"), "\x0b"),
+        ('{{"path": "a.png", "label": "cat", "note": "one{0}two"}}\n'
+         '{{"path": "b.png", "label": "dog"}}\n', "\u2028"),
+    ],
+)  # fmt: skip
+def test_only_line_ends_end_a_row(tmp_path, text, inside):
+    (tmp_path / "labels.txt").write_bytes(text.format(inside).encode())
+    assert read_table(tmp_path / "labels.txt").columns == {
+        "path": ["a.png", "b.png"],
+        "label": ["cat", "dog"],
+        "note": [f"one{inside}two", None],
+    }
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends_of_any_system_end_a_row(tmp_path, end):
+    file = tmp_path / "labels.csv"
+    file.write_bytes(end.join(["path,label", "a.png,cat", "b.png,dog"]).encode())
+    assert read_table(file).columns == {"path": ["a.png", "b.png"], "label": ["cat", "dog"]}

@@ -1,5 +1,4 @@
-"""Sources that are refused whole: missing, of another kind, cut off, damaged;
-and finding the class folders."""
+"""Sources that are refused whole: missing, of another kind, cut off, damaged."""
 
 import gzip
 import io
@@ -13,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.tiny_sources import add_to_tar, build
-from transfer.labels.layout import find_layout
 from transfer.runtime.errors import PipelineError
 from transfer.sources import reader
 from transfer.sources.reader import read_source
@@ -243,69 +241,4 @@ def test_a_zip_said_to_span_disks_is_refused(tmp_path):
     )
     assert "damaged zip archive (zipfiles that span multiple disks are not supported)" in refusal(
         tmp_path / "set.zip"
-    )
-
-
-# Where the classes are
-
-
-@pytest.mark.parametrize(
-    ("paths", "path", "expected"),
-    [
-        (["cat/1", "dog/1"], "cat/1", (None, "cat")),
-        (["cat/1", "dog/1"], "cat/deeper/1", (None, "cat")),
-        (["cat/1", "dog/1"], "readme.txt", None),
-        (["set/cat/1", "set/dog/1"], "set/cat/1", (None, "cat")),
-        (["set/cat/1", "set/dog/1", "readme.txt"], "set/dog/1", (None, "dog")),
-        (["a/b/c/cat/1", "a/b/c/dog/1"], "a/b/c/dog/1", (None, "dog")),
-        (["set/", "set/cat/", "set/cat/1", "set/dog/"], "set/cat/1", (None, "cat")),
-        (["cat/1"], "cat/1", (None, "cat")),
-        (
-            ["train/cat/1", "validation/cat/1", "test/cat/1"],
-            "validation/cat/1",
-            ("validation", "cat"),
-        ),
-        (["train/cat/1", "val/cat/1", "test/cat/1"], "val/cat/1", ("validation", "cat")),
-        (["train/cat/1", "valid/cat/1", "test/cat/1"], "valid/cat/1", ("validation", "cat")),
-        (["Train/cat/1", "Val/cat/1", "TEST/cat/1"], "TEST/cat/1", ("test", "cat")),
-        (
-            ["set/train/cat/1", "set/val/cat/1", "set/test/cat/1"],
-            "set/train/cat/1",
-            ("train", "cat"),
-        ),
-        (["train/cat/1", "val/cat/1", "test/cat/1"], "train/1", None),
-        (["train/cat/1", "val/cat/1", "test/cat/1", "readme.txt"], "readme.txt", None),
-        (["train/cat/1", "train/dog/1"], "train/dog/1", (None, "dog")),
-        (["train/1", "bus/1"], "train/1", (None, "train")),
-        (["cat/1", "dog/1", "../evil/x", "/etc/x", "C:/x/y"], "../evil/x", None),
-        (["cat/1", "dog/1", "../evil/x", "/etc/x", "C:/x/y"], "/etc/x", None),
-        (["cat/1", "dog/1", "../evil/x", "/etc/x", "C:/x/y"], "C:/x/y", None),
-    ],
-)
-def test_the_class_and_the_split_of_a_path(paths, path, expected):
-    assert find_layout(paths, Path("set")).place(path) == expected
-
-
-@pytest.mark.parametrize("paths", [[], ["1.png", "2.png"], ["readme.txt"]])
-def test_a_source_without_folders_is_refused(paths):
-    with pytest.raises(
-        PipelineError,
-        match=r"split.source = 'set' holds no class folders; put each class's images in a folder",
-    ):
-        find_layout(paths, Path("set"))
-
-
-@pytest.mark.parametrize(
-    ("folders", "listed"),
-    [
-        (["train", "val", "valid", "test"], "test, train, val, valid"),
-        (["train", "val", "test", "annotations"], "annotations, test, train, val"),
-    ],
-)
-def test_a_split_that_is_not_in_three_is_refused(folders, listed):
-    with pytest.raises(PipelineError) as error:
-        find_layout([f"{folder}/cat/1" for folder in folders], Path("set"))
-    assert (
-        f"split.source = 'set' looks already split, but into the folders {listed}; it needs train, "
-        "validation" in str(error.value)
     )

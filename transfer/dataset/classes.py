@@ -5,11 +5,13 @@ from itertools import compress
 
 import numpy as np
 
-from transfer.dataset.listing import first_ten
 from transfer.dataset.rejected import REJECTED
+from transfer.dataset.split_notes import describe_unicode
+from transfer.dataset.split_params import SplitParams
 from transfer.labels.class_names import read_class_names
 from transfer.labels.folder_words import spelling_key
 from transfer.labels.layout import Layout
+from transfer.labels.listing import first_few
 from transfer.labels.mask_files import masks_by_name
 from transfer.labels.path_label import PathLabels
 from transfer.runtime.errors import PipelineError
@@ -44,23 +46,26 @@ def label_files(files: ScannedFiles, labels: PathLabels) -> ScannedFiles:
     return listed.placed((row.split, row.class_name) if row else (None, "") for row in rows)
 
 
-def name_classes(
-    images: ScannedFiles, source: str, path: str | None
-) -> tuple[ScannedFiles, list[str]]:
-    """The images with the names of their classes by the file `split.class_names`, and a sentence on
-    it; as they are where that is None.
+def choose_classes(images: ScannedFiles, params: SplitParams) -> tuple[ScannedFiles, list[str]]:
+    """The images with the names of their classes, without classes of too few images, and sentences
+    on what was done.
 
     Raises:
-        PipelineError: as `read_class_names`.
+        PipelineError: `split.class_names` does not name the classes, `split.merge_case` does not
+            say whether some are one, or fewer than two classes have `split.min_images`.
     """
-    if path is None:
-        return images, []
-    names = read_class_names(source, path, {*images.classes})
-    listed = first_ten([f"{code!r} is {name!r}" for code, name in sorted(names.items())])
-    return images.renamed(names), [f"classes named by {path}: {listed}"]
+    notes = describe_unicode(images)
+    if params.class_names is not None:
+        names = read_class_names(params.source, params.class_names, {*images.classes})
+        listed = first_few([f"{code!r} is {name!r}" for code, name in sorted(names.items())], 10)
+        notes.append(f"classes named by {params.class_names}: {listed}")
+        images = images.renamed(names)
+    images, united = _unite_cases(images, params.merge_case)
+    images, rare = _leave_out_rare(images, params.min_images)
+    return images, [*notes, *united, *rare]
 
 
-def unite_cases(images: ScannedFiles, merge: bool | None) -> tuple[ScannedFiles, list[str]]:
+def _unite_cases(images: ScannedFiles, merge: bool | None) -> tuple[ScannedFiles, list[str]]:
     """Where classes differ only by case, or by the spaces, hyphens or underscores between their
     words, unite them under the first name, or leave them, as `split.merge_case` says; and a
     sentence on it.
@@ -74,7 +79,7 @@ def unite_cases(images: ScannedFiles, merge: bool | None) -> tuple[ScannedFiles,
     alike = [found for found in names.values() if len(found) > 1]
     if not alike or merge is False:
         return images, []
-    listed = first_ten([" and ".join(map(repr, found)) for found in alike])
+    listed = first_few([" and ".join(map(repr, found)) for found in alike], 10)
     if merge is None:
         raise PipelineError(
             f"classes whose names differ only by case, spaces or hyphens: {listed}; set "
@@ -86,7 +91,7 @@ def unite_cases(images: ScannedFiles, merge: bool | None) -> tuple[ScannedFiles,
     ]
 
 
-def leave_out_rare(images: ScannedFiles, least: int) -> tuple[ScannedFiles, list[str]]:
+def _leave_out_rare(images: ScannedFiles, least: int) -> tuple[ScannedFiles, list[str]]:
     """The images of classes that have at least `split.min_images`, and a sentence on the others.
 
     Raises:
@@ -102,27 +107,21 @@ def leave_out_rare(images: ScannedFiles, least: int) -> tuple[ScannedFiles, list
             f"split.min_images = {least}: {len(counts) - len(rare)} of {len(counts)} classes have "
             "so many images, and two are needed; lower it"
         )
-    listed = first_ten([f"{name!r} ({counts[name]})" for name in rare])
+    listed = first_few([f"{name!r} ({counts[name]})" for name in rare], 10)
     kept = images.take(np.flatnonzero(np.bincount(labels)[labels] >= least))
     return kept, [f"classes of fewer than {least} images, left out (split.min_images): {listed}"]
 
 
 def check_classes(
-    images: ScannedFiles,
-    rejected: ScannedFiles,
-    folders: list[str],
-    layout: Layout,
-    source: str,
+    images: ScannedFiles, rejected: ScannedFiles, class_folders: set[str], source: str
 ) -> None:
     """Two to MAX_CLASSES classes, none of them without a usable image."""
     used = {*images.classes}
-    places = [layout.place(folder) for folder in folders]
-    named = {*filter(None, rejected.classes)} | {place[1] for place in places if place}
-    if empty := sorted(named - used):
+    if empty := sorted(({*rejected.classes} - {""} | class_folders) - used):
         raise PipelineError(
             f"split.source = {source!r}: no usable image in class folder "
-            f"{first_ten([repr(name) for name in empty])}; add images or remove the folder (files "
-            f"that cannot be used are in {REJECTED})"
+            f"{first_few([*map(repr, empty)], 10)}; add images or remove the folder (files that "
+            f"cannot be used are in {REJECTED})"
         )
     if not 2 <= len(used) <= MAX_CLASSES:
         found = f"only {next(iter(used))!r}" if len(used) == 1 else f"{len(used):,}"

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from transfer.dataset.image_groups import group_images, match_group_by
-from transfer.dataset.listing import first_ten
 from transfer.dataset.manifest import SPLITS, UNUSED
 from transfer.dataset.split_params import SplitParams
 from transfer.dataset.splitting import assign, quotas
+from transfer.labels.listing import first_few
 from transfer.labels.path_label import PathLabel
 from transfer.runtime.errors import PipelineError
 from transfer.sources.scanned_file import ScannedFiles
@@ -40,9 +40,9 @@ def divide(
         ties=(row and row.group for row in map(known.get, images.paths)),
     )
     if is_split:
-        splits = draw_missing(images, labels, groups, names, params)
+        splits = _draw_missing(images, labels, groups, names, params)
     else:
-        check_enough_of_each(labels, names, params.wanted)
+        _check_enough_of_each(labels, names, params.wanted)
         quota = quotas(np.bincount(labels), count_sizes(params, len(images)), spare=len(SPLITS))
         numbers = assign(
             labels, groups, quota, np.random.default_rng(params.seed), spare=len(SPLITS)
@@ -56,7 +56,7 @@ def divide(
     return manifest if None in weights or not weights else manifest.assign(weight=weights)
 
 
-def draw_missing(
+def _draw_missing(
     images: ScannedFiles,
     labels: np.ndarray,
     groups: np.ndarray,
@@ -81,7 +81,7 @@ def draw_missing(
     if len(drawn) == 1:
         return splits.tolist()
     rows = np.flatnonzero(splits == "train")
-    check_enough_of_each(labels[rows], names, drawn)
+    _check_enough_of_each(labels[rows], names, drawn)
     shares = params.sizes[[SPLITS.index(split) for split in drawn]]
     edges = np.round(np.cumsum(shares) / shares.sum() * len(rows)).astype(int)
     present, own_labels = np.unique(labels[rows], return_inverse=True)
@@ -98,7 +98,7 @@ def draw_missing(
     return splits.tolist()
 
 
-def check_enough_of_each(labels: np.ndarray, names: list[str], splits: Sequence[str]) -> None:
+def _check_enough_of_each(labels: np.ndarray, names: list[str], splits: Sequence[str]) -> None:
     """Every class needs an image for each split that is drawn."""
     counts = np.bincount(labels)
     scarce = [
@@ -106,9 +106,9 @@ def check_enough_of_each(labels: np.ndarray, names: list[str], splits: Sequence[
     ]
     if scarce:
         raise PipelineError(
-            f"fewer images than splits in class {first_ten(scarce)}; {', '.join(splits[:-1])} and "
-            f"{splits[-1]} need one each: add images, remove the class, or set split.min_images to "
-            f"{len(splits)}, which leaves out classes with fewer"
+            f"fewer images than splits in class {first_few(scarce, 10)}; {', '.join(splits[:-1])} "
+            f"and {splits[-1]} need one each: add images, remove the class, or set "
+            f"split.min_images to {len(splits)}, which leaves out classes with fewer"
         )
 
 
@@ -141,7 +141,7 @@ def check_every_class_everywhere(
             "the source is already split: add images there, or give plain class folders to have "
             "them divided"
         )
-    elif params.near_copies and (groups := too_alike(images, [name for name, _ in lacking])):
+    elif params.near_copies and (groups := _too_alike(images, [name for name, _ in lacking])):
         remedy = (
             f"{groups}; near-copies stay on one side. If they are different pictures all the same, "
             "frames of a fixed camera say, set split.near_copies to false: then only identical "
@@ -154,15 +154,15 @@ def check_every_class_everywhere(
             "larger splits or let split.group_by tell more groups apart"
         )
     named = [f"{name!r} has none in {split}" for name, split in lacking]
-    raise PipelineError(f"class {first_ten(named)}; {remedy}")
+    raise PipelineError(f"class {first_few(named, 10)}; {remedy}")
 
 
-def too_alike(images: ScannedFiles, names: list[str]) -> str:
+def _too_alike(images: ScannedFiles, names: list[str]) -> str:
     """Of the classes that cannot be divided, those with enough different files that only look too
     much alike, in words; empty where there is none."""
-    words = []
+    words, classes, labels = [], images.classes, images.labels
     for name in dict.fromkeys(names):
-        own = np.flatnonzero(images.labels == images.classes.index(name))
+        own = np.flatnonzero(labels == classes.index(name))
         looks = len(np.unique(images.perceptual[own]))
         if looks < len(np.unique(images.sha256[own], axis=0)):
             words.append(f"the {len(own)} images of {name!r} have {looks} different looks")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from transfer.dataset.listing import count_files, first_ten
+from transfer.labels.listing import count_of, first_few
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_csv
 from transfer.sources.scanned_file import ScannedFiles
@@ -23,12 +23,12 @@ def check_rejected(rejected: ScannedFiles, most: int) -> None:
     """
     if len(rejected) > most:
         raise PipelineError(
-            f"{count_files(len(rejected))} cannot be used, more than split.max_rejected = {most} "
-            f"(all of them are in {REJECTED}):\n"
+            f"{count_of(len(rejected), 'file')} cannot be used, more than split.max_rejected = "
+            f"{most} (all of them are in {REJECTED}):\n"
             f"{list_rejected(rejected)}\nRepair or remove them, or raise split.max_rejected."
         )
 
 
 def list_rejected(rejected: ScannedFiles) -> str:
     """The first ten rejected files with their reasons, one line per file."""
-    return first_ten([f"  {file.path}: {file.problem}" for file in rejected], "\n")
+    return first_few([f"  {file.path}: {file.problem}" for file in rejected], 10, "\n")

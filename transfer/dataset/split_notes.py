@@ -10,11 +10,11 @@ import pandas as pd
 
 from transfer.dataset.duplicates import DUPLICATES
 from transfer.dataset.image_groups import count_alike_in_two_classes, match_group_by
-from transfer.dataset.listing import count_files, first_ten
 from transfer.dataset.manifest import SPLITS
 from transfer.dataset.scored_split import TEST, remarks_without_test, scored_split
 from transfer.dataset.split_params import SplitParams
 from transfer.decoding.value_ranges import KINDS, PixelRules
+from transfer.labels.listing import count_of, first_few
 from transfer.sources.scanned_file import ScannedFiles
 from transfer.sources.source_file import is_known_clutter, is_sidecar, is_unknown_hidden
 
@@ -44,10 +44,10 @@ def describe_clutter(paths: Iterable[str]) -> list[str]:
             f"no images, called as an image beside them, and passed over: {_counted(other)}"
         )
     if hidden:
-        named = ", ".join(map(repr, sorted(set(hidden))[:6]))
+        named = [*map(repr, sorted(set(hidden)))]
         sentences.append(
             f"hidden files or folders (their names begin with a dot), passed over: {len(hidden)}, "
-            f"{named}; rename a class that is called so"
+            f"{first_few(named, 6)}; rename a class that is called so"
         )
     return sentences
 
@@ -59,7 +59,7 @@ def _counted(counter: Counter[str]) -> str:
 def describe_remarks(images: ScannedFiles) -> list[str]:
     """Sentences on how images were decoded, with the number of each."""
     counts = Counter(remark for found in images.findings() for remark in found.remarks)
-    return [f"{remark}: {_images(count)}" for remark, count in sorted(counts.items())]
+    return [f"{remark}: {count_of(count, 'image')}" for remark, count in sorted(counts.items())]
 
 
 def describe_rules(rules: PixelRules) -> list[str]:
@@ -80,8 +80,8 @@ def describe_unlabelled(paths: list[str]) -> list[str]:
         return []
     folders = sorted({path.rsplit("/", 1)[0] for path in paths})
     return [
-        f"in folders without class folders, beside the classes: {count_files(len(paths))}, left "
-        f"out since nothing says their labels ({first_ten([repr(folder) for folder in folders])})"
+        f"in folders without class folders, beside the classes: {count_of(len(paths), 'file')}, "
+        f"left out since nothing says their labels ({first_few([*map(repr, folders)], 10)})"
     ]
 
 
@@ -91,7 +91,7 @@ def describe_masks(paths: list[str]) -> list[str]:
         return []
     return [
         f"masks beside the pictures, by their names or those of their folders, left out: "
-        f"{count_files(len(paths))}, such as {paths[0]!r}"
+        f"{count_of(len(paths), 'file')}, such as {paths[0]!r}"
     ]
 
 
@@ -105,10 +105,10 @@ def describe_unicode(images: ScannedFiles) -> list[str]:
             if unicodedata.normalize("NFC", part) == class_name
         }
     twice = sorted(name for name, found in forms.items() if len(found) > 1)
-    return [
-        f"folders whose names differ only in their Unicode form are one class: {first_ten(twice)}"
-        for _ in twice[:1]
-    ]
+    if not twice:
+        return []
+    listed = first_few(twice, 10)
+    return [f"folders whose names differ only in their Unicode form are one class: {listed}"]
 
 
 def describe_group_by(images: ScannedFiles, pattern: str | None) -> list[str]:
@@ -156,7 +156,3 @@ def describe_scored(manifest: pd.DataFrame, params: SplitParams) -> list[str]:
     if TEST in params.wanted:
         return []
     return remarks_without_test(has_test=scored_split(manifest) == TEST)
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"

@@ -7,6 +7,7 @@ from itertools import compress
 import pandas as pd
 
 from transfer.decoding.value_ranges import KINDS, PixelRules, derive_range
+from transfer.labels.listing import count_of
 from transfer.sources.scanned_file import ScannedFiles
 
 _DARK_SHARE = 1 / 16  # of the range, that the highest value of an image has to reach
@@ -51,8 +52,8 @@ def describe_dark(images: ScannedFiles, rules: PixelRules) -> list[str]:
     if not dark:
         return []
     return [
-        f"nearly black by these ranges: {len(dark):,} {'image' if len(dark) == 1 else 'images'}, "
-        f"such as {dark[0]}; if they are of another camera or program, bring all to one range first"
+        f"nearly black by these ranges: {count_of(len(dark), 'image')}, such as "
+        f"{dark[0]}; if they are of another camera or program, bring all to one range first"
     ]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from transfer.decoding.bad_image import BadImageError
-from transfer.decoding.heif_items import end_of_items
+from transfer.decoding.heif_items import end_of_pictures
 
 _LEAST_ZEROS = 64
 _WEBP_SHARE = 8  # what lies behind a plain area of WebP can be zeros, a twentieth of the file
@@ -27,7 +27,7 @@ def check_end(content: bytes, kind: str) -> None:
         end = _end_of_webp(content)
         least = max(_LEAST_ZEROS, end // _WEBP_SHARE)
     elif kind in ("AVIF", "HEIF"):
-        end, least = end_of_items(content) or _end_of_boxes(content), _LEAST_ZEROS
+        end, least = end_of_pictures(content), _LEAST_ZEROS
     elif kind == "QOI" and not content.rstrip(b"\0").endswith(_QOI_END):
         end, least = len(content), _LEAST_ZEROS
     else:
@@ -93,18 +93,3 @@ def _end_of_webp(content: bytes) -> int:
             return at
         at += 8 + size + size % 2
     return whole
-
-
-def _end_of_boxes(content: bytes) -> int:
-    """Where the last box of an ISO media file ends by its own size, within the file."""
-    at = 0
-    while at + 16 <= len(content):
-        size, name = struct.unpack_from(">I4s", content, at)
-        if size == 1:
-            (size,) = struct.unpack_from(">Q", content, at + 8)
-        if size == 0 and name.strip(b"\0"):  # to the end of the file
-            return len(content)
-        if size < 8:
-            break
-        at += size
-    return min(at, len(content))

@@ -7,9 +7,16 @@ _MOST_ITEMS = 10_000
 _METADATA = (b"Exif", b"mime", b"uri ")
 
 
-def end_of_items(content: bytes) -> int | None:
-    """Where the last picture of an ISO media file ends by its table of items, within the file; None
-    where there is no such table, or one that makes no sense."""
+def end_of_pictures(content: bytes) -> int:
+    """Where the last picture of an ISO media file ends, within the file: by its table of items, or,
+    where that is missing or makes no sense, the last box by its own size."""
+    end = _end_of_items(content)
+    if end is None:
+        end = max((end for _, _, end in _boxes(content, 0, len(content))), default=0)
+    return min(end, len(content))
+
+
+def _end_of_items(content: bytes) -> int | None:
     try:
         meta = next(place for name, *place in _boxes(content, 0, len(content)) if name == b"meta")
         parts = {name: place for name, *place in _boxes(content, meta[0] + 4, meta[1])}
@@ -18,7 +25,7 @@ def end_of_items(content: bytes) -> int | None:
     except (StopIteration, KeyError, IndexError, struct.error):
         return None
     ends = [end for number, end in places if kinds.get(number) not in _METADATA]
-    return min(max(ends), len(content)) if ends else None
+    return max(ends, default=None)
 
 
 def _boxes(content: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
@@ -29,7 +36,7 @@ def _boxes(content: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]
         if size == 1:
             (size,) = struct.unpack_from(">Q", content, start)
             start += 8
-        if size == 0:
+        if size == 0 and name.strip(b"\0"):  # to the end; zeros alone are no box
             size = end - at
         if at + size < start:
             return

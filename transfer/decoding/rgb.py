@@ -1,14 +1,14 @@
 """Bytes to pixels: any image that people have, as 8-bit RGB."""
 
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 from PIL import Image, ImageColor
-from pydantic import field_validator
+from pydantic import BeforeValidator
 
 from transfer.decoding.bad_image import BadImageError
 from transfer.decoding.colour_profiles import remarks_on_colours
@@ -16,9 +16,8 @@ from transfer.decoding.flattening import alpha_looks_true, to_rgb
 from transfer.decoding.large_images import MAX_PIXELS
 from transfer.decoding.opening import bytes_to_decode, open_image
 from transfer.decoding.pillow_file import FORMATS, NAMES
-from transfer.decoding.value_ranges import PixelRules, ValueRange, read_pixel_rules
+from transfer.decoding.value_ranges import PixelRules, ValueRange, load_pixel_rules
 from transfer.runtime.cores import MemoryBudget
-from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import Params
 
 __all__ = [
@@ -26,6 +25,7 @@ __all__ = [
     "MAX_PIXELS",
     "NAMES",
     "BadImageError",
+    "Colour",
     "DecodeParams",
     "Resize",
     "load_pixel_rules",
@@ -75,7 +75,8 @@ def read_rgb(content: bytes, rules: PixelRules | None = None) -> Image.Image:
             range, or invisible on the background.
     """
     rules = rules or PixelRules()
-    return _guarded(lambda: to_rgb(open_image(content, tiff_alpha=rules.tiff_alpha), rules)[0])
+    with _words_for_a_person():
+        return to_rgb(open_image(content, tiff_alpha=rules.tiff_alpha), rules)[0]
 
 
 def examine(content: bytes, background: tuple[int, int, int]) -> Examined:
@@ -84,26 +85,22 @@ def examine(content: bytes, background: tuple[int, int, int]) -> Examined:
     Raises:
         BadImageError: as `read_rgb`.
     """
-
-    def look() -> Examined:
+    with _words_for_a_person():
         opened = open_image(content, tiff_alpha=True)
-        found = None
-        rules = PixelRules(background=background)
-        if opened.samples is not None and not opened.samples.fixed:
-            found = opened.samples.value_range()
-            own = (found.low, found.high if found.high > found.low else found.low + 1)
-            ranges = {found.kind: own if found.low < 0 else (0, own[1])}
-            rules = PixelRules(ranges, background=background)
         looks = alpha_looks_true(opened)
         if looks is False and opened.is_tiff:
             opened = open_image(content, tiff_alpha=False)
-        image, remarks = to_rgb(opened, replace(rules, alpha=looks is not False))
+        found, ranges = None, {}
+        if opened.samples is not None and not opened.samples.fixed:
+            found = opened.samples.value_range()
+            high = found.high if found.high > found.low else found.low + 1
+            ranges = {found.kind: (min(found.low, 0), high)}
+        rules = PixelRules(ranges, background=background, alpha=looks is not False)
+        image, remarks = to_rgb(opened, rules)
         remarks += remarks_on_colours(opened.info if opened.image is None else opened.image.info)
         if opened.is_tiff:
             return Examined(image, found, tiff_alpha=looks, remarks=remarks)
         return Examined(image, found, alpha=looks, remarks=remarks)
-
-    return _guarded(look)
 
 
 def memory_for(content: bytes) -> AbstractContextManager[None]:
@@ -115,12 +112,14 @@ def memory_for(content: bytes) -> AbstractContextManager[None]:
     return _memory.reserve(size if size > _SMALL_BYTES else 0)
 
 
-def _guarded(read: Callable):
+@contextmanager
+def _words_for_a_person() -> Iterator[None]:
+    """Turn whatever decoders raise (OSError, ValueError, SyntaxError, struct.error and more) into a
+    BadImageError."""
     try:
-        return read()
+        yield
     except BadImageError:
         raise
-    # Pillow's decoders raise OSError, ValueError, SyntaxError, struct.error and more
     except Exception as error:
         words = " ".join(str(error).split()) or type(error).__name__
         if _NOT_READ.search(words):
@@ -148,48 +147,20 @@ class Resize:
         return resize(image, self.size, self.interpolation)
 
 
+def parse_colour(name: object) -> tuple[int, int, int]:
+    """RGB of a colour's name or of `#rrggbb`; ValueError where it is none."""
+    with suppress(ValueError, TypeError, AttributeError):
+        red, green, blue, *_ = ImageColor.getrgb(name)
+        if max(red, green, blue) <= 255:
+            return red, green, blue
+    raise ValueError("no colour; give a name such as white, or #rrggbb in quotes")
+
+
+Colour = Annotated[tuple[int, int, int], BeforeValidator(parse_colour)]
+
+
 class DecodeParams(Params):
     """Section `decode` of params.yaml, which explains each key."""
 
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"]
-    background: str
-
-    @field_validator("background")
-    @classmethod
-    def _is_colour(cls, name: str) -> str:
-        parse_colour(name)
-        return name
-
-
-def parse_colour(name: str) -> tuple[int, int, int]:
-    """RGB of a colour's name or of `#rrggbb`; ValueError where it is none."""
-    try:
-        return ImageColor.getrgb(name)[:3]
-    except ValueError:
-        raise ValueError(
-            f"{name!r} is no colour; give a name such as white, or #rrggbb in quotes"
-        ) from None
-
-
-def check_background(name: str) -> tuple[int, int, int]:
-    """RGB of `decode.background`.
-
-    Raises:
-        PipelineError: it is no colour.
-    """
-    try:
-        return parse_colour(name)
-    except ValueError as error:
-        raise PipelineError(f"params.yaml: decode.background: {error}") from None
-
-
-def load_pixel_rules(background: str) -> PixelRules:
-    """The rules of the data set on which the models of this folder are trained.
-
-    Args:
-        background: `decode.background`.
-
-    Raises:
-        PipelineError: it is no colour, or data/manifest/pixels.json is damaged.
-    """
-    return read_pixel_rules(check_background(background))
+    background: Colour

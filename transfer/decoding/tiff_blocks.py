@@ -22,7 +22,11 @@ UNPACKED = _BY_LIBTIFF | {tiff_tags.NONE, tiff_tags.DEFLATE, tiff_tags.OLD_DEFLA
 
 @dataclass(frozen=True)
 class TiffLayout:
-    """Where the samples of a TIFF lie. A block is a strip or a tile."""
+    """Where the samples of a TIFF lie. A block is a strip or a tile.
+
+    order: of bytes, < or >. is_planar: each band has blocks of its own. is_reversed: the lowest bit
+    of each byte comes first.
+    """
 
     width: int
     height: int
@@ -30,15 +34,22 @@ class TiffLayout:
     bits: int
     kind: Kind
     order: str
-    planar: bool
+    is_planar: bool
+    is_reversed: bool
     compression: int
     predictor: int
+    is_tiled: bool
     block_width: int
     block_height: int
     offsets: tuple[int, ...]
     lengths: tuple[int, ...]
-    is_tiled: bool
-    is_reversed: bool  # the lowest bit of each byte comes first
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of a sample in the file; of bits that fill no type, the next larger one."""
+        size = next(size for size in (1, 2, 4, 8) if 8 * size >= self.bits)
+        code = {"unsigned": "u", "signed": "i", "float": "f"}[self.kind]
+        return np.dtype(f"{self.order}{code}{size}")
 
 
 def read_layout(content: bytes, tags: Tags) -> TiffLayout:
@@ -47,25 +58,48 @@ def read_layout(content: bytes, tags: Tags) -> TiffLayout:
     Raises:
         BadImageError: damaged, or packed in a way that is not read.
     """
+    bits, kind = _read_sample_type(tags)
+    compression = int(number_of(tags, tiff_tags.COMPRESSION, tiff_tags.NONE))
+    if compression not in UNPACKED:
+        raise BadImageError(tiff_tags.describe_page(tags))
     is_tiled = tiff_tags.TILES in tags
     try:
-        width, height = (
-            int(number_of(tags, tiff_tags.WIDTH)),
-            int(number_of(tags, tiff_tags.HEIGHT)),
-        )
-        samples = int(number_of(tags, tiff_tags.SAMPLES, 1))
+        width = int(number_of(tags, tiff_tags.WIDTH))
+        height = int(number_of(tags, tiff_tags.HEIGHT))
         if is_tiled:
             block_width = int(number_of(tags, tiff_tags.TILE_WIDTH))
             block_height = int(number_of(tags, tiff_tags.TILE_HEIGHT))
         else:
             block_width = width
             block_height = min(int(number_of(tags, tiff_tags.STRIP_ROWS, height)), height)
-        offsets = tags[tiff_tags.TILES if is_tiled else tiff_tags.STRIPS]
-        lengths = tags.get(
-            tiff_tags.TILE_BYTES if is_tiled else tiff_tags.STRIP_BYTES, (len(content),)
+        layout = TiffLayout(
+            width=width,
+            height=height,
+            samples=int(number_of(tags, tiff_tags.SAMPLES, 1)),
+            bits=bits,
+            kind=kind,
+            order="<" if content[:2] == b"II" else ">",
+            is_planar=number_of(tags, tiff_tags.PLANAR, 1) == 2,
+            is_reversed=number_of(tags, tiff_tags.FILL_ORDER, 1) == 2,
+            compression=compression,
+            predictor=int(number_of(tags, tiff_tags.PREDICTOR, 1)),
+            is_tiled=is_tiled,
+            block_width=block_width,
+            block_height=block_height,
+            offsets=tags[tiff_tags.TILES if is_tiled else tiff_tags.STRIPS],
+            lengths=tags.get(
+                tiff_tags.TILE_BYTES if is_tiled else tiff_tags.STRIP_BYTES, (len(content),)
+            ),
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         raise BadImageError("damaged or truncated: a TIFF without the tags that it needs") from None
+    if min(width, height, layout.samples, block_width, block_height) < 1:
+        raise BadImageError("damaged or truncated: a TIFF without pixels")
+    return layout
+
+
+def _read_sample_type(tags: Tags) -> tuple[int, Kind]:
+    """Bits and kind of all samples of a page."""
     bits = numbers_of(tags, tiff_tags.BITS, (1,))
     formats = numbers_of(tags, tiff_tags.FORMAT, (1,))
     if len({*bits}) != 1 or len({*formats}) != 1 or formats[0] not in _KINDS:
@@ -73,32 +107,13 @@ def read_layout(content: bytes, tags: Tags) -> TiffLayout:
             "a TIFF whose bands are of different or complex numbers; save it as RGB"
         )
     kind = _KINDS[formats[0]]
-    if (kind != "unsigned" and bits[0] not in (8, 16, 32, 64)) or not 1 <= bits[0] <= 64:
+    if kind == "unsigned":
+        is_read = 1 <= bits[0] <= 16 or bits[0] in (32, 64)
+    else:
+        is_read = bits[0] in ((16, 32, 64) if kind == "float" else (8, 16, 32, 64))
+    if not is_read:
         raise BadImageError(f"{bits[0]}-bit {kind} samples; save it with 8 or 16 bits")
-    if kind == "unsigned" and bits[0] > 16 and bits[0] not in (32, 64):
-        raise BadImageError(f"{bits[0]}-bit samples; save it with 8 or 16 bits")
-    if min(width, height, samples, block_width, block_height) < 1:
-        raise BadImageError("damaged or truncated: a TIFF without pixels")
-    compression = int(number_of(tags, tiff_tags.COMPRESSION, tiff_tags.NONE))
-    if compression not in UNPACKED:
-        raise BadImageError(tiff_tags.describe_page(tags))
-    return TiffLayout(
-        width,
-        height,
-        samples,
-        bits[0],
-        kind,
-        "<" if content[:2] == b"II" else ">",
-        number_of(tags, tiff_tags.PLANAR, 1) == 2,
-        compression,
-        int(number_of(tags, tiff_tags.PREDICTOR, 1)),
-        block_width,
-        block_height,
-        offsets,
-        lengths,
-        is_tiled,
-        number_of(tags, tiff_tags.FILL_ORDER, 1) == 2,
-    )
+    return bits[0], kind
 
 
 def read_bands(content: bytes, layout: TiffLayout, step: int = 1) -> np.ndarray:
@@ -107,28 +122,25 @@ def read_bands(content: bytes, layout: TiffLayout, step: int = 1) -> np.ndarray:
     Raises:
         BadImageError: too many bytes, damaged, or packed in a way that is not read.
     """
-    itemsize = max(1, -(-layout.bits // 8))
-    itemsize = next(size for size in (1, 2, 4, 8) if size >= itemsize)
     shape = (-(-layout.height // step), -(-layout.width // step), layout.samples)
-    is_stored = layout.compression == tiff_tags.NONE  # so that no block is larger than the file
-    for width, height in (
-        (shape[1], shape[0]),
-        *(() if is_stored else ((layout.block_width, layout.block_height),)),
-    ):
-        if width * height * layout.samples * itemsize > MAX_SAMPLE_BYTES:
+    sizes = [shape[:2]]
+    if layout.compression != tiff_tags.NONE:  # otherwise no block is larger than the file
+        sizes.append((layout.block_height, layout.block_width))
+    for height, width in sizes:
+        if width * height * layout.samples * layout.dtype.itemsize > MAX_SAMPLE_BYTES:
             raise BadImageError(
                 f"{width} x {height} pixels of {layout.samples * layout.bits} bits, more than the "
                 f"{MAX_SAMPLE_BYTES:,} bytes that are allowed"
             )
     across = -(-layout.width // layout.block_width)
     down = -(-layout.height // layout.block_height)
-    planes = layout.samples if layout.planar else 1
+    planes = layout.samples if layout.is_planar else 1
     if min(len(layout.offsets), len(layout.lengths)) < across * down * planes:
         raise BadImageError("damaged or truncated: fewer strips or tiles than the image needs")
     if not any(layout.lengths):
         raise BadImageError(EVERYTHING_EMPTY)
-    in_block = 1 if layout.planar else layout.samples
-    bands = np.zeros(shape, _dtype(layout).newbyteorder("="))
+    in_block = 1 if layout.is_planar else layout.samples
+    bands = np.zeros(shape, layout.dtype.newbyteorder("="))
     for number in range(across * down * planes):
         plane, place = divmod(number, across * down)
         top, left = place // across * layout.block_height, place % across * layout.block_width
@@ -146,18 +158,11 @@ def read_bands(content: bytes, layout: TiffLayout, step: int = 1) -> np.ndarray:
         block = block[::step, ::step]
         row, column = -(-top // step), -(-left // step)
         target = bands[row : row + block.shape[0], column : column + block.shape[1]]
-        if layout.planar:
+        if layout.is_planar:
             target[..., plane] = block[..., 0]
         else:
             target[:] = block
     return bands
-
-
-def _dtype(layout: TiffLayout) -> np.dtype:
-    size = next(size for size in (1, 2, 4, 8) if 8 * size >= layout.bits)
-    return np.dtype(
-        f"{layout.order}{ {'unsigned': 'u', 'signed': 'i', 'float': 'f'}[layout.kind] }{size}"
-    )
 
 
 def _unpack_block(packed: bytes, layout: TiffLayout, rows: int, bands: int) -> np.ndarray:
@@ -167,13 +172,11 @@ def _unpack_block(packed: bytes, layout: TiffLayout, rows: int, bands: int) -> n
     if len(raw) < rows * row_bytes:
         raise BadImageError("damaged or truncated: a strip or tile of the TIFF is cut off")
     lines = np.frombuffer(raw, np.uint8, rows * row_bytes).reshape(rows, row_bytes)
-    shape, dtype = (rows, layout.block_width, bands), _dtype(layout)
-    if layout.bits % 8 or layout.bits == 24:
+    shape, dtype = (rows, layout.block_width, bands), layout.dtype
+    if layout.bits % 8:
         return _unpack_bits(lines, layout.bits, layout.block_width * bands).reshape(shape)
     if layout.predictor == 3:
         return _undo_float_predictor(lines, shape, dtype)
-    if layout.kind == "float" and dtype.itemsize == 1:
-        raise BadImageError("8-bit floating-point samples; save it with 8 or 16 bits")
     values = np.ascontiguousarray(lines).view(dtype).reshape(shape)
     if layout.predictor == 2:
         unsigned = values.astype(dtype.newbyteorder("=")).view(f"u{dtype.itemsize}")

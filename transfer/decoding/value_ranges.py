@@ -95,7 +95,7 @@ def write_pixel_rules(rules: PixelRules, path: Path = PIXEL_RULES) -> None:
     write_json(path, content if rules.alpha else content | {"alpha": False})
 
 
-def read_pixel_rules(background: tuple[int, int, int], path: Path = PIXEL_RULES) -> PixelRules:
+def load_pixel_rules(background: tuple[int, int, int], path: Path = PIXEL_RULES) -> PixelRules:
     """The rules of the data set that the models were trained on; without the file, those of 8-bit
     images.
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from transfer.labels.class_names import may_name_classes
 from transfer.labels.folder_words import is_called_list, name_splits, split_and_label_pattern
+from transfer.labels.listing import first_few
 from transfer.labels.row_files import PATH_NAMES
-from transfer.labels.table import Table
+from transfer.labels.table import Table, lines_of
 from transfer.labels.tables import read_content
 from transfer.sources.source_file import IMAGE_NAME
 
@@ -46,7 +47,7 @@ def read_class_lists(paths: Collection[Path], packed: Mapping[Path, bytes] | Non
     }
     if all(split for _, _, split in rows):
         columns["split"] = [split for _, _, split in rows]
-    names = ", ".join(path.name for path in sorted(found)[:3]) + ", ..." * (len(found) > 3)
+    names = first_few([path.name for path in sorted(found)])
     lines = [number for path in sorted(found) for number in range(1, len(found[path]) + 1)]
     return Table(columns, lines, f"lists of paths, named by their classes: {names}")
 
@@ -85,7 +86,7 @@ def _paths_in(path: Path, packed: Mapping[Path, bytes] | None) -> list[str]:
     if len(content) > _MAX_BYTES:
         return []
     text = content.decode("utf-8-sig", "replace")
-    lines = [line.strip().strip("\"'") for line in text.splitlines() if line.strip()]
+    lines = [line.strip().strip("\"'") for line in lines_of(text) if line.strip()]
     if lines and lines[0].lower() in PATH_NAMES:
         lines = lines[1:]
     if any(re.search(r"[,;\t|]", line) for line in lines):

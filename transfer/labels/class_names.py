@@ -6,7 +6,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import PurePosixPath
 
-from transfer.labels.label_words import first_few
+from transfer.labels.listing import first_few
+from transfer.labels.table import lines_of
 from transfer.runtime.errors import PipelineError
 from transfer.sources.reader import read_source
 from transfer.sources.source_file import IMAGE_NAME
@@ -79,7 +80,7 @@ def _readings(text: str, classes: int) -> Iterable[list[tuple[str, str]]]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        lines = [line.strip() for line in lines_of(text) if line.strip()]
         yield from _of_lines(lines, classes)
         return
     if isinstance(content, list) and all(isinstance(each, str) for each in content):
@@ -127,4 +128,4 @@ def _numbered(names: list[str], classes: int) -> Iterable[list[tuple[str, str]]]
 def _key(code: str) -> str:
     """A code without zeros in front, quotes and spaces."""
     code = code.strip().strip("\"'")
-    return str(int(code)) if code.isdecimal() else code
+    return (code.lstrip("0") or "0") if code.isdecimal() else code

@@ -3,10 +3,11 @@
 import csv
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from transfer.labels.row_files import PATH_NAMES
-from transfer.labels.table import Table
+from transfer.labels.table import Table, lines_of
 from transfer.runtime.errors import PipelineError
 from transfer.sources.source_file import IMAGE_NAME
 
@@ -30,35 +31,32 @@ def read_csv(text: str, encoding: str, path: Path) -> Table:
     Raises:
         PipelineError: it is empty, has fewer than two columns, or rows of unequal length.
     """
+    csv.field_size_limit(MAX_CELL_CHARACTERS)
+    lines = lines_of(text)
     declared = re.match(r"sep=([^\"\r\n])\r?\n", text)  # Excel's line in front of the table
-    body = text[declared.end() :] if declared else text
-    empty = PipelineError(f"{str(path)!r} is empty; a table of labels has a row for each image")
-    if not body.strip():
-        raise empty
-    skipped = _comment_lines(body)
-    body = "".join(body.splitlines(keepends=True)[skipped:])
+    skipped = 1 if declared else 0
+    skipped += _count_comments(lines[skipped:])
+    body = lines[skipped:]
     delimiter = declared[1] if declared else _find_delimiter(body)
-    if delimiter is None:
+    if delimiter is None and any(line.strip() for line in body):
         return _read_list(body, skipped, encoding, path)
-    rows = _csv_rows(body, delimiter, path)
+    rows = _csv_rows(body, skipped, delimiter, path) if delimiter else []
     if not rows:
-        raise empty
+        raise PipelineError(f"{str(path)!r} is empty; a table of labels has a row for each image")
     words = f"CSV with {_DELIMITERS.get(delimiter, repr(delimiter))}" + (
         f", {encoding}" if encoding else ""
     )
     if all(_SINGLE_QUOTES.fullmatch(cell) for cell in rows[0][1]):
         rows = [(line, [_SINGLE_QUOTES.sub(r"\1", cell) for cell in row]) for line, row in rows]
-    first = skipped + bool(declared)
-    numbered = [(line + first, row) for line, row in rows]
     if any(cell.startswith("gs://") for cell in rows[0][1]):
-        return _vertex_table(numbered, words, path)
+        return _vertex_table(rows, words, path)
     header = [cell.strip() for cell in rows[0][1]]
     header[0] = header[0].removeprefix("#").strip()
-    if any(IMAGE_NAME.search(cell) for cell in header) or _recurs(header, numbered[1:]):
+    if any(IMAGE_NAME.search(cell) for cell in header) or _recurs(header, rows[1:]):
         header = [f"column {number}" for number in range(1, len(header) + 1)]
         words += ", without a header"
     else:
-        numbered = numbered[1:]
+        rows = rows[1:]
     while header and not header[-1]:
         header.pop()
     if twice := sorted({name for name in header if header.count(name) > 1}):
@@ -68,7 +66,7 @@ def read_csv(text: str, encoding: str, path: Path) -> Table:
             f"{str(path)!r}: only one column was found, {header[0] if header else ''!r}; a table "
             "of labels has a path and a label in each row"
         )
-    return _of_rows(header, numbered, words, path)
+    return _of_rows(header, rows, words, path)
 
 
 def _recurs(header: list[str], rows: list[tuple[int, list[str]]]) -> bool:
@@ -95,28 +93,24 @@ def _of_rows(header: list[str], rows: list[tuple[int, list[str]]], form: str, pa
 
 
 def _csv_rows(
-    text: str, delimiter: str, path: Path | None, most: int | None = None
+    lines: list[str], skipped: int, delimiter: str, path: Path
 ) -> list[tuple[int, list[str]]]:
-    """Line and cells of each row that is not blank; `path` is None where errors end the rows."""
-    csv.field_size_limit(MAX_CELL_CHARACTERS)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
-    rows: list[tuple[int, list[str]]] = []
+    """Line and cells of each row that is not blank, behind so many lines that were skipped."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                rows.append((reader.line_num, row))
-            if most is not None and len(rows) == most:
-                break
+        return [(skipped + reader.line_num, row) for row in reader if _is_filled(row)]
     except csv.Error as error:
-        if path is not None:
-            raise PipelineError(f"{str(path)!r}, line {reader.line_num}: {error}") from None
-    return rows
+        line = skipped + reader.line_num
+        raise PipelineError(f"{str(path)!r}, line {line}: {error}") from None
 
 
-def _comment_lines(text: str) -> int:
+def _is_filled(row: list[str]) -> bool:
+    return any(cell.strip() for cell in row)
+
+
+def _count_comments(lines: list[str]) -> int:
     """How many lines in front are comments, which begin with `#`; the names of columns may too, in
     the last of them."""
-    lines = text.splitlines()
     count = next((n for n, line in enumerate(lines) if not line.startswith("#")), len(lines))
     if count and count < len(lines):
         last, first = lines[count - 1], lines[count]
@@ -125,10 +119,10 @@ def _comment_lines(text: str) -> int:
     return count
 
 
-def _read_list(text: str, skipped: int, encoding: str, path: Path) -> Table:
+def _read_list(body: list[str], skipped: int, encoding: str, path: Path) -> Table:
     """Lines of a path, spaces, a colon or an equals sign, and a label, as ImageNet and Caffe have
     them; or words between spaces, equally many in each line."""
-    lines = [(n, line) for n, line in enumerate(text.splitlines(), skipped + 1) if line.strip()]
+    lines = [(n, line.strip()) for n, line in enumerate(body, skipped + 1) if line.strip()]
     matches = [_PATH_AND_LABEL.fullmatch(line) for _, line in lines]
     note = f", {encoding}" if encoding else ""
     if all(matches):
@@ -151,13 +145,17 @@ def _read_list(text: str, skipped: int, encoding: str, path: Path) -> Table:
     return Table(columns, [line for line, _ in lines], f"words between spaces{note}")
 
 
-def _find_delimiter(text: str) -> str | None:
+def _find_delimiter(lines: list[str]) -> str | None:
     """The delimiter by which the first rows have equally many cells, and the most of them; None if
     none divides them."""
-    sample = "".join(text.splitlines(keepends=True)[: 2 * _TRIED_ROWS])
 
     def score(delimiter: str) -> tuple[bool, int]:
-        widths = [len(row) for _, row in _csv_rows(sample, delimiter, None, _TRIED_ROWS)]
+        widths = []
+        with suppress(csv.Error):  # the rows before it count
+            for row in csv.reader(lines[: 2 * _TRIED_ROWS], delimiter=delimiter, strict=True):
+                if _is_filled(row):
+                    widths.append(len(row))
+        widths = widths[:_TRIED_ROWS]
         most = max(widths, default=0)
         return (most > 1 and min(widths) == most, most)
 

@@ -1,7 +1,8 @@
 """Folders of which it is doubtful what the classes are: refused, with what a person can do."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 
 from transfer.labels.folder_tree import Folder, descend
 from transfer.labels.folder_words import (
@@ -10,10 +11,11 @@ from transfer.labels.folder_words import (
     base_of_copy,
     is_called_holder,
     mask_names,
+    masks_beside,
     name_splits,
-    pictures_of_masks,
     spelling_key,
 )
+from transfer.labels.listing import first_few
 from transfer.runtime.errors import PipelineError
 
 BY_PATTERN = (
@@ -82,16 +84,17 @@ def check_no_copies(kids: Mapping[str, Folder], prefix: tuple[str, ...], where: 
     """Refuse a folder beside class folders that holds the same classes again, or the same set as
     splits."""
     keys = {name: spelling_key(name) for name in kids}
+    counts = Counter(keys.values())
     for name in kids:
         base = base_of_copy(name)
-        if base is not None and spelling_key(base) in keys.values():
+        if base is not None and spelling_key(base) in counts:
             raise PipelineError(
                 f"{where}: the folder {name!r} is called as a copy of {base!r} beside it: move it "
                 "out of the source, or rename it if it is a class"
             )
     for name, kid in kids.items():
-        others = {key for other, key in keys.items() if other != name}
-        again = sorted(inner for inner in kid.kids if spelling_key(inner) in others)
+        inner = {each: spelling_key(each) for each in kid.kids}
+        again = sorted(each for each, key in inner.items() if counts[key] > (key == keys[name]))
         place = "/".join((*prefix, name))
         if len(again) >= 2 and name_splits([name]):
             raise PipelineError(
@@ -167,14 +170,13 @@ def check_unambiguous(kids: Mapping[str, Folder], splits: Mapping[str, str], whe
         )
     if not same and not (lone and len(kids) > 1):
         return
-    outer = ", ".join(map(repr, _some(sorted(kids))))
     if same:
-        what = f"each hold the folders {', '.join(map(repr, _some(common)))}"
+        what = f"each hold the folders {_listed(common)}"
     else:
         what = f"lie beside each other, and {lone[0]!r} is the name of a split and holds folders"
     raise PipelineError(
-        f"{where}: the folders {outer} {what}: the inner or the outer ones may be the classes; "
-        f"name the outer ones train, validation and test, or set split.label_pattern "
+        f"{where}: the folders {_listed(kids)} {what}: the inner or the outer ones may be "
+        "the classes; name the outer ones train, validation and test, or set split.label_pattern "
         f"({_OUTER_OR_INNER})"
     )
 
@@ -182,28 +184,26 @@ def check_unambiguous(kids: Mapping[str, Folder], splits: Mapping[str, str], whe
 def check_no_holder(kids: Mapping[str, Folder], prefix: tuple[str, ...], where: str) -> None:
     """Refuse a folder that holds the class folders, by its name, beside others: `data` with `cat`
     and `dog` in it, and `results`."""
-    for name, kid in kids.items():
-        others = [other for other in kids if other != name]
-        if others and not kid.own and len(kid.kids) > 1 and is_called_holder(name, others):
+    for name, kid in kids.items() if len(kids) > 1 else ():
+        if not kid.own and len(kid.kids) > 1 and is_called_holder(name, kids):
             place = "/".join((*prefix, name))
+            classes = f"^{''.join(f'{re.escape(each)}/' for each in prefix)}(?P<label>[^/]+)/"
             raise PipelineError(
                 f"{where}: the folder {place!r} holds the folders {_listed(kid.kids)}, which may "
-                f"be the classes, and beside it lie {_listed(others)}: give {place!r} alone as "
-                "split.source, or, if these are the classes, set split.label_pattern to "
-                f"'^{''.join(f'{re.escape(each)}/' for each in prefix)}(?P<label>[^/]+)/'"
+                f"be the classes, and beside it lie {_listed({*kids} - {name})}: give {place!r} "
+                "alone as split.source, or, if these are the classes, set split.label_pattern to "
+                f"'{classes}'"
             )
 
 
 def check_no_masks_beside(names: Collection[str], where: str) -> None:
     """Refuse a folder that is called as the masks of a class beside it."""
-    for name in names:
-        others = [other for other in names if other != name]
-        if (pictures := pictures_of_masks(name, others)) is not None:
-            raise PipelineError(
-                f"{where}: the folder {name!r} is called as the masks of {pictures!r} beside it: "
-                "move the masks out of the source, or, if it is a class, rename it or set "
-                "split.label_pattern to '^(?P<label>[^/]+)/'"
-            )
+    for masks, pictures in masks_beside(names).items():
+        raise PipelineError(
+            f"{where}: the folder {masks!r} is called as the masks of {pictures!r} beside it: "
+            "move the masks out of the source, or, if it is a class, rename it or set "
+            "split.label_pattern to '^(?P<label>[^/]+)/'"
+        )
 
 
 def check_no_initials(kids: Mapping[str, Folder], where: str) -> None:
@@ -245,11 +245,5 @@ def check_no_parts(names: Collection[str], where: str) -> None:
         )
 
 
-def _listed(names: Collection[str]) -> str:
-    return ", ".join(map(repr, _some(sorted(names))))
-
-
-def _some(names: list[str]) -> Iterator[str]:
-    yield from names[:4]
-    if len(names) > 4:
-        yield "..."
+def _listed(names: Iterable[str]) -> str:
+    return first_few([*map(repr, sorted(names))], 4)

@@ -7,77 +7,6 @@ from collections.abc import Collection, Iterable
 from functools import lru_cache
 
 SPLITS = ("train", "validation", "test")
-# What people call splits. A name is one if nothing but these and words without meaning are in it.
-_SPLIT_NAMES = {
-    "train": (
-        "train training trainings trainset traindata trainingset trainval trn tr learning "
-        "entrenamiento entrainement apprentissage treino treinamento addestramento allenamento "
-        "entrenar entrainer treinar trainieren trening treningowy treningowe trenovaci traning "
-        "opetus egitim latih pelatihan "
-        "обучение обучающая обучающие тренировка тренировочная тренировочные навчання "
-        "εκπαίδευση תדריב אימון تدريب التدريب آموزش "
-        "训练 訓練 学習 トレーニング 학습 훈련"
-    ),
-    "validation": (
-        "validation val valid va validate validating validationset valset valdata dev devset "
-        "development eval validar valider validieren evaluation evalset validierung validierungs "
-        "validacion validacao validazione convalida "
-        "validatie walidacja walidacyjny walidacyjne validacni validering validointi dogrulama "
-        "validasi валидация валидационная валидационные проверка проверочная валідація "
-        "επικύρωση ולידציה التحقق تحقق "
-        "验证 驗證 検証 バリデーション 검증"
-    ),
-    "test": (
-        "test testing testset testdata testingset tst te holdout prueba pruebas teste testes prova "
-        "probar tester testar testen testowy testowe testovaci testi uji pengujian "
-        "тест тестовая тестовые тестирование тестування "
-        "δοκιμή מבחן اختبار الاختبار "
-        "测试 測試 評価 テスト 테스트 평가"
-    ),
-}
-_EMPTY_NAMES = (
-    "set sets data dataset datasets image images img imgs picture pictures photo photos seg split "
-    "folder dir sample samples crops full the daten satz datos donnees dati dados выборка набор "
-    "данные 集 数据 數據 数据集 數據集 資料 資料集 图片 圖片 用 データ 用データ 画像 セット "
-    "데이터 데이터셋 세트"
-)
-# Beside splits: pictures whose labels nobody gave.
-_UNLABELLED_NAMES = (
-    "pred predict prediction predictions unlabeled unlabelled unsup unknown unsupervised "
-    "submission inference"
-)
-# Of these, what is no class beside classes; `unknown` may be one.
-_CALLED_UNLABELLED = "unlabeled unlabelled unsup unsupervised"
-_PART_NAMES = (
-    "part parts batch batches chunk shard fold vol volume disc subset archive "
-    "patient patients session sessions study visit"
-)
-# Of lists of images, which say no class.
-_LIST_NAMES = (
-    "list lists listing filelist file files filename filenames name names path paths index ids id "
-    "all shuffled order"
-)
-_HOLDER_NAMES = "data dataset datasets folder dir"
-# Folders of programs and of their results, beside data.
-_PROGRAM_NAMES = (
-    "assets docs doc figures figs plots results output outputs runs logs models weights "
-    "checkpoints checkpoint src code scripts notebooks notebook venv env lib node static media "
-    "screenshots"
-)
-_PICTURE_NAMES = (
-    "image images img imgs photo photos picture pictures jpegimages frame frames rgb input inputs"
-)
-_MASK_NAMES = (
-    "mask masks label labels annotation annotations annot annots gt groundtruth truth target "
-    "targets segmentation segmentations segmap trimap trimaps depth"
-)
-_KINDS_OF_MASKS = {"class", "object", "instance", "semantic"}
-_COPY = re.compile(
-    r"(?P<base>.+?)([ _-]+(copy|kopie|copie|copia|kopia|copy of|backup|bak|old)([ _-]*\(?\d+\)?)?"
-    r"| \(\d+\))",
-    re.IGNORECASE,
-)
-_LEAST_LETTERS = 3  # of a word that is written together with the name of a split
 
 
 def _plain(text: str) -> str:
@@ -86,19 +15,85 @@ def _plain(text: str) -> str:
     return "".join(c for c in text if not unicodedata.combining(c))
 
 
-def _table(names: str) -> set[str]:
-    return {*_plain(names).split()}
+def _table(names: str) -> frozenset[str]:
+    return frozenset(_plain(names).split())
 
 
-_SPLIT_WORDS = {word: split for split, names in _SPLIT_NAMES.items() for word in _table(names)}
-_LONGEST_FIRST = sorted(_SPLIT_WORDS, key=len, reverse=True)
-_EMPTY_WORDS, _UNLABELLED_WORDS = _table(_EMPTY_NAMES), _table(_UNLABELLED_NAMES)
-_PART_WORDS, _PICTURE_WORDS = _table(_PART_NAMES), _table(_PICTURE_NAMES)
-_PROGRAM_WORDS = _table(_PROGRAM_NAMES)
-_HOLDER_WORDS, _MASK_WORDS = _table(_HOLDER_NAMES), _table(_MASK_NAMES)
+# What people call splits. A name is one if nothing but these and words without meaning are in it.
+_SPLIT_NAMES = {
+    "train": _table(
+        "train training trainings trainset traindata trainingset trainval trn tr learning "
+        "entrenamiento entrainement apprentissage treino treinamento addestramento allenamento "
+        "entrenar entrainer treinar trainieren trening treningowy treningowe trenovaci traning "
+        "opetus egitim latih pelatihan "
+        "обучение обучающая обучающие тренировка тренировочная тренировочные навчання "
+        "εκπαίδευση תדריב אימון تدريب التدريب آموزش "
+        "训练 訓練 学習 トレーニング 학습 훈련"
+    ),
+    "validation": _table(
+        "validation val valid va validate validating validationset valset valdata dev devset "
+        "development eval validar valider validieren evaluation evalset validierung validierungs "
+        "validacion validacao validazione convalida "
+        "validatie walidacja walidacyjny walidacyjne validacni validering validointi dogrulama "
+        "validasi валидация валидационная валидационные проверка проверочная валідація "
+        "επικύρωση ולידציה التحقق تحقق "
+        "验证 驗證 検証 バリデーション 검증"
+    ),
+    "test": _table(
+        "test testing testset testdata testingset tst te holdout prueba pruebas teste testes prova "
+        "probar tester testar testen testowy testowe testovaci testi uji pengujian "
+        "тест тестовая тестовые тестирование тестування "
+        "δοκιμή מבחן اختبار الاختبار "
+        "测试 測試 評価 テスト 테스트 평가"
+    ),
+}
+_SPLIT_WORDS = {word: split for split, words in _SPLIT_NAMES.items() for word in words}
+_LONGEST_FIRST = sorted(_SPLIT_WORDS, key=lambda word: (-len(word), word))
+_EMPTY_WORDS = _table(
+    "set sets data dataset datasets image images img imgs picture pictures photo photos seg split "
+    "folder dir sample samples crops full the daten satz datos donnees dati dados выборка набор "
+    "данные 集 数据 數據 数据集 數據集 資料 資料集 图片 圖片 用 データ 用データ 画像 セット "
+    "데이터 데이터셋 세트"
+)
+# Beside splits: pictures whose labels nobody gave.
+_UNLABELLED_WORDS = _table(
+    "pred predict prediction predictions unlabeled unlabelled unsup unknown unsupervised "
+    "submission inference"
+)
+# Of these, what is no class beside classes; `unknown` may be one.
+_CALLED_UNLABELLED_WORDS = _table("unlabeled unlabelled unsup unsupervised")
+_PART_WORDS = _table(
+    "part parts batch batches chunk shard fold vol volume disc subset archive "
+    "patient patients session sessions study visit"
+)
+# Of lists of images, which say no class.
+_LIST_WORDS = (
+    _table("list lists listing filelist file files filename filenames name names path paths index")
+    | _table("ids id all shuffled order")
+    | _PART_WORDS
+    | _EMPTY_WORDS
+)
+_HOLDER_WORDS = _table("data dataset datasets folder dir")
+# Folders of programs and of their results, beside data.
+_PROGRAM_WORDS = _table(
+    "assets docs doc figures figs plots results output outputs runs logs models weights "
+    "checkpoints checkpoint src code scripts notebooks notebook venv env lib node static media "
+    "screenshots"
+)
+_PICTURE_WORDS = _table(
+    "image images img imgs photo photos picture pictures jpegimages frame frames rgb input inputs"
+)
 _CERTAIN_MASK_WORDS = _table("mask masks gt groundtruth segmentation segmentations trimap trimaps")
-_LIST_WORDS = _table(_LIST_NAMES) | _PART_WORDS | _EMPTY_WORDS
-_CALLED_UNLABELLED_WORDS = _table(_CALLED_UNLABELLED)
+_MASK_WORDS = _CERTAIN_MASK_WORDS | _table(
+    "label labels annotation annotations annot annots truth target targets segmap depth"
+)
+_KINDS_OF_MASKS = {"class", "object", "instance", "semantic"}
+_COPY = re.compile(
+    r"(?P<base>.+?)([ _-]+(copy|kopie|copie|copia|kopia|copy of|backup|bak|old)([ _-]*\(?\d+\)?)?"
+    r"| \(\d+\))",
+    re.IGNORECASE,
+)
+_LEAST_LETTERS = 3  # of a word that is written together with the name of a split
 
 
 def name_splits(names: Iterable[str]) -> dict[str, str]:
@@ -116,7 +111,7 @@ def name_splits(names: Iterable[str]) -> dict[str, str]:
             rest = frozenset({rest for _, rest in read if rest} - _EMPTY_WORDS)
             found.setdefault(rest, {})[name] = splits.pop()
     for name in names:
-        words = frozenset(_words(name) - _EMPTY_WORDS)
+        words = _words(name) - _EMPTY_WORDS
         named = found.get(words, {})
         if words and named and name not in named and "train" not in named.values():
             named[name] = "train"
@@ -213,14 +208,16 @@ def base_of_copy(name: str) -> str | None:
     return match["base"] if match else None
 
 
-def pictures_of_masks(name: str, others: Collection[str]) -> str | None:
-    """Of the other names, the one whose masks a folder of this name has, `benign` of `benign_masks`
-    say; None for other names."""
-    words = _words(name)
-    plain = words - _MASK_WORDS
-    if plain and words & _CERTAIN_MASK_WORDS:
-        return next((other for other in others if _words(other) == plain), None)
-    return None
+def masks_beside(names: Iterable[str]) -> dict[str, str]:
+    """The folders that are called as the masks of another one, each with that one: `benign_masks`
+    with `benign`."""
+    words = {name: _words(name) for name in names}
+    by_words = {own: name for name, own in reversed(words.items())}  # the first of several
+    return {
+        name: by_words[plain]
+        for name, own in words.items()
+        if own & _CERTAIN_MASK_WORDS and (plain := own - _MASK_WORDS) in by_words and plain
+    }
 
 
 def is_called_list(name: str) -> bool:
@@ -237,13 +234,15 @@ def is_called_by_programs(name: str) -> bool:
     return bool(words) and words <= _PROGRAM_WORDS
 
 
-def is_called_holder(name: str, others: Collection[str]) -> bool:
-    """Whether a folder of this name holds a data set: `data`, `dataset`; or `images`, if the others
-    beside it are of programs."""
+def is_called_holder(name: str, names: Iterable[str]) -> bool:
+    """Whether a folder of this name among these holds a data set: `data`, `dataset`; or `images`,
+    if the others are of programs."""
     words = _words(name)
     if words & _HOLDER_WORDS and words <= _HOLDER_WORDS | _EMPTY_WORDS:
         return True
-    return bool(words) and words <= _PICTURE_WORDS and all(map(is_called_by_programs, others))
+    if not words or not words <= _PICTURE_WORDS:
+        return False
+    return all(other == name or is_called_by_programs(other) for other in names)
 
 
 def is_called_masks(name: str) -> bool:
@@ -258,7 +257,9 @@ def mask_names(names: Collection[str]) -> list[str]:
     return sorted(name for name in names if _words(name) & _MASK_WORDS)
 
 
-def _words(name: str) -> set[str]:
+@lru_cache(maxsize=10_000)
+def _words(name: str) -> frozenset[str]:
+    """The words of a name in lower case, without digits and accents."""
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFKC", name))
     name = re.sub(r"h[oe]ld[\W_]*out", "holdout", name, flags=re.IGNORECASE)
-    return {*re.findall(r"[^\W\d_]+", _plain(name))}
+    return frozenset(re.findall(r"[^\W\d_]+", _plain(name)))

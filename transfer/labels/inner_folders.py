@@ -5,8 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from transfer.labels.layout import Layout
-
-_SHOWN = 3
+from transfer.labels.listing import first_few
 
 
 def describe_inner_folders(layout: Layout, paths: Iterable[str]) -> list[str]:
@@ -31,10 +30,9 @@ def describe_inner_folders(layout: Layout, paths: Iterable[str]) -> list[str]:
     if 2 * len(several) <= len({*inner} | own):
         return []
     found = sorted(folder for name in several for folder in inner[name])
-    rest = f", ... and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
     return [
-        f"class folders hold folders of their own, which do not count: {', '.join(found[:_SHOWN])}"
-        f"{rest}; if the inner ones are the classes, set split.label_pattern to "
+        f"class folders hold folders of their own, which do not count: {first_few(found)}; "
+        "if the inner ones are the classes, set split.label_pattern to "
         "'(?P<label>[^/]+)/[^/]+$'; if they are patients, sessions or the like, set split.group_by "
         "to '([^/]+)/[^/]+$', which keeps each on one side"
     ]
@@ -42,10 +40,8 @@ def describe_inner_folders(layout: Layout, paths: Iterable[str]) -> list[str]:
 
 def describe_empty_folders(layout: Layout) -> list[str]:
     """A sentence on folders beside the classes that hold files and no image."""
-    others = {*layout.unlabelled, *layout.masks}
+    others = layout.unlabelled | layout.masks
     found = sorted("/".join(folder) for folder in layout.ignored - others)
-    rest = f", ... and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
-    return [
-        f"folders that hold files and no image are no classes: {', '.join(found[:_SHOWN])}{rest}"
-        for _ in found[:1]
-    ]
+    if not found:
+        return []
+    return [f"folders that hold files and no image are no classes: {first_few(found)}"]

@@ -1,11 +1,11 @@
 """Tables in JSON: lists of objects, lines of them, labels by path, exports of labelling tools."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from transfer.labels.folder_words import name_splits
-from transfer.labels.table import Table, table_of_records
+from transfer.labels.table import Table, lines_of, table_of_records
 from transfer.runtime.errors import PipelineError
 from transfer.sources.source_file import IMAGE_NAME
 
@@ -19,16 +19,13 @@ def read_json(text: str, path: Path) -> Table:
         PipelineError: it is no JSON, or none of the forms of a table; or it has boxes.
     """
     try:
-        content = json.loads(text)
-        form = "JSON"
+        return _of_json(json.loads(text), path)
     except json.JSONDecodeError as error:
         whole = error
     except RecursionError:
         raise PipelineError(f"{str(path)!r}: JSON that is nested too deep") from None
-    else:
-        return _of_json(content, form, path)
     records, lines = [], []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(lines_of(text), start=1):
         if not line.strip():
             continue
         try:
@@ -38,10 +35,10 @@ def read_json(text: str, path: Path) -> Table:
             raise PipelineError(f"{str(path)!r}, line {number}: no JSON ({problem})") from None
         lines.append(number)
     if not all(isinstance(record, dict) for record in records):
-        return table_of_records(records, lines, "JSON lines", path)
+        return table_of_records(records, "JSON lines", path, lines)
     forms = {_form_of(record) for record in records}
     form = forms.pop() if len(forms) == 1 else "JSON lines"
-    return table_of_records([_plain_record(record) for record in records], lines, form, path)
+    return table_of_records(map(_plain_record, records), form, path, lines)
 
 
 def _form_of(record: dict) -> str:
@@ -70,12 +67,11 @@ def _plain_record(record: dict) -> dict:
     return record
 
 
-def _of_json(content: object, form: str, path: Path) -> Table:
+def _of_json(content: object, path: Path) -> Table:
     if isinstance(content, dict) and not any(isinstance(v, list | dict) for v in content.values()):
         if {*content} & {"file_name", "image_path", "path", "image"}:  # JSON lines of one line
-            return table_of_records([content], [1], "JSON lines", path)
-        pairs = [{"path": name, "label": label} for name, label in content.items()]
-        return table_of_records(pairs, range(1, len(pairs) + 1), "JSON, label by path", path)
+            return table_of_records([content], "JSON lines", path)
+        return table_of_records(map(_of_pair, content.items()), "JSON, label by path", path)
     if isinstance(content, dict):
         if isinstance(content.get("images"), list) and content.get("annotations"):
             return _of_coco(content, path)
@@ -89,23 +85,22 @@ def _of_json(content: object, form: str, path: Path) -> Table:
         columns = [value for value in content.values() if isinstance(value, dict)]
         if len(columns) == len(content) >= 2 and len({tuple(column) for column in columns}) == 1:
             records = [{name: content[name][row] for name in content} for row in columns[0]]
-            return table_of_records(records, range(1, len(records) + 1), "JSON by column", path)
+            return table_of_records(records, "JSON by column", path)
         raise PipelineError(
             f"{str(path)!r}: JSON with {', '.join(map(repr, [*content][:5]))}; a table of labels "
             "is a list of objects with a path and a label"
         )
     if not isinstance(content, list):
         raise PipelineError(f"{str(path)!r}: JSON, but no list of objects with path and label")
-    numbers = range(1, len(content) + 1)
     if content and all(map(_is_pair, content)):
-        return table_of_records(map(_of_pair, content), numbers, "JSON, pairs", path)
+        return table_of_records(map(_of_pair, content), "JSON, pairs", path)
     if content and all(isinstance(task, dict) and "annotations" in task for task in content):
         return _label_studio_tasks(content, path)
-    return table_of_records(content, numbers, form, path)
+    return table_of_records(content, "JSON", path)
 
 
-def _records_inside(content: Mapping) -> tuple[list[dict], range, str] | None:
-    """Records, their numbers and their form, of an object by path, of lists of paths by label, or
+def _records_inside(content: Mapping) -> tuple[list[dict], str] | None:
+    """Records and their form, of an object by path, of lists of paths by label, or
     of the one list of objects in it; None where it is none of these."""
     values = [*content.values()]
     lists = [value for value in values if isinstance(value, list)]
@@ -116,7 +111,8 @@ def _records_inside(content: Mapping) -> tuple[list[dict], range, str] | None:
         records = [each | {"split": name} for name, found in content.items() for each in found]
         form = "JSON, lists of objects by split"
     elif isinstance(content.get("labels"), dict) and isinstance(content.get("classes"), list):
-        records, form = _of_fiftyone(content["labels"], content["classes"]), "FiftyOne's JSON"
+        pairs = map(_of_pair, content["labels"].items())
+        records, form = [_named(each, content["classes"]) for each in pairs], "FiftyOne's JSON"
     elif all(isinstance(value, dict) for value in values) and all(map(_is_image, content)):
         records, form = [{"path": name} | each for name, each in content.items()], "JSON by path"
     elif (
@@ -136,7 +132,7 @@ def _records_inside(content: Mapping) -> tuple[list[dict], range, str] | None:
         form = "JSON"
     else:
         return None
-    return records, range(1, len(records) + 1), form
+    return records, form
 
 
 def _is_pair(value: object) -> bool:
@@ -149,7 +145,7 @@ def _is_pair(value: object) -> bool:
     )
 
 
-def _of_pair(value: list) -> dict:
+def _of_pair(value: Sequence) -> dict:
     return {"path": value[0], "label": value[1]}
 
 
@@ -184,20 +180,7 @@ def _of_via(content: Mapping, path: Path) -> Table:
             f"{str(path)!r} has no attributes of files, as regions of objects alone have none; "
             "here each image has one class: give the files an attribute, or cut the objects out"
         )
-    return table_of_records(records, range(1, len(records) + 1), "VGG Image Annotator's JSON", path)
-
-
-def _of_fiftyone(labels: Mapping, classes: list) -> list[dict]:
-    """Labels by the names of images, as words or as numbers of classes."""
-    return [
-        {
-            "path": name,
-            "label": classes[label]
-            if isinstance(label, int) and 0 <= label < len(classes)
-            else label,
-        }
-        for name, label in labels.items()
-    ]
+    return table_of_records(records, "VGG Image Annotator's JSON", path)
 
 
 def _of_coco(content: dict, path: Path) -> Table:
@@ -231,7 +214,7 @@ def _of_coco(content: dict, path: Path) -> Table:
         category = str(each.get("category_id"))
         image = files.get(str(each.get("image_id")))
         records.append({"file_name": image, "label": names.get(category, category)})
-    return table_of_records(records, range(1, len(records) + 1), "JSON in COCO's form", path)
+    return table_of_records(records, "JSON in COCO's form", path)
 
 
 def _of_datumaro(items: list, categories: dict, path: Path) -> Table:
@@ -255,7 +238,7 @@ def _of_datumaro(items: list, categories: dict, path: Path) -> Table:
         image = item.get("image")
         place = image.get("path") if isinstance(image, dict) else None
         records.append({"path": place or item.get("id"), "label": found or None})
-    return table_of_records(records, range(1, len(records) + 1), "Datumaro's JSON", path)
+    return table_of_records(records, "Datumaro's JSON", path)
 
 
 def _label_studio_tasks(tasks: list[dict], path: Path) -> Table:
@@ -288,7 +271,7 @@ def _label_studio_tasks(tasks: list[dict], path: Path) -> Table:
             f"{str(path)!r} has boxes or outlines of objects and no choices; here each image has "
             "one class: label the images with choices, or cut the objects out"
         )
-    return table_of_records(records, numbers, "Label Studio's JSON", path)
+    return table_of_records(records, "Label Studio's JSON", path, numbers)
 
 
 def _listed(value: object) -> list:

@@ -4,11 +4,11 @@ import json
 import os.path
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 
 from transfer.labels.folder_words import name_splits
-from transfer.labels.row_files import first_few
+from transfer.labels.listing import first_few
 from transfer.runtime.errors import PipelineError
 
 _MISSING = {"NaN", "nan", "<NA>", "#N/A", "N/A", "n/a", "NA", "?", "null", "NULL"}
@@ -111,16 +111,14 @@ def one_spelling(labels: Sequence[str]) -> tuple[list[str], list[str]]:
     """The labels in one Unicode form with single spaces; remarks where that joined two, and where
     some differ by case alone, which `split` decides on."""
     plain = [" ".join(unicodedata.normalize("NFC", label).split()) for label in labels]
-    written = Counter(zip(plain, labels, strict=True))
-    several = {
-        name: sorted({label for other, label in written if other == name})
-        for name in {name for name, label in written if name != label}
-    }
+    written: dict[str, Counter[str]] = defaultdict(Counter)
+    for name, label in zip(plain, labels, strict=True):
+        written[name][label] += 1
     remarks = [
-        f"labels that differ by spaces or Unicode form alone are one: "
-        f"{', '.join(f'{label!r} ({written[name, label]})' for label in several[name])}"
-        for name in sorted(several)
-        if len(several[name]) > 1
+        "labels that differ by spaces or Unicode form alone are one: "
+        + ", ".join(f"{label!r} ({count})" for label, count in sorted(written[name].items()))
+        for name in sorted(written)
+        if len(written[name]) > 1
     ]
     counts = Counter(plain)
     folded: dict[str, list[str]] = {}
@@ -133,8 +131,8 @@ def one_spelling(labels: Sequence[str]) -> tuple[list[str], list[str]]:
     ]
     if shown:
         remarks.append(
-            f"labels that differ by upper and lower case alone: {first_few(shown, '; ')}; "
-            "split.merge_case says whether they are one"
+            f"labels that differ by upper and lower case alone: "
+            f"{first_few(shown, separator='; ')}; split.merge_case says whether they are one"
         )
     return plain, remarks
 

@@ -15,14 +15,13 @@ from transfer.labels.label_words import (
     splits_named,
     words_in_tags,
 )
+from transfer.labels.listing import count_of, first_few
 from transfer.labels.one_hot import check_no_shares, with_one_hot_labels
 from transfer.labels.path_label import LabelColumns, PathLabel, PathLabels
 from transfer.labels.row_files import (
     LABEL_NAMES,
     FileIndex,
     check_column,
-    count_rows,
-    first_few,
     folder_in_source,
     match_files,
     named_columns,
@@ -74,24 +73,19 @@ def label_by_table(
     )
     table, chosen = _choose_columns(table, columns, path_column, where)
     used = {"path": path_column} | chosen
-    rows, unlabelled = _labelled_rows(table, used, found, where)
-    rows, remarks = _in_one_spelling(rows)
     column = f"{where}, column {used['label']!r}"
-    check_single_labels([row.label.class_name for row in rows], column)
-    rows, split_remarks = _with_splits(rows, table, used, columns, where)
-    if split_remarks or "split" not in used:
-        rows = _with_splits_of_folders(rows)
-    used = {kind: name for kind, name in used.items() if kind != "split" or not split_remarks}
+    rows, unlabelled = _labelled_rows(table, used, found, where)
+    names, remarks = one_spelling([row.label.class_name for row in rows])
+    check_single_labels(names, column)
+    splits, split_remarks = _find_splits(rows, used.get("split"), columns, where)
+    if split_remarks:
+        del used["split"]
+    rows = [
+        row._replace(label=row.label._replace(class_name=name, split=split))
+        for row, name, split in zip(rows, names, splits, strict=True)
+    ]
     labels, repeated = _one_row_each(rows, table, where)
-    if len({label.class_name for label in labels.values()}) == 1:
-        raise PipelineError(
-            f"{where}: every row that names an image has the label {rows[0].label.class_name!r} in "
-            f"column {used['label']!r}; two or more are needed: is it the right column "
-            "(split.columns.label)?"
-        )
-    _check_labels_recur(labels, column)
-    if columns.label is None:
-        check_no_measures({label.class_name for label in labels.values()}, column)
+    _check_classes(labels, column, is_guessed=columns.label is None)
     missing = [row.name for row in rows if row.path is None]
     without = [path for path in images if path not in labels]
     return PathLabels(
@@ -116,11 +110,10 @@ def label_by_table(
 
 
 class _Row(NamedTuple):
-    """A row with a label: its line, its number in the table from 0, the name that it has for a
-    file, the file's path in the source or None, and what it says of the file."""
+    """A row with a label: its line, the name that it has for a file, the file's path in the source
+    or None, and what it says of the file."""
 
     line: int
-    number: int
     name: str
     path: str | None
     label: PathLabel
@@ -129,22 +122,23 @@ class _Row(NamedTuple):
 def _labelled_rows(
     table: Table, used: dict[str, str], found: list[str | None], where: str
 ) -> tuple[list[_Row], list[str]]:
-    """The rows that have a path and a label, without splits yet, and the names of those that have
-    no label."""
+    """The rows that have a path and a label, as their cells have it, and the names of those that
+    have no label."""
+    nothing = [None] * len(table.lines)
+    names, labels, splits, groups, weights = (
+        table.columns[used[kind]] if kind in used else nothing for kind in LabelColumns.model_fields
+    )
     rows, unlabelled = [], []
-    for number, (name, line) in enumerate(
-        zip(table.columns[used["path"]], table.lines, strict=True)
-    ):
+    for number, (name, line) in enumerate(zip(names, table.lines, strict=True)):
         if name is None:
             continue
-        label = single_label(table.columns[used["label"]][number], where, line)
+        label = single_label(labels[number], where, line)
         if label is None:
             unlabelled.append(f"{name} (line {line})")
             continue
-        group = _cell_of(table, used, "group", number)
-        weight = _weight(_cell_of(table, used, "weight", number), where, line)
-        known = PathLabel(label, None, group, weight if "weight" in used else None)
-        rows.append(_Row(line, number, name, found[number], known))
+        weight = _weight(weights[number], where, line) if "weight" in used else None
+        known = PathLabel(label, splits[number], groups[number], weight)
+        rows.append(_Row(line, name, found[number], known))
     if not rows:
         raise PipelineError(
             f"{where}: no row has a label in column {used['label']!r}; fill it in, or name another "
@@ -153,49 +147,29 @@ def _labelled_rows(
     return rows, unlabelled
 
 
-def _in_one_spelling(rows: list[_Row]) -> tuple[list[_Row], list[str]]:
-    """The rows with labels as `one_spelling` has them, and its remarks."""
-    spelled, remarks = one_spelling([row.label.class_name for row in rows])
-    return [
-        row._replace(label=row.label._replace(class_name=label))
-        for row, label in zip(rows, spelled, strict=True)
-    ], remarks
-
-
-def _with_splits(
-    rows: list[_Row], table: Table, used: dict[str, str], columns: LabelColumns, where: str
-) -> tuple[list[_Row], list[str]]:
-    """The rows with the splits of the table's column, and a remark where that has none.
+def _find_splits(
+    rows: list[_Row], column: str | None, columns: LabelColumns, where: str
+) -> tuple[list[str | None], list[str]]:
+    """The split of each row by the table's column, or by the first folders of all files if they
+    name two splits or more, and a remark where the column has none.
 
     Raises:
         PipelineError: some rows have a split and others none, or a split that is none.
     """
-    if "split" not in used:
-        return rows, []
-    splits = splits_named(
-        [_cell_of(table, used, "split", row.number) for row in rows],
-        f"{where}, column {used['split']!r}",
-        must_be=columns.split is not None,
-    )
-    if not any(splits):
-        return rows, [f"column {used['split']!r} has no names of splits and is not used"]
-    if not all(splits):
-        raise PipelineError(
-            f"{where}: {splits.count(None)} of {len(splits)} rows have no split in column "
-            f"{used['split']!r}; fill it in, or leave it empty in all rows to have the images "
-            "divided"
-        )
-    return [
-        row._replace(label=row.label._replace(split=split))
-        for row, split in zip(rows, splits, strict=True)
-    ], []
-
-
-def _with_splits_of_folders(rows: list[_Row]) -> list[_Row]:
-    """The rows with the splits that the first folders of their files name, if all of them do, and
-    two or more."""
-    splits = splits_by_folder([row.path for row in rows if row.path])
-    return [row._replace(label=row.label._replace(split=splits.get(row.path))) for row in rows]
+    remarks = []
+    if column is not None:
+        cells, must_be = [row.label.split for row in rows], columns.split is not None
+        splits = splits_named(cells, f"{where}, column {column!r}", must_be=must_be)
+        if all(splits):
+            return splits, []
+        if any(splits):
+            raise PipelineError(
+                f"{where}: {splits.count(None)} of {len(splits)} rows have no split in column "
+                f"{column!r}; fill it in, or leave it empty in all rows to have the images divided"
+            )
+        remarks = [f"column {column!r} has no names of splits and is not used"]
+    by_folder = splits_by_folder([row.path for row in rows if row.path])
+    return [by_folder.get(row.path) for row in rows], remarks
 
 
 def _one_row_each(
@@ -227,8 +201,8 @@ def _one_row_each(
             else ""
         )
         raise PipelineError(
-            f"{where}: {count_rows(len(conflicts))} contradict earlier ones: "
-            f"{first_few(conflicts, '; ')}; keep one row for each image{boxes}"
+            f"{where}: {count_of(len(conflicts), 'row')} contradict earlier ones: "
+            f"{first_few(conflicts, separator='; ')}; keep one row for each image{boxes}"
         )
     return {path: row.label for path, row in first.items()}, repeated
 
@@ -269,13 +243,22 @@ def _splits_of(table: Table, place: str) -> list[str | None]:
     return [name_splits([name]).get(name)] * len(table.lines)
 
 
-def _check_labels_recur(labels: dict[str, PathLabel], where: str) -> None:
-    """Refuse a column with a value of its own for each of many images: it is no label."""
-    if len(labels) >= _MANY and len({each.class_name for each in labels.values()}) == len(labels):
+def _check_classes(labels: dict[str, PathLabel], column: str, *, is_guessed: bool) -> None:
+    """Refuse a column of one value, of a value of its own for each of many images, or, if it was
+    guessed, of measured numbers: it is no label."""
+    names = {label.class_name for label in labels.values()}
+    if len(names) == 1:
         raise PipelineError(
-            f"{where}: each of the {len(labels)} images has a value of its own, so these are no "
+            f"{column}: every row that names an image has the label {names.pop()!r}; two or more "
+            "are needed: is it the right column (split.columns.label)?"
+        )
+    if len(labels) >= _MANY and len(names) == len(labels):
+        raise PipelineError(
+            f"{column}: each of the {len(labels)} images has a value of its own, so these are no "
             "classes; name the column of the label in split.columns.label"
         )
+    if is_guessed:
+        check_no_measures(names, column)
 
 
 def _choose_columns(
@@ -331,10 +314,6 @@ def _unused(table: Table, used: dict[str, str]) -> list[str]:
         for column in named_columns(table, _WEIGHT_NAMES)
         if column not in used.values()
     ]
-
-
-def _cell_of(table: Table, used: dict[str, str], kind: str, number: int) -> str | None:
-    return table.columns[used[kind]][number] if kind in used else None
 
 
 def _differences(known: PathLabel, row: PathLabel) -> str:

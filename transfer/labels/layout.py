@@ -22,7 +22,6 @@ from transfer.labels.doubtful_layouts import (
 )
 from transfer.labels.folder_tree import Folder, descend, tree_of
 from transfer.labels.folder_words import (
-    SPLITS,
     is_called_unlabelled,
     mask_names,
     name_splits,
@@ -32,7 +31,7 @@ from transfer.labels.folder_words import (
 )
 from transfer.labels.packed_sets import describe_packed, describe_shards
 from transfer.runtime.errors import PipelineError
-from transfer.sources.source_file import IMAGE_NAME, climbs
+from transfer.sources.source_file import IMAGE_NAME, climbs, clutter_of
 
 
 @dataclass(frozen=True)
@@ -54,20 +53,14 @@ class Layout:
     """
 
     roots: tuple[ClassRoot, ...] = (ClassRoot(()),)
-    unlabelled: tuple[tuple[str, ...], ...] = ()
-    masks: tuple[tuple[str, ...], ...] = ()
+    unlabelled: frozenset[tuple[str, ...]] = frozenset()
+    masks: frozenset[tuple[str, ...]] = frozenset()
     ignored: frozenset[tuple[str, ...]] = frozenset()
 
     @property
     def is_split(self) -> bool:
         """Whether the source says which image is train, validation or test."""
         return any(root.split for root in self.roots)
-
-    @property
-    def missing_splits(self) -> list[str]:
-        """Of a source that is split, those that it lacks."""
-        found = {root.split for root in self.roots}
-        return [split for split in SPLITS if split not in found] if self.is_split else []
 
     @cached_property
     def _by_folder(self) -> Mapping[tuple[str, ...], ClassRoot]:
@@ -112,9 +105,9 @@ class Layout:
         return _lies_in(path, self.masks)
 
 
-def _lies_in(path: str, folders: tuple[tuple[str, ...], ...]) -> bool:
+def _lies_in(path: str, folders: frozenset[tuple[str, ...]]) -> bool:
     parts = tuple(path.split("/"))
-    return any(parts[: len(folder)] == folder for folder in folders)
+    return any(parts[:depth] in folders for depth in range(1, len(parts) + 1))
 
 
 def find_layout(paths: Iterable[str], source: Path | str) -> Layout:
@@ -122,14 +115,16 @@ def find_layout(paths: Iterable[str], source: Path | str) -> Layout:
 
     A folder that is alone at its level and holds folders is a wrapper and is looked through. The
     folders on one level are splits if their names say so; then each may have wrappers of its own.
-    Class folders that hold split folders are read too. `source` is for messages.
+    Class folders that hold split folders are read too. What systems leave (`.DS_Store`) counts for
+    nothing. `source` is for messages.
 
     Raises:
         PipelineError: no folders at all; splits that are not train and others, each once; labels
             that are not in the names of folders; pictures with boxes or masks instead of classes;
             or it is ambiguous what is a class.
     """
-    paths, where = list(paths), f"split.source = {str(source)!r}"
+    paths = [path for path in paths if not clutter_of(path)]
+    where = f"split.source = {str(source)!r}"
     hint = describe_boxes(paths) or describe_shards(paths)
     if not hint and not any(IMAGE_NAME.search(path) for path in paths):
         hint = describe_packed(paths)
@@ -174,7 +169,7 @@ def _find_layout(paths: Iterable[str], where: str) -> Layout:
     check_no_parts(kids, where)
     unlabelled = _unlabelled_classes(node, prefix)
     ignored = _ignored(node, prefix) | {*unlabelled}
-    return Layout(tuple(roots), tuple(unlabelled), tuple(masks), ignored)
+    return Layout(tuple(roots), frozenset(unlabelled), frozenset(masks), ignored)
 
 
 def _ignored(node: Folder, prefix: tuple[str, ...]) -> frozenset[tuple[str, ...]]:
@@ -265,7 +260,7 @@ def _split_layout(
         masks += own_masks
         unlabelled += (found := _unlabelled_classes(inner, folder))
         ignored |= _ignored(inner, folder) | {*found}
-    return Layout(tuple(class_roots), tuple(unlabelled), tuple(masks), frozenset(ignored))
+    return Layout(tuple(class_roots), frozenset(unlabelled), frozenset(masks), frozenset(ignored))
 
 
 def _root_with(

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
-from transfer.labels.row_files import first_few
+from transfer.labels.listing import first_few
 from transfer.labels.table import Table
 from transfer.runtime.errors import PipelineError
 

@@ -1,7 +1,7 @@
 """Labels from a table that lies in the archive of the images."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from transfer.labels.class_lists import SUFFIXES as LIST_SUFFIXES
@@ -9,6 +9,7 @@ from transfer.labels.class_lists import may_be_class_lists
 from transfer.labels.labels_by_table import label_by_table
 from transfer.labels.path_label import LabelColumns, PathLabels
 from transfer.labels.picture_notes import folder_of_notes, notes_among, read_notes
+from transfer.labels.table import Table
 from transfer.labels.table_folders import folders_of_tables, read_tables
 from transfer.labels.tables import SUFFIXES, read_table
 from transfer.runtime.errors import PipelineError
@@ -49,35 +50,39 @@ def label_by_packed_tables(
     in_notes = {Path(source, path) for path in notes} & content.keys()
     packed = {path: content[path] for path in content if path not in in_notes}
     in_lists = {Path(source, path) for path in {*lists} - {*names}}
-    best, problems = None, []
     alone = [path for path in packed if may_be_labels(path.name) and path not in in_lists]
+    found, problems = [], []
     for place in [*folders_of_tables([*packed], Path(source)), *alone]:
         try:
             table = read_table(place, packed) if place in packed else read_tables(place, packed)
-            found = label_by_table(table, images, others, source, str(place), columns)
+            found.append(label_by_table(table, images, others, source, str(place), columns))
         except ModuleNotFoundError as error:  # Parquet, which an extra reads
             if (install := explain_missing(error)) is None:
                 raise
             problems.append(f"{place} is a table of Parquet: {install}")
-            continue
         except PipelineError as problem:
             problems.append(str(problem))
-            continue
-        if best is None or len(found.labels) > len(best.labels):
-            best = found
-    if best is None and in_notes:
+    if not found and in_notes:
         folder = folder_of_notes(in_notes)
-        read = read_notes(in_notes, folder, content)
-        if read.of_boxes:
-            raise PipelineError(
-                f"{folder} has boxes or outlines of objects, as data for detection has: unpack the "
-                "archive and name this folder by split.labels if each picture is of the class of "
-                "its objects, or cut the objects out into folders of their classes"
-            )
-        best = label_by_table(read.table, images, others, source, str(folder), columns)
+        table = _table_of_notes(in_notes, folder, content)
+        found.append(label_by_table(table, images, others, source, str(folder), columns))
+    best = max(found, key=lambda labels: len(labels.labels), default=None)
     if best is None or len(best.labels) <= len(best.missing):
-        raise PipelineError(". ".join(problems[:2]) or f"{names[0]} names no image of {source!r}")
+        raise PipelineError(
+            ". ".join(problems[:2]) or f"{[*names, *notes][0]} names no image of {source!r}"
+        )
     return best
+
+
+def _table_of_notes(notes: Collection[Path], folder: Path, content: Mapping[Path, bytes]) -> Table:
+    read = read_notes(notes, folder, content)
+    if read.of_boxes:
+        raise PipelineError(
+            f"{folder} has boxes or outlines of objects, as data for detection has: unpack the "
+            "archive and name this folder by split.labels if each picture is of the class of its "
+            "objects, or cut the objects out into folders of their classes"
+        )
+    return read.table
 
 
 def tables_among(paths: Sequence[str], notes: Collection[str] = ()) -> list[str]:

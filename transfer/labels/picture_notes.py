@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from transfer.labels.row_files import LABEL_NAMES, count_rows
-from transfer.labels.table import Table, cell_of
+from transfer.labels.listing import count_of
+from transfer.labels.row_files import LABEL_NAMES
+from transfer.labels.table import Table, cell_of, lines_of
 from transfer.labels.tables import read_content
 from transfer.runtime.errors import PipelineError
 from transfer.sources.source_file import IMAGE_NAME
@@ -37,13 +38,8 @@ def notes_among(beside: Collection[str], images: Collection[str]) -> list[str]:
         beside: paths of text, tables and the like. images: paths of the images.
     """
     names = {_name(path) for path in images}
-    by_suffix: dict[str, list[str]] = {suffix: [] for suffix in SUFFIXES}
-    for path in beside:
-        suffix = Path(path).suffix.lower()
-        if suffix in by_suffix and _name(path) in names:
-            by_suffix[suffix].append(path)
-    most = max(by_suffix.values(), key=len)
-    return sorted(most) if most and 2 * len(most) >= len(names) else []
+    found = _most_of_one_suffix(path for path in beside if _name(path) in names)
+    return found if 2 * len(found) >= len(names) else []
 
 
 def _name(path: str) -> str:
@@ -65,14 +61,14 @@ def list_notes(folder: Path) -> list[Path]:
     that are called as none of the pictures there, if there are pictures."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     images = {_name(path.name) for path in files if IMAGE_NAME.search(path.name)}
-    by_suffix = {
-        suffix: [
-            path
-            for path in files
-            if path.suffix.lower() == suffix and (not images or _name(path.name) in images)
-        ]
-        for suffix in SUFFIXES
-    }
+    return _most_of_one_suffix(path for path in files if not images or _name(path.name) in images)
+
+
+def _most_of_one_suffix(paths: Iterable[str | Path]) -> list:
+    """The paths of the suffix of notes that most of them have, sorted."""
+    by_suffix = {suffix: [] for suffix in SUFFIXES}
+    for path in paths:
+        by_suffix.get(Path(path).suffix.lower(), []).append(path)
     return sorted(max(by_suffix.values(), key=len))
 
 
@@ -86,16 +82,15 @@ def read_notes(notes: Collection[Path], folder: Path, packed: Mapping[Path, byte
     Raises:
         PipelineError: a note is none, or some have several labels.
     """
-    paths, labels, several, of_boxes = [], [], [], False
-    for path in sorted(notes):
-        content = read_content(path, packed)
-        found, boxes = _labels_in(content, path)
-        of_boxes = of_boxes or boxes
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        paths.append(IMAGE_NAME.sub("", name))
-        labels.append(found[0] if found else None)
-        if len(found) > 1:
-            several.append(f"{path} ({', '.join(found[:3])})")
+    notes = sorted(notes)
+    found = [_labels_in(read_content(path, packed), path) for path in notes]
+    of_boxes = any(boxes for _, boxes in found)
+    suffix = notes[0].suffix
+    several = [
+        f"{path} ({', '.join(labels[:3])})"
+        for path, (labels, _) in zip(notes, found, strict=True)
+        if len(labels) > 1
+    ]
     if several:
         what = "objects of several classes" if of_boxes else "several labels"
         do = (
@@ -104,29 +99,30 @@ def read_notes(notes: Collection[Path], folder: Path, packed: Mapping[Path, byte
             else "a model of this pipeline gives each image one class: keep one label in each"
         )
         raise PipelineError(
-            f"{len(several)} of the {len(paths)} {path.suffix} files beside the pictures have "
-            f"{what}, such as {several[0]}; {do}"
+            f"{len(several)} of the {len(notes)} {suffix} files beside the pictures have {what}, "
+            f"such as {several[0]}; {do}"
         )
+    labels = [own[0] if own else None for own, _ in found]
     distinct = {label for label in labels if label}
     if len(labels) >= _MANY and 2 * len(distinct) > len(labels):
         raise PipelineError(
-            f"the {len(labels)} {path.suffix} files called as the pictures have {len(distinct)} "
-            f"different texts, {sorted(distinct)[0]!r} say: these are no labels of classes"
+            f"the {len(labels)} {suffix} files called as the pictures have {len(distinct)} "
+            f"different texts, {min(distinct)!r} say: these are no labels of classes"
         )
-    form = f"{len(paths)} {sorted(notes)[0].suffix} files called as the pictures" + (
+    names = [path.relative_to(folder).with_suffix("").as_posix() for path in notes]
+    columns = {"path": [IMAGE_NAME.sub("", name) for name in names], "label": labels}
+    form = f"{len(notes)} {suffix} files called as the pictures" + (
         ", with boxes or outlines of one class in each" if of_boxes else ""
     )
-    return Notes(
-        Table({"path": paths, "label": labels}, [*range(1, len(paths) + 1)], form), of_boxes
-    )
+    return Notes(Table(columns, [*range(1, len(notes) + 1)], form), of_boxes)
 
 
 def describe_boxed(notes: Notes, folder: str) -> str:
     """What to do about notes of boxes, each of one class, in words."""
-    count = count_rows(len(notes.table.lines)).partition(" ")[0]
+    pictures = count_of(len(notes.table.lines), "picture")
     return (
-        f"{folder} has boxes or outlines of objects for {count} pictures, as data for detection "
-        "has, of one class in each: if that is the class of the whole picture, name the folder by "
+        f"{folder} has boxes or outlines of objects for {pictures}, as data for detection has, of "
+        "one class in each: if that is the class of the whole picture, name the folder by "
         f"split.labels, here --labels {folder}; else cut the objects out into folders of their "
         "classes"
     )
@@ -142,7 +138,7 @@ def _labels_in(content: bytes, path: Path) -> tuple[list[str], bool]:
         return _each_once(html.unescape(name[1]).strip() for name in names if name), True
     if path.suffix.lower() == ".json":
         return _labels_in_json(text, path)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in lines_of(text) if line.strip()]
     boxes = [match["number"] for line in lines if (match := _BOX.fullmatch(line))]
     if lines and len(boxes) == len(lines):
         return _each_once(boxes), True

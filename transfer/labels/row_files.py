@@ -2,12 +2,13 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from transfer.labels.folder_words import is_called_masks, name_splits
+from transfer.labels.listing import count_of, first_few
 from transfer.labels.table import Table
 from transfer.runtime.errors import PipelineError
 from transfer.sources.source_file import IMAGE_NAME
@@ -23,7 +24,6 @@ LABEL_NAMES = (
     *("class_id", "classid", "category_id", "label_id", "true_label", "ground_truth", "gt"),
     "file_attributes",
 )
-_SHOWN = 3  # rows, files or labels that a message names
 _PREFIX = re.compile(r"^[0-9a-f]{8}-(?=.)")  # Label Studio puts it before an uploaded file's name
 _ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 _DRIVE = re.compile(r"^[A-Za-z]:/")
@@ -43,43 +43,51 @@ class FileIndex:
         self._images, self._others = images, others
         self._built: dict[tuple[str, bool], dict[str, str | Ambiguous]] = {}
 
-    def find(self, kind: str, name: str, folded: bool) -> str | Ambiguous | None:
-        """The file of this `path`, `end` of a path, end without suffix (`stem`), or name of one
-        without suffix and leading zeros (`number`)."""
-        if (kind, folded) not in self._built:
-            self._built[kind, folded] = self._build(kind, folded)
-        return self._built[kind, folded].get(_one_form(name, folded))
-
-    def _build(self, kind: str, folded: bool) -> dict[str, str | Ambiguous]:
-        found = self._add({}, self._images, kind, folded)
-        # an image goes before what lies beside it under the same name
-        return self._add({}, self._others, kind, folded) | found
-
-    @staticmethod
-    def _add(
-        found: dict[str, str | Ambiguous], files: Sequence[str], kind: str, folded: bool
-    ) -> dict[str, str | Ambiguous]:
-        for file in files:
-            for name in _names_of(file, kind):
-                key = _one_form(name, folded)
-                known = found.setdefault(key, file)
-                if isinstance(known, Ambiguous):
-                    known.files.append(file)
-                elif known != file:
-                    found[key] = Ambiguous([known, file])
-        return found
+    def find(self, keys: Iterable[tuple[str, str]], folded: bool) -> str | Ambiguous | None:
+        """The file of the first of these keys that one has. A key is a kind and a name: a `path`,
+        the `end` of one, an end without suffix (`stem`), or a name without suffix and leading
+        zeros (`number`)."""
+        for kind, name in keys:
+            if (kind, folded) not in self._built:
+                # an image goes before what lies beside it under the same name
+                images, others = (
+                    _index(files, kind, folded) for files in (self._images, self._others)
+                )
+                self._built[kind, folded] = others | images
+            if found := self._built[kind, folded].get(_one_form(name, folded)):
+                return found
+        return None
 
 
-def _names_of(file: str, kind: str) -> Iterator[str]:
+def _index(files: Sequence[str], kind: str, folded: bool) -> dict[str, str | Ambiguous]:
+    found: dict[str, str | Ambiguous] = {}
+    for file in files:
+        for name in _names_of(file, kind):
+            key = _one_form(name, folded)
+            known = found.setdefault(key, file)
+            if isinstance(known, Ambiguous):
+                known.files.append(file)
+            elif known != file:
+                found[key] = Ambiguous([known, file])
+    return found
+
+
+def _names_of(file: str, kind: str) -> list[str]:
     if kind == "path":
-        yield file
-        return
+        return [file]
     if kind == "number":
-        yield _without_zeros(PurePosixPath(file).stem)
-        return
-    text = file if kind == "end" else str(PurePosixPath(file).with_suffix(""))
-    parts = text.split("/")
-    yield from ("/".join(parts[start:]) for start in range(len(parts)))
+        return [_without_zeros(PurePosixPath(file).stem)]
+    return _ends(file if kind == "end" else str(PurePosixPath(file).with_suffix("")))
+
+
+def _ends(path: str) -> list[str]:
+    """The path, and what is left of it without its first folders, the longest first."""
+    parts = path.split("/")
+    return ["/".join(parts[start:]) for start in range(len(parts))]
+
+
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _without_zeros(name: str) -> str:
@@ -91,58 +99,43 @@ def _one_form(text: str, folded: bool) -> str:
     return unicodedata.normalize("NFC", text.casefold()) if folded else text
 
 
-# What a row finds in the files, given its cell as a path and the table's folder in the source.
-Rule = Callable[[FileIndex, str, str, bool], str | Ambiguous | None]
-
-
-def _by_path(files: FileIndex, name: str, folder: str, folded: bool):
-    return files.find("path", name, folded)
-
-
-def _by_folder(files: FileIndex, name: str, folder: str, folded: bool):
-    return files.find("path", str(PurePosixPath(folder, name)), folded) if folder else None
-
-
-def _by_end(files: FileIndex, name: str, folder: str, folded: bool):
-    """The file whose whole path is the end of the row's, or whose path ends in the row's."""
-    parts = name.split("/")
-    for start in range(len(parts)):
-        if found := files.find("path", "/".join(parts[start:]), folded):
-            return found
-    return files.find("end", name, folded)
-
-
-def _by_stem(files: FileIndex, name: str, folder: str, folded: bool):
-    return files.find("stem", IMAGE_NAME.sub("", name), folded)
-
-
-def _by_name(files: FileIndex, name: str, folder: str, folded: bool):
-    return files.find("end", name.split("/")[-1], folded)
-
-
-def _by_number(files: FileIndex, name: str, folder: str, folded: bool):
-    plain = IMAGE_NAME.sub("", name.split("/")[-1]).removesuffix(".0")
-    return files.find("number", _without_zeros(plain), folded)
-
-
-def _by_unquoted_name(files: FileIndex, name: str, folder: str, folded: bool):
-    return files.find("end", unquote(name).split("/")[-1], folded)
-
-
-def _by_uploaded_name(files: FileIndex, name: str, folder: str, folded: bool):
-    return files.find("end", _PREFIX.sub("", name.split("/")[-1]), folded)
-
-
-_RULES: dict[str, Rule] = {  # the stricter ones first
-    "by their paths in the source": _by_path,
-    "by their paths from the table's folder": _by_folder,
-    "by the ends of their paths": _by_end,
-    "by their paths without suffixes": _by_stem,
-    "by their names, whatever their folders": _by_name,
-    "by their names without Label Studio's prefixes": _by_uploaded_name,
-    "by their names, %20 and the like being read": _by_unquoted_name,
-    "by their names without leading zeros": _by_number,
+# The keys of `FileIndex.find` for a row's path and the table's folder in the source, the stricter
+# rules first.
+_RULES: dict[str, Callable[[str, str], list[tuple[str, str]]]] = {
+    "by their paths in the source": lambda name, folder: [("path", name)],
+    "by their paths from the table's folder": lambda name, folder: (
+        [("path", f"{folder}/{name}")] if folder else []
+    ),
+    "by the ends of their paths": lambda name, folder: [
+        *(("path", end) for end in _ends(name)),
+        ("end", name),
+    ],
+    "by their paths without suffixes": lambda name, folder: [("stem", IMAGE_NAME.sub("", name))],
+    "by their names, whatever their folders": lambda name, folder: [("end", _last(name))],
+    "by their names without Label Studio's prefixes": lambda name, folder: [
+        ("end", _PREFIX.sub("", _last(name)))
+    ],
+    "by their names, %20 and the like being read": lambda name, folder: [
+        ("end", _last(unquote(name)))
+    ],
+    "by their names without leading zeros": lambda name, folder: [
+        ("number", _without_zeros(IMAGE_NAME.sub("", _last(name)).removesuffix(".0")))
+    ],
 }
+
+
+class _Match(NamedTuple):
+    """What a rule finds by a column: for each row its path and the file, None without one. how: the
+    rule in words."""
+
+    column: str
+    names: list[str | None]
+    files: list[str | Ambiguous | None]
+    how: str
+
+    @property
+    def hits(self) -> int:
+        return sum(bool(file) for file in self.files)
 
 
 def match_files(
@@ -168,47 +161,52 @@ def match_files(
     if given is not None:
         check_column(table, given, "path", where)
     candidates = [given] if given else _path_candidates(table)
-    best: tuple[int, str, list[str | Ambiguous | None], str] | None = None
-    for column in candidates:
-        names = [_as_path(cell) if cell else None for cell in table.columns[column]]
-        wanted = sum(name is not None for name in names)
-        for folded in (False, True):
-            for how, rule in _RULES.items():
-                found = [name and rule(files, name, folder, folded) for name in names]
-                hits = sum(bool(each) for each in found)
-                if best is None or hits > best[0]:
-                    words = how + (", upper and lower case being equal" if folded else "")
-                    best = (hits, column, found, words)
-                if hits == wanted:
-                    break
-            if best[0] >= wanted:
-                break
-        if wanted and best[0] >= wanted:
-            break
-    if best is None or best[0] == 0:
-        column = candidates[0] if candidates else next(iter(table.columns))
-        example = next((cell for cell in table.columns[column] if cell), None)
+    best = _best_match(table, candidates, files, folder)
+    if not best.hits:
+        example = next(filter(None, table.columns[candidates[0]]), None)
         raise PipelineError(
             f"{where}: no row names a file of the source, by its path, name, or name without "
-            f"suffix; the first in column {column!r} is {example!r}; is it the right column "
+            f"suffix; the first in column {candidates[0]!r} is {example!r}; is it the right column "
             "(split.columns.path), and the right source?"
         )
-    _, column, found, how = best
     found = [
-        _meant_one(each, split, _as_path(cell or "")) if isinstance(each, Ambiguous) else each
-        for each, split, cell in zip(found, splits, table.columns[column], strict=True)
+        _meant_one(file, split, name) if isinstance(file, Ambiguous) else file
+        for file, split, name in zip(best.files, splits, best.names, strict=True)
     ]
     if unclear := [
-        f"{table.columns[column][number]!r} (line {table.lines[number]}) is {each.files[0]!r} or "
-        f"{each.files[1]!r}"
-        for number, each in enumerate(found)
-        if isinstance(each, Ambiguous)
+        f"{table.columns[best.column][row]!r} (line {table.lines[row]}) is {file.files[0]!r} or "
+        f"{file.files[1]!r}"
+        for row, file in enumerate(found)
+        if isinstance(file, Ambiguous)
     ]:
         raise PipelineError(
-            f"{where}: {count_rows(len(unclear))} may mean two files: {first_few(unclear, '; ')}; "
-            "give their paths in the source"
+            f"{where}: {count_of(len(unclear), 'row')} may mean two files: "
+            f"{first_few(unclear, separator='; ')}; give their paths in the source"
         )
-    return column, found, how
+    return best.column, found, best.how
+
+
+def _best_match(table: Table, candidates: Sequence[str], files: FileIndex, folder: str) -> _Match:
+    """The first match that finds a file for each path, or else the one that finds most."""
+    best = None
+    for match in _matches(table, candidates, files, folder):
+        if best is None or match.hits > best.hits:
+            best = match
+        if 0 < match.hits == sum(name is not None for name in match.names):
+            break
+    return best
+
+
+def _matches(
+    table: Table, candidates: Sequence[str], files: FileIndex, folder: str
+) -> Iterator[_Match]:
+    for column in candidates:
+        names = [_as_path(cell) if cell else None for cell in table.columns[column]]
+        for folded in (False, True):
+            for how, keys_of in _RULES.items():
+                found = [name and files.find(keys_of(name, folder), folded) for name in names]
+                words = ", upper and lower case being equal" if folded else ""
+                yield _Match(column, names, found, how + words)
 
 
 def _meant_one(files: Ambiguous, split: str | None, name: str) -> str | Ambiguous:
@@ -280,14 +278,3 @@ def check_column(table: Table, name: str, kind: str, where: str) -> None:
             f"split.columns.{kind} = {name!r}, but the columns of {where} are "
             f"{', '.join(map(repr, table.columns))}"
         )
-
-
-def first_few(items: Sequence[str], separator: str = ", ") -> str:
-    """The first items, and how many more there are."""
-    rest = f"{separator}... and {len(items) - _SHOWN:,} more" if len(items) > _SHOWN else ""
-    return separator.join(items[:_SHOWN]) + rest
-
-
-def count_rows(n: int) -> str:
-    """A number of rows in words."""
-    return "1 row" if n == 1 else f"{n:,} rows"

@@ -1,5 +1,6 @@
 """A table's cells as text, in whatever form its file is."""
 
+import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,15 +23,25 @@ class Table:
     form: str
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines of a text with their ends. Only carriage returns and line feeds end one;
+    `str.splitlines` also divides at characters that stand in cells, such as U+2028."""
+    return list(io.StringIO(text, newline=""))
+
+
 def table_of_records(
-    records: Iterable[object], lines: Iterable[int], form: str, path: Path
+    records: Iterable[object], form: str, path: Path, lines: Iterable[int] | None = None
 ) -> Table:
     """A table of objects: a column for each name that one of them has.
+
+    Args:
+        lines: of each record; by default they are numbered from 1.
 
     Raises:
         PipelineError: one is no object, or there are fewer than two names.
     """
-    records, lines = list(records), list(lines)
+    records = list(records)
+    lines = list(range(1, len(records) + 1) if lines is None else lines)
     for line, record in zip(lines, records, strict=True):
         if not isinstance(record, dict):
             raise PipelineError(

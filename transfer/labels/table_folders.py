@@ -7,9 +7,10 @@ from pathlib import Path
 
 from transfer.labels.class_lists import may_be_class_lists, read_class_lists
 from transfer.labels.folder_words import SPLITS, are_parts, name_splits, words_beside_split
+from transfer.labels.listing import first_few
 from transfer.labels.picture_notes import list_notes, read_notes
-from transfer.labels.row_files import PATH_NAMES, first_few, named_columns
-from transfer.labels.table import Table
+from transfer.labels.row_files import PATH_NAMES, named_columns
+from transfer.labels.table import Table, lines_of
 from transfer.labels.tables import SUFFIXES, read_content, read_table
 from transfer.runtime.errors import PipelineError
 
@@ -270,14 +271,14 @@ def _pairs(path: Path, packed: Mapping[Path, bytes] | None) -> dict[str, str]:
     """
     content = read_content(path, packed)
     pairs = {}
-    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
+    for number, line in enumerate(lines_of(content.decode("utf-8", "replace")), 1):
         if not line.strip():
             continue
-        words = line.split(maxsplit=1)
+        words = line.strip().split(maxsplit=1)
         if len(words) < 2:
             raise PipelineError(
-                f"{str(path)!r}, line {number}: {line[:60]!r} instead of a number and what belongs "
-                "to it"
+                f"{str(path)!r}, line {number}: {words[0][:60]!r} instead of a number and what "
+                "belongs to it"
             )
-        pairs[words[0]] = words[1].strip()
+        pairs[words[0]] = words[1]
     return pairs

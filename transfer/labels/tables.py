@@ -11,6 +11,7 @@ import json
 import re
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from transfer.decoding.file_kinds import describe_unreadable
@@ -27,12 +28,18 @@ SUFFIXES = (
     *(".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".lst"),
     *(".manifest", ".xml"),
 )
-# Names of tables in the folders of images, of Hugging Face and Roboflow.
 _WORKBOOKS = ((b"PK\3\4", "Excel or LibreOffice"), (b"\xd0\xcf\x11\xe0", "Excel"))
 MAX_TABLE_BYTES = 2**30
 _HEAD_BYTES = 2**16
 _PICKLES = {bytes([0x80, protocol]) for protocol in range(2, 6)}
 _POINTER = b"git-lfs.github.com"
+_MARKS = (  # of the longest first: that of UTF-16 is the beginning of that of UTF-32
+    (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
+    (codecs.BOM_UTF8, "utf-8-sig", ""),
+    (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
+    (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
+)
 _WEB_PAGE = re.compile(rb"\s*<(!doctype html|html|table)\b", re.IGNORECASE)
 
 
@@ -103,8 +110,24 @@ def _read(path: Path) -> bytes:
 
 
 def _decode(content: bytes, path: Path) -> tuple[str, str]:
-    """The text, and its encoding in words: by its mark, as UTF-8, or else in the code page that
-    fits it."""
+    """The text, and its encoding in words, empty for UTF-8.
+
+    Raises:
+        PipelineError: it is no text, or a file of another kind in place of a table.
+    """
+    _check_is_text(content, path)
+    for codec, name in _encodings_of(content):
+        with suppress(UnicodeDecodeError):
+            text = content.decode(codec)
+            if "\0" in text:
+                break
+            return text.replace("\ufeff", ""), name
+    raise PipelineError(
+        f"{str(path)!r} is not text; give a CSV, TSV, JSON, JSON lines or Parquet file"
+    )
+
+
+def _check_is_text(content: bytes, path: Path) -> None:
     for signature, program in _WORKBOOKS:
         if content.startswith(signature):
             raise PipelineError(
@@ -118,38 +141,27 @@ def _decode(content: bytes, path: Path) -> tuple[str, str]:
         kind = describe_unreadable(content[:_HEAD_BYTES])
     if kind:
         kind = re.sub(", not (an|the) image", "", kind)
-        sheet = (
-            "; a sheet that was saved as one is to be saved as CSV" if "web page" in kind else ""
-        )
+        sheet = "; a sheet that was saved as one is to be saved as CSV" * ("web page" in kind)
         raise PipelineError(f"{str(path)!r} is no table, but {kind}{sheet}")
-    marks = [
-        (codecs.BOM_UTF32_LE, "utf-32", "UTF-32"),
-        (codecs.BOM_UTF32_BE, "utf-32", "UTF-32"),
-        (codecs.BOM_UTF8, "utf-8-sig", ""),
-        (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
-        (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
-    ]
-    tried = [(codec, name) for mark, codec, name in marks if content.startswith(mark)][:1]
+
+
+def _encodings_of(content: bytes) -> list[tuple[str, str]]:
+    """The encodings to try, each with its name in words: by the mark of the text, as UTF-8, or in
+    the code page that fits it."""
+    for mark, codec, name in _MARKS:
+        if content.startswith(mark):
+            return [(codec, name)]
     start = content[:200]
-    if not tried and start[1::2].count(0) > len(start) // 4:
-        tried = [("utf-16-le", "UTF-16")]
-    elif not tried and start[::2].count(0) > len(start) // 4:
-        tried = [("utf-16-be", "UTF-16")]
-    if not tried and is_utf8(content):
-        tried = [("utf-8", "")]
-    elif not tried and (guess := encoding_of_text(content)) not in (None, "cp1252"):
-        tried = [(guess, f"{guess} (guessed)")]
-    for codec, name in tried or [("cp1252", "latin-1"), ("latin-1", "latin-1")]:
-        try:
-            text = content.decode(codec)
-        except UnicodeDecodeError:
-            continue
-        if "\0" in text:
-            break
-        return text.replace("\ufeff", ""), name
-    raise PipelineError(
-        f"{str(path)!r} is not text; give a CSV, TSV, JSON, JSON lines or Parquet file"
-    )
+    if start[1::2].count(0) > len(start) // 4:
+        return [("utf-16-le", "UTF-16")]
+    if start[::2].count(0) > len(start) // 4:
+        return [("utf-16-be", "UTF-16")]
+    if is_utf8(content):
+        return [("utf-8", "")]
+    guess = encoding_of_text(content)
+    if guess not in (None, "cp1252"):
+        return [(guess, f"{guess} (guessed)")]
+    return [("cp1252", "latin-1"), ("latin-1", "latin-1")]
 
 
 def _read_parquet(content: bytes, path: Path) -> Table:

@@ -37,4 +37,4 @@ def read_cvat(text: str, path: Path) -> Table:
             f"{str(path)!r} is XML, and not CVAT's with images and their tags; give a CSV, TSV, "
             "JSON, JSON lines or Parquet file"
         )
-    return table_of_records(records, range(1, len(records) + 1), "CVAT's XML", path)
+    return table_of_records(records, "CVAT's XML", path)

@@ -108,30 +108,44 @@ def read_zip(
         for member in archive.infolist():
             name = _zip_name(member, encoding)
             path, is_folder = tidy(name), name.endswith("/")
-            if clutter := clutter_of(path):
-                on_clutter(clutter)
+            if _is_passed_over(path, wanted, on_clutter):
                 continue
-            if problem := name_problem(path):
+            if problem := name_problem(path) or (None if is_folder else _zip_problem(member)):
                 yield SourceFile(printable(path), problem=problem)
             elif is_folder:
                 yield SourceFile(path + "/")
-            elif stat.S_ISLNK(member.external_attr >> 16):
-                yield SourceFile(path, problem=f"{_LINK}; archive it again with links followed")
-            elif problem := size_problem(member.file_size):
-                yield SourceFile(path, problem=problem)
-            elif wanted is None or path in wanted:
+            else:
                 yield _read_member(archive, member, path, later)
+
+
+def _is_passed_over(
+    path: str, wanted: Collection[str] | None, on_clutter: Callable[[str], None]
+) -> bool:
+    if wanted is not None:
+        return path not in wanted
+    if clutter := clutter_of(path):
+        on_clutter(clutter)
+    return clutter is not None
+
+
+def _zip_problem(member: zipfile.ZipInfo) -> str | None:
+    """Why a file of a zip cannot be taken."""
+    if stat.S_ISLNK(member.external_attr >> 16):
+        return f"{_LINK}; archive it again with links followed"
+    if problem := size_problem(member.file_size):
+        return problem
+    if member.flag_bits & 0x1:
+        return "encrypted; archive it again without a password"
+    if method := _PACKED.get(member.compress_type):
+        return f"{method}; unpack it, or archive it again as zip"
+    if member.compress_type == zipfile.ZIP_BZIP2:  # a piece of it can become gigabytes, in one call
+        return "packed with bzip2; archive it again as an ordinary zip"
+    return None
 
 
 def _read_member(
     archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: str, later: bool
 ) -> SourceFile:
-    if member.flag_bits & 0x1:
-        return SourceFile(path, problem="encrypted; archive it again without a password")
-    if method := _PACKED.get(member.compress_type):
-        return SourceFile(path, problem=f"{method}; unpack it, or archive it again as zip")
-    if member.compress_type == zipfile.ZIP_BZIP2:  # a piece of it can become gigabytes, in one call
-        return SourceFile(path, problem="packed with bzip2; archive it again as an ordinary zip")
     if later and member.compress_type in METHODS:
         place = (member.header_offset, member.compress_size, member.compress_type)
         return SourceFile(path, store=ArchivePart(Path(archive.filename).absolute(), *place))
@@ -246,52 +260,48 @@ def read_tar(
     encoding = None  # of names that are not UTF-8; found when the first one comes
     try:
         with _open_tar(source) as archive:
+            is_compressed = not isinstance(archive.fileobj, io.BufferedReader)
             for member in archive:
                 archive.members.clear()  # tarfile would keep them all
                 if member.size < 0:  # the next one would be this one again, forever
                     raise tarfile.ReadError(f"a member of {member.size:,} bytes")
-                if not member.name.isascii() and (
-                    raw := member.name.encode("utf-8", "surrogateescape")
-                ):
+                if not member.name.isascii():
                     if encoding is None:
                         names = _names_of_tar(source)
                         encoding = encoding_of_names(names)
                         if encoding.guessed:
                             on_remark(_describe_encoding(encoding, names))
-                    member.name = encoding.decode(raw)
+                    member.name = encoding.decode(_bytes_of_name(member))
                 path = tidy(member.name.replace("\\", "/"))
-                if clutter := clutter_of(path):
-                    on_clutter(clutter)
+                if _is_passed_over(path, wanted, on_clutter):
                     continue
-                if problem := name_problem(path):
+                if problem := name_problem(path) or _tar_problem(member):
                     yield SourceFile(printable(path), problem=problem)
                 elif member.isdir():
                     yield SourceFile(path + "/")
-                elif not member.isfile():
-                    yield SourceFile(
-                        path,
-                        problem=f"{_LINK}; archive it again with tar --dereference"
-                        if member.issym()
-                        else f"{_LINK}; archive it again with tar --hard-dereference"
-                        if member.islnk()
-                        else "not a regular file",
-                    )
-                elif problem := size_problem(member.size):
-                    yield SourceFile(path, problem=problem)
-                elif wanted is None or path in wanted:
-                    is_plain = later and isinstance(archive.fileobj, io.BufferedReader)
-                    yield (
-                        SourceFile(path, store=_part_of_tar(source, member))
-                        if is_plain
-                        else SourceFile(path, content=archive.extractfile(member).read())
-                    )
+                elif later and not is_compressed:
+                    place = (member.offset_data, member.size, PLAIN)
+                    yield SourceFile(path, store=ArchivePart(source.absolute(), *place))
+                else:
+                    yield SourceFile(path, content=archive.extractfile(member).read())
             _check_tar_end(archive)
     except _DAMAGE as error:
         raise _damaged_tar(source, error) from None
 
 
-def _part_of_tar(source: Path, member: tarfile.TarInfo) -> ArchivePart:
-    return ArchivePart(source.absolute(), member.offset_data, member.size, PLAIN)
+def _tar_problem(member: tarfile.TarInfo) -> str | None:
+    """Why a file of a tar cannot be taken; None of folders too."""
+    if member.issym():
+        return f"{_LINK}; archive it again with tar --dereference"
+    if member.islnk():
+        return f"{_LINK}; archive it again with tar --hard-dereference"
+    if not (member.isfile() or member.isdir()):
+        return "not a regular file"
+    return size_problem(member.size)
+
+
+def _bytes_of_name(member: tarfile.TarInfo) -> bytes:
+    return member.name.encode("utf-8", "surrogateescape")
 
 
 def _names_of_tar(source: Path) -> list[bytes]:
@@ -303,7 +313,7 @@ def _names_of_tar(source: Path) -> list[bytes]:
             if member.size < 0 or number == _NAMES_READ:
                 break
             if not member.name.isascii():
-                names.add(member.name.encode("utf-8", "surrogateescape"))
+                names.add(_bytes_of_name(member))
     return sorted(names)
 
 

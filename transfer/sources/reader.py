@@ -84,7 +84,7 @@ def read_source(
                 f"split.source = {str(source)!r}: more than {MAX_ENTRIES:,} files and folders; "
                 "divide it"
             )
-        if entry.path in seen and not entry.path.endswith("/"):
+        if entry.path in seen and not entry.is_folder:
             entry = SourceFile(entry.path, problem="a second file of the same name in the archive")
         seen.add(entry.path)
         yield entry

@@ -1,7 +1,7 @@
 """Each file of the source, looked at once: its hashes, or why it cannot be used."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -56,12 +56,12 @@ class ScanFunction:
 def scan_source(
     source: Path | str,
     engine: Engine,
+    journal: ScanJournal,
     *,
-    background: tuple[int, int, int] = WHITE,
-    follow_links: bool = False,
-    on_clutter: Callable[[str], None] = lambda path: None,
-    on_remark: Callable[[str], None] = lambda sentence: None,
-    journal: ScanJournal | None = None,
+    background: tuple[int, int, int],
+    follow_links: bool,
+    on_clutter: Callable[[str], None],
+    on_remark: Callable[[str], None],
 ) -> tuple[ScannedFiles, list[str]]:
     """Read and decode every file of the source once: the files, in any order, and the paths of the
     folders.
@@ -70,10 +70,10 @@ def scan_source(
     films that are called as an image beside them.
 
     Args:
+        journal: has what a run that was stopped has seen, and notes what this one sees.
         background: RGB that transparent pixels are laid over.
         follow_links, on_clutter, on_remark: as in `read_source`; text and tables count as clutter
             here.
-        journal: has what a run that was stopped has seen, and notes what this one sees.
     """
     files, folders = ScannedFiles(), []
     found = read_source(
@@ -84,20 +84,12 @@ def scan_source(
         progress_bar(found, desc="split: reading", unit=" entries") as progress,
         engine.start(ScanTask(background)) as workers,
     ):
-        entries = (
-            entry
-            for entry in progress
-            if not _is_folder(entry, folders) and not _is_known(entry, files, journal)
-        )
-        batches = batches_of_entries(entries, SCAN_ENTRIES)
+        unknown = _unknown_files(progress, journal, files, folders)
+        batches = batches_of_entries(unknown, SCAN_ENTRIES)
         for batch, results in workers.map((batch, batch) for batch in batches):
-            if journal is not None:
-                journal.put(
-                    (entry, result)
-                    for entry, result in zip(batch, results, strict=True)
-                    if not isinstance(result, Crashed)
-                )
-            for entry, result in zip(batch, results, strict=True):
+            pairs = list(zip(batch, results, strict=True))
+            journal.put(pair for pair in pairs if not isinstance(pair[1], Crashed))
+            for entry, result in pairs:
                 file = _crashed(entry, result) if isinstance(result, Crashed) else result
                 if file.problem and is_sidecar(file.path):
                     on_clutter(file.path)
@@ -110,18 +102,18 @@ def scan_source(
     return files.without(beside), folders
 
 
-def _is_folder(entry: SourceFile, folders: list[str]) -> bool:
-    if entry.is_folder:
-        folders.append(entry.path)
-        return True
-    return False
-
-
-def _is_known(entry: SourceFile, files: ScannedFiles, journal: ScanJournal | None) -> bool:
-    known = journal.get(entry) if journal is not None else None
-    if known is not None:
-        files.append(known)
-    return known is not None
+def _unknown_files(
+    entries: Iterable[SourceFile], journal: ScanJournal, files: ScannedFiles, folders: list[str]
+) -> Iterator[SourceFile]:
+    """The files that are to be decoded. Adds those that the journal knows to `files`, and the paths
+    of folders to `folders`."""
+    for entry in entries:
+        if entry.is_folder:
+            folders.append(entry.path)
+        elif (known := journal.get(entry)) is not None:
+            files.append(known)
+        else:
+            yield entry
 
 
 def _scan_file(entry: SourceFile, background: tuple[int, int, int]) -> ScannedFile:

@@ -22,66 +22,36 @@ IMAGE_NAME = re.compile(
     r"|sgi|dcm|jxl)$",
     re.IGNORECASE,
 )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 # What systems and programs leave beside people's files, in lower case.
 _CLUTTER = {
-    *("__macosx", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"),
-    *("@eadir", "#recycle", "#snapshot", "$recycle.bin", "recycler", "lost+found", "found.000"),
-    *("system volume information", "network trash folder", "temporary items", "__pycache__"),
-    *(
-        ".ds_store",
-        ".localized",
-        ".apdisk",
-        ".appledouble",
-        ".appledb",
-        ".appledesktop",
-        ".directory",
-    ),
-    *(".trashes", ".fseventsd", ".spotlight-v100", ".temporaryitems", ".documentrevisions-v100"),
-    *(
-        ".volumeicon.icns",
-        ".thumbnails",
-        ".@__thumb",
-        ".picasa.ini",
-        ".picasaoriginals",
-        ".nomedia",
-    ),
-    *(
-        ".ipynb_checkpoints",
-        ".svn",
-        ".hg",
-        ".cache",
-        ".idea",
-        ".vscode",
-        ".stfolder",
-        ".stversions",
-    ),
+    *_names("__macosx thumbs.db ehthumbs.db ehthumbs_vista.db desktop.ini @eadir #recycle"),
+    *_names("#snapshot $recycle.bin recycler lost+found found.000 __pycache__ .ds_store"),
+    *_names(".localized .apdisk .appledouble .appledb .appledesktop .directory .trashes"),
+    *_names(".fseventsd .spotlight-v100 .temporaryitems .documentrevisions-v100"),
+    *_names(".volumeicon.icns .thumbnails .@__thumb .picasa.ini .picasaoriginals .nomedia"),
+    *_names(".ipynb_checkpoints .svn .hg .cache .idea .vscode .stfolder .stversions"),
+    *("system volume information", "network trash folder", "temporary items", "icon\r"),
 }
-_CLUTTER_STARTS = (
-    "._",
-    ".git",
-    ".dvc",
-    ".trash",
-    ".dropbox",
-    ".syncthing",
-    ".nfs",
-    ".fuse_hidden",
-    "~$",
-)
+_CLUTTER_STARTS = _names("._ .git .dvc .trash .dropbox .syncthing .nfs .fuse_hidden ~$")
 # Text, tables and the like beside images: passed over, if they are no images by their bytes.
-_SIDECARS = (
-    *(":zone.identifier", ":afp_afpinfo", ":afp_resource"),  # a file's other streams on NTFS
-    *(".json", ".jsonl", ".ndjson", ".xml", ".xmp", ".txt", ".csv", ".tsv", ".parquet", ".yaml"),
-    *(".yml", ".md", ".rst", ".html", ".htm", ".log", ".ini", ".cfg", ".toml", ".db", ".sqlite"),
-    *(".aae", ".url", ".lnk", ".py", ".ipynb", ".xlsx", ".xls", ".ods", ".doc", ".docx", ".rtf"),
-    *(".md5", ".sha256", ".mat", ".pkl", ".names", ".lst", ".dvc", ".sh", ".bat", ".bib", ".tab"),
-    *(".manifest", ".cache", ".h5", ".hdf5", ".keras", ".pt", ".pth", ".onnx", ".tflite", ".gdoc"),
-    *(".gsheet", ".m", ".r", ".rmd", ".c", ".cpp", ".java", ".js", ".css", ".sql", ".pptx", ".ppt"),
-    *(".tfrec", ".tfrecord", ".tfrecords", ".csv.gz", ".tsv.gz", ".json.gz", ".jsonl.gz"),
+_SIDECARS = _names(
+    ":zone.identifier :afp_afpinfo :afp_resource "  # a file's other streams on NTFS
+    ".json .jsonl .ndjson .xml .xmp .txt .csv .tsv .parquet .yaml .yml .md .rst .html .htm .log "
+    ".ini .cfg .toml .db .sqlite .aae .url .lnk .py .ipynb .xlsx .xls .ods .doc .docx .rtf .md5 "
+    ".sha256 .mat .pkl .names .lst .dvc .sh .bat .bib .tab .manifest .cache .h5 .hdf5 .keras .pt "
+    ".pth .onnx .tflite .gdoc .gsheet .m .r .rmd .c .cpp .java .js .css .sql .pptx .ppt .tfrec "
+    ".tfrecord .tfrecords .csv.gz .tsv.gz .json.gz .jsonl.gz"
 )
-_SIDECAR_NAMES = {
-    *("license", "licence", "readme", "copying", "checksums", "md5sums", "sha256sums", "notes"),
-    *("makefile", "authors", "changelog", "citation", "version", "manifest"),
-}
+_SIDECAR_NAMES = _names(
+    "license licence readme copying checksums md5sums sha256sums notes makefile authors changelog "
+    "citation version manifest"
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 BATCH_ENTRIES, BATCH_BYTES = 16, 2**20
 SCAN_ENTRIES = 256  # of a batch whose results are small, at most

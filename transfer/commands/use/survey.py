@@ -12,9 +12,9 @@ from pathlib import PurePosixPath
 
 from PIL import Image
 
-from transfer.dataset.listing import count_files
 from transfer.decoding.rgb import FORMATS, BadImageError, examine
 from transfer.decoding.tiff_tags import is_tiff
+from transfer.labels.listing import count_of
 from transfer.labels.packed_sets import describe_packed, describe_pixels
 from transfer.runtime.errors import PipelineError
 from transfer.sources.scan import WHITE
@@ -86,7 +86,7 @@ def survey(entries: Iterable[SourceFile], source: str) -> Survey:
         hint = f". {packed}" if packed else reason
         hint = hint or "; name the folder or archive that has the images"
         raise PipelineError(
-            f"{source!r} holds no image, only {count_files(len(names))}: {found}{hint}"
+            f"{source!r} holds no image, only {count_of(len(names), 'file')}: {found}{hint}"
         )
     return Survey(files, folders, formats, size, sorted(beside))
 

@@ -1,0 +1,14 @@
+"""Numbers and lists in the words of a message."""
+
+from collections.abc import Sequence
+
+
+def first_few(items: Sequence[str], shown: int = 3, separator: str = ", ") -> str:
+    """The first items, and how many more there are."""
+    rest = f"{separator}... and {len(items) - shown:,} more" if len(items) > shown else ""
+    return separator.join(items[:shown]) + rest
+
+
+def count_of(n: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"1 {noun}" if n == 1 else f"{n:,} {noun}s"
