@@ -69,10 +69,8 @@ def main() -> None:
 
     compute = load_params(ComputeParams, "compute").model_copy(update={"precision": "float32"})
     configure_backend(compute, seed=0, threads=compute.threads)
-    architecture, interpolation = (
-        load_params(BackboneParams, "backbone"),
-        load_param(str, "decode.interpolation"),
-    )
+    architecture = load_params(BackboneParams, "backbone")
+    interpolation = load_param(str, "decode.interpolation")
     shards = Shards(load_params(ResourceParams, "resources").shards_url)
     weights_license = describe_weights_license(
         architecture.name,

@@ -18,14 +18,10 @@ from transfer.storage.params import ArrayFormat, ArrayParams, Shards
 
 def main() -> None:
     """Write the activations of every image at the cut and its bottleneck features."""
-    params, architecture = (
-        load_params(ExtractParams, "extract"),
-        load_params(BackboneParams, "backbone"),
-    )
-    compute, resources = (
-        load_params(ComputeParams, "compute"),
-        load_params(ResourceParams, "resources"),
-    )
+    params = load_params(ExtractParams, "extract")
+    architecture = load_params(BackboneParams, "backbone")
+    compute = load_params(ComputeParams, "compute")
+    resources = load_params(ResourceParams, "resources")
     arrays, shards = load_params(ArrayParams, "arrays"), Shards(resources.shards_url)
     kept = ArrayFormat(arrays.format, arrays.shard_rows, shards)
     engine = load_engine(resources, "extract")

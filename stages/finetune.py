@@ -42,16 +42,11 @@ def main() -> None:
     if params.instructions == "all":
         allow_all_instructions()
     configure_backend(compute, params.seed, compute.threads)
-    arrays, resources = (
-        load_params(ArrayParams, "arrays"),
-        load_params(ResourceParams, "resources"),
-    )
-    shards = Shards(resources.shards_url, arrays.window)
+    arrays = load_params(ArrayParams, "arrays")
+    shards = Shards(load_params(ResourceParams, "resources").shards_url, arrays.window)
     manifest = read_manifest()
-    views, validation = (
-        load_views(manifest, "cut", shards),
-        read_examples(manifest, "validation", "cut", shards),
-    )
+    views = load_views(manifest, "cut", shards)
+    validation = read_examples(manifest, "validation", "cut", shards)
     backbone, augmented = load_backbone(architecture), load_classifier("augmented")
     freeze_below(backbone, architecture.unfreeze_from)
     stitch(backbone, augmented.model, architecture).summary()

@@ -22,16 +22,11 @@ def main() -> None:
     params = load_params(TrainAugmentedParams, "train_augmented")
     compute = load_params(ComputeParams, "compute")
     configure_backend(compute, params.seed, compute.threads)
-    arrays, resources = (
-        load_params(ArrayParams, "arrays"),
-        load_params(ResourceParams, "resources"),
-    )
-    shards = Shards(resources.shards_url, arrays.window)
+    arrays = load_params(ArrayParams, "arrays")
+    shards = Shards(load_params(ResourceParams, "resources").shards_url, arrays.window)
     manifest = read_manifest()
-    views, validation = (
-        load_views(manifest, "features", shards),
-        read_examples(manifest, "validation", "features", shards),
-    )
+    views = load_views(manifest, "features", shards)
+    validation = read_examples(manifest, "validation", "features", shards)
     head = build_head(
         views.inputs.shape[2:],
         params.units,

@@ -22,11 +22,8 @@ def main() -> None:
     params = load_params(TrainHeadParams, "train_head")
     compute = load_params(ComputeParams, "compute")
     configure_backend(compute, params.seed, compute.threads)
-    arrays, resources = (
-        load_params(ArrayParams, "arrays"),
-        load_params(ResourceParams, "resources"),
-    )
-    shards = Shards(resources.shards_url, arrays.window)
+    arrays = load_params(ArrayParams, "arrays")
+    shards = Shards(load_params(ResourceParams, "resources").shards_url, arrays.window)
     manifest = read_manifest()
     train, validation = (
         read_examples(manifest, split, "features", shards) for split in ("train", "validation")

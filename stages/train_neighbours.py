@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 from pydantic import PositiveInt
 
-from transfer.classifiers.baselines import score_settings, skip_baseline
+from transfer.classifiers.baselines import score_settings
+from transfer.classifiers.description import save_skipped
 from transfer.classifiers.names import NEIGHBOURS
 from transfer.classifiers.neighbours import Neighbours, save_neighbours, unit_length
 from transfer.dataset.examples import read_examples
@@ -28,7 +29,7 @@ def main() -> None:
     """Choose how many of the nearest training images vote, and save that classifier."""
     params = load_params(TrainNeighboursParams, "train_neighbours")
     if not params.neighbours:
-        skip_baseline(NEIGHBOURS, "train_neighbours.neighbours is empty")
+        save_skipped(NEIGHBOURS, "train_neighbours.neighbours is empty")
         return
     shards = Shards(load_params(ResourceParams, "resources").shards_url)
     manifest = read_manifest()

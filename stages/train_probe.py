@@ -3,7 +3,8 @@
 from pydantic import PositiveFloat
 from threadpoolctl import threadpool_limits
 
-from transfer.classifiers.baselines import score_settings, skip_baseline
+from transfer.classifiers.baselines import score_settings
+from transfer.classifiers.description import save_skipped
 from transfer.classifiers.names import PROBE
 from transfer.classifiers.probe import fit_probe, save_probe
 from transfer.dataset.examples import read_examples
@@ -25,7 +26,7 @@ def main() -> None:
     """Fit a logistic regression for each strength, and save the best by validation."""
     params = load_params(TrainProbeParams, "train_probe")
     if not params.strengths:
-        skip_baseline(PROBE, "train_probe.strengths is empty")
+        save_skipped(PROBE, "train_probe.strengths is empty")
         return
     shards = Shards(load_params(ResourceParams, "resources").shards_url)
     manifest = read_manifest()

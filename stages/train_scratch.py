@@ -5,7 +5,7 @@ from pydantic import Field, PositiveInt
 
 from transfer.augmentation.views import AugmentedViews
 from transfer.augmentation.warp import AugmentParams
-from transfer.classifiers.saved import save_skipped
+from transfer.classifiers.description import save_skipped
 from transfer.classifiers.scratch import build_small_network
 from transfer.compute.device import ComputeParams, configure_backend
 from transfer.dataset.examples import read_examples
@@ -37,11 +37,8 @@ def main() -> None:
     if params.instructions == "all":
         allow_all_instructions()
     configure_backend(compute, params.seed, compute.threads)
-    arrays, resources = (
-        load_params(ArrayParams, "arrays"),
-        load_params(ResourceParams, "resources"),
-    )
-    shards = Shards(resources.shards_url, arrays.window)
+    arrays = load_params(ArrayParams, "arrays")
+    shards = Shards(load_params(ResourceParams, "resources").shards_url, arrays.window)
     manifest = read_manifest()
     train, validation = (
         read_examples(manifest, split, "images", shards) for split in ("train", "validation")

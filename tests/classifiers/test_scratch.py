@@ -7,10 +7,12 @@ from tests.helpers.augmentation import augment_params
 from transfer.augmentation import views
 from transfer.augmentation.views import AugmentedView, AugmentedViews
 from transfer.augmentation.warp import render_view
-from transfer.classifiers.names import is_skipped
-from transfer.classifiers.saved import load_classifier, save_skipped
+from transfer.classifiers.description import save_skipped
+from transfer.classifiers.names import description_file, history_file, is_skipped, weights_file
+from transfer.classifiers.saved import load_classifier
 from transfer.classifiers.scratch import build_small_network
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.files import write_bytes
 
 AUGMENT = augment_params(views=4, seed=3)
 
@@ -38,6 +40,12 @@ def test_two_classes_have_one_logit(n_classes, n_logits, n_layers):
     assert len(network.layers) == n_layers
     # no dropout, no layer of it
     assert len(build_small_network(32, 8, 0, n_classes).layers) == n_layers - 1
+
+
+def test_images_that_are_too_small_end_in_a_sentence():
+    assert build_small_network(22, 8, 0, 2).get_layer("pool3").output.shape == (None, 1, 1, 64)
+    with pytest.raises(PipelineError, match=r"image_size = 21: .* 22 pixels .*train_scratch\.skip"):
+        build_small_network(21, 8, 0, 2)
 
 
 def test_the_first_convolution_gets_pixels_divided_by_255():
@@ -78,24 +86,21 @@ def test_rendered_views_are_kept_if_they_fit_and_come_again(monkeypatch, keep, l
     assert len(rendered) == renders
 
 
-def test_a_skipped_model_is_no_model_but_says_why(tmp_path):
-    save_skipped("scratch", "train_scratch.skip is true", tmp_path)
-    assert is_skipped("scratch", tmp_path)
-    assert (
-        tmp_path / "scratch/history.csv"
-    ).read_text() == "epoch,loss,accuracy,val_loss,val_accuracy\n"
+def test_a_skipped_model_is_no_model_but_says_why(project):
+    save_skipped("scratch", "train_scratch.skip is true")
+    assert is_skipped("scratch")
+    assert history_file("scratch").read_text() == "epoch,loss,accuracy,val_loss,val_accuracy\n"
     with pytest.raises(
         PipelineError, match="scratch/model.json: it was skipped, so there is no such model"
     ):
-        load_classifier("scratch", tmp_path)
+        load_classifier("scratch")
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", "1", '{"model": {}}'])
-def test_what_is_missing_or_damaged_is_not_taken_for_skipped(content, tmp_path):
-    (tmp_path / "scratch").mkdir()
+def test_what_is_missing_or_damaged_is_not_taken_for_skipped(content, project):
+    write_bytes(weights_file("scratch"), b"")
     if content is not None:
-        (tmp_path / "scratch/model.json").write_text(content)
-    (tmp_path / "scratch/model.weights.h5").touch()
-    assert not is_skipped("scratch", tmp_path)
+        description_file("scratch").write_text(content)
+    assert not is_skipped("scratch")
     with pytest.raises(PipelineError):
-        load_classifier("scratch", tmp_path)
+        load_classifier("scratch")

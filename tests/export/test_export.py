@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import keras
@@ -23,9 +24,10 @@ from PIL import Image
 from tests.commands.test_verify import flip
 from tests.helpers.tiny_pipeline import call, copy_world, repro, set_param
 from transfer.backbones.registry import BackboneParams
+from transfer.classifiers.description import save_skipped
 from transfer.classifiers.probabilities import probabilities
 from transfer.classifiers.probe import Probe, save_probe
-from transfer.classifiers.saved import Classifier, save_classifier, save_skipped
+from transfer.classifiers.saved import Classifier, save_classifier
 from transfer.commands.committed import read_committed
 from transfer.decoding.rgb import resize
 from transfer.export import export
@@ -162,7 +164,7 @@ def test_a_grouped_convolution_and_gelu_are_in_onnx_too(tmp_path):
 
 
 def test_class_names_and_version_are_inside_each(written):
-    expected = ABOUT_IT.to_dict()
+    expected = asdict(ABOUT_IT)
     assert json.loads(tf.saved_model.load(written / "saved_model").about().numpy()) == expected
     metadata = {
         entry.key: entry.value for entry in onnx.load(written / "classifier.onnx").metadata_props

@@ -2,7 +2,6 @@
 error."""
 
 import json
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests.fuzz.values import SCALARS, VALUES
 from tests.helpers.tiny_sources import REPOSITORY
 from transfer.augmentation.warp import AugmentParams
 from transfer.backbones.registry import BackboneParams
+from transfer.classifiers.names import description_file, weights_file
 from transfer.classifiers.saved import Classifier, load_classifier, save_classifier
 from transfer.compute.keras import keras
 from transfer.compute.params import ComputeParams
@@ -89,23 +89,20 @@ def test_parameters_of_other_values_are_of_their_types_or_refused(guard, tmp_pat
     throw()
 
 
-@pytest.fixture(scope="module")
-def classifier(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("classifier")
+@pytest.fixture
+def head(project) -> None:
+    """A small head in a project of its own."""
     inputs = keras.Input((2, 2, 3), name="features")
     logits = keras.layers.Dense(2, name="logits")(
         keras.layers.Dropout(0.5, name="dropout")(keras.layers.Flatten(name="flat")(inputs))
     )
     saved = Classifier(keras.Model(inputs, logits, name="head"), "features", ["a", "b"], 3)
-    save_classifier("head", saved, pd.DataFrame({"loss": [1.0]}), folder)
-    load_classifier("head", folder)  # what Keras imports at first use
-    return folder
+    save_classifier("head", saved, pd.DataFrame({"loss": [1.0]}))
+    load_classifier("head")  # what Keras imports at first use
 
 
-def check_classifier(guard, name: str, content: bytes, folder: Path) -> None:
-    found = guard(
-        name, content, lambda: load_classifier("head", folder), names=folder / "head/model.json"
-    )
+def check_classifier(guard, name: str, content: bytes) -> None:
+    found = guard(name, content, lambda: load_classifier("head"), names=description_file("head"))
     if found is None:
         return
     assert isinstance(found.model, keras.Model)
@@ -114,15 +111,12 @@ def check_classifier(guard, name: str, content: bytes, folder: Path) -> None:
     assert isinstance(found.epoch, int)
 
 
-def test_damaged_weights_are_loaded_or_refused(guard, classifier, tmp_path):
-    (tmp_path / "head").mkdir()
-    (tmp_path / "head/model.json").write_bytes((classifier / "head/model.json").read_bytes())
-
-    @given(mutated([(classifier / "head/model.weights.h5").read_bytes()]))
+def test_damaged_weights_are_loaded_or_refused(guard, head):
+    @given(mutated([weights_file("head").read_bytes()]))
     @settings(max_examples=settings().max_examples // 3)
     def throw(content: bytes):
-        (tmp_path / "head/model.weights.h5").write_bytes(content)
-        check_classifier(guard, "classifier .h5", content, tmp_path)
+        weights_file("head").write_bytes(content)
+        check_classifier(guard, "classifier .h5", content)
 
     throw()
 
@@ -158,22 +152,20 @@ JSONS = st.recursive(
 )
 
 
-def test_damaged_descriptions_are_loaded_or_refused(guard, classifier, tmp_path):
-    shutil.copytree(classifier / "head", tmp_path / "head")
-    original = (classifier / "head/model.json").read_bytes()
+def test_damaged_descriptions_are_loaded_or_refused(guard, head):
+    original = description_file("head").read_bytes()
 
     @given(mutated([original, json.dumps(json.loads(original)).encode()]))
     @settings(max_examples=settings().max_examples // 3)
     def throw(content: bytes):
-        (tmp_path / "head/model.json").write_bytes(content)
-        check_classifier(guard, "classifier .json", content, tmp_path)
+        description_file("head").write_bytes(content)
+        check_classifier(guard, "classifier .json", content)
 
     throw()
 
 
-def test_descriptions_of_other_values_are_loaded_or_refused(guard, classifier, tmp_path):
-    shutil.copytree(classifier / "head", tmp_path / "head")
-    original = (classifier / "head/model.json").read_text(encoding="utf-8")
+def test_descriptions_of_other_values_are_loaded_or_refused(guard, head):
+    original = description_file("head").read_text(encoding="utf-8")
 
     @given(st.lists(st.tuples(st.sampled_from(paths_of(json.loads(original))), JSONS), max_size=3))
     @settings(max_examples=settings().max_examples // 3)
@@ -186,8 +178,8 @@ def test_descriptions_of_other_values_are_loaded_or_refused(guard, classifier, t
                     node = node[key]
                 node[last] = value
         content = json.dumps(document).encode()
-        (tmp_path / "head/model.json").write_bytes(content)
-        check_classifier(guard, "classifier .json, values", content, tmp_path)
+        description_file("head").write_bytes(content)
+        check_classifier(guard, "classifier .json, values", content)
 
     throw()
 

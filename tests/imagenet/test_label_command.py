@@ -25,6 +25,7 @@ from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_pipeline import ROOT, call
 from tests.helpers.tiny_sources import build, encode, picture
 from tests.helpers.typed import Said, split_rows, typed
+from transfer.backbones import registry
 from transfer.backbones.registry import ARCHITECTURES, File
 from transfer.commands import label
 from transfer.decoding.value_ranges import PixelRules, write_pixel_rules
@@ -111,7 +112,7 @@ def say(project, published, labeller, monkeypatch, capsys) -> Callable[..., Said
         replace(ARCHITECTURES[NAME], whole=File("net/whole.h5", hashlib.md5(content).hexdigest())),
     )
     monkeypatch.setenv("KERAS_HOME", str(project / "keras"))
-    monkeypatch.setattr(weights, "HOST", http_servers.refuse())
+    monkeypatch.setattr(registry, "KERAS_HOST", http_servers.refuse())
     monkeypatch.setattr("transfer.compute.device.configure_backend", lambda params, seed: None)
     monkeypatch.setattr("transfer.imagenet.labeller.Labeller", lambda *_: labeller)
     monkeypatch.setattr(label, "DEFAULT", NAME)
@@ -156,7 +157,7 @@ def test_the_weights_are_fetched_once_and_kept(say, project, published, monkeypa
     (project / "site/net").mkdir(parents=True)
     (project / "site/net/whole.h5").symlink_to(published(NAME))
     with http_servers.serve(project / "site") as server:
-        monkeypatch.setattr(weights, "HOST", server.url)
+        monkeypatch.setattr(registry, "KERAS_HOST", server.url)
         first, second = say("photos"), say("photos")
     assert server.paths == ["/net/whole.h5"]
     assert first.code == second.code == PREDICTED

@@ -15,10 +15,8 @@ from tests.backbones.torch_files import random_tensors, torch_file
 from tests.helpers.labels import ALL, IN_KERAS, PICTURES, RESAMPLING, pixels_of
 from transfer.backbones.efficientnet_lite import SCALES, build_efficientnet_lite, load_tensors
 from transfer.backbones.registry import ARCHITECTURES
-from transfer.backbones.weight_sources import KERAS_HOST
-from transfer.imagenet import weights
 from transfer.imagenet.labeller import Labeller
-from transfer.imagenet.weights import MODEL_INFO
+from transfer.imagenet.weights import DEFAULT, MODEL_INFO
 from transfer.sources.source_file import SourceFile
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -87,15 +85,12 @@ def test_what_is_written_down_of_a_network_is_what_keras_builds_and_keeps(name, 
     with pytest.raises(FileNotFoundError):
         getattr(keras.applications, name)()
     whole = ARCHITECTURES[name].whole
-    assert asked == [
-        (Path(whole.path).name, f"{weights.HOST}/{whole.path}", "models", whole.checksum)
-    ]
+    assert asked == [(Path(whole.path).name, whole.url, "models", whole.checksum)]
     assert built[0].count_params() == MODEL_INFO[name].parameters
     # MobileNetV3 leaves it open; its file's name has 224
     assert built[0].input_shape[1] in (MODEL_INFO[name].side, None)
 
 
-def test_the_table_has_every_network_and_the_host_is_the_other_files():
+def test_the_table_has_every_network_and_the_default_is_the_smallest():
     assert list(MODEL_INFO) == list(ARCHITECTURES)
-    assert weights.HOST == KERAS_HOST
-    assert min(MODEL_INFO, key=lambda name: MODEL_INFO[name].parameters) == weights.DEFAULT
+    assert min(MODEL_INFO, key=lambda name: MODEL_INFO[name].parameters) == DEFAULT

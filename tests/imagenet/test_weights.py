@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from tests.helpers import http_servers
+from transfer.backbones import registry
 from transfer.backbones.registry import ARCHITECTURES, File, Wheel
 from transfer.imagenet import download as downloading
-from transfer.imagenet import weights
 from transfer.imagenet.download import DownloadError, download, part_of
 from transfer.imagenet.weights import check_name, find_weights
 from transfer.runtime.checksums import file_checksum
@@ -177,7 +177,7 @@ def listed(tmp_path, monkeypatch) -> Path:
     monkeypatch.setitem(
         ARCHITECTURES, NAME, replace(ARCHITECTURES[NAME], whole=File("net/whole.h5", MD5))
     )
-    monkeypatch.setattr(weights, "HOST", http_servers.refuse())
+    monkeypatch.setattr(registry, "KERAS_HOST", http_servers.refuse())
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     return tmp_path / "keras/models/whole.h5"
 
@@ -203,7 +203,7 @@ def test_a_file_that_is_there_is_used_without_the_network(listed, tmp_path, monk
 
 def test_a_download_is_announced_and_kept_for_the_next_time(listed, site, monkeypatch, capsys):
     with http_servers.serve(site) as server:
-        monkeypatch.setattr(weights, "HOST", server.url)
+        monkeypatch.setattr(registry, "KERAS_HOST", server.url)
         assert find_weights(NAME, None) == find_weights(NAME, None) == listed
     assert listed.read_bytes() == CONTENT
     assert server.paths == ["/net/whole.h5"]
@@ -217,7 +217,7 @@ def test_another_file_in_its_place_is_replaced(listed, site, monkeypatch):
     listed.parent.mkdir(parents=True)
     listed.write_bytes(b"half of it")
     with http_servers.serve(site) as server:
-        monkeypatch.setattr(weights, "HOST", server.url)
+        monkeypatch.setattr(registry, "KERAS_HOST", server.url)
         find_weights(NAME, None)
     assert listed.read_bytes() == CONTENT
 
@@ -226,7 +226,7 @@ def test_without_any_source_it_says_which_file_how_large_what_was_tried_and_what
     assert error_of().splitlines() == [
         f"the weights of {NAME} with its 1,000 classes, whole.h5 of some 22 MB, are not available:",
         f"  {listed}: not there",
-        f"  {weights.HOST}/net/whole.h5: Connection refused",
+        f"  {registry.KERAS_HOST}/net/whole.h5: Connection refused",
         "Run this again when that address can be reached; or fetch the file on another machine "
         f"and name it: --weights FILE, md5 {MD5}; or take a smaller network: --backbone "
         "EfficientNetLite0, 19 MB",
@@ -254,7 +254,7 @@ def test_a_large_networks_error_names_a_small_one(listed):
 
 def test_a_download_that_breaks_off_says_how_much_is_kept(listed, site, monkeypatch):
     with http_servers.serve(site, drop_after=500, ranges=True) as server:
-        monkeypatch.setattr(weights, "HOST", server.url)
+        monkeypatch.setattr(registry, "KERAS_HOST", server.url)
         message = error_of()
         assert f"{server.url}/net/whole.h5: broke off after 2,500 of 4,500 bytes\n" in message
         assert (

@@ -282,13 +282,6 @@ def test_images_are_read_only_as_far_ahead_as_keeps_the_cores_busy(predictor):
     assert drawn < 1000
 
 
-def test_duplicates_are_predicted_each_time_they_are_named(say):
-    said = say(*["images/a/0.png"] * 3, "--format=jsonl")
-    rows = split_rows(said.out)
-    assert len(rows) == 3
-    assert rows[0] == rows[1] == rows[2]
-
-
 def test_the_lines_of_the_readme_label_images(say, world):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     section = text[text.index("## Label new images") :].split("\n## ")[0]

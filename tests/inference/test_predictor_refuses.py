@@ -2,16 +2,19 @@
 missing or do not belong together."""
 
 import shutil
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
 from transfer.classifiers.head import build_head
-from transfer.classifiers.saved import HISTORY, Classifier, save_classifier
-from transfer.inference.predictor import check_params, load_predictor, read_temperature
+from transfer.classifiers.names import HISTORY
+from transfer.classifiers.saved import Classifier, save_classifier
+from transfer.classifiers.temperatures import calibration_file, read_temperature
+from transfer.inference.predictor import check_params, load_predictor
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.files import write_bytes
+from transfer.runtime.params import read_params
 
 
 def test_an_unknown_model_is_refused_with_the_list_of_models(world):
@@ -48,10 +51,9 @@ def test_models_that_are_not_there_have_to_be_made_or_pulled(own_models):
 )
 def test_probabilities_that_cannot_be_calibrated_are_refused(project, content, message):
     if content is not None:
-        (project / "head").mkdir()
-        (project / "head/calibration.json").write_text(content)
+        write_bytes(calibration_file("head"), content.encode())
     with pytest.raises(PipelineError, match=message):
-        read_temperature("head", Path())
+        read_temperature("head")
 
 
 def test_without_the_features_novelty_says_what_to_do(base, world):
@@ -77,7 +79,7 @@ def test_without_the_features_novelty_says_what_to_do(base, world):
     ],
 )
 def test_parameters_that_the_models_were_not_made_with_are_refused(world, section, name, value):
-    check_params()
+    check_params(read_params())
     params = yaml.safe_load((world / "params.yaml").read_text())
     params[section][name] = value
     (world / "params.yaml").write_text(yaml.safe_dump(params))
@@ -86,13 +88,13 @@ def test_parameters_that_the_models_were_not_made_with_are_refused(world, sectio
         match=rf"{section}\.{name} = '{value}', and the models were made with '.*' \(dvc.lock\); "
         "run `dvc repro`",
     ):
-        check_params()
+        check_params(read_params())
 
 
 def test_a_lock_that_was_cut_off_is_refused(world):
     (world / "dvc.lock").write_text("schema: '2.0'\nstages:\n  split: [")
     with pytest.raises(PipelineError, match="dvc.lock is damaged"):
-        check_params()
+        check_params(read_params())
 
 
 def test_a_model_for_other_activations_is_refused(own_models):

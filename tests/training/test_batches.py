@@ -111,7 +111,8 @@ def test_a_training_learns_from_these_and_is_validated_on_plain_labels(n_classes
     batches = list(
         training_batches(
             data.inputs,
-            targets_of(data.labels),
+            data.labels,
+            targets_of,
             sample_weights(data.labels, chosen.class_weight),
             chosen,
             epoch=0,
@@ -130,6 +131,21 @@ def test_a_training_learns_from_these_and_is_validated_on_plain_labels(n_classes
     predicted = (logits[:, 0] > 0).astype(int) if n_classes == 2 else logits.argmax(axis=1)
     assert row["val_accuracy"] == pytest.approx((predicted == validation.labels).mean())
     assert row["val_loss"] == validate(head, validation)["loss"]
+
+
+def test_soft_targets_are_made_for_a_batch_at_a_time():
+    """One number per image and class would be 4 GB here."""
+    labels = np.arange(1_000_000) % 1000
+    sizes = []
+
+    def targets_of(labels: np.ndarray) -> np.ndarray:
+        sizes.append(len(labels))
+        return np.eye(1000, dtype=np.float32)[labels]
+
+    inputs, weights = np.zeros((len(labels), 1), np.float32), np.ones(len(labels), np.float32)
+    chosen = params(label_smoothing=0.1, batch_size=10)
+    first = next(training_batches(inputs, labels, targets_of, weights, chosen, epoch=0))
+    assert sizes == [10] and first.targets.shape == (10, 1000)
 
 
 def test_the_training_accuracy_of_smoothed_labels_is_that_of_the_labels():

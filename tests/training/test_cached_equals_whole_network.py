@@ -99,10 +99,6 @@ def new_backbone(architecture):
     return backbone
 
 
-def scale_of(shape):
-    return (2 / np.prod(shape[:-1])) ** 0.5 if len(shape) > 1 else 0.1
-
-
 def train(model, world, input_kind, learning_rate):
     params = training_params(learning_rate)
     compile_classifier(model, params)

@@ -2,20 +2,13 @@
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
 from pydantic import ValidationError
 
 from tests.helpers.tiny_sources import TRAINING
 from transfer.classifiers.head import build_head
 from transfer.classifiers.probabilities import probabilities
-from transfer.classifiers.saved import (
-    Classifier,
-    growing_history,
-    load_classifier,
-    predict_logits,
-    save_classifier,
-)
+from transfer.classifiers.saved import predict_logits
 from transfer.dataset.examples import Examples
 from transfer.runtime.errors import PipelineError
 from transfer.training.batches import epoch_batches
@@ -130,12 +123,6 @@ def test_every_epoch_sees_every_row_once_in_an_order_of_its_own():
     assert [len(batch) for batch in epoch_batches(10, 4, 0, 0, None, [[0]])] == [4, 4, 2]
 
 
-def test_an_epoch_does_not_depend_on_the_ones_before():
-    assert [b.tolist() for b in epoch_batches(9, 4, 5, 3, None, [[0]])] == [
-        b.tolist() for b in epoch_batches(9, 4, 5, 3, None, [[0]])
-    ]
-
-
 def test_balanced_class_weights_lift_the_rare_class():
     rng = np.random.default_rng(0)
     labels = (np.arange(60) % 10 == 0).astype(int)
@@ -147,16 +134,16 @@ def test_balanced_class_weights_lift_the_rare_class():
     assert mean_rare["balanced"] > mean_rare[None] + 0.1
 
 
-def test_an_image_of_weight_0_teaches_nothing():
-    """Whatever its label is: the other images' gradients alone make the weights."""
+@pytest.mark.parametrize("mixup", [0, 0.4])
+def test_the_label_of_an_image_of_weight_0_teaches_nothing(mixup):
     data = examples(24)
     ignored = np.arange(24) % 3 == 0
     weights = np.where(ignored, 0, 1.5).astype(np.float32)
     learned = []
     for labels in (data.labels, np.where(ignored, 1 - data.labels, data.labels)):
-        head, _ = train(Examples(data.inputs, labels, weights), data)
+        head, _ = train(Examples(data.inputs, labels, weights), data, mixup=mixup)
         learned.append(head.get_weights())
-    unweighted, _ = train(data, data)
+    unweighted, _ = train(data, data, mixup=mixup)
     assert all(np.array_equal(a, b) for a, b in zip(*learned, strict=True))
     assert not all(
         np.array_equal(a, b) for a, b in zip(learned[0], unweighted.get_weights(), strict=True)
@@ -203,74 +190,3 @@ def test_a_learning_rate_as_dvc_writes_it_is_a_number():
 
 def test_dropout_belongs_to_heads():
     assert HeadTrainingParams(**TRAINING, units=4, dropout=0.5, normalize=True).dropout == 0.5
-
-
-@pytest.fixture
-def saved(tmp_path):
-    head, fitted = train(examples(12, 3), examples(6, 3), 3)
-    classifier = Classifier(head, "features", ["a", "b", "c"], fitted.epoch)
-    save_classifier("head", classifier, fitted.history, tmp_path)
-    return tmp_path, head, fitted
-
-
-def test_a_saved_classifier_is_read_back_whole(saved):
-    folder, head, fitted = saved
-    found = load_classifier("head", folder)
-    inputs = examples(5, 3, seed=3).inputs
-    assert np.array_equal(predict_logits(found.model, inputs), predict_logits(head, inputs))
-    assert (found.input_kind, found.class_names, found.epoch) == ("features", ["a", "b", "c"], 3)
-
-
-def test_equal_classifiers_are_equal_bytes(saved, tmp_path):
-    folder, _, _ = saved
-    head, fitted = train(examples(12, 3), examples(6, 3), 3)
-    save_classifier(
-        "head",
-        Classifier(head, "features", ["a", "b", "c"], fitted.epoch),
-        fitted.history,
-        tmp_path / "again",
-    )
-    for name in ("head/model.json", "head/model.weights.h5", "head/history.csv"):
-        assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("head/model.json", b"{}"),
-        ("head/model.json", b"no JSON"),
-        ("head/model.weights.h5", b"no HDF5"),
-    ],
-)
-def test_a_damaged_classifier_is_named(saved, name, content):
-    folder, _, _ = saved
-    (folder / name).write_bytes(content)
-    with pytest.raises(PipelineError, match="are damaged or do not belong together"):
-        load_classifier("head", folder)
-
-
-def test_a_missing_classifier_says_how_to_get_it(tmp_path):
-    with pytest.raises(
-        PipelineError, match=r"head/model\.json is missing; run `dvc repro` or `dvc pull`"
-    ):
-        load_classifier("head", tmp_path)
-
-
-def test_a_history_grows_while_a_training_runs_and_is_gone_when_it_fails(tmp_path):
-    file = tmp_path / "head/history.csv"
-    row = pd.DataFrame({"epoch": [1], "loss": [0.5]})
-    with pytest.raises(KeyboardInterrupt), growing_history("head", tmp_path) as show:
-        show(row)
-        assert file.read_text() == "epoch,loss\n1,0.5\n"
-        raise KeyboardInterrupt
-    assert not file.exists()
-
-
-def test_an_earlier_history_stays_until_the_new_model_is_whole(tmp_path):
-    file = tmp_path / "head/history.csv"
-    file.parent.mkdir()
-    file.write_text("of an earlier run")
-    with pytest.raises(KeyboardInterrupt), growing_history("head", tmp_path) as show:
-        show(pd.DataFrame({"epoch": [1], "loss": [0.5]}))
-        raise KeyboardInterrupt
-    assert file.read_text() == "of an earlier run"

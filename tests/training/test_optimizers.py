@@ -59,15 +59,6 @@ def test_an_optimizer_is_keras_own(changes, keras_own, by_layer):
     assert_close(stepped(built(by_layer, **changes), 4), stepped(keras_own(), 4))
 
 
-def test_sgd_by_hand():
-    """Nesterov's momentum: m <- 0.9 m - rate g, w <- w + 0.9 m - rate g."""
-    kernel, momentum = KERNEL, 0
-    for gradient, _ in GRADIENTS[:3]:
-        momentum = 0.9 * momentum - RATE * gradient
-        kernel = kernel + 0.9 * momentum - RATE * gradient
-    assert_close(stepped(built(optimizer="sgd"), 3)[:1], [kernel])
-
-
 def test_adamw_is_keras_own_on_kernels_and_leaves_biases_alone():
     found = stepped(built(optimizer="adamw", weight_decay=0.5), 4)
     assert_close(

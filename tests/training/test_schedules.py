@@ -51,13 +51,6 @@ def test_a_cosine_is_keras_own(warmup_epochs):
     ] == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_cosine_is_half_way_down_in_the_middle_and_nearly_0_at_the_end():
-    found = shares(schedule="cosine", epochs=4)
-    assert found[0] == 1.0
-    assert found[2 * STEPS] == pytest.approx(0.5)
-    assert found[-1] == pytest.approx(0.5 * (1 + np.cos(np.pi * 19 / 20)))
-
-
 def test_a_plateau_lowers_the_rate_after_so_many_epochs_without_a_lower_loss():
     found = shares(
         (0.5, 0.6, 0.5, 0.4, 0.4, 0.4, 0.4),

@@ -42,6 +42,10 @@ def batches(
     )
 
 
+def targets_of(labels: np.ndarray) -> np.ndarray:
+    return np.float32(labels[:, None])
+
+
 def without_shards(n: int, batch_size: int, seed: int = 0, epoch: int = 0) -> list[np.ndarray]:
     return list(epoch_batches(n, batch_size, seed, epoch, None, draw_windows(n, None, seed, epoch)))
 
@@ -110,12 +114,14 @@ def test_a_model_from_shards_in_one_window_is_the_model_from_one_file(tmp_path, 
 def test_an_epochs_batches_do_not_depend_on_those_before(tmp_path, store):
     found = write(tmp_path / "a.shards", random(2, 40, 3), store, leading=2, shard_rows=4)
     settings = BatchParams(batch_size=6, class_weight=None, label_smoothing=0, mixup=0, seed=0)
-    targets, weights = np.zeros((40, 1), np.float32), np.ones(40, np.float32)
+    labels, weights = np.zeros(40, int), np.ones(40, np.float32)
 
     def seen(array: ShardedArray, epoch: int) -> list:
         return [
             batch.inputs.tolist()
-            for batch in training_batches(array[epoch % 2], targets, weights, settings, epoch)
+            for batch in training_batches(
+                array[epoch % 2], labels, targets_of, weights, settings, epoch
+            )
         ]
 
     all_in_turn = [seen(found, epoch) for epoch in range(4)]
@@ -130,13 +136,13 @@ def test_augmented_views_of_images_in_shards_are_those_of_images_in_one_file(
     found = write(tmp_path / "a.shards", images, store, shard_rows=3)
     augment = load_params(AugmentParams, "augment", REPOSITORY / "params.yaml")
     settings = BatchParams(batch_size=6, class_weight=None, label_smoothing=0, mixup=0, seed=0)
-    targets, weights = np.zeros((20, 1), np.float32), np.ones(20, np.float32)
+    labels, weights = np.zeros(20, int), np.ones(20, np.float32)
     assert AugmentedView(images, 1, augment).layout is None
     view = AugmentedView(found, 1, augment)
     windows = draw_windows(20, view.layout, 0, 0)
     rows = np.concatenate(list(epoch_batches(20, 6, 0, 0, view.layout, windows)))
     seen = np.concatenate(
-        [batch.inputs for batch in training_batches(view, targets, weights, settings, 0)]
+        [batch.inputs for batch in training_batches(view, labels, targets_of, weights, settings, 0)]
     )
     assert len(windows) == 4 and np.array_equal(seen, AugmentedView(images, 1, augment)[rows])
 
@@ -169,9 +175,11 @@ array = ShardedArray(path, read_index(path), ObjectStore(url, "resources.shards_
 settings = BatchParams(batch_size=20, class_weight=None, label_smoothing=0, mixup=0, seed=0)
 array[:2]
 before, n = peak(), len(array)
-targets, weights = np.zeros((n, 1), np.float32), np.ones(n, np.float32)
+labels, weights = np.zeros(n, int), np.ones(n, np.float32)
 for epoch in range(2):
-    for batch in training_batches(array, targets, weights, settings, epoch):
+    for batch in training_batches(
+        array, labels, lambda labels: np.float32(labels[:, None]), weights, settings, epoch
+    ):
         pass
 print((peak() - before) // 1000)
 """

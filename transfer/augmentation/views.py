@@ -37,8 +37,8 @@ class AugmentationJobs:
     """
 
     def __init__(self, images: np.ndarray, params: AugmentParams):
-        self._images = images
-        self._params = params
+        self._images, self._params = images, params
+        self._ranges = params.model_dump_json(exclude={"views"}).encode()
         noise = np.random.default_rng(0).integers(0, 256, images.shape[1:], dtype=np.uint8)
         self._warps = content_key(
             *(render_view(noise, view, params).tobytes() for view in range(8))
@@ -61,12 +61,11 @@ class AugmentationJobs:
         """Rows `first` up to `last`, which are of one view, for another process."""
         view, start = divmod(first, len(self._images))
         opened = self._of(view)
-        described = content_key(str(view).encode(), opened.keywords["ranges"], self._warps)
+        described = content_key(str(view).encode(), self._ranges, self._warps)
         return ImagePart(RowRange(self._images, start, start + last - first), opened, described)
 
     def _of(self, view: int) -> partial["ImagesOfView"]:
-        ranges = self._params.model_dump_json(exclude={"views"}).encode()
-        return partial(ImagesOfView, view=view, ranges=ranges, warps=self._warps)
+        return partial(ImagesOfView, view=view, ranges=self._ranges, warps=self._warps)
 
 
 class ImagesOfView:

@@ -5,8 +5,6 @@ import hashlib
 import json
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from transfer.backbones.registry import WEIGHTS, BackboneParams
 from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
@@ -48,7 +46,7 @@ def read_converted(architecture: BackboneParams) -> Converted:
         converted = Converted.model_validate(json.loads(RECORD.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise PipelineError(f"{RECORD} is missing; {again} or `dvc pull convert`") from None
-    except (ValueError, ValidationError) as error:
+    except ValueError as error:  # JSON's or pydantic's
         raise PipelineError(
             f"{RECORD} is damaged ({type(error).__name__}); delete it and {again}"
         ) from None

@@ -11,6 +11,7 @@ from typing import Any
 from transfer.backbones.hub_graph import KINDS, as_graph, patch_side
 from transfer.backbones.hub_presets import check_patches, check_position_size, preset_of
 from transfer.backbones.layer_table import read_recorded
+from transfer.backbones.registry import LAYERS
 from transfer.compute.keras import keras
 from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
@@ -129,13 +130,17 @@ def _read_converter(preset: str) -> dict[str, Any] | None:
     import keras_hub
 
     try:
-        converter = keras_hub.layers.ImageConverter.from_preset(preset)
+        return describe_converter(keras_hub.layers.ImageConverter.from_preset(preset))
     except FileNotFoundError:
         return None
+
+
+def describe_converter(converter: keras.layers.Layer) -> dict[str, Any]:
+    """Scale and offset that one of KerasHub's image converters gives to pixels."""
     return {key: converter.get_config()[key] for key in ("scale", "offset")}
 
 
-def build_hub(name: str, side: int, layers: Path) -> keras.Model:
+def build_hub(name: str, side: int) -> keras.Model:
     """The recorded network of KerasHub with random weights: RGB (B, side, side, 3) -> features (B,
     1, 1, C).
 
@@ -145,18 +150,17 @@ def build_hub(name: str, side: int, layers: Path) -> keras.Model:
 
     Args:
         name: `backbone.name`.
-        layers: the file in which the stage `weights` recorded the network.
 
     Raises:
-        PipelineError: the file cannot be used, or the network does not take images of this size.
+        PipelineError: the record cannot be used, or the network does not take images of this size.
         ModuleNotFoundError: KerasHub is not installed.
     """
     import keras_hub
 
-    recorded = read_recorded(layers)
+    recorded = read_recorded()
     kind, config = recorded["class_name"], recorded["config"]
     if kind not in KINDS:
-        raise PipelineError(f"{layers} names {kind}, which is no backbone; run `dvc repro weights`")
+        raise PipelineError(f"{LAYERS} names {kind}, which is no backbone; run `dvc repro weights`")
     if kind in _ONE_SIZE:
         check_position_size(name, side, config["image_shape"][0])
     check_patches(name, side, patch_side(config["patch_size"]))

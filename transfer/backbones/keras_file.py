@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transfer.backbones.hub_graph import KINDS, as_graph
-from transfer.backbones.hub_network import PRESET_KINDS, record_hub
+from transfer.backbones.hub_network import PRESET_KINDS, describe_converter, record_hub
 from transfer.backbones.layer_table import FUNCTIONAL
 from transfer.backbones.own_graph import without_top
 from transfer.compute.keras import keras
@@ -171,9 +171,7 @@ def _converter_of(model: keras.Model) -> dict[str, Any] | None:
     there is none."""
     preprocessor = getattr(model, "preprocessor", None)
     converter = getattr(preprocessor, "image_converter", None)
-    if converter is None:
-        return None
-    return {key: converter.get_config()[key] for key in ("scale", "offset")}
+    return None if converter is None else describe_converter(converter)
 
 
 def _hub_network(vision: keras.Model, named: str) -> keras.Model:

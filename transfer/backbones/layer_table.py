@@ -2,7 +2,8 @@
 how to build a network that is not in the table."""
 
 import json
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 from transfer.backbones.registry import LAYERS
 from transfer.compute.keras import keras
@@ -19,31 +20,28 @@ def record_layers(backbone: keras.Model) -> list[dict]:
     ]
 
 
-def describe_backbone(path: Path = LAYERS) -> str:
+def describe_backbone() -> str:
     """One line per layer of the backbone that has parameters, and their sum.
 
     Raises:
         PipelineError: the recorded table is missing or damaged.
     """
-    if not path.exists():
-        raise PipelineError(f"{path} is missing; run `dvc repro weights` or `dvc pull weights`")
-    try:
-        recorded = json.loads(path.read_text(encoding="utf-8"))
-        rows = [
-            (f"{layer['name']} ({layer['type']})", int(layer["parameters"]))
-            for layer in recorded["layers"]
-        ]
-        name = str(recorded["name"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise PipelineError(
-            f"{path} has no table of layers ({error!r}); delete it and run `dvc repro weights`"
-        ) from None
+    name, rows = _read_part(
+        lambda recorded: (
+            str(recorded["name"]),
+            [
+                (f"{layer['name']} ({layer['type']})", int(layer["parameters"]))
+                for layer in recorded["layers"]
+            ],
+        ),
+        "table of layers",
+    )
     lines = [f"{label:<40}{count:>14,}" for label, count in rows if count]
     total = sum(count for _, count in rows)
     return "\n".join([f"Backbone {name}, frozen:", *lines, f"{'parameters':<40}{total:>14,}"])
 
 
-def read_recorded(path: Path = LAYERS) -> dict:
+def read_recorded() -> dict:
     """What the stage `weights` recorded of the user's own model or of a network of KerasHub.
 
     Returns:
@@ -55,13 +53,21 @@ def read_recorded(path: Path = LAYERS) -> dict:
     Raises:
         PipelineError: the file is missing, damaged or of another backbone.
     """
-    if not path.exists():
-        raise PipelineError(f"{path} is missing; run `dvc repro weights` or `dvc pull weights`")
+    return _read_part(
+        lambda recorded: {
+            key: recorded["model"][key] for key in ("class_name", "config", "converter")
+        },
+        "preset of KerasHub and no model of your own",
+    )
+
+
+def _read_part(part: Callable[[Any], Any], named: str) -> Any:
+    """A part of what LAYERS holds; `named` is its name in errors."""
+    if not LAYERS.exists():
+        raise PipelineError(f"{LAYERS} is missing; run `dvc repro weights` or `dvc pull weights`")
     try:
-        recorded = json.loads(path.read_text(encoding="utf-8"))["model"]
-        return {key: recorded[key] for key in ("class_name", "config", "converter")}
+        return part(json.loads(LAYERS.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise PipelineError(
-            f"{path} has no preset of KerasHub and no model of your own ({error!r}); delete it and "
-            "run `dvc repro weights`"
+            f"{LAYERS} has no {named} ({error!r}); delete it and run `dvc repro weights`"
         ) from None

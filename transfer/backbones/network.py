@@ -7,7 +7,6 @@ features
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from transfer.backbones.hub_network import build_hub
 from transfer.backbones.hub_presets import LAST_BLOCK, is_hub_preset
@@ -18,39 +17,36 @@ from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
 
 
-def build_backbone(
-    name: str, image_size: int, includes_scaling: bool = True, layers: Path = LAYERS
-) -> keras.Model:
+def build_backbone(name: str, image_size: int, includes_scaling: bool = True) -> keras.Model:
     """The network without its top, with random weights: (B, image_size, image_size, 3) -> features
-    (B, h, w, C).
+    (B, h, w, C). The user's own model and a preset of KerasHub are built as the stage `weights`
+    recorded them.
 
     Args:
         includes_scaling: whether the networks that do so scale pixels themselves.
-        layers: the file in which the stage `weights` recorded the user's own model or a preset of
-            KerasHub; networks of the table need none.
 
     Raises:
         PipelineError: no such backbone, or a model that cannot be built for this image size.
         ModuleNotFoundError: it is a network of KerasHub, which is not installed.
     """
-    own = read_recorded(layers) if is_own_model(name) else None
+    own = read_recorded() if is_own_model(name) else None
     if is_hub_preset(name) or (own is not None and own["class_name"] != FUNCTIONAL):
-        return build_hub(name, image_size, layers)
+        return build_hub(name, image_size)
     # otherwise Keras numbers it by what the process built before
     pixels = keras.Input((image_size, image_size, 3), name="input_layer")
     if own is not None:
-        return _build_own(layers, own["config"], pixels)
+        return _build_own(own["config"], pixels)
     network = build_published(name, pixels, includes_scaling)
     return _named_as_if_first(keras.Model(pixels, network.output, name=network.name))
 
 
-def _build_own(layers: Path, config: dict, pixels: keras.KerasTensor) -> keras.Model:
+def _build_own(config: dict, pixels: keras.KerasTensor) -> keras.Model:
     try:
         model = keras.Model.from_config(config)
         return keras.models.clone_model(model, input_tensors=[pixels])
     except Exception as error:  # Keras raises many exception types on bad values
         raise PipelineError(
-            f"the model in {layers} cannot be built for images of {pixels.shape[1]} pixels "
+            f"the model in {LAYERS} cannot be built for images of {pixels.shape[1]} pixels "
             f"(backbone.image_size): {error}"
         ) from None
 
@@ -78,31 +74,31 @@ def _named_as_if_first(model: keras.Model) -> keras.Model:
     )
 
 
-def load_backbone(params: BackboneParams, weights: Path = WEIGHTS) -> keras.Model:
+def load_backbone(params: BackboneParams) -> keras.Model:
     """The backbone with the weights that the `weights` stage obtained.
 
     Raises:
         PipelineError: the file is missing, damaged or of another backbone.
     """
     backbone = build_backbone(params.name, params.image_size, params.preprocessing == "imagenet")
-    if not weights.exists():
-        raise PipelineError(f"{weights} is missing; run `dvc repro weights` or `dvc pull`")
+    if not WEIGHTS.exists():
+        raise PipelineError(f"{WEIGHTS} is missing; run `dvc repro weights` or `dvc pull`")
     try:
-        backbone.load_weights(weights)
+        backbone.load_weights(WEIGHTS)
     except Exception as error:  # h5py raises RuntimeError, TypeError and more on a damaged file
         raise PipelineError(
-            f"{weights} is damaged or not of {params.name} ({error}); delete it and run `dvc repro "
+            f"{WEIGHTS} is damaged or not of {params.name} ({error}); delete it and run `dvc repro "
             "weights`"
         ) from None
     return backbone
 
 
-def build_preprocessing(params: BackboneParams, layers: Path = LAYERS) -> keras.Model:
+def build_preprocessing(params: BackboneParams) -> keras.Model:
     """RGB in 0..255 (B, image_size, image_size, 3) -> what the backbone takes, the same shape.
 
     `imagenet`: as the backbone was trained (VGG: BGR minus the mean of ImageNet; networks that
     scale pixels themselves get them unchanged; presets of KerasHub and the user's own models: what
-    their image converter does, as recorded in `layers`). `rescale`: x / 255, as the lesson does.
+    their image converter does, as recorded in LAYERS). `rescale`: x / 255, as the lesson does.
     `none`: 0..255.
 
     Raises:
@@ -111,7 +107,7 @@ def build_preprocessing(params: BackboneParams, layers: Path = LAYERS) -> keras.
     images = keras.Input((params.image_size, params.image_size, 3), name="images")
     is_recorded = is_hub_preset(params.name) or is_own_model(params.name)
     if params.preprocessing == "imagenet" and is_recorded:
-        pixels = _convert_pixels(images, params.name, layers)
+        pixels = _convert_pixels(images, params.name)
     elif params.preprocessing == "imagenet":
         pixels = preprocess(params.name, images)
     elif params.preprocessing == "rescale":
@@ -121,9 +117,9 @@ def build_preprocessing(params: BackboneParams, layers: Path = LAYERS) -> keras.
     return keras.Model(images, pixels, name="preprocessing")
 
 
-def _convert_pixels(images: keras.KerasTensor, name: str, layers: Path) -> keras.KerasTensor:
+def _convert_pixels(images: keras.KerasTensor, name: str) -> keras.KerasTensor:
     """What the recorded image converter makes of images of the network's size."""
-    converter = read_recorded(layers)["converter"]
+    converter = read_recorded()["converter"]
     if converter is None:
         raise PipelineError(
             f"backbone.preprocessing = 'imagenet': {name} has no image converter of KerasHub, so "

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from transfer.backbones.network import pictures_of
 from transfer.backbones.token_graph import with_blocks
 from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
@@ -39,11 +40,7 @@ def without_top(model: keras.Model, named: str) -> keras.Model:
         ) from None
     if (transformer := with_blocks(flat, named)) is not None:
         return _checked(fresh(transformer), named)
-    pictures = [
-        layer.output
-        for layer in flat.layers[1:]
-        if isinstance(layer.output, keras.KerasTensor) and len(layer.output.shape) == 4
-    ]
+    pictures = pictures_of(flat.layers[1:])
     if not pictures:
         raise PipelineError(
             f"{named}: no layer of it gives activations (None, height, width, channels), and no "

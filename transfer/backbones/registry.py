@@ -21,6 +21,7 @@ from transfer.runtime.params import Params
 
 WEIGHTS = Path("data/weights/backbone.weights.h5")
 LAYERS = Path("data/weights/backbone.json")
+KERAS_HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
 # what `backbone.name` can be besides a network of the table
 OTHERS = f", the path of a .keras file of your own, or {PREFIX} with a preset of KerasHub"
 
@@ -32,6 +33,11 @@ class File:
 
     path: str
     checksum: str
+
+    @property
+    def url(self) -> str:
+        """Where Keras downloads it from."""
+        return f"{KERAS_HOST}/{self.path}"
 
 
 @dataclass(frozen=True)

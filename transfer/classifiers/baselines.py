@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 
 from transfer.classifiers.description import read_description
-from transfer.classifiers.names import MODELS, choices_file, description_file, weights_file
+from transfer.classifiers.names import SCORES, choices_file, description_file, weights_file
 from transfer.classifiers.probabilities import probabilities
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import allocate, atomic_write, write_json, write_table
 
 DECIMALS = 6  # finer ones would differ between machines
-SCORES = ["val_loss", "val_accuracy"]
 
 
 def score_settings(
@@ -66,24 +65,13 @@ def save_baseline(
     write_table(choices_file(name), choices.assign(**rounded))
 
 
-def skip_baseline(name: str, why: str) -> None:
-    """Write the files of a baseline that was not fitted, without arrays, so that readers find
-    them."""
-    write_json(description_file(name), {"skipped": why})
-    with atomic_write(weights_file(name)) as temporary:
-        temporary.touch()
-    write_table(choices_file(name), pd.DataFrame(columns=SCORES))
-
-
-def read_baseline(
-    name: str, keys: Sequence[str], folder: Path = MODELS
-) -> tuple[dict, list[np.ndarray]]:
+def read_baseline(name: str, keys: Sequence[str]) -> tuple[dict, list[np.ndarray]]:
     """A baseline's description and the arrays `keys`, which hold finite numbers.
 
     Raises:
         PipelineError: missing, skipped, damaged, or not what `save_baseline` writes.
     """
-    described = read_description(name, folder)
+    described = read_description(name)
     try:
         recorded = json.loads(described.content)
         shape = recorded["input_shape"]
@@ -91,7 +79,7 @@ def read_baseline(
             raise ValueError(f"input_shape = {shape!r}")
         arrays = read_arrays(described.weights, keys)
     except Exception as error:  # h5py raises many exception types on bad values
-        raise damaged(name, error, folder) from None
+        raise damaged(name, error) from None
     return recorded, arrays
 
 
@@ -105,10 +93,10 @@ def read_arrays(file: Path, keys: Sequence[str]) -> list[np.ndarray]:
         return [_read(opened, key, file.stat().st_size) for key in keys]
 
 
-def damaged(name: str, problem: object, folder: Path = MODELS) -> PipelineError:
+def damaged(name: str, problem: object) -> PipelineError:
     """The error that says that a baseline's files are not what its stage writes."""
     return PipelineError(
-        f"{description_file(name, folder)} and {weights_file(name, folder).name} are damaged or do "
+        f"{description_file(name)} and {weights_file(name).name} are damaged or do "
         f"not belong together: {problem}"
     )
 

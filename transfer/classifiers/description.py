@@ -1,4 +1,5 @@
-"""Reads the description that is saved with a trained classifier's weights; needs no Keras."""
+"""The description that is saved with a trained classifier's weights, and the files of a classifier
+that was skipped; needs no Keras."""
 
 import json
 from dataclasses import dataclass
@@ -6,12 +7,16 @@ from pathlib import Path
 
 from transfer.classifiers.names import (
     BASELINES,
-    MODELS,
+    HISTORY,
+    SCORES,
+    choices_file,
     description_file,
+    history_file,
     is_skipped,
     weights_file,
 )
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.files import write_bytes, write_csv, write_json
 
 
 @dataclass(frozen=True)
@@ -35,17 +40,17 @@ class Description:
     epoch: int | None
 
 
-def read_description(name: str, folder: Path = MODELS) -> Description:
+def read_description(name: str) -> Description:
     """Read the description of a classifier.
 
     Raises:
         PipelineError: a file is missing, the training was skipped, or the description is damaged.
     """
-    file, weights = description_file(name, folder), weights_file(name, folder)
+    file, weights = description_file(name), weights_file(name)
     for each in (file, weights):
         if not each.exists():
             raise PipelineError(f"{each} is missing; run `dvc repro` or `dvc pull`")
-    if is_skipped(name, folder):
+    if is_skipped(name):
         raise PipelineError(
             f"{file}: it was skipped, so there is no such model; params.yaml says whether it is "
             "trained"
@@ -61,6 +66,17 @@ def read_description(name: str, folder: Path = MODELS) -> Description:
             f"{file} and {weights.name} are damaged or do not belong together: {error}"
         ) from None
     return Description(file, weights, content, input_kind, class_names, epoch)
+
+
+def save_skipped(name: str, why: str) -> None:
+    """Write the files of a classifier that was not trained, without weights and rows, so that
+    readers find them."""
+    write_json(description_file(name), {"skipped": why})
+    write_bytes(weights_file(name), b"")
+    if name in BASELINES:
+        write_csv(choices_file(name), SCORES, [])
+    else:
+        write_csv(history_file(name), HISTORY, [])
 
 
 def _check(input_kind: object, class_names: object, epoch: object, *, has_epoch: bool) -> None:

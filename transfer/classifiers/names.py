@@ -11,6 +11,8 @@ BASELINES = (NEIGHBOURS, PROBE)  # fitted to the frozen features, by scikit-lear
 MODEL_NAMES = (*NETWORKS, *BASELINES)
 MODELS = Path("models")
 EVALUATION = Path("data/evaluation")  # results of `evaluate`, one folder per model
+HISTORY = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")  # columns of `history_file`
+SCORES = ("val_loss", "val_accuracy")  # columns of `choices_file`, behind that of the setting
 
 
 def description_file(name: str, folder: Path = MODELS) -> Path:
@@ -28,15 +30,15 @@ def history_file(name: str, folder: Path = MODELS) -> Path:
     return folder / name / "history.csv"
 
 
-def choices_file(name: str, folder: Path = MODELS) -> Path:
+def choices_file(name: str) -> Path:
     """Losses and accuracies of a baseline, one row per setting that was tried."""
-    return folder / name / "choices.csv"
+    return MODELS / name / "choices.csv"
 
 
-def is_skipped(name: str, folder: Path = MODELS) -> bool:
+def is_skipped(name: str) -> bool:
     """Whether the model's training was skipped; a file that is missing or damaged is left to
     `load_classifier`."""
     try:
-        return "skipped" in json.loads(description_file(name, folder).read_text(encoding="utf-8"))
+        return "skipped" in json.loads(description_file(name).read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, RecursionError):
         return False

@@ -3,13 +3,12 @@ Keras."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from transfer.classifiers.baselines import damaged, read_baseline, save_baseline
-from transfer.classifiers.names import MODELS, PROBE
+from transfer.classifiers.names import PROBE
 
 MAX_STEPS = 5000
 SMALLEST_DEVIATION = 1e-6  # added to each channel's, so that a constant one is not divided by 0
@@ -124,18 +123,18 @@ def save_probe(
     )
 
 
-def load_probe(folder: Path = MODELS) -> tuple[Probe, tuple[int, ...], list[str]]:
+def load_probe() -> tuple[Probe, tuple[int, ...], list[str]]:
     """Read the probe, the shape (h, w, C) of an image's features, and the class names.
 
     Raises:
         PipelineError: missing, skipped or damaged.
     """
-    recorded, (kernel, bias) = read_baseline(PROBE, ("kernel", "bias"), folder)
+    recorded, (kernel, bias) = read_baseline(PROBE, ("kernel", "bias"))
     names, shape = recorded["class_names"], tuple(recorded["input_shape"])
     n_logits = 1 if len(names) == 2 else len(names)
     if kernel.shape != (shape[-1], n_logits) or bias.shape != (n_logits,):
         problem = f"kernel {kernel.shape}, bias {bias.shape}, {len(names)} classes of {shape}"
-        raise damaged(PROBE, problem, folder)
+        raise damaged(PROBE, problem)
     return Probe(kernel, bias), shape, names
 
 

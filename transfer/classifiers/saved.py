@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,6 @@ import pandas as pd
 from transfer.classifiers.description import read_description
 from transfer.classifiers.head import build_linear
 from transfer.classifiers.names import (
-    MODELS,
     NEIGHBOURS,
     PROBE,
     description_file,
@@ -29,10 +27,9 @@ from transfer.classifiers.names import (
 from transfer.classifiers.probe import load_probe
 from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.files import atomic_write, write_json, write_weights
+from transfer.runtime.files import write_json, write_table, write_weights
 from transfer.storage.arrays import inference_batch_rows, take
 
-HISTORY = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
 NO_NETWORK = (
     f"{NEIGHBOURS} is a list of training images and no network: it is compared with the models and "
     "can label images (predict), but it cannot be exported and has no Grad-CAM; choose another "
@@ -55,9 +52,7 @@ class Classifier:
     epoch: int | None
 
 
-def save_classifier(
-    name: str, classifier: Classifier, history: pd.DataFrame, folder: Path = MODELS
-) -> None:
+def save_classifier(name: str, classifier: Classifier, history: pd.DataFrame) -> None:
     """Write a classifier and its training history under `name`; equal models give equal bytes."""
     # Without its compilation: the optimizer's state would double the file, and its names depend on
     # what the process built before.
@@ -68,45 +63,31 @@ def save_classifier(
         "epoch": classifier.epoch,
         "model": json.loads(model.to_json()),
     }
-    write_json(description_file(name, folder), description)
-    write_weights(weights_file(name, folder), model)
-    _write_history(history_file(name, folder), history)
-
-
-def save_skipped(name: str, why: str, folder: Path = MODELS) -> None:
-    """Write the files of a classifier that was not trained, without weights and epochs, so that
-    readers find them."""
-    write_json(description_file(name, folder), {"skipped": why})
-    with atomic_write(weights_file(name, folder)) as temporary:
-        temporary.touch()
-    _write_history(history_file(name, folder), pd.DataFrame(columns=HISTORY))
+    write_json(description_file(name), description)
+    write_weights(weights_file(name), model)
+    write_table(history_file(name), history)
 
 
 @contextmanager
-def growing_history(name: str, folder: Path = MODELS) -> Iterator[Callable[[pd.DataFrame], None]]:
+def growing_history(name: str) -> Iterator[Callable[[pd.DataFrame], None]]:
     """Yield a function that writes the history so far during training, for live plots with `dvc
     plots show` and DVC's extension for VS Code.
 
     A training that fails leaves no history. If there is a history of an earlier run (DVC deletes it
     first, but not a person who runs the stage by hand), it stays until the new model is complete.
     """
-    path = history_file(name, folder)
+    path = history_file(name)
     if path.exists():
         yield lambda history: None
         return
     try:
-        yield lambda history: _write_history(path, history)
+        yield lambda history: write_table(path, history)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
 
 
-def _write_history(path: Path, history: pd.DataFrame) -> None:
-    with atomic_write(path) as temporary:
-        history.to_csv(temporary, index=False, lineterminator="\n")
-
-
-def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
+def load_classifier(name: str) -> Classifier:
     """Read a classifier back; the probe as a Keras model too.
 
     Raises:
@@ -118,10 +99,10 @@ def load_classifier(name: str, folder: Path = MODELS) -> Classifier:
     if name == NEIGHBOURS:
         raise PipelineError(NO_NETWORK)
     if name == PROBE:
-        probe, shape, class_names = load_probe(folder)
+        probe, shape, class_names = load_probe()
         model = build_linear(shape, probe.kernel, probe.bias)
         return Classifier(model, "features", class_names, None)
-    described = read_description(name, folder)
+    described = read_description(name)
     if b'"keras_hub.' in described.content:
         import keras_hub  # noqa: F401, its layers are in the description
     try:

@@ -1,8 +1,10 @@
 """The small convolutional network that is trained from scratch on the augmented images."""
 
 from transfer.compute.keras import keras
+from transfer.runtime.errors import PipelineError
 
 FILTERS = (32, 32, 64)
+SMALLEST = 22  # pixels per side, of which the last pooling leaves one
 
 
 def build_small_network(image_size: int, units: int, dropout: float, n_classes: int) -> keras.Model:
@@ -12,7 +14,15 @@ def build_small_network(image_size: int, units: int, dropout: float, n_classes: 
     Pixels are 0..255; L is 1 for two classes and `n_classes` for more. Filters and layers are those
     of the network that F. Chollet compares with VGG16 in "Building powerful image classification
     models using very little data" (blog.keras.io, 2016).
+
+    Raises:
+        PipelineError: the images are too small.
     """
+    if image_size < SMALLEST:
+        raise PipelineError(
+            f"backbone.image_size = {image_size}: the network from scratch needs at least "
+            f"{SMALLEST} pixels per side; set train_scratch.skip to true"
+        )
     pixels = keras.Input((image_size, image_size, 3), name="images")
     maps = keras.layers.Rescaling(1 / 255, name="rescale")(pixels)
     for place, filters in enumerate(FILTERS, start=1):

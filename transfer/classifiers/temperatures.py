@@ -8,18 +8,18 @@ from transfer.classifiers.names import EVALUATION
 from transfer.runtime.errors import PipelineError
 
 
-def calibration_file(name: str, folder: Path = EVALUATION) -> Path:
+def calibration_file(name: str) -> Path:
     """A model's temperature and threshold, as `evaluate` writes them."""
-    return folder / name / "calibration.json"
+    return EVALUATION / name / "calibration.json"
 
 
-def read_temperature(name: str, folder: Path = EVALUATION) -> float:
+def read_temperature(name: str) -> float:
     """The temperature that `evaluate` chose for a model.
 
     Raises:
         PipelineError: the file is missing or damaged.
     """
-    path, stage = calibration_file(name, folder), f"evaluate@{name}"
+    path, stage = calibration_file(name), f"evaluate@{name}"
     if not path.exists():
         raise PipelineError(
             f"{path} is missing: it calibrates the probabilities; run `dvc repro {stage}` or `dvc "

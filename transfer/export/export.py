@@ -6,6 +6,8 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from transfer.backbones.registry import BackboneParams
 from transfer.classifiers.names import description_file, weights_file
 from transfer.classifiers.saved import load_classifier
 from transfer.classifiers.temperatures import read_temperature
+from transfer.compute.keras import keras
 from transfer.dataset.manifest import read_manifest, split_rows
 from transfer.dataset.scored_split import scored_split, split_field, title_note
 from transfer.export.checks import TOLERANCE, Answers, Checked, check
@@ -64,22 +67,13 @@ def export(
     """
     name = best_on_validation() if name == "best" else name
     classifier = load_classifier(name)
-    parts = (
+    build = partial(
+        build_end_to_end,
         classifier,
         load_backbone(architecture),
         architecture,
         interpolation,
         read_temperature(name),
-    )
-    whole = build_end_to_end(*parts)
-    manifest = read_manifest()
-    split = scored_split(manifest)
-    rows, field = split_rows(manifest, split), split_field(split)
-    images = stretched(read_array(inputs_path(split, "images"), shards, rows=len(rows), ndim=4))
-    expected = Answers(
-        images,
-        np.concatenate([whole.predict_on_batch(image[None]) for image in images]),
-        rows["label"].to_numpy(),
     )
     about = About(
         classifier.class_names,
@@ -88,29 +82,40 @@ def export(
         interpolation,
         weights_license,
     )
+    manifest = read_manifest()
+    split = scored_split(manifest)
+    field, whole = split_field(split), build()
+    expected = answers_of(whole, manifest, split, shards)
     with tempfile.TemporaryDirectory(dir=_parent(output), prefix=".tmp-") as temporary:
         folder = Path(temporary) / output.name
         folder.mkdir()
         checked = []
         for kind in formats:
             print(f"export: {kind}", flush=True)
-            takes_any_size = FORMATS[kind].takes_any_size
-            model = whole if takes_any_size else build_end_to_end(*parts, resizes=False)
-            write(kind, folder / FORMATS[kind].file, model, about)
-            checked.append(check(kind, folder / FORMATS[kind].file, expected))
+            file = folder / FORMATS[kind].file
+            write(
+                kind, file, whole if FORMATS[kind].takes_any_size else build(resizes=False), about
+            )
+            checked.append(check(kind, file, expected))
         refuse(checked, expected, max_accuracy_drop, title_note(split))
         table = pd.DataFrame(checked)
+        files = table.drop(columns="ms").to_dict("records")
         write_json(
-            folder / "export.json",
-            {
-                "model": name,
-                **about.to_dict(),
-                **field,
-                "files": table.drop(columns="ms").to_dict("records"),
-            },
+            folder / "export.json", {"model": name, **asdict(about), **field, "files": files}
         )
         replace(output, folder)
     return table.assign(**field)
+
+
+def answers_of(whole: keras.Model, manifest: pd.DataFrame, split: str, shards: Shards) -> Answers:
+    """What the end-to-end model answers for the images of a split, stretched to several shapes."""
+    rows = split_rows(manifest, split)
+    images = stretched(read_array(inputs_path(split, "images"), shards, rows=len(rows), ndim=4))
+    return Answers(
+        images,
+        np.concatenate([whole.predict_on_batch(image[None]) for image in images]),
+        rows["label"].to_numpy(),
+    )
 
 
 def version_of(name: str) -> str:

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
+from transfer.classifiers.description import read_description
 from transfer.classifiers.names import NETWORKS, history_file, is_skipped
-from transfer.classifiers.saved import load_classifier
 
 
 def best_on_validation() -> str:
@@ -21,5 +21,5 @@ def best_on_validation() -> str:
 
 
 def _validation_loss(name: str) -> float:
-    epoch, history = load_classifier(name).epoch, pd.read_csv(history_file(name))
-    return float(history.set_index("epoch")["val_loss"][epoch])
+    history = pd.read_csv(history_file(name)).set_index("epoch")
+    return float(history["val_loss"][read_description(name).epoch])

@@ -4,8 +4,7 @@ Needs TensorFlow, whose converters it uses."""
 import json
 import logging
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import tensorflow as tf
@@ -15,6 +14,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from transfer.compute.keras import keras
 from transfer.export.canonical_onnx import canonical
+from transfer.export.formats import FORMATS
 
 ONNX_OPSET = 18  # of ONNX 1.13 (2022), which every recent runtime reads
 LABELS, ABOUT = "labels.txt", "about.json"  # inside a LiteRT file, as its metadata names the first
@@ -27,23 +27,14 @@ class About:
     weights in it are, and whom to name.
     """
 
-    class_names: Sequence[str]
+    class_names: list[str]
     version: str
     image_size: int
     interpolation: str
     weights_license: str
 
-    def to_dict(self) -> dict:
-        return {
-            "class_names": list(self.class_names),
-            "version": self.version,
-            "image_size": self.image_size,
-            "interpolation": self.interpolation,
-            "weights_license": self.weights_license,
-        }
-
     def to_json(self) -> str:
-        return json.dumps(self.to_dict(), ensure_ascii=False)
+        return json.dumps(asdict(self), ensure_ascii=False)
 
 
 def write(kind: str, path: Path, model: keras.Model, about: About) -> None:
@@ -54,8 +45,7 @@ def write(kind: str, path: Path, model: keras.Model, about: About) -> None:
     elif kind == "onnx":
         write_onnx(path, model, about)
     else:
-        numbers = {"litert_float16": "float16", "litert_int8": "int8"}.get(kind, "float32")
-        write_litert(path, model, about, numbers)
+        write_litert(path, model, about, FORMATS[kind].weights)
 
 
 def write_saved_model(folder: Path, model: keras.Model, about: About) -> None:
@@ -103,7 +93,7 @@ def write_onnx(path: Path, model: keras.Model, about: About) -> None:
         output_names=[probabilities.name],
         opset=ONNX_OPSET,
     )
-    for key, value in about.to_dict().items():
+    for key, value in asdict(about).items():
         converted.metadata_props.add(
             key=key,
             value=value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
@@ -156,19 +146,19 @@ def _frozen(model: keras.Model) -> tf.types.experimental.ConcreteFunction:
     return convert_variables_to_constants_v2(_function(model).get_concrete_function())
 
 
-def write_litert(path: Path, model: keras.Model, about: About, numbers: str) -> None:
+def write_litert(path: Path, model: keras.Model, about: About, weights: str) -> None:
     """One file for LiteRT (TensorFlow Lite), class names and version in a zip at its end, as its
     metadata tools do.
 
     Args:
-        numbers: of the weights, `float32`, `float16` or `int8`. Activations stay float32. With int8
-            activations, the resizing, whose positions in a picture have no fixed range, gave wrong
-            labels to half of the images of another size.
+        weights: their type, as in `Format`. Activations stay float32: with int8 activations, the
+            resizing, whose positions in a picture have no fixed range, gave wrong labels to half
+            of the images of another size.
     """
     converter = tf.lite.TFLiteConverter.from_concrete_functions([_frozen(model)], model)
-    if numbers != "float32":
+    if weights != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if numbers == "float16":
+    if weights == "float16":
         converter.target_spec.supported_types = [tf.float16]
     path.write_bytes(converter.convert())
     with zipfile.ZipFile(path, "a") as archive:

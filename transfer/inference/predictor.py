@@ -7,8 +7,7 @@ in the same precision. On a CPU LiteRT computes them, and neither Keras nor its 
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import yaml
@@ -51,8 +50,9 @@ from transfer.inference.predictions import Prediction, PredictionRow
 from transfer.runtime.cores import map_in_order
 from transfer.runtime.dvc_files import LOCK
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.params import PARAMS_FILE, load_param, load_params
+from transfer.runtime.params import PARAMS_FILE, load_param, load_params, read_params
 from transfer.runtime.resource_params import ResourceParams
+from transfer.runtime.yaml_text import parse_lock
 from transfer.sources.source_file import SourceFile
 from transfer.storage.params import Shards
 
@@ -230,7 +230,7 @@ def load_predictor(name: str, *, with_novelty: bool) -> Predictor:
     )
     check_name(name)
     temperature = read_temperature(name)
-    check_params()
+    check_params(read_params())
     runtime = choose_runtime(architecture, compute)
     if runtime == "keras":
         configure_keras(compute)
@@ -328,43 +328,35 @@ def check_name(name: str) -> None:
     read_description(name)
 
 
-def check_params(params: Path = PARAMS_FILE, lock: Path = LOCK) -> None:
+def check_params(now: dict[str, dict]) -> None:
     """Check that params.yaml turns images into the same activations as when the models were
     trained; without a dvc.lock nothing is checked.
+
+    Args:
+        now: the sections of params.yaml.
 
     Raises:
         PipelineError: a parameter has changed since then. The model would still answer, but
             wrongly.
     """
-    if not lock.exists() or not params.exists():
+    if not LOCK.exists():
         return
     try:
-        stages = _load_yaml(lock)["stages"]
+        stages = parse_lock(LOCK.read_text(encoding="utf-8"))["stages"]
         made = {
             key: stages.get(stage, {}).get("params", {}).get(PARAMS_FILE.name, {})
             for stage, key in _DECISIVE
         }
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise PipelineError(
-            f"{lock} is damaged ({type(error).__name__}); restore it from git"
+            f"{LOCK} is damaged ({type(error).__name__}); restore it from git"
         ) from None
-    now = _load_yaml(params)
     for key, sections in made.items():
         section, _, only = key.partition(".")
         then = sections.get(section, {})
         for name in {only} & {*then} if only else then:
             if then[name] != now[section].get(name):
                 raise PipelineError(
-                    f"{params}: {section}.{name} = {now[section].get(name)!r}, and the models "
+                    f"{PARAMS_FILE}: {section}.{name} = {now[section].get(name)!r}, and the models "
                     f"were made with {then[name]!r} (dvc.lock); run `dvc repro`, or set it back"
                 )
-
-
-def _load_yaml(path: Path) -> Any:
-    """A YAML file, parsed by libyaml if PyYAML was built with it, which takes a tenth of the
-    time."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(path.read_text(encoding="utf-8"))
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()

@@ -2,7 +2,7 @@
 step)."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple, TypeVar
 
@@ -42,27 +42,34 @@ class Batch(NamedTuple):
 
 
 def training_batches(
-    inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray, params: BatchParams, epoch: int
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    targets_of: Callable[[np.ndarray], np.ndarray],
+    weights: np.ndarray,
+    params: BatchParams,
+    epoch: int,
 ) -> Iterator[Batch]:
     """The batches of an epoch.
 
     Args:
         inputs: (N, ...); if they are sharded, the order of their shards is announced to them, so
             that they can read ahead.
-        targets: float32 (N, T).
+        labels: int (N,).
+        targets_of: labels (b,) -> targets, float32 (b, T); batch by batch, because one number per
+            image and class is too much for many of both.
         weights: sample weights, float32 (N,).
         epoch: counted from 0.
     """
-    # Keras's losses can smooth labels too, but would smooth those of the validation images as well.
-    targets = smooth(targets, params.label_smoothing)
     layout = getattr(inputs, "layout", None)
-    windows = draw_windows(len(targets), layout, params.seed, epoch)
+    windows = draw_windows(len(labels), layout, params.seed, epoch)
     if layout is not None:
         inputs.read_in(windows)
     for step, rows in enumerate(
-        epoch_batches(len(targets), params.batch_size, params.seed, epoch, layout, windows)
+        epoch_batches(len(labels), params.batch_size, params.seed, epoch, layout, windows)
     ):
-        batch = Batch(read_rows(inputs, rows), targets[rows], weights[rows])
+        # Keras's losses can smooth too, but would smooth the labels of validation images as well
+        targets = smooth(targets_of(labels[rows]), params.label_smoothing)
+        batch = Batch(read_rows(inputs, rows), targets, weights[rows])
         yield (
             mix(batch, *mixture(len(rows), params.mixup, params.seed, epoch, step))
             if params.mixup
@@ -209,8 +216,8 @@ def mix(batch: Batch, share: np.float32, partners: np.ndarray) -> Batch:
     """
     rest = 1 - share
     own, others = share * batch.weights, rest * batch.weights[partners]
+    weights = own + others
     inputs = share * batch.inputs + rest * batch.inputs[partners]
-    targets = (own[:, None] * batch.targets + others[:, None] * batch.targets[partners]) / (
-        own + others
-    )[:, None]
-    return Batch(inputs, targets, own + others)
+    targets = own[:, None] * batch.targets + others[:, None] * batch.targets[partners]
+    # if neither image counts, their targets do not either
+    return Batch(inputs, targets / np.where(weights > 0, weights, 1)[:, None], weights)

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, Self
 
 import numpy as np
@@ -182,7 +183,6 @@ def fit(
     Raises:
         PipelineError: the loss is no longer finite.
     """
-    targets = _targets(model, labels)
     weights = sample_weights(labels, params.class_weight, own_weights)
     model.optimizer.build(model.trainable_variables)
     train, steps = build_training_steps(model), math.ceil(len(labels) / params.batch_size)
@@ -204,7 +204,9 @@ def fit(
             inputs = inputs_of(epoch)
             if epoch == epochs.start and (remark := warn_if_sorted_by_class(inputs, labels)):
                 bar.write(f"{model.name}: {remark}")
-            batches = training_batches(inputs, targets, weights, params, epoch)
+            batches = training_batches(
+                inputs, labels, partial(_targets, model), weights, params, epoch
+            )
             trained = _average(
                 _train_epoch(train, batches, _learning_rates(params, epoch, steps, progress.losses))
             )
@@ -306,14 +308,16 @@ def _resume(model: keras.Model, checkpoint: Checkpoint | None) -> _Progress:
 
 def validate(model: keras.Model, examples: Examples) -> dict[str, float]:
     """Loss and accuracy over all examples, counted and then divided."""
-    targets = _targets(model, examples.labels)
+    labels = examples.labels
     step = inference_batch_rows(examples.inputs.shape[1:])
-    batches = (slice(start, start + step) for start in range(0, len(targets), step))
+    batches = (slice(start, start + step) for start in range(0, len(labels), step))
     return _average(
         (
-            len(targets[batch]),
+            len(labels[batch]),
             model.test_on_batch(
-                read_rows(examples.inputs, batch), targets[batch], return_dict=True
+                read_rows(examples.inputs, batch),
+                _targets(model, labels[batch]),
+                return_dict=True,
             ),
         )
         for batch in batches
@@ -333,5 +337,5 @@ def _targets(model: keras.Model, labels: np.ndarray) -> np.ndarray:
     """Labels as the model's loss takes them: float32 (N, 1), or one-hot (N, C) if targets can be
     soft."""
     if isinstance(model.loss, keras.losses.CategoricalCrossentropy):
-        return np.eye(model.output_shape[-1], dtype=np.float32)[labels]
+        return (labels[:, None] == np.arange(model.output_shape[-1])).astype(np.float32)
     return labels.reshape(-1, 1).astype(np.float32)

@@ -1,7 +1,6 @@
 """The end that all training stages share: train, resume after an interruption, save, convert."""
 
 from collections.abc import Callable
-from contextlib import suppress
 
 import numpy as np
 
@@ -54,12 +53,14 @@ def train_and_save(
         )
         classifier = Classifier(model, input_kind, class_names, fitted.epoch)
         save_classifier(name, classifier, fitted.history)
-    convert_and_keep(name)
+        # while there is a checkpoint: a process that is killed here has not trained for nothing
+        convert_and_keep(name)
 
 
 def convert_and_keep(name: str) -> None:
     """Convert the saved classifier `models/NAME` to LiteRT, unless Keras's backend is to compute it
-    or it cannot be converted, which `evaluate` reports."""
+    or it cannot be converted, which `evaluate` reports. A full disk is no error: `evaluate` tries
+    again."""
     if not is_single_threaded() or why_no_litert(keras.config.dtype_policy().name):
         return
     from transfer.backbones.conversion import ConversionError
@@ -67,5 +68,11 @@ def convert_and_keep(name: str) -> None:
 
     # as another process would read it: layers of a model that was trained may belong to others too
     saved = load_classifier(name)
-    with suppress(ConversionError):
-        keep_converted(name, convert_classifier(saved.model, saved.input_kind))
+    try:
+        content = convert_classifier(saved.model, saved.input_kind)
+    except ConversionError:
+        return
+    except OSError as error:
+        print(f"models/{name} is not converted to LiteRT now: {error.strerror or error}")
+        return
+    keep_converted(name, content)

@@ -1,5 +1,5 @@
-"""Classifiers on disk that were made to do harm: nothing in them is run,
-and no other file is read."""
+"""Classifiers on disk: they are read back whole, and what is damaged or was made to do harm is
+refused: nothing in it is run, and no other file is read."""
 
 import base64
 import json
@@ -8,25 +8,89 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 
 from transfer.classifiers.head import build_head
-from transfer.classifiers.saved import Classifier, load_classifier, save_classifier
+from transfer.classifiers.names import history_file
+from transfer.classifiers.saved import (
+    Classifier,
+    growing_history,
+    load_classifier,
+    predict_logits,
+    save_classifier,
+)
 from transfer.runtime.errors import PipelineError
+
+CLASSES, HISTORY = ["a", "b", "c"], pd.DataFrame({"epoch": [1, 2, 3], "loss": [1.0, 0.5, 1e-5]})
+FEATURES = np.random.default_rng(0).random((5, 1, 1, 4), dtype=np.float32)
+
+
+def head() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    return build_head((1, 1, 4), units=3, dropout=0.5, normalize=False, n_classes=3)
+
+
+def save_head() -> None:
+    save_classifier("head", Classifier(head(), "features", CLASSES, 3), HISTORY)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    head = build_head((1, 1, 4), units=3, dropout=0.5, normalize=False, n_classes=3)
-    save_classifier(
-        "head",
-        Classifier(head, "features", ["a", "b", "c"], 3),
-        pd.DataFrame({"loss": [1.0]}),
-        tmp_path,
-    )
-    return tmp_path
+def folder(project) -> Path:
+    """The folder models/, with a head in it."""
+    save_head()
+    return project / "models"
+
+
+def test_a_saved_classifier_is_read_back_whole(folder):
+    found = load_classifier("head")
+    assert (predict_logits(found.model, FEATURES) == predict_logits(head(), FEATURES)).all()
+    assert (found.input_kind, found.class_names, found.epoch) == ("features", CLASSES, 3)
+    assert history_file("head").read_text() == "epoch,loss\n1,1.0\n2,0.5\n3,1e-05\n"
+
+
+def test_equal_classifiers_are_equal_bytes(folder):
+    def files() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in (folder / "head").iterdir()}
+
+    before = files()
+    save_head()
+    assert files() == before and len(before) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("model.json", b"{}"), ("model.json", b"no JSON"), ("model.weights.h5", b"no HDF5")],
+)
+def test_a_damaged_classifier_is_named(folder, name, content):
+    (folder / "head" / name).write_bytes(content)
+    with pytest.raises(PipelineError, match="are damaged or do not belong together"):
+        load_classifier("head")
+
+
+def test_a_missing_classifier_says_how_to_get_it(project):
+    with pytest.raises(
+        PipelineError, match=r"head/model\.json is missing; run `dvc repro` or `dvc pull`"
+    ):
+        load_classifier("head")
+
+
+def test_a_history_grows_while_a_training_runs_and_is_gone_when_it_fails(project):
+    with pytest.raises(KeyboardInterrupt), growing_history("head") as show:
+        show(HISTORY[:1])
+        assert history_file("head").read_text() == "epoch,loss\n1,1.0\n"
+        raise KeyboardInterrupt
+    assert not history_file("head").exists()
+
+
+def test_an_earlier_history_stays_until_the_new_model_is_whole(folder):
+    before = history_file("head").read_text()
+    with pytest.raises(KeyboardInterrupt), growing_history("head") as show:
+        show(HISTORY[:1])
+        raise KeyboardInterrupt
+    assert history_file("head").read_text() == before
 
 
 def change_description(folder: Path, change: Callable[[dict], None]) -> None:
@@ -59,17 +123,16 @@ def code_of(function: Callable) -> dict:
         {"class_name": "TestCase", "module": "test_that_was_never_imported", "config": {}},
     ],
 )
-def test_a_description_that_holds_code_is_refused_and_not_run(folder, monkeypatch, layer):
-    monkeypatch.chdir(folder)
-    files = sorted(folder.iterdir())
+def test_a_description_that_holds_code_is_refused_and_not_run(folder, layer):
+    files = sorted(Path().rglob("*"))
 
     def put_in(description: dict) -> None:
         description["model"]["config"]["layers"][1] |= layer | {"registered_name": None}
 
     change_description(folder, put_in)
     with pytest.raises(PipelineError, match="are damaged or do not belong together"):
-        load_classifier("head", folder)
-    assert sorted(folder.iterdir()) == files
+        load_classifier("head")
+    assert sorted(Path().rglob("*")) == files
 
 
 @pytest.mark.parametrize(
@@ -90,13 +153,13 @@ def test_a_description_that_no_stage_writes_is_refused(folder, wrong):
         PipelineError,
         match=r"head/model\.json and model\.weights\.h5 are damaged or do not belong together",
     ):
-        load_classifier("head", folder)
+        load_classifier("head")
 
 
 def test_a_description_without_an_epoch_is_refused(folder):
     change_description(folder, lambda description: description.pop("epoch"))
     with pytest.raises(PipelineError, match="do not belong together"):
-        load_classifier("head", folder)
+        load_classifier("head")
 
 
 def test_a_model_larger_than_its_weights_is_refused_before_memory_is_taken(folder):
@@ -109,7 +172,7 @@ def test_a_model_larger_than_its_weights_is_refused_before_memory_is_taken(folde
     with pytest.raises(
         PipelineError, match="a model of [0-9,]{15,} numbers, and [0-9,]+ bytes of weights"
     ):
-        load_classifier("head", folder)
+        load_classifier("head")
 
 
 @pytest.mark.parametrize("kind", ["link", "storage"])
@@ -131,7 +194,7 @@ def test_weights_that_lie_in_another_file_are_refused(folder, kind):
     with h5py.File(folder / "other.h5", "w") as other:
         other["secret"] = np.zeros(shape, np.float32)
     with pytest.raises(PipelineError, match="Not allowed: H5 file with"):
-        load_classifier("head", folder)
+        load_classifier("head")
 
 
 def test_weights_that_lack_any_part_are_refused(folder):
@@ -147,4 +210,4 @@ def test_weights_that_lack_any_part_are_refused(folder):
         with h5py.File(folder / "head/model.weights.h5", "r+") as file:
             del file[name]
         with pytest.raises(PipelineError, match="do not belong together"):
-            load_classifier("head", folder)
+            load_classifier("head")
