@@ -5,7 +5,7 @@ python -m stages.evaluate head
 """
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from transfer.evaluation.calibration import (
     class_logits,
     fit_temperature,
 )
-from transfer.evaluation.judged import Judged, load_judged
+from transfer.evaluation.evaluated_model import EvaluatedModel, load_evaluated_model
 from transfer.evaluation.mistakes import (
     MOST_ON_SHEET,
     draw_mistakes,
@@ -85,9 +85,9 @@ def main(name: str) -> None:
     rows, names = split_rows(manifest, split), class_names(manifest)
     scored = partial(read_split, split, len(rows), shards)
     check_test_rows(manifest, shards)
-    model = load_judged(name, manifest, scored, shards, architecture, compute)
+    model = load_evaluated_model(name, manifest, scored, shards, architecture, compute)
     predictions = predict_split(model, manifest, split, shards)
-    write_judgement(name, predictions, rows, names, split)
+    write_results(name, predictions, rows, names, split)
     write_mistakes(
         model, scored("images"), predictions.calibrated, rows, params.max_mistakes, split
     )
@@ -115,7 +115,7 @@ def write_skipped(folder: Path) -> None:
 
 
 def predict_split(
-    model: Judged, manifest: pd.DataFrame, split: str, shards: Shards
+    model: EvaluatedModel, manifest: pd.DataFrame, split: str, shards: Shards
 ) -> SplitPredictions:
     """Choose temperature and threshold on the validation images and predict the images of `split`.
 
@@ -138,7 +138,7 @@ def predict_split(
     )
 
 
-def calibrate(model: Judged, validation: Examples) -> Calibration:
+def calibrate(model: EvaluatedModel, validation: Examples) -> Calibration:
     """The temperature and, for two classes, the threshold that suit the validation images best."""
     logits = logits_of(model, validation)
     temperature = fit_temperature(class_logits(logits), validation.labels)
@@ -151,7 +151,7 @@ def calibrate(model: Judged, validation: Examples) -> Calibration:
     )
 
 
-def logits_of(model: Judged, examples: Examples) -> np.ndarray:
+def logits_of(model: EvaluatedModel, examples: Examples) -> np.ndarray:
     """Logits float32 (N, L) of the examples.
 
     Raises:
@@ -180,7 +180,7 @@ def calibrated_scores(labels: np.ndarray, model: SplitPredictions) -> dict[str, 
     return scores
 
 
-def write_judgement(
+def write_results(
     name: str, model: SplitPredictions, rows: pd.DataFrame, names: list[str], split: str
 ) -> None:
     """Write a model's calibration, scores, predictions and curves.
@@ -191,7 +191,7 @@ def write_judgement(
         split: the scored split, which scores and tables name unless it is the test split.
     """
     folder, labels, field = EVALUATION / name, rows["label"].to_numpy(), split_field(split)
-    write_json(calibration_file(name), model.calibration.to_dict())
+    write_json(calibration_file(name), asdict(model.calibration))
     write_json(
         folder / "scores.json",
         field | score(labels, model.probabilities, names, split) | calibrated_scores(labels, model),
@@ -224,7 +224,7 @@ def prediction_table(rows: pd.DataFrame, predictions: np.ndarray, names: list[st
 
 
 def write_mistakes(
-    model: Judged,
+    model: EvaluatedModel,
     images: np.ndarray,
     predictions: np.ndarray,
     scored: pd.DataFrame,

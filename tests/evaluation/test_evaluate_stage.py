@@ -15,22 +15,22 @@ from stages.evaluate import (
     check_test_rows,
     logits_of,
     predict_split,
-    write_judgement,
     write_mistakes,
+    write_results,
 )
 from transfer.classifiers.neighbours import Neighbours, unit_length
 from transfer.dataset.examples import Examples
 from transfer.evaluation.calibration import Calibration
-from transfer.evaluation.judged import Judged, nearest_images
+from transfer.evaluation.evaluated_model import EvaluatedModel, nearest_images
 from transfer.runtime.errors import PipelineError
 from transfer.storage.array_paths import inputs_path
 from transfer.storage.params import Shards
 
 
-def model(scale: float, n_classes: int = 2, name: str = "finetuned") -> Judged:
+def model(scale: float, n_classes: int = 2, name: str = "finetuned") -> EvaluatedModel:
     """One whose logits are the features' sum times `scale`."""
     n_logits = 1 if n_classes == 2 else n_classes
-    return Judged(
+    return EvaluatedModel(
         name,
         "features",
         [f"class {i}" for i in range(n_classes)],
@@ -92,7 +92,7 @@ def test_validation_is_predicted_and_named_where_it_is_scored(project):
     one = SplitPredictions(found.probabilities[:1], found.calibrated[:1], found.calibration)
     folder = project / "data/evaluation/finetuned"
     for split, columns in (("validation", ["split"]), ("test", [])):
-        write_judgement("finetuned", one, rows, model(1).class_names, split)
+        write_results("finetuned", one, rows, model(1).class_names, split)
         scores = json.loads((folder / "scores.json").read_text())
         assert scores.get("split") == (columns and split or None)
         assert scores["roc_auc"] == f"not defined: no {split} image of class 1"

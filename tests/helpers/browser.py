@@ -63,6 +63,38 @@ def requested(browser: Chrome) -> set[str]:
     return {url for url in sent if not url.startswith("data:")}
 
 
+def assert_its_policy_blocks_others(browser: Chrome) -> None:
+    """See that the page's policy lets no other script run and no picture in from outside."""
+    ran = """
+        const script = document.createElement('script');
+        script.textContent = 'window.ran = 1';
+        document.body.append(script);
+        const picture = new Image();
+        picture.src = 'http://127.0.0.1:9/a.png';
+        document.body.append(picture);
+        return window.ran
+    """
+    assert browser.execute_script(ran) is None
+    said = [entry["message"] for entry in browser.get_log("browser")]
+    assert sum("Content Security Policy" in message for message in said) >= 2
+
+
+def assert_it_does_not_scroll_sideways(browser: Chrome, but: str = "") -> None:
+    """See that nothing reaches beyond the right edge.
+
+    Args:
+        but: a CSS selector of what may, with all in it.
+    """
+    script = """
+        const root = document.documentElement;
+        const isBeyond = e => e.getBoundingClientRect().right > innerWidth + 1;
+        return [root.scrollWidth - root.clientWidth, [...document.body.querySelectorAll('*')]
+            .filter(e => isBeyond(e) && !(arguments[0] && e.closest(arguments[0])))
+            .map(e => e.outerHTML.slice(0, 80))];
+    """
+    assert browser.execute_script(script, but) == [0, []]
+
+
 def grave_violations(browser: Chrome) -> list[tuple[str, list[str]]]:
     """What axe-core finds serious or critical on the page as it stands: rules, and the elements
     that break them."""

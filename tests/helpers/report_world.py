@@ -128,7 +128,7 @@ def write_world(
         detail=["looks like another class"] * 3,
     )
     (project / "metrics/audit.json").write_text(
-        json.dumps({"images": len(used), "issues": {"label": 2, "outlier": 1}})
+        json.dumps({"images": len(used), "label": 2, "outlier": 1})
     )
 
 

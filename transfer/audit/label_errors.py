@@ -1,6 +1,8 @@
 """Likely label errors: cleanlab applied to out-of-fold class probabilities."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -74,28 +76,15 @@ def predict_out_of_fold(
     of_class = pd.DataFrame({"label": labels, "group": groups}).groupby("label")["group"].nunique()
     names = of_class.index[of_class > 1].to_numpy()
     rows = np.flatnonzero(np.isin(labels, names))
-    nothing = pd.DataFrame()
-    folds = min(
-        folds,
-        len(np.unique(groups[rows])),
-        int(pd.Series(labels[rows]).value_counts().max()) if len(rows) else 0,
-    )
+    given, own_groups = np.searchsorted(names, labels[rows]), groups[rows]
+    folds = min(folds, len(np.unique(own_groups)), np.bincount(given).max(initial=0))
     if len(names) < 2 or folds < 2:
-        return nothing
-    given = np.searchsorted(names, labels[rows])
-    probabilities, is_judged = (
-        np.zeros((len(rows), len(names)), np.float32),
-        np.zeros(len(rows), dtype=bool),
-    )
+        return pd.DataFrame()
     dividing = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        # a class of fewer images than folds: it is not in each
-        warnings.filterwarnings("ignore", message="The least populated class")
-        # classes of two images or three
-        warnings.filterwarnings("ignore", message="The number of unique classes")
-        # a classifier that is nearly optimal judges as well
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        parts = list(dividing.split(rows, given, groups[rows]))
+    probabilities = np.zeros((len(rows), len(names)), np.float32)
+    is_judged = np.zeros(len(rows), dtype=bool)
+    with _expected_warnings():
+        parts = list(dividing.split(rows, given, own_groups))
         for train, held_out in progress_bar(parts, desc="audit: labels", unit=" folds"):
             seen = np.unique(given[train])
             if len(seen) < 2:
@@ -107,8 +96,22 @@ def predict_out_of_fold(
                 features[rows[held_out]]
             )
             is_judged[held_out] = np.isin(given[held_out], seen)
-    judged = pd.DataFrame(probabilities[is_judged], index=rows[is_judged], columns=names)
-    return judged if _is_informed(judged.to_numpy(), given[is_judged]) else nothing
+    if not _is_informed(probabilities[is_judged], given[is_judged]):
+        return pd.DataFrame()
+    return pd.DataFrame(probabilities[is_judged], index=rows[is_judged], columns=names)
+
+
+@contextmanager
+def _expected_warnings() -> Iterator[None]:
+    """Without the warnings that small classes cause, and those of a classifier that is nearly
+    optimal, which judges as well."""
+    with warnings.catch_warnings():
+        # a class of fewer images than folds: it is not in each
+        warnings.filterwarnings("ignore", message="The least populated class")
+        # classes of two images or three
+        warnings.filterwarnings("ignore", message="The number of unique classes")
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
 
 
 def _is_informed(probabilities: np.ndarray, given: np.ndarray) -> bool:

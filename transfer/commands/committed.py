@@ -11,6 +11,8 @@ from typing import NamedTuple
 import yaml
 
 from transfer.runtime.dvc_files import LOCK, LOCKS
+from transfer.runtime.params import flattened
+from transfer.runtime.yaml_text import parse_lock
 
 _NAMED = 3  # outputs or causes before "and so many more"
 
@@ -30,33 +32,37 @@ def read_committed() -> dict[str, dict]:
     """The stages of dvc.lock in HEAD, by name, and those of deploy/dvc.lock if HEAD has one.
 
     Raises:
-        NoCommitError: no git, no repository, no commit, no dvc.lock in it, or one that cannot be
-            read.
+        NoCommitError: as `at_head`, or the lock there cannot be read.
     """
-    stages = _read_lock(LOCK)
-    for lock in LOCKS:
-        if lock != LOCK:
-            with suppress(NoCommitError):  # a project that exports nothing has none
-                stages = stages | _read_lock(lock)
+    stages = _stages_at_head(LOCK)
+    for lock in LOCKS[1:]:
+        with suppress(NoCommitError):  # a project that exports nothing has none
+            stages = stages | _stages_at_head(lock)
     return stages
 
 
-def _read_lock(lock: Path) -> dict[str, dict]:
+def at_head(file: Path) -> bytes:
+    """The content of a file of the project in HEAD.
+
+    Raises:
+        NoCommitError: no git, no repository, no commit, or no such file in it.
+    """
+    command = ["git", "show", f"HEAD:./{file.as_posix()}"]
     try:
-        command = ["git", "show", f"HEAD:./{lock.as_posix()}"]
-        shown = subprocess.run(  # noqa: S603, fixed
-            command,
-            capture_output=True,
-            encoding="utf-8",
-            check=True,
-            env=os.environ | {"LC_ALL": "C"},
-        )
-        return yaml.safe_load(shown.stdout)["stages"]
+        return subprocess.run(  # noqa: S603, fixed
+            command, capture_output=True, check=True, env=os.environ | {"LC_ALL": "C"}
+        ).stdout
     except FileNotFoundError:
         raise NoCommitError("git is not installed") from None
     except subprocess.CalledProcessError as error:
-        said = error.stderr.strip().splitlines()[:1] or [f"it exited with {error.returncode}"]
-        raise NoCommitError(f"git says: {said[0].removeprefix('fatal: ')}") from None
+        said = error.stderr.decode(errors="replace").strip().splitlines()
+        first = said[0].removeprefix("fatal: ") if said else f"it exited with {error.returncode}"
+        raise NoCommitError(f"git says: {first}") from None
+
+
+def _stages_at_head(lock: Path) -> dict[str, dict]:
+    try:
+        return parse_lock(at_head(lock).decode())["stages"]
     except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
         raise NoCommitError(f"{lock} in HEAD cannot be read ({type(error).__name__})") from None
 
@@ -117,7 +123,7 @@ def causes(stage: str, stages: dict[str, dict], committed: dict[str, dict]) -> I
         yield from _changed_params(now.get("params", {}), then.get("params", {}))
         for path in _changed(_contents(now, "deps"), _contents(then, "deps")):
             # a stage may read the folder above several stages' outputs
-            below = {out: made for out, made in outputs.items() if _is_below(out, path)}
+            below = {out: made for out, made in outputs.items() if Path(out).is_relative_to(path)}
             if not below:
                 yield f"{path} changed"
             elif all(before.get(out) == made for out, made in below.items()):
@@ -128,13 +134,9 @@ def causes(stage: str, stages: dict[str, dict], committed: dict[str, dict]) -> I
                     pending.append(maker)
 
 
-def _is_below(out: str, folder: str) -> bool:
-    return Path(out).is_relative_to(folder)
-
-
 def _changed_params(now: dict[str, dict], then: dict[str, dict]) -> Iterator[str]:
     for file in dict.fromkeys([*now, *then]):
-        values, before = dict(_flat(now.get(file, {}))), dict(_flat(then.get(file, {})))
+        values, before = flattened(now.get(file, {})), flattened(then.get(file, {}))
         for key in _changed(values, before):
             here, there = (
                 repr(each[key]) if key in each else "absent" for each in (values, before)
@@ -149,14 +151,6 @@ def _changed(now: dict, then: dict) -> list[str]:
         for key in dict.fromkeys([*now, *then])
         if (key in now, now.get(key)) != (key in then, then.get(key))
     ]
-
-
-def _flat(values: dict, above: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
 
 
 def _outputs(stages: dict[str, dict]) -> dict[str, _Output]:

@@ -26,9 +26,16 @@ from transfer.runtime.program import command_parser
 MOST_MEGABYTES = 256  # the limit of `split` for one file
 
 
-def demonstrate(argv: list[str]) -> None:
-    """Load the model that the command line names and serve the page until Ctrl-C."""
+def main(argv: list[str]) -> None:
+    """Load the model that the command line names and serve the page; Ctrl-C ends it without an
+    error."""
     options = parse(argv)
+    with contextlib.suppress(KeyboardInterrupt):
+        demonstrate(options)
+
+
+def demonstrate(options: argparse.Namespace) -> None:
+    """Load the model and serve the page until Ctrl-C."""
     # Flask and the model take a second to load, and --help should not wait. A port in use is
     # reported before the model is loaded.
     from transfer.demo.app import create_app
@@ -96,9 +103,3 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return read
-
-
-def main(argv: list[str]) -> None:
-    """Serve the page; Ctrl-C ends it without an error."""
-    with contextlib.suppress(KeyboardInterrupt):
-        demonstrate(argv)

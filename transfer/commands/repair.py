@@ -19,6 +19,7 @@ from pathlib import Path
 
 import yaml
 
+from transfer.commands.committed import NoCommitError, at_head
 from transfer.runtime.dvc_files import LOCKS
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write
@@ -171,12 +172,10 @@ def is_complete_file(item: object) -> bool:
 
 def committed_lock(lock: Path) -> bytes:
     """The lock of the last commit; empty if there is none."""
-    named = f"HEAD:./{lock.as_posix()}"
     try:
-        shown = subprocess.run(["git", "show", named], capture_output=True, check=False)  # noqa: S603, S607, git is found by PATH
-    except OSError:
+        return at_head(lock)
+    except NoCommitError:
         return b""
-    return shown.stdout if shown.returncode == 0 else b""
 
 
 def settle_git() -> str | None:

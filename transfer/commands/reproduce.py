@@ -24,11 +24,10 @@ from transfer.runtime.program import command_parser
 PLACES = ("one", "another/and/deeper/two")
 
 
-def main(argv: list[str]) -> None:
-    """Run the pipeline in two clones and print the table of outputs;
-    exits with 1 if one differs."""
-    parser = command_parser("reproduce", __doc__)
-    parser.parse_args(argv)
+def main(argv: list[str]) -> int:
+    """Run the pipeline in two clones and print the table of outputs; the exit code is 1 if one
+    differs."""
+    command_parser("reproduce", __doc__).parse_args(argv)
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     with tempfile.TemporaryDirectory(prefix="reproduce-") as folder:
         clones = [Path(folder) / place for place in PLACES]
@@ -48,7 +47,7 @@ def main(argv: list[str]) -> None:
         f"{backend}: {same} of {len(table)} outputs are the same bytes in both; {committed} are "
         "those of the committed dvc.lock."
     )
-    sys.exit(same != len(table))
+    return int(same != len(table))
 
 
 def run_from_nothing(clone: Path, cores: int | None) -> None:

@@ -17,6 +17,7 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -46,42 +47,48 @@ EXIT_CODES = (
 COLUMNS = ["path", "label", "predicted", "probability", "doubt", "unlike", "score"]
 
 
+@dataclass
+class LeftOut:
+    """Images that cannot be chosen. labelled: how many the manifest has already. copies: how many
+    have the same bytes as an earlier one. problems: by path, why an image could not be read."""
+
+    labelled: int = 0
+    copies: int = 0
+    problems: dict[str, str] = field(default_factory=dict)
+
+
 class Unlabelled(NamedTuple):
     """Images without a label that could be read, row by row: paths; calibrated probabilities
-    float64 (N, C); pooled activations float32 (N, D); percentiles of novelty float64 (N,).
-
-    labelled: number of images that were left out because the manifest has them. copies: of those
-        that were left out because an earlier one has the same bytes. problems: by path, why an
-        image could not be read.
-    """
+    float64 (N, C); pooled activations float32 (N, D); percentiles of novelty float64 (N,)."""
 
     paths: list[str]
     probabilities: np.ndarray
     vectors: np.ndarray
     percentiles: np.ndarray
-    labelled: int
-    copies: int
-    problems: dict[str, str]
 
 
 def main(argv: list[str]) -> int:
     """Write the table and the page of the images to label next; the exit code."""
     options = parse(argv)
     check_given(options.paths)
-    check_outputs(options)
+    if options.output.exists():
+        raise PipelineError(
+            f"{options.output} exists, and may hold labels; give another --output, or remove it"
+        )
     from transfer.dataset.manifest import read_manifest
     from transfer.inference.predictor import load_predictor
 
     known = set(read_manifest()["sha256"])
     predictor = load_predictor(options.model, with_novelty=True)
     with threadpool_limits(1):  # the images are spread over the cores already
-        images = look(predictor, read_given(options.paths), known)
+        left_out = LeftOut()
+        images = look(predictor, read_given(options.paths), known, left_out)
         suggestions = rank(predictor, images, options.count)
     write_csv(options.output, COLUMNS, [row_of(each) for each in suggestions])
     page = options.output.with_suffix(".html")
     write_pictures(page, predictor, suggestions, options.paths)
-    report(images, suggestions, options.output, page)
-    return cli.UNREADABLE if images.problems else cli.PREDICTED
+    report(len(images.paths), left_out, suggestions, options.output, page)
+    return cli.UNREADABLE if left_out.problems else cli.PREDICTED
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -107,24 +114,15 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return options
 
 
-def check_outputs(options: argparse.Namespace) -> None:
-    """Check that nothing is overwritten: the table may hold labels by now.
-
-    Raises:
-        PipelineError: the table exists.
-    """
-    if options.output.exists():
-        raise PipelineError(
-            f"{options.output} exists, and may hold labels; give another --output, or remove it"
-        )
-
-
-def look(predictor: "Predictor", files: Iterable[SourceFile], known: set[str]) -> Unlabelled:
-    """Predict the images that the manifest does not have, the first of identical ones, and keep for
-    each a few kilobytes by which it is compared. Text and tables beside them are passed over.
+def look(
+    predictor: "Predictor", files: Iterable[SourceFile], known: set[str], left_out: LeftOut
+) -> Unlabelled:
+    """Predict the images that the manifest does not have, and keep for each a few kilobytes by
+    which it is compared.
 
     Args:
         known: SHA-256 of the files that have labels.
+        left_out: gets the images that are not among the result.
 
     Raises:
         PipelineError: no image is left.
@@ -132,57 +130,54 @@ def look(predictor: "Predictor", files: Iterable[SourceFile], known: set[str]) -
     from transfer.features.pooling import pool
     from transfer.inference.predictor import NOT_FINITE
 
-    problems: dict[str, str] = {}
     paths, predictions, vectors = [], [], []
-    n_known = n_copies = 0
-    seen: set[bytes] = set()
-
-    def decoded() -> Iterator[tuple[str, np.ndarray]]:
-        nonlocal n_known, n_copies
-        for file in tqdm(files, desc="suggest", unit=" images", disable=not sys.stderr.isatty()):
-            checksum = hashlib.sha256(file.content or b"")
-            if file.content is not None and checksum.hexdigest() in known:
-                n_known += 1
-                continue
-            path, pixels, problem = predictor.decode_file(file)
-            if pixels is None and is_sidecar(file.path):
-                continue
-            if pixels is None:
-                problems[path] = problem
-            elif checksum.digest() in seen:
-                n_copies += 1
-            else:
-                seen.add(checksum.digest())
-                yield path, pixels
-
-    stream = decoded()
-    while batch := list(islice(stream, predictor.batch_size)):
+    decoded = decode(predictor, files, known, left_out)
+    while batch := list(islice(decoded, predictor.batch_size)):
         activations = predictor.activations(np.stack([pixels for _, pixels in batch]))
         predicted = predictor.predict_activations(activations)
         for (path, _), prediction, vector in zip(
             batch, predicted, pool(activations["cut"]), strict=True
         ):
             if not np.isfinite(prediction.probabilities).all():
-                problems[path] = NOT_FINITE
+                left_out.problems[path] = NOT_FINITE
                 continue
             paths.append(path)
             predictions.append(prediction)
             vectors.append(vector)
     if not paths:
-        first = "".join(f"; {path}: {problem}" for path, problem in islice(problems.items(), 1))
+        first = "".join(f"; {path}: {why}" for path, why in islice(left_out.problems.items(), 1))
         raise PipelineError(
-            f"no image is left to choose from; already in the manifest: {n_known:,}, cannot be "
-            f"read: {len(problems):,}{first}"
+            f"no image is left to choose from; already in the manifest: {left_out.labelled:,}, "
+            f"cannot be read: {len(left_out.problems):,}{first}"
         )
     return Unlabelled(
         paths,
         np.stack([each.probabilities for each in predictions]),
         np.stack(vectors),
         np.array([each.percentile for each in predictions]),
-        n_known,
-        n_copies,
-        problems,
     )
+
+
+def decode(
+    predictor: "Predictor", files: Iterable[SourceFile], known: set[str], left_out: LeftOut
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Path and pixels uint8 (H, W, 3) of the images without a label, the first of identical ones.
+    Text and tables beside them are passed over. The arguments are those of `look`."""
+    seen: set[str] = set()
+    for file in tqdm(files, desc="suggest", unit=" images", disable=not sys.stderr.isatty()):
+        checksum = hashlib.sha256(file.content or b"").hexdigest()
+        if file.content is not None and checksum in known:
+            left_out.labelled += 1
+            continue
+        path, pixels, problem = predictor.decode_file(file)
+        if pixels is None:
+            if not is_sidecar(file.path):
+                left_out.problems[path] = problem
+        elif checksum in seen:
+            left_out.copies += 1
+        else:
+            seen.add(checksum)
+            yield path, pixels
 
 
 def rank(predictor: "Predictor", images: Unlabelled, count: int) -> list["Suggestion"]:
@@ -233,20 +228,22 @@ def write_pictures(
     write_page(page, suggestions, pictures, f"{cli.images_in_all(len(suggestions))} to label next")
 
 
-def report(images: Unlabelled, suggestions: list["Suggestion"], table: Path, page: Path) -> None:
-    """Print what was chosen, and what to do next."""
+def report(
+    n: int, left_out: LeftOut, suggestions: list["Suggestion"], table: Path, page: Path
+) -> None:
+    """Print what was chosen of n images without a label, and what to do next."""
     print(
-        f"suggest: {len(suggestions):,} of {cli.images_in_all(len(images.paths))} without a label, "
-        f"in {table} and {page}"
+        f"suggest: {len(suggestions):,} of {cli.images_in_all(n)} without a label, in {table} and "
+        f"{page}"
     )
-    if images.labelled:
-        left_out = cli.images_in_all(images.labelled)
-        print(f"suggest: left out, because already in the manifest: {left_out}")
-    if images.copies:
-        copies = cli.images_in_all(images.copies)
-        print(f"suggest: left out, because another has the same bytes: {copies}")
-    for path, problem in islice(images.problems.items(), 5):
+    for count, why in (
+        (left_out.labelled, "already in the manifest"),
+        (left_out.copies, "another has the same bytes"),
+    ):
+        if count:
+            print(f"suggest: left out, because {why}: {cli.images_in_all(count)}")
+    for path, problem in islice(left_out.problems.items(), 5):
         print(f"suggest: cannot be read: {path}: {problem}", file=sys.stderr)
-    if (more := len(images.problems) - 5) > 0:
+    if (more := len(left_out.problems) - 5) > 0:
         print(f"suggest: ... and {more:,} more cannot be read", file=sys.stderr)
     print(f"suggest: fill in the column label of {table}; docs/suggest.md says how to continue")

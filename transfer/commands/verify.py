@@ -55,18 +55,15 @@ def main(argv: list[str]) -> int:
     """Print what is wrong and what repairs it; the exit code is 1 if anything is wrong."""
     parser = command_parser("verify", __doc__)
     parser.parse_args(argv)
-    read = Reader()
     try:
         with Repo() as repo:
-            objects, has_remote = (
-                Path(os.path.relpath(repo.cache.local.path)),
-                bool(repo.config["core"].get("remote")),
-            )
+            reader = Reader(Path(os.path.relpath(repo.cache.local.path)))
+            has_remote = bool(repo.config["core"].get("remote"))
             files_below = partial(repo.dvcignore.find, repo.fs)
             findings = [
                 finding
                 for named in read_lock(repo)
-                for finding in check_output(named, objects, read, files_below)
+                for finding in check_output(named, reader, files_below)
             ]
     except (PipelineError, DvcException) as error:
         remedy = "; repair it: python -m transfer repair" if "dvc.lock'" in str(error) else ""
@@ -77,7 +74,7 @@ def main(argv: list[str]) -> int:
     bad_shards = []
     if indexes := right_indexes(findings):
         url = load_params(ResourceParams, "resources").shards_url
-        bad_shards = check_shards(indexes, Shards(url).store, read)
+        bad_shards = check_shards(indexes, Shards(url).store, reader)
     described = [describe(finding) for finding in problems] + [
         describe_shard(bad) for bad in bad_shards
     ]
@@ -85,7 +82,7 @@ def main(argv: list[str]) -> int:
         print(line)
     count = len(described)
     print(
-        f"verify: {read.files} files, {read.size / 1e6:.1f} MB read; {count or 'no'} "
+        f"verify: {reader.files} files, {reader.size / 1e6:.1f} MB read; {count or 'no'} "
         f"problem{'s' * (count != 1)}"
     )
     return FAILED if described else 0
@@ -138,10 +135,14 @@ def made(path: str, outputs: Iterable[str]) -> bool:
 
 
 class Reader:
-    """Hashes files and counts what it has read."""
+    """Hashes files and counts what it has read. objects: the folder of DVC's cache objects."""
 
-    def __init__(self) -> None:
-        self.files, self.size = 0, 0
+    def __init__(self, objects: Path) -> None:
+        self.objects, self.files, self.size = objects, 0, 0
+
+    def object(self, md5: str) -> Path:
+        """The cache object of that MD5."""
+        return self.objects / md5[:2] / md5[2:]
 
     def md5(self, path: Path) -> str:
         """The MD5 of a file's bytes, or "missing", or "unreadable" if the disk cannot read it."""
@@ -156,52 +157,62 @@ class Reader:
         return digest
 
 
-def check_output(named: Named, objects: Path, read: Reader, files_below: Callable) -> list[Finding]:
+def check_output(named: Named, reader: Reader, files_below: Callable) -> list[Finding]:
+    """How the copies of an output or input are: one finding, or several of a folder.
+
+    Args:
+        files_below: the files in a folder that DVC does not ignore.
+    """
     if named.md5.endswith(".dir"):
-        return check_folder(named, objects, read, files_below)
-    where = object_path(objects, named.md5)
-    return [
-        Finding(
-            named,
-            named.path,
-            compare(read.md5(named.path), named.md5),
-            where,
-            look(named, where, named.md5, read),
-        )
-    ]
+        return check_folder(named, reader, files_below)
+    state = state_of(reader.md5(named.path), named.md5)
+    return [finding_of(named, named.path, state, named.md5, reader)]
 
 
-def check_folder(named: Named, objects: Path, read: Reader, files_below: Callable) -> list[Finding]:
+def check_folder(named: Named, reader: Reader, files_below: Callable) -> list[Finding]:
     """One finding for the listing and one for each file; if both listings are wrong, no file can be
     named."""
     here = {
-        Path(file).relative_to(named.path).as_posix(): read.md5(Path(file))
+        Path(file).relative_to(named.path).as_posix(): reader.md5(Path(file))
         for file in files_below(str(named.path))
     }
-    where, md5 = object_path(objects, named.md5), named.md5.removesuffix(".dir")
-    listing = look(named, where, md5, read)
-    unchanged = hashlib.md5(folder_listing(here), usedforsecurity=False).hexdigest() == md5
-    if unchanged:
+    listing, md5 = reader.object(named.md5), named.md5.removesuffix(".dir")
+    state = "right"
+    if hashlib.md5(folder_listing(here), usedforsecurity=False).hexdigest() == md5:
         expected = here
-    elif compare(read.md5(where), md5) == "right":
-        expected = {entry["relpath"]: entry["md5"] for entry in json.loads(where.read_bytes())}
+    elif reader.md5(listing) == md5:
+        expected = {entry["relpath"]: entry["md5"] for entry in json.loads(listing.read_bytes())}
     else:
-        return [Finding(named, named.path, "damaged" if here else "missing", where, listing)]
-    findings = [Finding(named, named.path, "right", where, listing)]
+        expected, here, state = {}, {}, "damaged" if here else "missing"
+    findings = [finding_of(named, named.path, state, named.md5, reader)]
     for name, digest in expected.items():
-        of_file = object_path(objects, digest)
-        state = compare(here.get(name, "missing"), digest)
-        findings.append(
-            Finding(named, named.path / name, state, of_file, look(named, of_file, digest, read))
-        )
+        state = state_of(here.get(name, "missing"), digest)
+        findings.append(finding_of(named, named.path / name, state, digest, reader))
     return findings + [
         Finding(named, named.path / name, "not in dvc.lock")
         for name in here.keys() - expected.keys()
     ]
 
 
-def object_path(objects: Path, md5: str) -> Path:
-    return objects / md5[:2] / md5[2:]
+def finding_of(named: Named, path: Path, workspace: str, md5: str, reader: Reader) -> Finding:
+    """A file's finding with the state of its cache object. Inputs have none; outputs with `cache:
+    false` may have one, which the run-cache restores.
+
+    Args:
+        md5: of the file, or of a folder's listing, which ends in .dir.
+    """
+    copy = reader.object(md5)
+    cache = state_of(reader.md5(copy), md5.removesuffix(".dir")) if named.stage else "right"
+    if cache == "missing" and not named.cached:
+        cache = "right"
+    return Finding(named, path, workspace, copy, cache)
+
+
+def state_of(found: str, expected: str) -> str:
+    """The state of a file by its MD5 and what that should be."""
+    if found == expected:
+        return "right"
+    return "missing" if found == "missing" else "damaged"
 
 
 class BadShard(NamedTuple):
@@ -222,7 +233,7 @@ def right_indexes(findings: list[Finding]) -> dict[Path, str]:
     }
 
 
-def check_shards(makers: dict[Path, str], store: ObjectStore, read: Reader) -> list[BadShard]:
+def check_shards(makers: dict[Path, str], store: ObjectStore, reader: Reader) -> list[BadShard]:
     """The shards that are not what their index says.
 
     Args:
@@ -230,7 +241,7 @@ def check_shards(makers: dict[Path, str], store: ObjectStore, read: Reader) -> l
     """
     indexes = {path: read_index(path) for path in makers}
     sizes = {shard.name: shard.bytes for index in indexes.values() for shard in index.shards}
-    read.files, read.size = read.files + len(sizes), read.size + sum(sizes.values())
+    reader.files, reader.size = reader.files + len(sizes), reader.size + sum(sizes.values())
     return [
         BadShard(path, makers[path], shard, state) for path, shard, state in check(indexes, store)
     ]
@@ -259,17 +270,6 @@ def advise_shards(bad: list[BadShard]) -> list[str]:
     ]
 
 
-def compare(found: str, expected: str) -> str:
-    return "right" if found == expected else "missing" if found == "missing" else "damaged"
-
-
-def look(named: Named, where: Path, md5: str, read: Reader) -> str:
-    """The state of a cache object. Inputs have none; outputs with `cache: false` may have one,
-    which the run-cache restores."""
-    state = compare(read.md5(where), md5) if named.stage else "right"
-    return "right" if state == "missing" and not named.cached else state
-
-
 def describe(finding: Finding) -> str:
     workspace = (
         finding.workspace
@@ -292,7 +292,7 @@ def advise(problems: list[Finding], has_remote: bool) -> list[str]:
             "Inputs changed. If that is meant: dvc repro. If not, get them back: git checkout -- "
             f"{shlex.join(inputs)}",
         ]
-    commands = repair([finding for finding in problems if finding.named.stage], has_remote)
+    commands = repair_commands([finding for finding in problems if finding.named.stage], has_remote)
     if commands:
         lines += [
             "",
@@ -302,7 +302,7 @@ def advise(problems: list[Finding], has_remote: bool) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def repair(problems: list[Finding], has_remote: bool) -> list[str]:
+def repair_commands(problems: list[Finding], has_remote: bool) -> list[str]:
     """The cheapest commands that restore the outputs: from the cache, the remote, the workspace, or
     by running the stage."""
     bad = ("damaged", "not in dvc.lock")

@@ -26,30 +26,20 @@ LOCKS = [
 ]
 
 
-def main(argv: list[str]) -> None:
-    """Let pip-audit look up all locks, and print what it finds; exits with 0, 1 or 2."""
-    parser = command_parser("vulnerabilities", __doc__)
-    parser.parse_args(argv)
-    command = [
-        sys.executable,
-        "-m",
-        "pip_audit",
-        "--disable-pip",
-        "--require-hashes",
-        "--progress-spinner",
-        "off",
-        "--format",
-        "json",
-    ]
-    words = [word for lock in LOCKS for word in ("--requirement", str(lock))]
-    finished = subprocess.run([*command, *words], capture_output=True, text=True, check=False)  # noqa: S603, no shell
+def main(argv: list[str]) -> int:
+    """Let pip-audit look up all locks, and print what it finds; the exit code is 0, 1 or 2."""
+    command_parser("vulnerabilities", __doc__).parse_args(argv)
+    command = [sys.executable, "-m", "pip_audit"]
+    command += ["--disable-pip", "--require-hashes", "--progress-spinner=off", "--format=json"]
+    command += [f"--requirement={lock}" for lock in LOCKS]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603, no shell
     if not finished.stdout.startswith("{"):
         said = finished.stderr.strip().splitlines()[-1:] or ["it says nothing"]
         print(f"vulnerabilities: nothing was audited, pip-audit failed: {said[0]}")
-        sys.exit(2)
+        return 2
     lines, status = report(json.loads(finished.stdout)["dependencies"])
     print("\n".join(lines))
-    sys.exit(status)
+    return status
 
 
 def report(dependencies: list[dict]) -> tuple[list[str], int]:

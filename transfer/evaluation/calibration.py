@@ -1,7 +1,7 @@
 """Chooses, on validation and never on test, the temperature of the logits and, for two classes, the
 threshold."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -19,9 +19,6 @@ class Calibration:
 
     temperature: float
     threshold: float | None
-
-    def to_dict(self) -> dict[str, float | None]:
-        return asdict(self)
 
 
 def class_logits(logits: np.ndarray) -> np.ndarray:

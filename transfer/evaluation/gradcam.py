@@ -1,9 +1,29 @@
 """Grad-CAM: which regions of an image speak for a class. Needs no Keras."""
 
+from typing import Protocol
+
 import numpy as np
 from PIL import Image
 
 from transfer.evaluation.conventions import DECIMALS
+
+
+class GradCam(Protocol):
+    """Where images speak for a class, by one trained model.
+
+    Attributes:
+        start: what it is computed from, `images` or `cut`.
+    """
+
+    start: str
+
+    def heat_maps(self, starts: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """One heat map per image: float32 (M, h, w), 0 to 1; all 0 if nothing speaks for the class.
+
+        Args:
+            starts: `images`, uint8 (M, H, W, 3), or activations at the `cut`, (M, h, w, C).
+            labels: of the classes, int (M,).
+        """
 
 
 def heat_of(maps: np.ndarray, gradients: np.ndarray) -> np.ndarray:

@@ -2,41 +2,56 @@
 
 import numpy as np
 
-from transfer.backbones.network import cut_tensor, last_maps
+from transfer.backbones.network import cut_tensor, last_maps, load_backbone
+from transfer.backbones.registry import BackboneParams
+from transfer.classifiers.saved import Classifier
 from transfer.compute.keras import keras
 from transfer.evaluation.gradcam import heat_of, signs
 from transfer.runtime.errors import PipelineError
-from transfer.storage.arrays import take
+
+
+class KerasGradCam:
+    """The `GradCam` of a classifier on Keras's backend."""
+
+    def __init__(self, classifier: Classifier, architecture: BackboneParams):
+        """
+        Raises:
+            PipelineError: a file of the backbone is missing or damaged.
+        """
+        kind = classifier.input_kind
+        # in front of a model that takes features, Grad-CAM needs the backbone's layers
+        backbone = load_backbone(architecture) if kind == "features" else None
+        self.start = "images" if kind == "images" else "cut"
+        self._halves = split_at_maps(classifier.model, kind, backbone, architecture.unfreeze_from)
+
+    def heat_maps(self, starts: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """As `GradCam` has it."""
+        return heat_maps(self._halves, starts, labels)
 
 
 def heat_maps(
-    split_at: tuple[keras.Model, keras.Model],
-    starts: np.ndarray,
-    rows: np.ndarray,
-    targets: np.ndarray,
+    split_at: tuple[keras.Model, keras.Model], starts: np.ndarray, labels: np.ndarray
 ) -> np.ndarray:
     """Grad-CAM of some images: where the last feature maps speak for a class.
 
     Args:
         split_at: what `split_at_maps` gives.
-        starts: what the first of the two takes of all images, (N, h, w, C): activations at the cut,
-            or pixels.
-        rows: which images, int (M,).
-        targets: the class to explain of each, int (M,).
+        starts: what the first of the two takes, (M, h, w, C): activations at the cut, or pixels.
+        labels: the class to explain of each, int (M,).
 
     Returns:
         float32 (M, h', w'), 0 to 1; all 0 if nothing speaks for the class.
     """
     to_maps, to_logits = split_at
-    if not len(rows):
+    if not len(starts):
         return np.zeros((0, *to_maps.output_shape[1:3]), dtype=np.float32)
-    maps = keras.ops.convert_to_numpy(to_maps(take(starts, rows).astype(np.float32)))
-    gradients = gradients_of_logits(to_logits, maps, signs(targets, to_logits.output_shape[-1]))
+    maps = keras.ops.convert_to_numpy(to_maps(starts.astype(np.float32)))
+    gradients = gradients_of_logits(to_logits, maps, signs(labels, to_logits.output_shape[-1]))
     return heat_of(maps, gradients)
 
 
 def split_at_maps(
-    classifier: keras.Model, input_kind: str, backbone: keras.Model, unfreeze_from: str
+    classifier: keras.Model, input_kind: str, backbone: keras.Model | None, unfreeze_from: str
 ) -> tuple[keras.Model, keras.Model]:
     """Split a network in two: from the cut to its `last_maps`, and from there to the logits (B, L).
 

@@ -15,11 +15,7 @@ from transfer.evaluation.gradcam import heat_of, signs
 
 
 class LiteRTGradCam:
-    """Where images speak for a class, by the model `models/NAME`.
-
-    Attributes:
-        start: what it is computed from, `images` or `cut`.
-    """
+    """The `GradCam` of the model `models/NAME`."""
 
     def __init__(
         self,
@@ -42,11 +38,6 @@ class LiteRTGradCam:
         self._last = load_probe()[0] if name == PROBE else load_dense_head(name)
 
     def heat_maps(self, starts: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """One heat map per image: float32 (M, h, w), 0 to 1; all 0 if nothing speaks for the class.
-
-        Args:
-            starts: `images`, uint8 (M, H, W, 3), or activations at the `cut`, (M, h, w, C).
-            labels: of the classes, int (M,).
-        """
+        """As `GradCam` has it."""
         maps, features = self._run(starts)
         return heat_of(maps, self._last.gradients(features, signs(labels, self._last.n_logits)))

@@ -74,17 +74,13 @@ def rankings(
         return dict.fromkeys(
             ("roc_auc", "average_precision"), f"not defined: no {split} image of {named}"
         )
+    of_class, chances = np.eye(probabilities.shape[1], dtype=int)[labels], probabilities
     if probabilities.shape[1] == 2:
-        areas = {
-            "roc_auc": roc_auc_score(labels, probabilities[:, 1]),
-            "average_precision": average_precision_score(labels, probabilities[:, 1]),
-        }
-    else:
-        is_class = np.eye(probabilities.shape[1], dtype=int)[labels]
-        areas = {
-            "roc_auc": roc_auc_score(is_class, probabilities),
-            "average_precision": average_precision_score(is_class, probabilities),
-        }
+        of_class, chances = labels, probabilities[:, 1]
+    areas = {
+        "roc_auc": roc_auc_score(of_class, chances),
+        "average_precision": average_precision_score(of_class, chances),
+    }
     return rounded(areas)
 
 

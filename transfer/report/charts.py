@@ -7,17 +7,18 @@ import numpy as np
 import pandas as pd
 
 from transfer.dataset.scored_split import title_note
+from transfer.report.claims import most_frequent
 from transfer.report.formatting import (
+    evenly,
     is_number,
     listed,
-    most_frequent,
     number,
     percent,
     plural,
     shorten,
 )
 from transfer.report.results import ModelResults, Results
-from transfer.report.svg import MARKERS, Axis, Series, intervals, lines, scatter, thinned
+from transfer.report.svg import MARKERS, Axis, Series, intervals, lines, scatter
 from transfer.report.tables import Table, point_table
 
 UNIT = (-0.02, 1.02)
@@ -39,49 +40,37 @@ class Chart:
 
 def accuracy_chart(results: Results) -> Chart:
     title = f"Accuracy with its 95 % interval{title_note(results.split)}"
-    table = results.accuracy
-    drawn = table[
-        [all(map(is_number, row)) for row in table[["accuracy", "low", "high"]].to_numpy()]
-    ]
-    if drawn.empty:
+    table = results.accuracy[["model", "accuracy", "low", "high"]]
+    rows = [row for row in table.itertuples(index=False, name=None) if all(map(is_number, row[1:]))]
+    if not rows:
         return Chart(title, "", "No model has an accuracy to draw", "")
-    rows = [(row.model, row.accuracy, row.low, row.high) for row in drawn.itertuples()]
-    name, reference = (
-        most_frequent(results.models[0].predictions)[:2]
-        if len(results.models[0].predictions)
-        else ("", None)
-    )
     how = (
         f"A dot is the share of {results.split} images that a model got right; the bar, where that "
         "share may lie for more images of the same kind."
     )
-    if reference is not None:
+    guessing = None
+    if len(predictions := results.models[0].predictions):
+        name, guessing, _ = most_frequent(predictions)
         how += (
             f" The dotted line is what always answering “{shorten(name, 40)}” would reach, "
-            f"{percent(reference)}."
+            f"{percent(guessing)}."
         )
     says = "; ".join(
         f"{model} {percent(value)}, interval {percent(low)} to {percent(high)}"
         for model, value, low, high in rows
     )
-    least = min([row[2] for row in rows] + ([reference] if reference is not None else []))
+    least = min([low for _, _, low, _ in rows] + ([guessing] if guessing is not None else []))
     limits = (max(0.0, np.floor(10 * least - 0.3) / 10) - 0.02, 1.02)
     svg = intervals(
         "accuracy",
         f"{title}: {says}.",
         rows,
         Axis(f"accuracy on the {results.split} split", limits),
-        [percent(row[1]) for row in rows],
-        reference,
+        [percent(value) for _, value, _, _ in rows],
+        guessing,
     )
-    columns = ("Model", "Accuracy", "Low", "High")
-    return Chart(
-        title,
-        svg,
-        says,
-        how,
-        Table(title, columns, [[row[0], *map(percent, row[1:])] for row in rows]),
-    )
+    cells = [[model, *map(percent, values)] for model, *values in rows]
+    return Chart(title, svg, says, how, Table(title, ("Model", "Accuracy", "Low", "High"), cells))
 
 
 def learning_curves(models: list[ModelResults]) -> list[Chart]:
@@ -101,51 +90,39 @@ def learning_curves(models: list[ModelResults]) -> list[Chart]:
 def _learning(
     key: str, title: str, unit: str, limits: tuple[float, float] | None, models: list[ModelResults]
 ) -> Chart:
-    title, series, highlights, says = f"{title} by epoch", [], [], []
+    title = f"{title} by epoch"
+    series, highlights, said, curves = [], [], [], {}
     for place, model in enumerate(models):
         if model.history.empty:
             continue
-        epochs = model.history["epoch"].to_numpy()
-        training, validation = model.history[key].to_numpy(), model.history[f"val_{key}"].to_numpy()
+        history = model.history[["epoch", key, f"val_{key}"]]
+        epochs, training, validation = history.to_numpy().T
         series += [Series(epochs, validation, place), Series(epochs, training, place, dashed=True)]
+        curves[model.name] = history.astype({"epoch": int}).astype({"epoch": str})
         if (kept := epochs == model.epoch).any():
             highlights.append((model.epoch, validation[kept][0], place))
-            says.append(
+            said.append(
                 f"{model.name}: epoch {model.epoch} of {len(epochs)} was kept, {key} "
                 f"{number(training[kept][0])} on training and "
                 f"{number(validation[kept][0])} on validation images"
             )
+    says = "; ".join(said)
+    svg = lines(
+        f"learning-{key}",
+        f"{title}, {says}.",
+        series,
+        Axis("epoch", whole=True),
+        Axis(f"{key}{unit}", limits),
+        ["" if model.history.empty else model.name for model in models],
+        ("validation", "training"),
+        highlights=highlights,
+    )
     how = (
         "Full lines: validation images; dashed: training images. A ring marks the epoch whose "
         "weights were kept."
     )
-    text = f"{title}, {'; '.join(says)}."
-    names, x, y = (
-        ["" if model.history.empty else model.name for model in models],
-        Axis("epoch", whole=True),
-        Axis(f"{key}{unit}", limits),
-    )
-    svg = lines(
-        f"learning-{key}",
-        text,
-        series,
-        x,
-        y,
-        names,
-        ("validation", "training"),
-        highlights=highlights,
-    )
-    parts = {
-        model.name: model.history[["epoch", key, f"val_{key}"]]
-        .astype({"epoch": int})
-        .astype({"epoch": str})
-        for model in models
-        if not model.history.empty
-    }
-    table = point_table(
-        title, ("Model", "Epoch", "Training", "Validation"), parts, "plots/history.csv"
-    )
-    return Chart(title, svg, "; ".join(says), how, table)
+    columns = ("Model", "Epoch", "Training", "Validation")
+    return Chart(title, svg, says, how, point_table(title, columns, curves, "plots/history.csv"))
 
 
 def roc_chart(models: list[ModelResults]) -> Chart:
@@ -280,53 +257,42 @@ def reliability_chart(models: list[ModelResults]) -> Chart:
 def feature_map(table: pd.DataFrame) -> Chart:
     """Images by their features; the largest classes in colour, at most MOST_PLACES images."""
     title = "The images as the backbone sees them"
-    table = table.dropna(subset=["x", "y"])
+    table = table.dropna(subset=["x", "y"]).sort_values(["class_name", "path"], kind="stable")
     if table.empty:
         return Chart(title, "", "The audit made no map.", "")
-    shown = thinned(
-        table.sort_values(["class_name", "path"], kind="stable").to_numpy(), MOST_PLACES
-    )
-    shown = pd.DataFrame(shown, columns=table.columns)
-    sizes = (
-        table["class_name"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
-    )
-    named = list(sizes.index[: len(MARKERS)])
-    other = shown[~shown["class_name"].isin(named)]
-    groups = [(name, _places(shown[shown["class_name"] == name])) for name in named]
-    says = f"{plural(len(table), 'image')} of {plural(len(sizes), 'class')}: " + listed(
-        [f"{shorten(name)} ({sizes[name]:,})" for name in named]
-        + ([f"{plural(len(sizes) - len(named), 'other class')}"] if len(other) else [])
-    )
+    sizes = table["class_name"].value_counts(sort=False).sort_values(ascending=False, kind="stable")
+    named, n_others = list(sizes.index[: len(MARKERS)]), len(sizes[len(MARKERS) :])
+    counts = [f"{shorten(name)} ({sizes[name]:,})" for name in named]
+    if n_others:
+        counts.append(plural(n_others, "other class"))
+    says = f"{plural(len(table), 'image')} of {plural(len(sizes), 'class')}: {listed(counts)}"
     how = (
         "Near each other: alike to the network, before any training. Neither direction has a "
         "meaning or a unit."
     )
+    shown = table.iloc[evenly(len(table), MOST_PLACES)]
     if len(shown) < len(table):
         how += (
             f" {len(shown):,} of the {len(table):,} are drawn, evenly chosen; "
             "data/audit/feature_map.csv has all."
         )
+    others = _places(shown[~shown["class_name"].isin(named)])
     svg = scatter(
-        "feature-map", f"{title}: {says}.", groups, _places(other) if len(other) else None
+        "feature-map",
+        f"{title}: {says}.",
+        [(name, _places(shown[shown["class_name"] == name])) for name in named],
+        others if len(others) else None,
     )
-    centres = [
+    centres = table.groupby("class_name")[["x", "y"]].mean()
+    middles = Table(
+        "The middle of each class on the map",
+        ("Class", "Images", "Across", "Up"),
         [
-            shorten(name),
-            f"{sizes[name]:,}",
-            *(
-                number(value, 2)
-                for value in _places(table[table["class_name"] == name]).mean(axis=0)
-            ),
-        ]
-        for name in named
-    ]
-    return Chart(
-        title,
-        svg,
-        says,
-        how,
-        Table("The middle of each class on the map", ("Class", "Images", "Across", "Up"), centres),
+            [shorten(name), f"{sizes[name]:,}", *(number(place, 2) for place in centres.loc[name])]
+            for name in named
+        ],
     )
+    return Chart(title, svg, says, how, middles)
 
 
 def _places(table: pd.DataFrame) -> np.ndarray:

@@ -7,7 +7,7 @@ Content-Security-Policy keeps anything that slipped through from running or from
 import base64
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -140,14 +140,7 @@ def write_page(
 def render(content: dict[str, object]) -> str:
     """The page's text: the template with style and script put in, and a policy that lets that
     script run and nothing else."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(lambda value: visible(value) if type(value) is str else value)
     environment.filters["breakable"] = breakable
     style, script = (
         Markup((TEMPLATES / name).read_text(encoding="utf-8"))  # noqa: S704, files of ours
@@ -159,6 +152,22 @@ def render(content: dict[str, object]) -> str:
             **content, style=style, script=script, script_hash=f"sha256-{digest}", svg=Markup
         )
         + "\n"
+    )
+
+
+def templates(finalize: Callable[[object], object]) -> Environment:
+    """The report's templates: what they insert is escaped for HTML, unless it is Markup.
+
+    Args:
+        finalize: what is done to each value first.
+    """
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from transfer.dataset.scored_split import title_note
 from transfer.report.formatting import is_number, visible
-from transfer.report.html_page import TEMPLATES, File
+from transfer.report.html_page import File, templates
 from transfer.report.narrative import Prose, value
 from transfer.report.results import ModelResults, Results
 from transfer.report.tables import (
@@ -68,15 +67,7 @@ def write_card(
         "note": title_note(results.split),
         "files": files,
     }
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=escaped,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = environment.get_template(CARD).render(**content) + "\n"
+    text = templates(escaped).get_template(CARD).render(**content) + "\n"
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 

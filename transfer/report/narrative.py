@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from transfer.augmentation.sheet import VIEWS
 from transfer.backbones.registry import describe_weights_license
 from transfer.classifiers.names import NEIGHBOURS, PROBE
-from transfer.report.formatting import claims, count, listed, plural, shorten
+from transfer.report.claims import claims
+from transfer.report.formatting import count, listed, plural, shorten
 from transfer.report.results import ModelResults, Results
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import Params

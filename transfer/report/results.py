@@ -138,7 +138,7 @@ def read_results() -> Results:
         accuracy=accuracy,
         comparison=_of_models(Path("plots/comparison.csv"), COMPARISON, ["model", "against"]),
         issues=read_table(audit / "issues.csv", ISSUES),
-        audit=_flat(read_json(Path("metrics/audit.json"))),
+        audit=_values(read_json(Path("metrics/audit.json"))),
         feature_map=read_table(audit / "feature_map.csv", FEATURE_MAP),
     )
 
@@ -147,7 +147,7 @@ def read_model(name: str) -> ModelResults:
     """Read what is known of one model; raises PipelineError as `read_results`."""
     found = EVALUATION / name
     described, scores = description_file(name), found / "scores.json"
-    description, metrics = read_json(described), _flat(read_json(scores))
+    description, metrics = read_json(described), _values(read_json(scores))
     class_names, epoch = description.get("class_names"), description.get("epoch")
     is_baseline = name in BASELINES
     setting = description.get(SETTINGS[name]) if is_baseline else math.nan
@@ -268,15 +268,9 @@ def read_json(path: Path) -> dict:
     return content
 
 
-def _flat(content: dict, prefix: str = "") -> dict[str, Value]:
-    """Numbers and text of nested objects by their joined names; lists and null are left out."""
-    flat = {}
-    for key, value in content.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}, ")
-        elif isinstance(value, int | float | str):
-            flat[f"{prefix}{key}"] = value
-    return flat
+def _values(content: dict) -> dict[str, Value]:
+    """The numbers and texts of an object; others have no place in a table."""
+    return {key: value for key, value in content.items() if isinstance(value, int | float | str)}
 
 
 def damaged(path: Path, problem: str) -> PipelineError:

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from transfer.report.formatting import shorten
+from transfer.report.formatting import evenly, shorten
 
 SVG = "{http://www.w3.org/2000/svg}"
 LINK = "{http://www.w3.org/1999/xlink}href"
@@ -58,7 +58,9 @@ STYLE = {
     "legend.fontsize": 10.5,
     "axes.unicode_minus": True,
 }
-MOST_POINTS = 300
+MOST_POINTS = 300  # of a line
+FULL = {"linewidth": 2, "linestyle": "-"}
+DASHED = {"linewidth": 1.4, "linestyle": (0, (4, 2))}
 
 
 @dataclass(frozen=True)
@@ -107,13 +109,13 @@ def lines(
         if reference:
             axes.plot(*reference, color=MUTED, linewidth=1.2, linestyle=":")
         for one in series:
-            every = max(1, min(len(one.x), MOST_POINTS) // 8)
+            shown = evenly(len(one.x), MOST_POINTS)
+            every = max(1, len(shown) // 8)
             axes.plot(
-                thinned(one.x),
-                thinned(one.y),
+                one.x[shown],
+                one.y[shown],
                 color=SERIES[one.place],
-                linewidth=1.4 if one.dashed else 2,
-                linestyle=(0, (4, 2)) if one.dashed else "-",
+                **(DASHED if one.dashed else FULL),
                 marker=MARKERS[one.place],
                 markersize=5,
                 markevery=(one.place * every // len(names), every),
@@ -130,19 +132,10 @@ def lines(
                 fillstyle="none",
             )
         _label(axes, x, y)
-        handles = [
-            Line2D(
-                [], [], color=SERIES[i], marker=MARKERS[i], markersize=6, linewidth=2, label=text
-            )
-            for i, text in enumerate(names)
-            if text
-        ]
+        entries = [_entry(text, place, **FULL) for place, text in enumerate(names) if text]
         if styles:
-            handles += [
-                Line2D([], [], color=MUTED, linewidth=2, label=styles[0]),
-                Line2D([], [], color=MUTED, linewidth=1.4, linestyle=(0, (4, 2)), label=styles[1]),
-            ]
-        _legend(figure, handles)
+            entries += [_entry(styles[0], **FULL), _entry(styles[1], **DASHED)]
+        _legend(figure, entries)
         return to_svg(figure, name, says)
 
 
@@ -203,34 +196,13 @@ def scatter(
         for spine in axes.spines.values():
             spine.set_visible(True)
             spine.set_color(LINE)
-        handles = [
-            Line2D(
-                [],
-                [],
-                color=SERIES[i],
-                marker=MARKERS[i],
-                markersize=6,
-                linestyle="",
-                label=shorten(text),
-            )
-            for i, (text, _) in enumerate(groups)
+        entries = [
+            _entry(shorten(text), place, linestyle="") for place, (text, _) in enumerate(groups)
         ]
         if other is not None:
-            handles.append(
-                Line2D([], [], color=MUTED, marker=".", linestyle="", label="all other classes")
-            )
-        _legend(figure, handles)
+            entries.append(_entry("all other classes", marker=".", linestyle=""))
+        _legend(figure, entries)
         return to_svg(figure, name, says)
-
-
-def thinned(values: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
-    """At most `most` of the values (N, ...), evenly chosen, the first and the last among them."""
-    values = np.asarray(values)
-    return (
-        values
-        if len(values) <= most
-        else values[np.linspace(0, len(values) - 1, most).round().astype(int)]
-    )
 
 
 @contextmanager
@@ -254,11 +226,18 @@ def _label(axes: Axes, x: Axis, y: Axis) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
+def _entry(label: str, place: int | None = None, **style) -> Line2D:
+    """An entry of a legend, in the colour and with the marker of a place, or grey."""
+    if place is None:
+        return Line2D([], [], label=label, color=MUTED, **style)
+    return Line2D([], [], label=label, color=SERIES[place], marker=MARKERS[place], **style)
+
+
+def _legend(figure: Figure, entries: Sequence[Line2D]) -> None:
     legend = figure.legend(
-        handles=handles,
+        handles=entries,
         loc="outside lower center",
-        ncols=3 if len(handles) <= 3 else 2,
+        ncols=3 if len(entries) <= 3 else 2,
         columnspacing=1.5,
     )
     for text in legend.get_texts():

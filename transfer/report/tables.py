@@ -9,8 +9,10 @@ import pandas as pd
 
 from transfer.dataset.manifest import SPLITS, UNUSED
 from transfer.dataset.scored_split import title_note
+from transfer.report.claims import verdicts
 from transfer.report.formatting import (
     count,
+    evenly,
     interval,
     is_number,
     number,
@@ -18,9 +20,9 @@ from transfer.report.formatting import (
     plural,
     points,
     shorten,
-    verdicts,
 )
 from transfer.report.results import ModelResults, Results, Value
+from transfer.runtime.params import flattened
 
 MOST_ROWS = 40
 MOST_CLASSES_IN_MATRIX = 12
@@ -191,31 +193,28 @@ def class_counts(manifest: pd.DataFrame) -> Table:
 
 def class_scores(model: ModelResults) -> Table:
     """Precision, recall and F1 per class; of many classes those with the lowest F1."""
-    order = sorted(range(len(model.classes)), key=lambda i: _rank(model.classes["f1"].iloc[i]))
-    shown = range(len(order)) if len(order) <= MOST_ROWS else order[:MOST_ROWS]
+    shown, left_out = model.classes, ""
+    if len(shown) > MOST_ROWS:
+        shown = shown.loc[_lowest_first(shown["f1"])[:MOST_ROWS]]
+        left_out = (
+            f"The {MOST_ROWS} classes with the lowest F1; plots/classes.csv has all "
+            f"{len(model.classes):,}."
+        )
     rows = [
         [
             row.class_name,
             *(number(value, 2) for value in (row.precision, row.recall, row.f1)),
             count(row.support),
         ]
-        for row in (model.classes.iloc[i] for i in shown)
+        for row in shown.itertuples()
     ]
-    left = len(order) - len(rows)
-    left_out = (
-        f"The {len(rows)} classes with the lowest F1; plots/classes.csv has all {len(order):,}."
-        if left
-        else ""
-    )
-    caption, columns = (
-        f"Scores by class{title_note(model.split)}",
-        ("Class", "Precision", "Recall", "F1", "Images"),
-    )
-    return Table(caption, columns, rows, left_out=left_out)
+    columns = ("Class", "Precision", "Recall", "F1", "Images")
+    return Table(f"Scores by class{title_note(model.split)}", columns, rows, left_out=left_out)
 
 
-def _rank(f1: Value) -> float:
-    return f1 if is_number(f1) else np.inf
+def _lowest_first(values: pd.Series) -> pd.Index:
+    """The index of numbers or words, by the numbers; words come last."""
+    return pd.to_numeric(values, errors="coerce").sort_values(kind="stable").index
 
 
 def confusion(model: ModelResults) -> Confusion | Table:
@@ -259,17 +258,20 @@ def confusion(model: ModelResults) -> Confusion | Table:
 
 
 def rejected_table(rejected: pd.DataFrame) -> Table:
-    return cut(
+    shown = rejected[["path", "reason"]].head(MOST_ROWS)
+    return _excerpt(
         "Files that could not be used",
         ("File", "Why"),
-        rejected[["path", "reason"]].to_numpy().tolist(),
+        shown.to_numpy().tolist(),
+        len(rejected),
         "data/split/rejected.csv",
+        frozenset({0, 1}),
     )
 
 
 def issue_table(issues: pd.DataFrame) -> Table:
     """What the audit found, the worst score first."""
-    order = sorted(range(len(issues)), key=lambda i: _rank(issues["score"].iloc[i]))
+    shown = issues.loc[_lowest_first(issues["score"])[:MOST_ROWS]]
     rows = [
         [
             row.path,
@@ -279,16 +281,34 @@ def issue_table(issues: pd.DataFrame) -> Table:
             number(row.score, 2),
             row.detail,
         ]
-        for row in (issues.iloc[i] for i in order[: MOST_ROWS + 1])
+        for row in shown.itertuples()
     ]
-    columns = ("Image", "Issue", "Class", "Split", "Score", "Detail")
-    return cut(
+    return _excerpt(
         "What the audit found, the worst first",
-        columns,
+        ("Image", "Issue", "Class", "Split", "Score", "Detail"),
         rows,
+        len(issues),
         "data/audit/issues.csv",
-        {0, 1, 2, 3, 5},
-        of=len(issues),
+        frozenset({0, 1, 2, 3, 5}),
+    )
+
+
+def _excerpt(
+    caption: str,
+    columns: Sequence[str],
+    rows: list[list[str]],
+    total: int,
+    file: str,
+    text: frozenset[int],
+) -> Table:
+    """A table of the first of `total` rows, with shortened cells; it says where the others are."""
+    left = total - len(rows)
+    return Table(
+        caption,
+        columns,
+        [[shorten(cell, 120) for cell in row] for row in rows],
+        text,
+        f"{plural(left, 'more row')} in {file}." if left else "",
     )
 
 
@@ -298,31 +318,20 @@ def audit_counts(audit: dict[str, Value]) -> Table:
 
 
 def point_table(
-    caption: str, columns: Sequence[str], parts: dict[str, pd.DataFrame], file: str
+    caption: str, columns: Sequence[str], curves: dict[str, pd.DataFrame], file: str
 ) -> Table:
     """Points of curves: one row per point, with the curve's name in front; if a curve has many
     points, a regular selection of them."""
-    most = max(2, 2 * MOST_ROWS // max(1, len(parts)))
-    rows, left = [], False
-    for name, points_ in parts.items():
-        chosen = (
-            np.unique(np.linspace(0, len(points_) - 1, most).round().astype(int))
-            if len(points_) > most
-            else range(len(points_))
-        )
-        left |= len(points_) > most
-        for values in points_.iloc[list(chosen)].itertuples(index=False):
-            rows.append(
-                [name, *(value if isinstance(value, str) else number(value) for value in values)]
-            )
-    return Table(
-        caption,
-        columns,
-        rows,
-        left_out=f"At most {most} points of each curve, evenly chosen; {file} has all."
-        if left
-        else "",
-    )
+    most = max(2, 2 * MOST_ROWS // max(1, len(curves)))
+    rows = [
+        [name, *(value if isinstance(value, str) else number(value) for value in point)]
+        for name, curve in curves.items()
+        for point in curve.iloc[evenly(len(curve), most)].itertuples(index=False)
+    ]
+    left_out = ""
+    if any(len(curve) > most for curve in curves.values()):
+        left_out = f"At most {most} points of each curve, evenly chosen; {file} has all."
+    return Table(caption, columns, rows, left_out=left_out)
 
 
 def parameter_tables(params: dict[str, dict]) -> list[Table]:
@@ -331,23 +340,11 @@ def parameter_tables(params: dict[str, dict]) -> list[Table]:
         Table(
             section,
             ("Parameter", "Value"),
-            [[key, parameter(value)] for key, value in _flat(values).items()],
+            [[key, parameter(value)] for key, value in flattened(values).items()],
             text=frozenset({0, 1}),
         )
         for section, values in params.items()
     ]
-
-
-def _flat(values: dict) -> dict[str, object]:
-    """Nested sections by dotted names, as `-S` takes them."""
-    flat = {}
-    for key, value in values.items():
-        flat |= (
-            {f"{key}.{name}": each for name, each in _flat(value).items()}
-            if isinstance(value, dict)
-            else {key: value}
-        )
-    return flat
 
 
 def parameter(value: object) -> str:
@@ -357,18 +354,3 @@ def parameter(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return np.format_float_positional(value, trim="-") if isinstance(value, float) else str(value)
-
-
-def cut(
-    caption: str,
-    columns: Sequence[str],
-    rows: list[list[str]],
-    file: str,
-    text: set[int] = frozenset({0, 1}),
-    of: int = 0,
-) -> Table:
-    """A table of the first MOST_ROWS rows (of `of`, if the other rows were not made)."""
-    left = max(of, len(rows)) - min(len(rows), MOST_ROWS)
-    left_out = f"{plural(left, 'more row')} in {file}." if left else ""
-    shown = [[shorten(cell, 120) for cell in row] for row in rows[:MOST_ROWS]]
-    return Table(caption, columns, shown, frozenset(text), left_out)

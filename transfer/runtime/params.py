@@ -1,6 +1,7 @@
 """Typed parameters: one pydantic class per section of params.yaml, checked when a stage starts."""
 
 import reprlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,6 +73,18 @@ def read_params(path: Path = PARAMS_FILE) -> dict[str, dict]:
     ):
         raise PipelineError(f"{path}: sections of parameters were expected; restore it from git")
     return document
+
+
+def flattened(values: Mapping, above: str = "") -> dict[str, Any]:
+    """Values by their dotted names, as `dvc exp run -S` takes them: `{"a": {"b": 1}}` -> `{"a.b":
+    1}`."""
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flattened(value, f"{above}{key}.")
+        else:
+            flat[f"{above}{key}"] = value
+    return flat
 
 
 def _read_section(section: str, path: Path) -> dict:

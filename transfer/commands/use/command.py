@@ -41,7 +41,7 @@ from transfer.labels.folder_words import SPLITS
 from transfer.labels.path_label import LabelColumns
 from transfer.labels.path_labels import NO_TABLE
 from transfer.runtime.errors import PipelineError
-from transfer.runtime.params import load_params, read_params
+from transfer.runtime.params import flattened, load_params, read_params
 from transfer.runtime.program import command_parser
 from transfer.sources.reader import read_source
 from transfer.sources.source_file import is_unknown_hidden
@@ -297,5 +297,5 @@ def check(current: "SplitParams", values: dict[str, Value]) -> None:
 
 def changed(values: dict[str, Value], current: "SplitParams") -> dict[str, Value]:
     """The values that are not those of params.yaml, by `split.key`."""
-    before = current.model_dump() | {f"columns.{kind}": name for kind, name in current.columns}
+    before = flattened(current.model_dump())
     return {f"split.{key}": value for key, value in values.items() if before[key] != value}

@@ -4,7 +4,6 @@ import contextlib
 import re
 import shlex
 from collections import Counter
-from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -169,35 +168,28 @@ def label_by_folders(source: str, found: Survey) -> Labelled:
     Raises:
         PipelineError: there are fewer than two.
     """
-    paths = [file.path for file in found.files]
-    layout = find_layout([*paths, *found.beside, *found.folders], source)
+    layout = find_layout(
+        [*(file.path for file in found.files), *found.beside, *found.folders], source
+    )
     masks = {path for path in found.images if layout.is_mask(path)} | masks_by_name(found.images)
     images = [path for path in found.images if path not in masks]
-    placed = [place for path in images if (place := layout.place(path))]
+    places = {path: layout.place(path) for path in images}
+    placed = [place for path in images if (place := places[path])]
     classes = {name for _, name in placed}
     if len(classes) < 2:
-        locked = [file for file in found.files if (file.problem or "").startswith(LOCKED)]
-        raise PipelineError(
-            f"split.source = {source!r} has {'one class folder' if classes else 'no class folders'}"
-            f"{f', {next(iter(classes))!r}' if classes else ''}; two or more are needed: put each "
-            "class's images in a folder of its own, or give --labels or --label-pattern"
-            + "".join(f". {file.path} is {file.problem}" for file in locked[:1])
-        )
+        raise PipelineError(_too_few_classes(source, found, classes))
     words = "a folder for each class"
     if layout.is_split:
         splits = Counter(split for split, _ in placed)
         words = "already split into " + ", ".join(f"{name} ({n})" for name, n in splits.items())
-    remarks = []
     unlabelled = [path for path in images if layout.is_unlabelled(path)]
-    outside = sorted({path for path in images if layout.place(path) is None} - {*unlabelled})
-    for left_out, one, several in (
-        (unlabelled, "image without a label", "images without labels"),
-        (sorted(masks), "mask of a picture beside it", "masks of pictures beside them"),
-    ):
-        if left_out:
-            are = f"1 {one} is" if len(left_out) == 1 else f"{len(left_out):,} {several} are"
-            remarks.append(f"{are} left out: {first(left_out)}")
-    remarks += describe_inner_folders(layout, images) + describe_empty_folders(layout)
+    outside = sorted({path for path, place in places.items() if place is None} - {*unlabelled})
+    remarks = [
+        *_left_out(unlabelled, "image without a label", "images without labels"),
+        *_left_out(sorted(masks), "mask of a picture beside it", "masks of pictures beside them"),
+        *describe_inner_folders(layout, images),
+        *describe_empty_folders(layout),
+    ]
     if doubtful := sorted(filter(is_called_by_programs, classes)):
         remarks.append(
             f"folders called so are of programs mostly: {first(doubtful)}; move them out of the "
@@ -216,9 +208,28 @@ def label_by_folders(source: str, found: Survey) -> Labelled:
         layout.is_split,
         remarks,
         rejected=len(outside) + len(problems),
-        paths=frozenset(path for path in images if layout.place(path)),
+        paths=frozenset(path for path, place in places.items() if place),
         empty=tuple(sorted(named - classes)),
     )
+
+
+def _too_few_classes(source: str, found: Survey, classes: set[str]) -> str:
+    """What to say of a source with one class folder or none."""
+    folders = f"one class folder, {next(iter(classes))!r}" if classes else "no class folders"
+    locked = [file for file in found.files if (file.problem or "").startswith(LOCKED)]
+    return (
+        f"split.source = {source!r} has {folders}; two or more are needed: put each class's images "
+        "in a folder of its own, or give --labels or --label-pattern"
+        + "".join(f". {file.path} is {file.problem}" for file in locked[:1])
+    )
+
+
+def _left_out(paths: list[str], one: str, several: str) -> list[str]:
+    """A sentence on images that are no part of any class, if there are some."""
+    if not paths:
+        return []
+    are = f"1 {one} is" if len(paths) == 1 else f"{len(paths):,} {several} are"
+    return [f"{are} left out: {first(paths)}"]
 
 
 def find_class_names(source: str, found: Survey, labelled: Labelled) -> str | None:
@@ -261,7 +272,11 @@ def labels_by_tables(
     tables = [place / path for path in among] if place.is_dir() else []
     tables += _tables_beside(place)
     several = folders_of_tables(tables, place)
-    in_sets = {path for folder in several for path in _of_several_sets(folder, tables)}
+    in_sets = {  # none of these is to be taken alone, since each is a part of a set
+        path
+        for folder in several
+        for path in several_sets_of_splits([path for path in tables if path.parent == folder])
+    }
     tables = [path for path in tables if may_be_labels(path.name) and path not in in_sets]
     packed = [place] if place.is_file() and among else []
     found_labels, refused, elsewhere = {}, [], []
@@ -291,11 +306,6 @@ def labels_by_tables(
         elif len(labels.labels) > len(labels.missing):
             found_labels[name] = labels
     return found_labels, refused or elsewhere[:1]
-
-
-def _of_several_sets(folder: Path, tables: Collection[Path]) -> list[Path]:
-    """The tables of a folder of which none is to be taken alone, since each is a part of a set."""
-    return several_sets_of_splits([path for path in tables if path.parent == folder])
 
 
 def labels_by_notes(

@@ -8,6 +8,7 @@ import yaml
 
 from transfer.commands.use.params_file import Value
 from transfer.runtime.errors import PipelineError
+from transfer.runtime.params import flattened
 
 PRESETS = Path("docs/presets")
 
@@ -39,20 +40,14 @@ def read_preset(name: str, folder: Path = PRESETS) -> dict[str, Value]:
         isinstance(values, dict) for values in sections.values()
     ):
         raise PipelineError(f"{path}: sections of values were expected, as params.yaml has them")
-    values = {
-        f"{section}.{key}": value
-        for section, keys in sections.items()
-        for key, value in keys.items()
-    }
+    values = flattened(sections)
     for key, value in values.items():
         if not isinstance(value, Value):
             raise PipelineError(f"{path}: {key} = {value!r}: a single value was expected")
     return values
 
 
-def preset_changes(
-    values: Mapping[str, Value], params: Mapping[str, Mapping[str, Value]]
-) -> dict[str, Value]:
+def preset_changes(values: Mapping[str, Value], params: Mapping[str, Mapping]) -> dict[str, Value]:
     """Those values of a preset that are not in params.yaml already, by `section.key`; a key that
     params.yaml lacks is among them, and `edit_params` refuses it.
 
@@ -60,9 +55,7 @@ def preset_changes(
         values: of the preset, by `section.key`.
         params: the content of params.yaml.
     """
-    current = {
-        f"{section}.{key}": value for section, keys in params.items() for key, value in keys.items()
-    }
+    current = flattened(params)
     return {
         key: value for key, value in values.items() if key not in current or current[key] != value
     }

@@ -15,7 +15,7 @@ from transfer.classifiers.names import NEIGHBOURS
 from transfer.classifiers.neighbours import Neighbours, load_neighbours
 from transfer.compute.params import ComputeParams
 from transfer.dataset.manifest import labels_of
-from transfer.evaluation.gradcam import overlay
+from transfer.evaluation.gradcam import GradCam, overlay
 from transfer.features.frozen_network import choose_runtime
 from transfer.runtime.errors import PipelineError
 from transfer.storage.array_paths import inputs_path
@@ -23,11 +23,12 @@ from transfer.storage.arrays import inference_batch_rows, read_array, take
 from transfer.storage.params import Shards
 from transfer.storage.sharded_array import ShardedArray
 
+Explain = Callable[[np.ndarray, np.ndarray], Sequence[np.ndarray]]
 ReadInputs = Callable[[str], np.ndarray | ShardedArray]  # an array of the scored split, by its kind
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluatedModel:
     """A trained model as `evaluate` sees it, a network or the nearest neighbours.
 
     Attributes:
@@ -42,17 +43,17 @@ class Judged:
     input_kind: str
     class_names: list[str]
     logits: Callable[[np.ndarray], np.ndarray]
-    explain: Callable[[np.ndarray, np.ndarray], Sequence[np.ndarray]]
+    explain: Explain
 
 
-def load_judged(
+def load_evaluated_model(
     name: str,
     manifest: pd.DataFrame,
     scored: ReadInputs,
     shards: Shards,
     architecture: BackboneParams,
     compute: ComputeParams,
-) -> Judged:
+) -> EvaluatedModel:
     """The trained model `name`.
 
     Args:
@@ -66,7 +67,7 @@ def load_judged(
     return load_network(name, architecture, compute, scored)
 
 
-def load_nearest(manifest: pd.DataFrame, scored: ReadInputs, shards: Shards) -> Judged:
+def load_nearest(manifest: pd.DataFrame, scored: ReadInputs, shards: Shards) -> EvaluatedModel:
     """The nearest neighbours; what speaks for a class is its nearest training image.
 
     Raises:
@@ -79,7 +80,7 @@ def load_nearest(manifest: pd.DataFrame, scored: ReadInputs, shards: Shards) -> 
             f"models/{NEIGHBOURS} has {len(neighbours.labels)} training images, the manifest "
             f"{rows}; run `dvc repro`"
         )
-    return Judged(
+    return EvaluatedModel(
         NEIGHBOURS,
         neighbours.input_kind,
         neighbours.class_names,
@@ -111,7 +112,7 @@ def nearest_images(
 
 def load_network(
     name: str, architecture: BackboneParams, compute: ComputeParams, scored: ReadInputs
-) -> Judged:
+) -> EvaluatedModel:
     """A network or the probe, as `predict` computes it; Grad-CAM shows what speaks for a class.
 
     On a CPU LiteRT and NumPy compute both. On an accelerator, and where LiteRT cannot run the model
@@ -134,43 +135,48 @@ def load_network(
     if runtime == "keras":
         return replace(load_on_keras(name, architecture, compute, scored), logits=logits)
 
-    def explain(rows: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+    def gradcam() -> GradCam:
         # LiteRT need not be installed where Keras computes the model
         from transfer.evaluation.litert_gradcam import LiteRTGradCam
 
-        gradcam = LiteRTGradCam(name, classifier, architecture)
-        images, starts = (take(scored(each), rows) for each in ("images", gradcam.start))
-        heats = gradcam.heat_maps(starts, labels)
-        return [overlay(image, heat) for image, heat in zip(images, heats, strict=True)]
+        return LiteRTGradCam(name, classifier, architecture)
 
-    return Judged(name, classifier.input_kind, classifier.class_names, logits, explain)
+    return EvaluatedModel(
+        name,
+        classifier.input_kind,
+        classifier.class_names,
+        logits,
+        heat_over_images(gradcam, scored),
+    )
 
 
 def load_on_keras(
     name: str, architecture: BackboneParams, compute: ComputeParams, scored: ReadInputs
-) -> Judged:
+) -> EvaluatedModel:
     """A network or the probe on Keras's backend, for logits and Grad-CAM."""
-    from transfer.backbones.network import load_backbone
     from transfer.classifiers.saved import load_classifier, predict_logits
     from transfer.compute.device import configure_backend
-    from transfer.evaluation.keras_gradcam import heat_maps, split_at_maps
+    from transfer.evaluation.keras_gradcam import KerasGradCam
 
     configure_backend(compute, seed=0, threads=compute.threads)
     classifier = load_classifier(name)
-    kind = classifier.input_kind
-
-    def explain(rows: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
-        # in front of a model that takes features, Grad-CAM needs the backbone's layers
-        backbone = load_backbone(architecture) if kind == "features" else None
-        halves = split_at_maps(classifier.model, kind, backbone, architecture.unfreeze_from)
-        images, cut = (scored(each) for each in ("images", "cut"))
-        heats = heat_maps(halves, images if kind == "images" else cut, rows, labels)
-        return [overlay(images[row], heat) for row, heat in zip(rows, heats, strict=True)]
-
-    return Judged(
+    return EvaluatedModel(
         name,
-        kind,
+        classifier.input_kind,
         classifier.class_names,
         lambda inputs: predict_logits(classifier.model, inputs),
-        explain,
+        heat_over_images(lambda: KerasGradCam(classifier, architecture), scored),
     )
+
+
+def heat_over_images(load_gradcam: Callable[[], GradCam], scored: ReadInputs) -> Explain:
+    """What shows the heat maps of Grad-CAM over the images; it is loaded when it is asked for
+    pictures."""
+
+    def explain(rows: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+        gradcam = load_gradcam()
+        images, starts = (take(scored(kind), rows) for kind in ("images", gradcam.start))
+        heats = gradcam.heat_maps(starts, labels)
+        return [overlay(image, heat) for image, heat in zip(images, heats, strict=True)]
+
+    return explain
