@@ -1,5 +1,6 @@
 """`split` with labels from a table or from a pattern."""
 
+import re
 from pathlib import Path
 
 from tests.helpers.split_stage import counts, refusal, rejected, run_split, sides
@@ -45,6 +46,21 @@ def test_groups_and_splits_of_the_table_are_kept(project):
     manifest = run_split(source, labels=labels)
     assert counts(manifest) == {"train": 12, "validation": 4, "test": 4}
     assert sides(manifest, *(f"images/{i}.png" for i in range(12))) == {"train"}
+
+
+def test_the_table_of_the_docs_keeps_the_split_when_images_are_added_and_deleted(project):
+    files = {f"{'ab'[i % 2]}/{i}.png": encode(picture(i)) for i in range(30)}
+    before = run_split(build(project / "set", files))
+    docs = (Path(__file__).parents[2] / "docs/your-data.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n([^`]*splits\.csv[^`]*)```", docs)
+    exec(program, {})
+    with Path("splits.csv").open("a") as table:
+        table.write("a/new.png,a,test\n")
+    (project / "set/a/0.png").unlink()
+    build(project / "set", {"a/new.png": files["b/1.png"], "a/without.png": files["b/1.png"]})
+    after = run_split(project / "set", labels="splits.csv", max_rejected=1)
+    kept = before.set_index("path")["split"].drop("a/0.png").to_dict()
+    assert after.set_index("path")["split"].to_dict() == kept | {"a/new.png": "test"}
 
 
 def test_an_archive_and_a_folder_give_the_same_rows(project):
