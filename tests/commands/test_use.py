@@ -52,6 +52,7 @@ def test_class_folders_are_described_and_written(here, capsys):
         "train: 0.6",
         "validation: 0.2",
         "test: 0.2",
+        "draw_by: checksum",
     ]
     assert "# three counts of images" in changed_lines()[1]
 

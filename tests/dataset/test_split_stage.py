@@ -68,6 +68,22 @@ def test_the_seed_decides(project):
     assert counts(first) == counts(other)
 
 
+@pytest.mark.parametrize("root", ["", "train/"])
+def test_added_deleted_and_renamed_images_move_few_others_if_checksums_draw(project, root):
+    files = class_folders(root, cat=30, dog=30)
+    before = run_split(build(project / "set", files), draw_by="checksum")
+    kept = {path: content for path, content in files.items() if not path.endswith("/7.png")}
+    renamed = {path.replace("cat/", "cat/new_"): content for path, content in kept.items()}
+    added = {f"{root}cat/added{i}.png": encode(picture(1000 + i)) for i in range(3)}
+    after = run_split(build(project / "other", renamed | added), draw_by="checksum")
+    places = after.assign(path=after["path"].str.replace("cat/new_", "cat/")).merge(
+        before, on="path", suffixes=("", "_before")
+    )
+    assert len(places) == 58
+    assert (places["split"] != places["split_before"]).sum() <= 4
+    assert len(set(after["split"])) == 3
+
+
 def test_images_beyond_the_counts_are_listed_as_unused(project, capsys):
     manifest = run_split(build(project / "set", CATS_AND_DOGS), train=6, validation=4, test=4)
     assert counts(manifest) == {"train": 6, "validation": 4, "test": 4, "unused": 11}

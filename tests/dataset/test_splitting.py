@@ -1,16 +1,36 @@
 import numpy as np
 import pytest
 
-from transfer.dataset.splitting import assign, connected_groups, quotas, shared
+from transfer.dataset.splitting import (
+    DrawByChance,
+    DrawByChecksum,
+    assign,
+    connected_groups,
+    quotas,
+    shared,
+)
 
 SEEDS = range(40)
 
 
-def divide(labels, groups, sizes, seed=0, spare=None):
-    """Split of each item, and the quota table it was drawn from."""
-    labels, groups = np.asarray(labels), np.asarray(groups)
-    quota = quotas(np.bincount(labels), np.asarray(sizes), spare)
-    return assign(labels, groups, quota, np.random.default_rng(seed), spare), quota
+@pytest.fixture(params=["chance", "checksum"])
+def divide(request):
+    """Divides items: the split of each, and the quota table it was drawn from."""
+
+    def divide(labels, groups, sizes, seed=0, spare=None):
+        labels, groups = np.asarray(labels), np.asarray(groups)
+        quota = quotas(np.bincount(labels), np.asarray(sizes), spare)
+        draw = DrawByChance(seed)
+        if request.param == "checksum":
+            draw = DrawByChecksum(checksums(len(labels)), groups, seed)
+        return assign(labels, groups, quota, draw, spare), quota
+
+    return divide
+
+
+def checksums(n):
+    """Of n different items, uint8 (N, 32)."""
+    return np.random.default_rng(0).integers(0, 256, (n, 32), dtype=np.uint8)
 
 
 def table_of(labels, splits, n_splits=3):
@@ -118,7 +138,7 @@ def test_places_that_splits_lack_come_from_the_left_over():
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_groups_are_never_cut(seed):
+def test_groups_are_never_cut(divide, seed):
     rng = np.random.default_rng(seed)
     n = 300
     labels = rng.integers(0, 4, n)
@@ -130,7 +150,7 @@ def test_groups_are_never_cut(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_small_groups_leave_the_counts_exact(seed):
+def test_small_groups_leave_the_counts_exact(divide, seed):
     rng = np.random.default_rng(seed)
     labels = np.repeat([0, 1, 2], [150, 100, 50])
     groups = np.arange(300)
@@ -142,14 +162,14 @@ def test_small_groups_leave_the_counts_exact(seed):
     assert are_whole(groups, splits)
 
 
-def test_without_groups_each_class_is_divided_within_one_image():
+def test_without_groups_each_class_is_divided_within_one_image(divide):
     labels = np.repeat([0, 1, 2], [101, 53, 29])
     splits, _ = divide(labels, np.arange(183), [110, 37, 36])
     ideal = np.outer([101, 53, 29], [110, 37, 36]) / 183
     assert (np.abs(table_of(labels, splits) - ideal) < 1).all()
 
 
-def test_the_same_seed_gives_the_same_split_and_another_seed_another():
+def test_the_same_seed_gives_the_same_split_and_another_seed_another(divide):
     labels, groups = np.repeat([0, 1], 50), np.arange(100) // 2
     first, again, other = (
         divide(labels, groups, [60, 20, 20], seed)[0].tolist() for seed in (1, 1, 2)
@@ -157,7 +177,7 @@ def test_the_same_seed_gives_the_same_split_and_another_seed_another():
     assert first == again != other
 
 
-def test_chance_is_drawn_evenly():
+def test_chance_is_drawn_evenly(divide):
     splits = np.array(
         [divide(np.repeat([0, 1], 10), np.arange(20), [12, 4, 4], seed)[0] for seed in range(400)]
     )
@@ -166,7 +186,7 @@ def test_chance_is_drawn_evenly():
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_images_all_in_groups_come_close_to_the_sizes(seed):
+def test_images_all_in_groups_come_close_to_the_sizes(divide, seed):
     patients = np.repeat(np.arange(40), 10)
     labels = (patients % 2).astype(int)
     splits, _ = divide(labels, patients, [240, 80, 80], seed)
@@ -178,7 +198,7 @@ def test_images_all_in_groups_come_close_to_the_sizes(seed):
 @pytest.mark.parametrize(
     "sizes_of_groups", [[50, 1, 1], [10, 10, 10], [8, 1, 1, 1, 1], [30, 30, 2, 2]]
 )
-def test_large_groups_leave_every_split_something(sizes_of_groups, seed):
+def test_large_groups_leave_every_split_something(divide, sizes_of_groups, seed):
     groups = np.concatenate(
         [np.repeat(np.arange(len(sizes_of_groups)), sizes_of_groups), [100, 101, 102]]
     )
@@ -192,7 +212,44 @@ def test_large_groups_leave_every_split_something(sizes_of_groups, seed):
 
 @pytest.mark.parametrize("sizes", [[1, 1, 5], [1, 5, 1], [5, 1, 1]])
 @pytest.mark.parametrize("seed", range(10))
-def test_the_last_image_goes_to_the_split_without_its_class(sizes, seed):
+def test_the_last_image_goes_to_the_split_without_its_class(divide, sizes, seed):
     groups = np.array([0, 0, 0, 0, 1, 1, 2])
     splits, _ = divide(np.zeros(7, dtype=int), groups, sizes, seed)
     assert sorted(set(splits)) == [0, 1, 2]
+
+
+def with_some_more(n: int, more: int, draw_by: str) -> np.ndarray:
+    """The splits of n items of two classes, one in ten of them in groups of three, before and after
+    `more` items of the first class are added in between, int (2, n)."""
+    labels, kept = np.tile([0, 1], n // 2), np.arange(n)
+    groups = np.where(kept < n // 10, kept // 6 * 2 + labels, kept)
+    places = np.linspace(0, n, more).astype(int)
+    found = []
+    for where in ([], places):
+        own, items = np.insert(labels, where, 0), np.insert(kept, where, -1)
+        together = numbered(np.insert(groups, where, np.arange(n, n + len(where))))
+        content = np.insert(checksums(n), where, checksums(n + more)[n:][: len(where)], axis=0)
+        by = DrawByChance(0) if draw_by == "chance" else DrawByChecksum(content, together, 0)
+        sizes = np.diff(np.round(np.array([0, 0.6, 0.8, 1]) * len(own)).astype(int))
+        splits = assign(own, together, quotas(np.bincount(own), sizes), by)
+        assert are_whole(together, splits)
+        found.append(splits[items >= 0])
+    return np.array(found)
+
+
+@pytest.mark.parametrize("more", [1, 10, 60])
+def test_added_items_move_few_of_the_others_if_checksums_draw(more):
+    before, after = with_some_more(600, more, "checksum")
+    assert (before != after).sum() <= 3 + more // 5
+    before, after = with_some_more(600, more, "chance")
+    assert (before != after).mean() > 0.2
+
+
+def test_checksums_draw_whatever_the_order_of_the_items():
+    labels, groups, content = np.repeat([0, 1], 50), np.arange(100) // 2, checksums(100)
+    order = np.random.default_rng(1).permutation(100)
+    quota = quotas(np.array([50, 50]), np.array([60, 20, 20]))
+    first = assign(labels, groups, quota, DrawByChecksum(content, groups, 0))
+    moved = numbered(groups[order])
+    second = assign(labels[order], moved, quota, DrawByChecksum(content[order], moved, 0))
+    assert first[order].tolist() == second.tolist()

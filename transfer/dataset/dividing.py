@@ -9,7 +9,7 @@ import pandas as pd
 from transfer.dataset.image_groups import group_images, match_group_by
 from transfer.dataset.manifest import SPLITS, UNUSED
 from transfer.dataset.split_params import SplitParams
-from transfer.dataset.splitting import assign, quotas
+from transfer.dataset.splitting import Draw, DrawByChance, DrawByChecksum, assign, quotas
 from transfer.labels.listing import first_few
 from transfer.labels.path_label import PathLabel
 from transfer.runtime.errors import PipelineError
@@ -44,9 +44,8 @@ def divide(
     else:
         _check_enough_of_each(labels, names, params.wanted)
         quota = quotas(np.bincount(labels), count_sizes(params, len(images)), spare=len(SPLITS))
-        numbers = assign(
-            labels, groups, quota, np.random.default_rng(params.seed), spare=len(SPLITS)
-        )
+        draw = _draw(images.sha256, groups, params)
+        numbers = assign(labels, groups, quota, draw, spare=len(SPLITS))
         splits = [(*SPLITS, UNUSED)[number] for number in numbers]
     texts = {"split": splits, "path": images.paths, "class_name": [*images.class_names()]}
     # as objects these are the strings that are there already, and no copies
@@ -87,7 +86,8 @@ def _draw_missing(
     present, own_labels = np.unique(labels[rows], return_inverse=True)
     quota = quotas(np.bincount(own_labels, minlength=len(present)), np.diff(edges, prepend=0))
     own_groups = np.unique(groups[rows], return_inverse=True)[1]
-    numbers = assign(own_labels, own_groups, quota, np.random.default_rng(params.seed))
+    draw = _draw(images.sha256[rows], own_groups, params)
+    numbers = assign(own_labels, own_groups, quota, draw)
     splits[rows] = np.array(drawn, dtype=object)[numbers]
     if empty := [split for split in drawn if split not in splits]:
         raise PipelineError(
@@ -96,6 +96,12 @@ def _draw_missing(
             "add images, or let split.group_by tell more groups apart"
         )
     return splits.tolist()
+
+
+def _draw(checksums: np.ndarray, groups: np.ndarray, params: SplitParams) -> Draw:
+    if params.draw_by == "checksum":
+        return DrawByChecksum(checksums, groups, params.seed)
+    return DrawByChance(params.seed)
 
 
 def _check_enough_of_each(labels: np.ndarray, names: list[str], splits: Sequence[str]) -> None:

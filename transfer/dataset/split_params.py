@@ -31,6 +31,7 @@ class SplitParams(Params):
     follow_links: bool
     max_rejected: NonNegativeInt
     seed: NonNegativeInt
+    draw_by: Literal["chance", "checksum"] = "chance"
     order: Literal["path", "checksum"]
     manifest: Literal[*FORMATS]
 

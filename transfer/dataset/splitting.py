@@ -1,6 +1,9 @@
-"""Dividing images over splits: whole groups, by class, to the number asked, from a seed."""
+"""Dividing images over splits: whole groups, by class, to the number asked, by chance or by the
+images' checksums."""
 
+import hashlib
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -85,11 +88,70 @@ def quotas(class_counts: np.ndarray, sizes: np.ndarray, spare: int | None = None
     return quota
 
 
+class Draw(Protocol):
+    """What decides between equals in `assign`."""
+
+    def order_groups(self, groups: np.ndarray) -> np.ndarray:
+        """The numbers of groups, int (M,), in the order in which they are placed."""
+
+    def order_items(self, items: np.ndarray) -> np.ndarray:
+        """Items that are no group, int (M,), in the order in which they get their splits."""
+
+    def order_splits(self, splits: np.ndarray) -> np.ndarray:
+        """A split for each of the ordered items, int (M,); they come sorted."""
+
+    def choose_split(self, group: int, shares: np.ndarray) -> int:
+        """A split for a group, each with the probability that is its share, float (S,), sum 1."""
+
+
+class DrawByChance:
+    """By a generator: with another item in between, all after it are drawn anew."""
+
+    def __init__(self, seed: int):
+        self._rng = np.random.default_rng(seed)
+        self.order_groups = self.order_items = self.order_splits = self._rng.permutation
+
+    def choose_split(self, group: int, shares: np.ndarray) -> int:
+        return self._rng.choice(len(shares), p=shares)
+
+
+class DrawByChecksum:
+    """By a number for each item that follows from its content. An item that is added or deleted
+    leaves the others in their order, so that few of them change their split.
+
+    Args:
+        checksums: of the items, uint8 (N, 32).
+        groups: int (N,), group of each item, numbered from 0. A group's number is its members'
+            least.
+        seed: another one makes other numbers.
+    """
+
+    def __init__(self, checksums: np.ndarray, groups: np.ndarray, seed: int):
+        key = seed.to_bytes(32, "little")
+        digests = (hashlib.blake2b(row.tobytes(), key=key, digest_size=8) for row in checksums)
+        self._items = np.frombuffer(b"".join(each.digest() for each in digests), "<u8")
+        self._groups = np.full(int(groups.max(initial=-1)) + 1, np.iinfo(np.uint64).max)
+        np.minimum.at(self._groups, groups, self._items)
+
+    def order_groups(self, groups: np.ndarray) -> np.ndarray:
+        return groups[np.argsort(self._groups[groups], kind="stable")]
+
+    def order_items(self, items: np.ndarray) -> np.ndarray:
+        return items[np.argsort(self._items[items], kind="stable")]
+
+    def order_splits(self, splits: np.ndarray) -> np.ndarray:
+        return splits
+
+    def choose_split(self, group: int, shares: np.ndarray) -> int:
+        place = self._groups[group] / 2**64
+        return int(np.flatnonzero((np.cumsum(shares) > place) & (shares > 0))[0])
+
+
 def assign(
     labels: np.ndarray,
     groups: np.ndarray,
     quota: np.ndarray,
-    rng: np.random.Generator,
+    draw: Draw,
     spare: int | None = None,
 ) -> np.ndarray:
     """Draw a split for each item so that groups stay whole and quotas are met as closely
@@ -106,7 +168,7 @@ def assign(
         labels: int (N,), class of each item.
         groups: int (N,), group of each item, numbered from 0.
         quota: int (C, S) from `quotas`.
-        rng: the source of all randomness.
+        draw: what decides between equals.
         spare: as in `quotas`.
 
     Returns:
@@ -122,8 +184,8 @@ def assign(
     splits = np.full(len(labels), -1)
     sizes = np.bincount(groups)
     by_group, ends = np.argsort(groups, kind="stable"), np.cumsum(sizes)
-    shuffled = rng.permutation(np.flatnonzero(sizes > 1))
-    for group in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
+    ordered = draw.order_groups(np.flatnonzero(sizes > 1))
+    for group in ordered[np.argsort(-sizes[ordered], kind="stable")]:
         members = by_group[ends[group] - sizes[group] : ends[group]]
         composition = np.bincount(labels[members], minlength=n_classes)[:, None]
         concerned = composition[:, 0] > 0
@@ -131,7 +193,7 @@ def assign(
         allowed = lacking[urgent].any(axis=0) if lacking[urgent].any() else np.full(n_splits, True)
         room = np.where(allowed & (left >= composition).all(axis=0), left[concerned].sum(axis=0), 0)
         if room.any():
-            split = rng.choice(n_splits, p=room / room.sum())
+            split = draw.choose_split(group, room / room.sum())
         else:
             open_share = left[concerned].sum(axis=0) / np.maximum(quota[concerned].sum(axis=0), 1)
             split = np.argmax(np.where(allowed, open_share, -np.inf))
@@ -140,9 +202,9 @@ def assign(
         lacking[concerned, split] = False
         waiting[concerned] -= 1
     for c in range(n_classes):
-        singles = rng.permutation(np.flatnonzero((labels == c) & (splits < 0)))
+        singles = draw.order_items(np.flatnonzero((labels == c) & (splits < 0)))
         room = np.maximum(left[c], 0)
         while room.sum() > len(singles):
             room[np.argmax(room - 0.5 * lacking[c])] -= 1
-        splits[singles] = rng.permutation(np.repeat(np.arange(n_splits), room))
+        splits[singles] = draw.order_splits(np.repeat(np.arange(n_splits), room))
     return splits

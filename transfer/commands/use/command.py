@@ -262,6 +262,8 @@ def choose(
         "class_names": class_names,
         **dict(zip(SPLITS, options.split or sizes, strict=True)),
         "group_by": group_by if options.group_by is None else options.group_by,
+        # the sample keeps the split that its published results are of
+        "draw_by": current.draw_by if is_same else "checksum",
     }
     check(current, values)
     return values, labelled
