@@ -76,9 +76,10 @@ def repro(project: Path, *words: str) -> Reproduced:
 
 def set_param(project: Path, key: str, value) -> None:
     section, name = key.split(".")
-    params = yaml.safe_load((project / "params.yaml").read_text())
+    file = project / "params.yaml"
+    params = yaml.safe_load(file.read_text(encoding="utf-8"))
     params[section][name] = value
-    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    file.write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
 
 
 def draw_image(path: Path, seed: int) -> None:

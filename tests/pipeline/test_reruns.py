@@ -23,6 +23,7 @@ from tests.helpers.tiny_pipeline import (
     copy_world,
     repro,
     run_alone,
+    set_param,
 )
 
 SPLITS = ("train", "validation", "test")
@@ -141,6 +142,20 @@ def test_no_resource_makes_anything_run_again(base, tmp_path):
     assert all(kept["resources"][name] != value for name, value in RESOURCES.items())
     (project / "params.yaml").write_text(yaml.safe_dump(kept | {"resources": RESOURCES}))
     assert json.loads(call("dvc", "status", "dvc.yaml", "--json", cwd=project).stdout) == {}
+
+
+def test_a_changed_table_of_labels_runs_split_again(base, tmp_path):
+    project = copy_world(base, tmp_path / "project")
+    table = project / "labels (1), é.csv"
+    rows = [f"{label}/{i}.png,{label}" for label in "ab" for i in range(12)]
+    table.write_text("\n".join(["path,label", *rows]), encoding="utf-8")
+    set_param(project, "split.labels", table.name)
+    assert repro(project, "split").stages == ["split"]
+    assert repro(project, "split").stages == []
+    table.write_text("\n".join(["path,label", *rows[:-1], "b/11.png,a"]), encoding="utf-8")
+    again = repro(project, "split")
+    assert again.stages == ["split"]
+    assert "labels from labels (1), é.csv (CSV with commas, 24 rows)" in again.text
 
 
 @pytest.mark.slow

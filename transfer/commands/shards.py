@@ -17,7 +17,7 @@ from dvc.exceptions import DvcException
 from dvc.output import Output
 from dvc.repo import Repo
 
-from transfer.commands.verify import object_path
+from transfer.commands.verify import Reader
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import load_params
 from transfer.runtime.program import command_parser
@@ -101,7 +101,7 @@ def all_indexes() -> Iterator[Index]:
     """
     locked: dict[str, str] = {}
     with Repo() as repo:
-        objects = Path(repo.cache.local.path)
+        cache = Reader(Path(repo.cache.local.path))
         for revision in repo.brancher(all_commits=True, all_experiments=True):
             try:
                 outputs = repo.index.outs
@@ -118,7 +118,7 @@ def all_indexes() -> Iterator[Index]:
                 if out.hash_info and _has_shards(out)
             }
     for md5, path in locked.items():
-        yield from (read_index(file) for file in _cached_indexes(md5, path, objects))
+        yield from (read_index(file) for file in _cached_indexes(md5, path, cache))
     yield from (read_index(path) for path in Path("data").rglob(f"*{SUFFIX}"))
 
 
@@ -131,17 +131,17 @@ def _has_shards(out: Output) -> bool:
     return any(values.get("arrays.format") == "shards" for values in locked if values)
 
 
-def _cached_indexes(md5: str, path: str, objects: Path) -> Iterator[Path]:
+def _cached_indexes(md5: str, path: str, cache: Reader) -> Iterator[Path]:
     """The files in DVC's cache of the indexes in an output of some commit, a folder or a file."""
     found = {path: md5}
     if md5.endswith(".dir"):
-        listing = object_path(objects, md5)
+        listing = cache.object(md5)
         _check_cached(listing, path)
         entries = json.loads(listing.read_bytes())
         found = {f"{path}/{entry['relpath']}": entry["md5"] for entry in entries}
     for name, own_md5 in found.items():
         if name.endswith(SUFFIX):
-            file = object_path(objects, own_md5)
+            file = cache.object(own_md5)
             _check_cached(file, name)
             yield file
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from transfer.runtime.instructions import missing_instructions
 
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-_ERRORS_ONLY = "3"
+_FATAL_ONLY = "3"
 # of the level INFO, and the remark in front of the first message
 _REMARK = re.compile(
     rb"I\d{4} [\d:.]+ |WARNING: All log messages before absl::InitializeLog"
@@ -26,7 +26,7 @@ _REMARK = re.compile(
 
 def hide_messages() -> None:
     """Set TF_CPP_MIN_LOG_LEVEL unless the user has set it."""
-    os.environ.setdefault(LEVEL, _ERRORS_ONLY)
+    os.environ.setdefault(LEVEL, _FATAL_ONLY)
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def without_remarks() -> Iterator[None]:
     Nothing is held back where TF_CPP_MIN_LOG_LEVEL asks for messages, or where the processor lacks
     instructions, since the process may end in the block then and its last message would be lost.
     """
-    if os.environ.get(LEVEL) != _ERRORS_ONLY or missing_instructions():
+    if os.environ.get(LEVEL) != _FATAL_ONLY or missing_instructions():
         yield
         return
     sys.stderr.flush()

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -91,6 +91,7 @@ class Index:
         return Index(self.dtype, self.leading[1:], self.row, self.shard_rows, shards)
 
 
+@lru_cache(maxsize=64)
 def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
     """The header that NumPy writes to the `.npy` of an array of that shape."""
     header = io.BytesIO()
