@@ -101,8 +101,11 @@ def test_links_out_of_the_source_are_read_where_a_parameter_says_so(project):
     assert "a link that leaves the folder; split.follow_links: true reads it" in refusal(
         project / "set"
     )
-    manifest = run_split(project / "set", follow_links=True)
+    (cache / "names.json").write_text('{"cat": "Felis catus", "dog": "Canis lupus"}')
+    (project / "set/names.json").symlink_to(cache / "names.json")
+    manifest = run_split(project / "set", follow_links=True, class_names="names.json")
     assert set(manifest["path"]) == set(CATS_AND_DOGS)
+    assert set(manifest["class_name"]) == {"Felis catus", "Canis lupus"}
     decode.main()
     assert len(np.load("data/images/train/images.npy")) == 15
 

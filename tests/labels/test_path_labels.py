@@ -286,6 +286,12 @@ def test_labels_by_a_pattern():
     ]
 
 
+def test_a_pattern_that_gives_some_images_a_split_and_others_none_is_refused():
+    images = ["train/cat.0.jpg", "test/dog.1.jpg", "cat.2.jpg"]
+    with pytest.raises(PipelineError, match=r"1 of 3 images have no split, .* 'cat\.2\.jpg'"):
+        label_by_pattern(images, r"(?:(?P<split>train|test)/)?(?P<label>[a-z]+)\.\d+\.jpg$")
+
+
 def test_patterns_that_give_no_label_are_refused():
     with pytest.raises(PipelineError, match="matches no path of the 1 images"):
         label_by_pattern(["a.jpg"], r"(?P<label>\d+)")

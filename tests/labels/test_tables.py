@@ -150,6 +150,7 @@ def test_the_line_of_a_row_is_that_of_the_file(tmp_path):
         (b"[[1, 2]]", "record 1: '[1, 2]' instead of an object"),
         (b'{"images": [], "annotations": []}', "JSON with 'images', 'annotations'"),
         (b"[" * 100_000, "JSON that is nested too deep"),
+        (b'{"a.png": ' + b"1" * 5000 + b"}", "line 1: no JSON (Exceeds the limit"),
         (
             b"gs://b/a.png,cat\nTRAIN,s3://b/a.png,cat\n",
             "line 2: no address that begins with gs://",

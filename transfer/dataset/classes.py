@@ -56,7 +56,12 @@ def choose_classes(images: ScannedFiles, params: SplitParams) -> tuple[ScannedFi
     """
     notes = describe_unicode(images)
     if params.class_names is not None:
-        names = read_class_names(params.source, params.class_names, {*images.classes})
+        names = read_class_names(
+            params.source,
+            params.class_names,
+            {*images.classes},
+            follow_links=params.follow_links,
+        )
         listed = first_few([f"{code!r} is {name!r}" for code, name in sorted(names.items())], 10)
         notes.append(f"classes named by {params.class_names}: {listed}")
         images = images.renamed(names)
@@ -120,7 +125,7 @@ def check_classes(
     if empty := sorted(({*rejected.classes} - {""} | class_folders) - used):
         raise PipelineError(
             f"split.source = {source!r}: no usable image in class folder "
-            f"{first_few([*map(repr, empty)], 10)}; add images or remove the folder (files that "
+            f"{first_few(map(repr, empty), 10)}; add images or remove the folder (files that "
             f"cannot be used are in {REJECTED})"
         )
     if not 2 <= len(used) <= MAX_CLASSES:

@@ -60,16 +60,11 @@ def look_keys(images: ScannedFiles, bits: int) -> tuple[np.ndarray, np.ndarray]:
         items.append(own)
         keys.append(n_keys + numbers)
         for row in range(len(looks)):
-            alike = row + np.flatnonzero(_near(looks[row:], bits))[1:]
+            alike = row + np.flatnonzero(np.bitwise_count(looks[row:] ^ looks[row]) <= bits)[1:]
             items.append(np.full(len(alike), own[first[row]]))
             keys.append(n_keys + alike)
         n_keys += len(looks)
     return np.concatenate(items), np.concatenate(keys)
-
-
-def _near(numbers: np.ndarray, bits: int) -> np.ndarray:
-    """Which of the hashes differ from the first one in at most `bits` bits."""
-    return np.bitwise_count(numbers ^ numbers[0]) <= bits
 
 
 def match_group_by(images: ScannedFiles, pattern: str | None) -> list[str | None]:

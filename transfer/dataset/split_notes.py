@@ -81,7 +81,7 @@ def describe_unlabelled(paths: list[str]) -> list[str]:
     folders = sorted({path.rsplit("/", 1)[0] for path in paths})
     return [
         f"in folders without class folders, beside the classes: {count_of(len(paths), 'file')}, "
-        f"left out since nothing says their labels ({first_few([*map(repr, folders)], 10)})"
+        f"left out since nothing says their labels ({first_few(map(repr, folders), 10)})"
     ]
 
 

@@ -17,8 +17,8 @@ _WHAT_TO_DO = (
 
 
 def describe_boxes(paths: Iterable[str]) -> str:
-    """What says that the source is one for the detection of objects, and what to do, in words;
-    empty where nothing does.
+    """A sentence that the source is a data set for the detection of objects, and what to do; empty
+    if it is none.
 
     Args:
         paths: of the files of a source.
@@ -49,7 +49,7 @@ def describe_boxes(paths: Iterable[str]) -> str:
 
 
 def _boxes_suffix(path: str) -> str:
-    """.xml or .txt of a file that may have the boxes of a picture; empty of all others."""
+    """`.xml` or `.txt` if a file may have the boxes of a picture, else an empty string."""
     suffix = path[-4:].lower()
     if suffix == ".xml" or (suffix == ".txt" and "labels" in path.lower().split("/")):
         return suffix if PurePosixPath(path).suffix else ""  # `labels/.txt` is a name without one

@@ -47,7 +47,7 @@ def read_class_lists(paths: Collection[Path], packed: Mapping[Path, bytes] | Non
     }
     if all(split for _, _, split in rows):
         columns["split"] = [split for _, _, split in rows]
-    names = first_few([path.name for path in sorted(found)])
+    names = first_few(path.name for path in sorted(found))
     lines = [number for path in sorted(found) for number in range(1, len(found[path]) + 1)]
     return Table(columns, lines, f"lists of paths, named by their classes: {names}")
 

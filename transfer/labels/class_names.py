@@ -32,14 +32,19 @@ def may_name_classes(path: str) -> bool:
     return plain.suffix.lower() in _SUFFIXES and bool(_FILE.search(plain.stem))
 
 
-def read_class_names(source: str, path: str, classes: Collection[str]) -> dict[str, str]:
+def read_class_names(
+    source: str, path: str, classes: Collection[str], *, follow_links: bool = False
+) -> dict[str, str]:
     """The name of each class by the file that `split.class_names` names in the source.
+
+    Args:
+        follow_links: as in `read_source`.
 
     Raises:
         PipelineError: the source has no such file, or it does not name all classes, each otherwise.
     """
     where = f"split.class_names = {path!r}"
-    for entry in read_source(source, {path}):
+    for entry in read_source(source, {path}, follow_links=follow_links):
         if entry.path == path and (content := entry.load().content) is not None:
             break
     else:

@@ -31,7 +31,7 @@ _OUTER_OR_INNER = (
 def not_splits(
     where: str, listed: str, inside: str = "", kids: Mapping[str, Folder] | None = None
 ) -> str:
-    """Why folders that look like splits are none, and what to do.
+    """A message on folders of which some are called as splits, and that are no splits.
 
     Args:
         listed: their names. inside: in which folder, in words. kids: the folders themselves, of
@@ -62,8 +62,8 @@ def _is_split_itself(folder: Folder) -> bool:
 
 
 def check_alike_in_splits(name: str, folder: Folder, classes: Collection[str], where: str) -> None:
-    """Refuse a split with folders of which none is a class of train: they may be the same classes
-    under other names, and would be left out."""
+    """Refuse a folder beside train that holds folders, none of them a class of train: they may be
+    the same classes under other names, and would be left out."""
     kids = descend(folder, ())[0].kids
     if len(kids) < 2:
         return
@@ -182,8 +182,8 @@ def check_unambiguous(kids: Mapping[str, Folder], splits: Mapping[str, str], whe
 
 
 def check_no_holder(kids: Mapping[str, Folder], prefix: tuple[str, ...], where: str) -> None:
-    """Refuse a folder that holds the class folders, by its name, beside others: `data` with `cat`
-    and `dog` in it, and `results`."""
+    """Refuse a folder whose name means that it holds the class folders, if it lies beside others:
+    `data`, with `cat` and `dog` in it, beside `results`."""
     for name, kid in kids.items() if len(kids) > 1 else ():
         if not kid.own and len(kid.kids) > 1 and is_called_holder(name, kids):
             place = "/".join((*prefix, name))
@@ -246,4 +246,4 @@ def check_no_parts(names: Collection[str], where: str) -> None:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return first_few([*map(repr, sorted(names))], 4)
+    return first_few(map(repr, sorted(names)), 4)

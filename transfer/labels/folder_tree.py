@@ -8,8 +8,8 @@ from transfer.sources.source_file import climbs, is_sidecar
 
 @dataclass
 class Folder:
-    """pictures, others: how many files below it may be images, and how many cannot. own: pictures
-    in it, not below."""
+    """pictures, others: the numbers of files below it that may be images, and that cannot. own: the
+    number of pictures directly in it."""
 
     folders: dict[str, "Folder"] = field(default_factory=dict)
     pictures: int = 0
@@ -47,7 +47,8 @@ def tree_of(paths: Iterable[str]) -> Folder:
 
 
 def descend(node: Folder, prefix: tuple[str, ...]) -> tuple[Folder, tuple[str, ...]]:
-    """Through folders that are alone and hold folders."""
+    """Go down through folders that are alone in theirs and hold folders; `prefix` grows by their
+    names."""
     while len(kids := node.kids) == 1 and not (kid := next(iter(kids.values()))).is_flat:
         node, prefix = kid, (*prefix, next(iter(kids)))
     return node, prefix

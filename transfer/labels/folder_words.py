@@ -1,5 +1,5 @@
-"""What the names of folders say: that they are splits, parts of one set, pictures and masks, or
-pictures without labels."""
+"""Which words the names of folders have: those of splits, of parts of one set, of pictures and
+masks, or of pictures without labels."""
 
 import re
 import unicodedata
@@ -124,8 +124,8 @@ def name_splits(names: Iterable[str]) -> dict[str, str]:
 
 
 def words_beside_split(name: str) -> frozenset[str]:
-    """The words of a name without those of splits: `family` and `images` of `images_family_test`
-    say."""
+    """The words of a name without those of splits: `family` and `images` of
+    `images_family_test`."""
     return frozenset(rest for word in _words(name) if (rest := _read(word)[1]))
 
 
@@ -147,7 +147,7 @@ def sounds_unlabelled(name: str) -> bool:
 
 
 def is_called_unlabelled(name: str) -> bool:
-    """Whether a folder of this name beside class folders is no class, `unlabeled` say."""
+    """Whether a folder of this name is no class beside class folders, for example `unlabeled`."""
     words = _words(name) - _EMPTY_WORDS
     return bool(words) and words <= _CALLED_UNLABELLED_WORDS
 
@@ -162,8 +162,9 @@ def spelling_key(name: str) -> str:
 
 
 def are_parts(names: Collection[str]) -> bool:
-    """Whether these are parts of one set, `images_part_1` and `images_part_2` say: the same words,
-    of which one says so, or none but words for pictures and folders, with numbers or letters."""
+    """Whether these are parts of one set, for example `images_part_1` and `images_part_2`: names of
+    the same words, with other numbers or letters, of which one means a part, or all mean pictures
+    and folders."""
     words = [{word for word in _words(name) if len(word) > 1} for name in names]
     same = words[0] if words else set()
     return (
@@ -174,8 +175,8 @@ def are_parts(names: Collection[str]) -> bool:
 
 
 def are_pictures_and_masks(names: Collection[str]) -> bool:
-    """Whether these are pictures and what belongs to them pixel by pixel, `images` and `masks`
-    say."""
+    """Whether these are pictures and what belongs to them pixel by pixel, for example `images` and
+    `masks`."""
     words = [_words(name) - (_EMPTY_WORDS - _PICTURE_WORDS) - _KINDS_OF_MASKS for name in names]
     masks = [bool(own & _MASK_WORDS) for own in words]
     return (
@@ -221,14 +222,14 @@ def masks_beside(names: Iterable[str]) -> dict[str, str]:
 
 
 def is_called_list(name: str) -> bool:
-    """Whether a list of this name is one of images of any class, `train_list` or `image_names` say:
-    there is no word in it but of splits and lists."""
+    """Whether a list of this name has images of any class, for example `train_list` or
+    `image_names`: all its words are those of splits and lists."""
     words = {word for word in _words(name) if len(word) > 1}
     return bool(words) and all(word in _LIST_WORDS or word in _SPLIT_WORDS for word in words)
 
 
 def is_called_by_programs(name: str) -> bool:
-    """Whether folders of this name are made by programs mostly, `results` say, and are no
+    """Whether programs mostly make folders of this name, for example `results`, so that they are no
     classes."""
     words = _words(name)
     return bool(words) and words <= _PROGRAM_WORDS
@@ -246,7 +247,7 @@ def is_called_holder(name: str, names: Iterable[str]) -> bool:
 
 
 def is_called_masks(name: str) -> bool:
-    """Whether a folder of this name has masks, `trimaps` say."""
+    """Whether a folder of this name has masks, for example `trimaps`."""
     return bool(_words(name) & _CERTAIN_MASK_WORDS)
 
 

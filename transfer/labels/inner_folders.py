@@ -9,8 +9,8 @@ from transfer.labels.listing import first_few
 
 
 def describe_inner_folders(layout: Layout, paths: Iterable[str]) -> list[str]:
-    """A sentence where most class folders hold images in several folders only, `animals/cat` and
-    `animals/dog` say.
+    """A sentence if most class folders hold images in several folders only, for example
+    `animals/cat` and `animals/dog`.
 
     Args:
         paths: of the images.

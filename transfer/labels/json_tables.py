@@ -20,7 +20,7 @@ def read_json(text: str, path: Path) -> Table:
     """
     try:
         return _of_json(json.loads(text), path)
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # a number of thousands of digits, too
         whole = error
     except RecursionError:
         raise PipelineError(f"{str(path)!r}: JSON that is nested too deep") from None
@@ -30,7 +30,7 @@ def read_json(text: str, path: Path) -> Table:
             continue
         try:
             records.append(json.loads(line))
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             problem = whole if number == 1 else error
             raise PipelineError(f"{str(path)!r}, line {number}: no JSON ({problem})") from None
         lines.append(number)

@@ -36,7 +36,7 @@ def single_label(cell: str | None, where: str, line: int) -> str | None:
         return cell
     try:
         content = json.loads(cell)
-    except ValueError:
+    except (ValueError, RecursionError):
         return cell
     if isinstance(content, dict):
         content = content.get("choices", content)
@@ -60,8 +60,8 @@ def single_label(cell: str | None, where: str, line: int) -> str | None:
 
 
 def check_single_labels(labels: Sequence[str], where: str) -> None:
-    """See that no cell holds several labels, divided by a bar, a semicolon or a comma: parts that
-    occur in other cells too.
+    """Refuse cells that hold several labels, divided by a bar, a semicolon or a comma. Parts are
+    labels if they occur in other cells too.
 
     Raises:
         PipelineError: one does.
@@ -81,7 +81,7 @@ def check_single_labels(labels: Sequence[str], where: str) -> None:
 
 
 def check_no_measures(labels: Collection[str], where: str) -> None:
-    """See that most labels are no numbers with decimals, which are measured and are no classes.
+    """Refuse labels of which most are numbers with decimals: these are measured, and no classes.
 
     Raises:
         PipelineError: they are.
@@ -150,7 +150,7 @@ def splits_named(names: Sequence[str | None], where: str, *, must_be: bool) -> l
         return [None] * len(plain)
     if unknown:
         raise PipelineError(
-            f"{where}: {first_few([repr(name) for name in sorted(unknown)])} is no split; write "
+            f"{where}: {first_few(repr(name) for name in sorted(unknown))} is no split; write "
             "train, validation (or val, dev) or test"
         )
     return [splits.get(name) for name in plain]
@@ -168,7 +168,11 @@ def splits_by_folder(paths: Collection[str]) -> dict[str, str]:
 
 
 def counted(items: Sequence[str], does: str, what: str) -> list[str]:
-    """A remark of how many there are with the first of them; none for none."""
+    """A remark with the number of items and the first of them; none without items.
+
+    Args:
+        does: the rest of the sentence, in the singular. what: the noun, in the singular.
+    """
     if not items:
         return []
     if len(items) == 1:

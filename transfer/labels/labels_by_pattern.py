@@ -15,7 +15,7 @@ def label_by_pattern(images: Sequence[str], pattern: str) -> PathLabels:
     splits if their names say so.
 
     Raises:
-        PipelineError: no path matches, or a split is none.
+        PipelineError: no path matches, a split is none, or only some images have one.
     """
     expression = compile_pattern(pattern)
     matches = [(path, expression.search(path)) for path in images]
@@ -32,6 +32,13 @@ def label_by_pattern(images: Sequence[str], pattern: str) -> PathLabels:
     if "split" not in expression.groupindex and not name_splits({*spelled}):
         by_folder = splits_by_folder([path for path, _ in found])
         splits = [by_folder.get(path) for path, _ in found]
+    if any(splits) and not all(splits):
+        first = found[splits.index(None)][0]
+        raise PipelineError(
+            f"{where}: {splits.count(None)} of {len(splits)} images have no split, the first being "
+            f"{first!r}; let the group split match in all paths, or leave it out of the expression "
+            "to have the images divided"
+        )
     labels = {
         path: PathLabel(label, split, groups.get("group") or None)
         for (path, groups), label, split in zip(found, spelled, splits, strict=True)

@@ -1,10 +1,11 @@
 """Numbers and lists in the words of a message."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 
-def first_few(items: Sequence[str], shown: int = 3, separator: str = ", ") -> str:
+def first_few(items: Iterable[str], shown: int = 3, separator: str = ", ") -> str:
     """The first items, and how many more there are."""
+    items = list(items)
     rest = f"{separator}... and {len(items) - shown:,} more" if len(items) > shown else ""
     return separator.join(items[:shown]) + rest
 

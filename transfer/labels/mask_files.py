@@ -1,4 +1,4 @@
-"""Masks that are called as the picture beside them, `12.png` and `12_mask.png` say."""
+"""Masks that have the name of the picture beside them: `12_mask.png` beside `12.png`."""
 
 import re
 from collections import defaultdict

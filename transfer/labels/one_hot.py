@@ -1,4 +1,4 @@
-"""Tables with a column for each class, of which 1 stands in one: as one column of labels."""
+"""Tables with a column for each class and a 1 in one of them: made into one column of labels."""
 
 from collections.abc import Collection, Mapping
 
@@ -21,7 +21,7 @@ def _zeros_and_ones(cells: list[str | None]) -> list[int]:
 
 
 def check_no_shares(columns: Mapping[str, list[str | None]], where: str) -> None:
-    """See that not all of several columns have numbers between 0 and 1, which are probabilities or
+    """Refuse several columns that all have numbers between 0 and 1: these are probabilities, or
     shares of votes.
 
     Raises:
@@ -31,7 +31,7 @@ def check_no_shares(columns: Mapping[str, list[str | None]], where: str) -> None
     if len(shares) == len(columns) > 1:
         example = next(cell for cell in columns[shares[0]] if cell and not cell.isdigit())
         raise PipelineError(
-            f"{where}: the columns {first_few([*map(repr, shares)])} have numbers between 0 and 1, "
+            f"{where}: the columns {first_few(map(repr, shares))} have numbers between 0 and 1, "
             f"{example} say: probabilities, or shares of votes, and no classes. Write the name of "
             "the highest into a column of its own, with pandas say: table['label'] = "
             "table[columns].idxmax(axis=1), and name that in split.columns.label"
@@ -81,5 +81,5 @@ def with_one_hot_labels(
                 "row, or name the column of the label in split.columns.label"
             )
         labels.append(names[0] if names else None)
-    column = f"{first_few([*found])} (columns of 0 and 1)"
+    column = f"{first_few(found)} (columns of 0 and 1)"
     return Table(table.columns | {column: labels}, table.lines, table.form), column

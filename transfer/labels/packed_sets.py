@@ -30,8 +30,8 @@ _KINDS = tuple(
 
 
 def describe_packed(paths: Iterable[str]) -> str:
-    """What files without an image among them are packed sets of, and what to do, in words; empty
-    where no name says so."""
+    """A sentence on what files without an image among them are by their names, and what to do;
+    empty if no name says it."""
     found: dict[str, list[str]] = {}
     for path in paths:
         for pattern, what, remedy in _KINDS:
@@ -45,8 +45,8 @@ def describe_packed(paths: Iterable[str]) -> str:
 
 
 def describe_pixels(path: str, content: bytes | None) -> str:
-    """What says that a CSV has pixels in its cells, as MNIST's and FER2013's have, and what to do,
-    in words; empty where nothing does."""
+    """A sentence that a CSV has pixels in its cells, as MNIST's and FER2013's have, and what to do;
+    empty if it has none."""
     if not content or not path.lower().endswith((".csv", ".tsv")):
         return ""
     lines = content[:_HEAD_BYTES].decode("latin-1").splitlines()[:2]
@@ -61,8 +61,8 @@ def describe_pixels(path: str, content: bytes | None) -> str:
 
 
 def describe_shards(paths: Iterable[str]) -> str:
-    """What says that an archive is one of WebDataset's shards, and what to do, in words; empty
-    where nothing does."""
+    """A sentence that an archive is one of WebDataset's shards, and what to do; empty if it is
+    none."""
     paths = [*paths]
     suffixes: dict[str, set[str]] = {}
     if not any(path.lower().endswith(".cls") for path in paths):

@@ -1,4 +1,4 @@
-"""Columns that say by yes and no, or by numbers, which images a split has, as one of splits."""
+"""Columns of yes and no (`is_valid`), or of numbers, made into one column of splits."""
 
 import re
 

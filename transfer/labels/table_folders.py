@@ -80,8 +80,8 @@ def folders_of_tables(paths: Sequence[Path], root: Path) -> list[Path]:
 
 
 def tables_of_one_name(paths: Collection[Path]) -> list[Path]:
-    """The tables that lie in two or more folders under one name, `train/labels.csv` and
-    `val/labels.csv` say; those of which there are most."""
+    """The tables that have one name in two or more folders, for example `train/labels.csv` and
+    `val/labels.csv`; of several names the commonest."""
     by_name: dict[str, list[Path]] = {}
     for path in paths:
         if may_be_table(path.name):
@@ -98,8 +98,8 @@ def may_be_table(name: str) -> bool:
 
 
 def tables_of_parts(paths: Collection[Path]) -> list[Path]:
-    """Of the files of a folder, those of one suffix that are parts of one table by their names,
-    `fold0.csv` and `fold1.csv` say."""
+    """Of the files of a folder, those of one suffix whose names are those of parts of one table,
+    for example `fold0.csv` and `fold1.csv`."""
     for suffix in SUFFIXES:
         found = sorted(path for path in paths if path.suffix.lower() == suffix)
         if are_parts([path.stem for path in found]):
@@ -133,8 +133,8 @@ def several_sets_of_splits(paths: Collection[Path]) -> list[Path]:
 
 
 def _plain_sets(sets: list[dict[Path, str]]) -> list[dict[Path, str]]:
-    """Of several sets the one that has no word but of splits and labels, `train.csv` beside
-    `train_boxes.csv` say; all, where it is not one."""
+    """Of several sets the only one without other words than those of splits and labels, for example
+    `train.csv` beside `train_boxes.csv`; all sets if there is no such one."""
     plain = [each for each in sets if words_beside_split(next(iter(each)).stem) <= _WORDS_OF_LABELS]
     return plain if len(plain) == 1 else sets
 
@@ -142,7 +142,7 @@ def _plain_sets(sets: list[dict[Path, str]]) -> list[dict[Path, str]]:
 def describe_several(paths: Collection[Path]) -> str:
     """What to do about tables that `several_sets_of_splits` finds, in words."""
     return (
-        f"{first_few([*map(str, paths)])} are several sets of tables named after splits: put those "
+        f"{first_few(map(str, paths))} are several sets of tables named after splits: put those "
         "of one set into a folder of their own, and name that (split.labels)"
     )
 
@@ -168,7 +168,7 @@ def _sets_of_splits(paths: Collection[Path]) -> list[dict[Path, str]]:
 
 
 def _is_train_and_validation(name: str) -> bool:
-    """Whether a list of this name has the images of both, `trainval` say."""
+    """Whether a list of this name has the images of both, for example `trainval`."""
     return "train" in name.lower() and "val" in name.lower()
 
 

@@ -180,7 +180,7 @@ def _read_parquet(content: bytes, path: Path) -> Table:
         raise PipelineError(f"{str(path)!r}: a damaged Parquet file ({error})") from None
     for name, classes in names.items():
         columns[name] = [
-            classes[int(cell)] if cell and cell.isdigit() and int(cell) < len(classes) else cell
+            classes[int(cell)] if cell and cell.isdecimal() and int(cell) < len(classes) else cell
             for cell in columns.get(name, [])
         ]
     if len(columns) < 2:

@@ -1,5 +1,5 @@
-"""Members of an archive that are read at their places by whoever needs them, without the archive's
-list of members."""
+"""Members of an archive that any process reads at their places, without the archive's list of
+members."""
 
 import struct
 import zipfile

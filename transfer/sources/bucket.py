@@ -1,5 +1,5 @@
-"""Class folders on object storage, `s3://bucket/prefix` say:
-listed here, read by whoever takes an entry."""
+"""Class folders on object storage, for example `s3://bucket/prefix`: listed here, and read when an
+entry is asked to `load`."""
 
 from collections.abc import Callable, Collection, Iterator
 

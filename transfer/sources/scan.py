@@ -1,4 +1,4 @@
-"""Each file of the source, looked at once: its hashes, or why it cannot be used."""
+"""Reads and decodes each file of the source once: its hashes, or why it cannot be used."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator

@@ -1,5 +1,5 @@
-"""What `split` has seen of the source's files, noted as it goes on, so that a run that was stopped
-does not decode them again."""
+"""A journal of the files that `split` has scanned, so that the next run does not decode them again
+if this one is stopped."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What is known of the files of the source once they were looked at."""
+"""The scanned files of a source: their hashes, problems, classes and splits, in columns."""
 
 from array import array
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -50,7 +50,8 @@ class ScannedFile:
 
     @property
     def findings(self) -> Findings:
-        return Findings(self.problem, self.value_range, self.tiff_alpha, self.alpha, self.remarks)
+        """What was found in it beside its hashes."""
+        return Findings(*(getattr(self, name) for name in Findings._fields))
 
 
 class _Codes:
@@ -117,19 +118,14 @@ class ScannedFiles(Sequence[ScannedFile]):
     def _file(
         self, row: int, findings: Findings, split: str | None, class_name: str
     ) -> ScannedFile:
-        problem, value_range, tiff_alpha, alpha, remarks = findings
         sha256 = self._sha256[SHA256_BYTES * row : SHA256_BYTES * (row + 1)].hex()
         return ScannedFile(
-            self.paths[row],
-            problem,
-            "" if problem else sha256,
-            "" if problem else f"{self._perceptual[row]:016x}",
-            class_name,
-            split,
-            value_range,
-            tiff_alpha,
-            alpha,
-            remarks,
+            path=self.paths[row],
+            sha256="" if findings.problem else sha256,
+            perceptual="" if findings.problem else f"{self._perceptual[row]:016x}",
+            class_name=class_name,
+            split=split,
+            **findings._asdict(),
         )
 
     @property
