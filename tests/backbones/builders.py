@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from tests.helpers import http_servers
-from transfer.backbones.registry import ARCHITECTURES, Wheel
+from transfer.backbones.registry import ARCHITECTURES, File, Wheel
 from transfer.backbones.weight_sources import IndexWheel, KerasDownload
 from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
@@ -94,9 +94,9 @@ def publish_wheel(folder: Path, content: bytes, member: str = MEMBER) -> IndexWh
     return source
 
 
-def publish_legacy(folder: Path, backbone: keras.Model, url: str, cache: Path) -> KerasDownload:
+def publish_legacy(folder: Path, backbone: keras.Model) -> KerasDownload:
     path = save_legacy(backbone, folder / "notop.h5")
-    return KerasDownload(f"{url}/notop.h5", hashlib.md5(path.read_bytes()).hexdigest(), cache)
+    return KerasDownload(File("notop.h5", hashlib.md5(path.read_bytes()).hexdigest()))
 
 
 def tensors(backbone: keras.Model) -> list[bytes]:

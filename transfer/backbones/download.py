@@ -1,7 +1,9 @@
-"""Downloads a large file over HTTP: an interrupted download is resumed, the file is checked, and it
-gets its name only when it is complete."""
+"""Downloads a large file over HTTP to where Keras keeps its own: an interrupted download is
+resumed, the file is checked, and it gets its name only when it is complete."""
 
+import os
 import sys
+import tempfile
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
 from io import FileIO
@@ -29,6 +31,22 @@ class DownloadError(Exception):
 def algorithm_of(checksum: str) -> str:
     """Which of the two algorithms a checksum is of, recognised as in Keras, which lists both."""
     return "sha256" if len(checksum) == 64 else "md5"
+
+
+def kept_path(name: str) -> Path:
+    """Where Keras keeps a file that it downloads, so that the two find each other's:
+    $KERAS_HOME/models or ~/.keras/models; if that cannot be written, a temporary folder."""
+    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    kept = home / "models" / name
+    nearest = next(folder for folder in kept.parents if folder.exists())
+    if kept.exists() or os.access(nearest, os.W_OK):
+        return kept
+    return Path(tempfile.gettempdir(), ".keras", "models", name)
+
+
+def has_checksum(file: Path, checksum: str) -> bool:
+    """Whether there is a file with this MD5 or SHA-256."""
+    return file.exists() and file_checksum(file, algorithm_of(checksum)) == checksum
 
 
 def part_of(target: Path) -> Path:
