@@ -34,22 +34,18 @@ SETTINGS = {NEIGHBOURS: "neighbours", PROBE: "strength"}
 CLASSES = {"class_name": "text"} | dict.fromkeys(
     ("precision", "recall", "f1", "support"), "number or words"
 )
+PREDICTIONS = dict.fromkeys(("path", "actual", "predicted"), "text")
+ROC = dict.fromkeys(("false_positive_rate", "true_positive_rate"), "number")
+PRECISION_RECALL = dict.fromkeys(("recall", "precision"), "number")
+RELIABILITY = {"calibration": "text"} | dict.fromkeys(("confidence", "accuracy", "n"), "number")
 MISTAKES = dict.fromkeys(("file", "path", "actual", "predicted"), "text") | {
     "probability": "number"
 }
 ACCURACY = {"model": "text"} | dict.fromkeys(("accuracy", "low", "high"), "number or words")
 COMPARISON = {
     **dict.fromkeys(("model", "against"), "text"),
-    **dict.fromkeys(
-        (
-            "difference",
-            "difference_low",
-            "difference_high",
-            "only_model_right",
-            "only_against_right",
-        ),
-        "number or words",
-    ),
+    **dict.fromkeys(("difference", "difference_low", "difference_high"), "number or words"),
+    **dict.fromkeys(("only_model_right", "only_against_right"), "number or words"),
     **dict.fromkeys(("p", "p_holm"), "number or words"),
     **dict.fromkeys(("method", "verdict"), "text"),
 }
@@ -146,52 +142,48 @@ def read_results() -> Results:
 def read_model(name: str) -> ModelResults:
     """Read what is known of one model; raises PipelineError as `read_results`."""
     found = EVALUATION / name
-    described, scores = description_file(name), found / "scores.json"
-    description, metrics = read_json(described), _values(read_json(scores))
-    class_names, epoch = description.get("class_names"), description.get("epoch")
-    is_baseline = name in BASELINES
-    setting = description.get(SETTINGS[name]) if is_baseline else math.nan
-    if (
-        not isinstance(class_names, list)
-        or not all(isinstance(each, str) for each in class_names)
-        or not (type(setting) in (int, float) if is_baseline else type(epoch) is int)
-    ):
-        said = f"{SETTINGS[name]} = {setting!r}" if is_baseline else f"epoch = {epoch!r}"
-        raise damaged(described, f"class_names = {class_names!r}, {said}")
+    class_names, epoch, setting = _read_description(name)
+    metrics = _values(read_json(found / "scores.json"))
     if missing := [key for key in REQUIRED_METRICS if key not in metrics]:
-        raise damaged(scores, f"{missing[0]} is missing")
+        raise damaged(found / "scores.json", f"{missing[0]} is missing")
     if (split := split_of(metrics)) not in (TEST, VALIDATION):
-        raise damaged(scores, f"{FIELD} = {split!r}")
+        raise damaged(found / "scores.json", f"{FIELD} = {split!r}")
+    history = pd.DataFrame(columns=list(HISTORY), dtype=float)
+    if name not in BASELINES:
+        history = read_table(history_file(name), HISTORY)
     return ModelResults(
         name=name,
         split=split,
         metrics={key: score for key, score in metrics.items() if key != FIELD},
         class_names=class_names,
-        epoch=None if is_baseline else epoch,
-        history=pd.DataFrame(columns=list(HISTORY), dtype=float)
-        if is_baseline
-        else read_table(history_file(name), HISTORY),
+        epoch=epoch,
+        history=history,
         setting=setting,
         classes=read_table(found / "classes.csv", CLASSES),
-        predictions=read_table(
-            found / "predictions.csv",
-            dict.fromkeys(("path", "actual", "predicted"), "text"),
-        ),
-        roc=read_table(
-            found / "roc.csv",
-            dict.fromkeys(("false_positive_rate", "true_positive_rate"), "number"),
-        ),
-        precision_recall=read_table(
-            found / "precision_recall.csv",
-            dict.fromkeys(("recall", "precision"), "number"),
-        ),
-        reliability=read_table(
-            found / "reliability.csv",
-            {"calibration": "text"} | dict.fromkeys(("confidence", "accuracy", "n"), "number"),
-        ),
+        predictions=read_table(found / "predictions.csv", PREDICTIONS),
+        roc=read_table(found / "roc.csv", ROC),
+        precision_recall=read_table(found / "precision_recall.csv", PRECISION_RECALL),
+        reliability=read_table(found / "reliability.csv", RELIABILITY),
         mistakes=read_table(found / "mistakes.csv", MISTAKES),
         pictures=found / "mistakes",
     )
+
+
+def _read_description(name: str) -> tuple[list[str], int | None, float]:
+    """A model's class names, and which epoch was kept or which setting was chosen: the other is
+    None or NaN."""
+    path = description_file(name)
+    description = read_json(path)
+    class_names = description.get("class_names")
+    key = SETTINGS.get(name, "epoch")
+    chosen = description.get(key)
+    if (
+        not isinstance(class_names, list)
+        or not all(isinstance(each, str) for each in class_names)
+        or type(chosen) not in ((int,) if key == "epoch" else (int, float))
+    ):
+        raise damaged(path, f"class_names = {class_names!r}, {key} = {chosen!r}")
+    return (class_names, chosen, math.nan) if key == "epoch" else (class_names, None, chosen)
 
 
 def read_table(path: Path, columns: Mapping[str, Kind]) -> pd.DataFrame:

@@ -71,24 +71,31 @@ def survey(entries: Iterable[SourceFile], source: str) -> Survey:
     )
     beside += called_alike
     files = [file for file in files if file.path not in called_alike]
-    if not files and not beside:
-        raise PipelineError(
-            f"{source!r} holds no files; name the folder or archive that has the images"
-        )
     if not formats:
-        names = [*(file.path for file in files), *beside]
-        suffixes = Counter(PurePosixPath(name).suffix or "no suffix" for name in names)
-        found = ", ".join(f"{suffix} ({count})" for suffix, count in suffixes.most_common(4))
-        reason = f"; {files[0].path}: {files[0].problem}" if files else ""
-        if "climbs out" in reason:
-            reason += ". Pack it again from inside its folder: tar -cf photos.tar -C FOLDER ."
-        packed = pixels or describe_packed(names)
-        hint = f". {packed}" if packed else reason
-        hint = hint or "; name the folder or archive that has the images"
-        raise PipelineError(
-            f"{source!r} holds no image, only {count_of(len(names), 'file')}: {found}{hint}"
-        )
+        raise PipelineError(f"{source!r} holds {_without_images(files, beside, pixels)}")
     return Survey(files, folders, formats, size, sorted(beside))
+
+
+def _without_images(files: list[ScannedFile], beside: list[str], pixels: str) -> str:
+    """What is in a source without images, and what to do about it.
+
+    Args:
+        pixels: what `describe_pixels` says of tables of pixels; empty if there are none.
+    """
+    names = [*(file.path for file in files), *beside]
+    if not names:
+        return "no files; name the folder or archive that has the images"
+    suffixes = Counter(PurePosixPath(name).suffix or "no suffix" for name in names)
+    found = ", ".join(f"{suffix} ({count})" for suffix, count in suffixes.most_common(4))
+    reason = f"; {files[0].path}: {files[0].problem}" if files else ""
+    if "climbs out" in reason:
+        reason += ". Pack it again from inside its folder: tar -cf photos.tar -C FOLDER ."
+    packed = pixels or describe_packed(names)
+    hint = f". {packed}" if packed else reason
+    return (
+        f"no image, only {count_of(len(names), 'file')}: {found}"
+        f"{hint or '; name the folder or archive that has the images'}"
+    )
 
 
 def first(names: Iterable[str], most: int = 5) -> str:
