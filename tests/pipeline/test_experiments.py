@@ -241,12 +241,15 @@ class Session:
         assert params(self.project) == self.params_of("grid-4")
         assert self.call("dvc", "status", "dvc.yaml") == "Data and pipelines are up to date.\n"
 
+    def dvc_exp_save(self, said: str, line: str) -> None:
+        assert self.file("by-hand", "dvc.lock") == self.file("HEAD", "dvc.lock")
+
     def git_commit(self, said: str, line: str) -> None:
         assert self.call("git", "status", "--short") == ""
         assert self.file("HEAD", "dvc.lock") == self.file("grid-4", "dvc.lock")
 
     def dvc_exp_remove(self, said: str, line: str) -> None:
-        left = {"grid-2", "grid-3", "grid-4"} if "wide" in line else set()
+        left = {"grid-2", "grid-3", "grid-4", "by-hand"} if "wide" in line else {"by-hand"}
         assert {
             *re.findall(r"\[([\w-]+)\]", self.call("dvc", "exp", "list", "--all-commits"))
         } == left

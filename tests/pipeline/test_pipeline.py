@@ -176,6 +176,17 @@ def test_a_bit_that_flipped_unseen_is_not_trained_on(project):
     assert repro(project, "train_probe").stages == ["train_probe"]
 
 
+@pytest.mark.slow
+def test_a_change_by_hand_is_kept_by_the_command_that_the_message_names(project):
+    with (project / "models/probe/choices.csv").open("a") as choices:
+        choices.write("\n")
+    refused = call("dvc", "repro", "--single-item", "evaluate@probe", cwd=project, check=False)
+    (command,) = re.findall(r"`(dvc commit[^`]*)`", refused.stderr)
+    call(*shlex.split(command), "--force", cwd=project)
+    said = call("dvc", "status", "train_probe", cwd=project).stdout
+    assert said == "Data and pipelines are up to date.\n"
+
+
 def test_a_users_mistake_in_params_ends_in_one_message_without_a_traceback(project):
     set_param(project, "train_probe.strengths", "abc")
     finished = call("dvc", "repro", "train_probe", cwd=project, check=False)

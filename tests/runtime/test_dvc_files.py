@@ -58,6 +58,7 @@ def test_a_flipped_bit_that_dvc_cannot_see_is_named_with_what_to_do(stage):
     assert str(error.value).startswith("data.npy is not what dvc.lock says (md5 ")
     assert f"instead of {MD5_OF_DATA})" in str(error.value)
     assert "`make verify` says how to get it back" in str(error.value)
+    assert "`dvc commit data.npy` keeps it" in str(error.value)
 
 
 def test_a_file_named_by_a_parameter_is_verified_too(stage):

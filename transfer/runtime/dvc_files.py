@@ -48,7 +48,7 @@ def verify_inputs(stage: str) -> None:
                 raise PipelineError(
                     f"{path} is not what dvc.lock says (md5 {found} instead of {written[path]}): "
                     "it was damaged, or changed by hand. `make verify` says how to get it back; "
-                    "`dvc commit` keeps it if you meant the change"
+                    f"`dvc commit {path}` keeps it if you meant the change"
                 )
 
 
