@@ -175,8 +175,9 @@ def stop_at_another_hash(said: str) -> None:
 
 
 def pip(*words: str) -> subprocess.CompletedProcess:
+    # -I: to pip, what PYTHONPATH names would be installed already
     return subprocess.run(  # noqa: S603, no shell
-        [sys.executable, "-m", "pip", *words], capture_output=True, text=True, check=False
+        [sys.executable, "-I", "-m", "pip", *words], capture_output=True, text=True, check=False
     )
 
 

@@ -84,11 +84,18 @@ def test_uv_installs_what_the_lock_names_with_its_bytecode(with_uv, tmp_path):
 
 
 def test_without_uv_pip_installs_and_prints_why(environment, tmp_path):
+    """Also what another folder of PYTHONPATH has already."""
     wheel = build_wheel(tmp_path)
+    shutil.unpack_archive(wheel, tmp_path / "elsewhere", "zip")
     lock = lock_for(wheel, tmp_path)
     http_servers.add_to_index(tmp_path / "index", "thing", wheel)
     with http_servers.serve(tmp_path / "index") as index:
-        finished = run_install(environment, lock, PIP_INDEX_URL=f"{index.url}/simple")
+        finished = run_install(
+            environment,
+            lock,
+            PIP_INDEX_URL=f"{index.url}/simple",
+            PYTHONPATH=str(tmp_path / "elsewhere"),
+        )
     assert finished.returncode == 0, finished.stderr
     assert (
         "set-up: uv cannot be installed here: No matching distribution found for uv=="

@@ -57,6 +57,27 @@ def test_the_exit_code_is_that_of_the_command_or_of_ctrl_c(capsys):
     assert capsys.readouterr() == ("", "")
 
 
+PRINT = "lambda: print('Löwe … 猫')"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"from transfer.runtime.program import run_program; run_program('name', {PRINT})",
+        f"from transfer.runtime.stage import run_stage; run_stage({PRINT})",
+    ],
+)
+def test_a_character_that_the_terminal_lacks_is_a_question_mark(code, tmp_path):
+    finished = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        check=True,
+    )
+    assert finished.stdout.splitlines()[0] == "Löwe ? ?".encode("latin-1")
+
+
 def program(main: str) -> list[str]:
     """A command whose main function this is."""
     code = f"import sys\nfrom transfer.runtime.program import run_program\n{main}\n"

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import re
 import struct
 import tarfile
 import tracemalloc
@@ -239,6 +240,9 @@ def test_a_zip_said_to_span_disks_is_refused(tmp_path):
     (tmp_path / "set.zip").write_bytes(
         content[:end] + struct.pack("<4sLQL", b"PK\x06\x07", 1, 0, 3) + content[end:]
     )
-    assert "damaged zip archive (zipfiles that span multiple disks are not supported)" in refusal(
-        tmp_path / "set.zip"
+    # newer Pythons do not take it for a zip archive
+    assert re.search(
+        r"damaged zip archive \(zipfiles that span multiple disks are not supported\)"
+        "|begins as a zip archive and ends otherwise: cut off, or one part of a split one",
+        refusal(tmp_path / "set.zip"),
     )

@@ -2,6 +2,8 @@
 keeps its traceback."""
 
 import argparse
+import codecs
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -67,6 +69,14 @@ def explain_interrupt() -> None:
     sys.excepthook = show
 
 
+def accept_every_character() -> None:
+    """Have a character that the terminal's encoding lacks printed as a question mark, so that a
+    name or a table does not end the program (LC_ALL=de_DE.ISO-8859-1)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":
+            stream.reconfigure(errors="replace")
+
+
 def run_program(name: str, main: Callable[[], int | None]) -> int:
     """Run `main` and return the exit code.
 
@@ -74,6 +84,7 @@ def run_program(name: str, main: Callable[[], int | None]) -> int:
     reader that closes the pipe early, such as `head`, is no error. Ctrl-C ends it without a
     traceback.
     """
+    accept_every_character()
     try:
         return _run_explained(name, main)
     except BrokenPipeError:

@@ -29,7 +29,7 @@ from transfer.runtime.dvc_files import (
 from transfer.runtime.environment import describe_environment
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_json
-from transfer.runtime.program import explain
+from transfer.runtime.program import accept_every_character, explain
 
 LOGS = Path("logs")
 # seconds to wait for another process of the same stage; an orphan needs a tenth of a second to end
@@ -67,6 +67,7 @@ def run_stage(main: Callable[..., None], items: Sequence[str] = ()) -> None:
         items: the values of a stage that DVC runs once per value (`matrix` in dvc.yaml); one of
             them is the program's argument then, and that of `main`.
     """
+    accept_every_character()
     name = Path(sys.argv[0]).stem
     parser = argparse.ArgumentParser(
         prog=f"python -m stages.{name}",

@@ -201,8 +201,8 @@ def _describe_encoding(encoding: NameEncoding, names: Sequence[bytes]) -> str:
 
 
 class _Member(tarfile.TarInfo):
-    """Refuses headers that would fill the memory: `tarfile` reads names, pax records and the maps
-    of sparse files whole."""
+    """Refuses headers that would fill the memory, because `tarfile` reads names, pax records and
+    the maps of sparse files whole; and members of a negative size."""
 
     # which tarfile's source invites to override
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
@@ -215,7 +215,10 @@ class _Member(tarfile.TarInfo):
             )
         if self.type == tarfile.GNUTYPE_SPARSE:
             raise _sparse_tar(archive.name)
-        return super()._proc_member(archive)
+        try:
+            return super()._proc_member(archive)
+        except tarfile.InvalidHeaderError as error:  # newer Pythons take it for the archive's end
+            raise _damaged_tar(archive.name, error) from None
 
     def _proc_gnusparse_10(
         self, following: tarfile.TarInfo, records: dict, archive: tarfile.TarFile
