@@ -53,6 +53,11 @@ LAYERS = (64, 64, "half", 128, 128, "half", 256, 256, 256, "half", 512, 512, 512
 TAIL = (512, 512, 512, "half")
 PLAIN_BATCH = 1024
 WRITTEN_AT_ONCE = 1000  # images
+# The parts of `extract` that are timed: those of the table, and two that enclose some of these.
+READ, WRITE, KEEP = "read images, hash them, look them up", "write arrays", "write .rows/"
+FILL, CARD = "fill a batch, wait for a turn on the card", "send, compute and fetch"
+ROWS = "turn results into rows"
+PASS, BATCH = "pass batches through the card", "all of a batch"
 # Least seconds for which the steps of a batch are repeated.
 STEP_SECONDS = 2.0
 
@@ -160,57 +165,26 @@ def measure_extract(folder: Path, batch: int | str, precision: str) -> dict:
     from transfer.backbones.network import build_backbone, with_preprocessing
     from transfer.compute.device import configure_backend
     from transfer.compute.params import ComputeParams
-    from transfer.features import extraction
-    from transfer.features.frozen_network import FrozenPass
-    from transfer.storage.array_writer import MemmapWriter
     from transfer.storage.arrays import read_array
-    from transfer.storage.params import ArrayFormat
-    from transfer.storage.row_cache import ActivationCache
 
     configure_backend(ComputeParams(threads=2, device="auto", precision=precision), seed=0)
     frozen = with_preprocessing(build_backbone("VGG16", VGG16.image_size), VGG16)
-    clock = Clock()
     network = KerasNetworkOnCard(frozen, batch)
-    frozen_pass = FrozenPass(network, "float32", extraction.unchanged)
     images = read_array(folder / "images", ndim=4)
-    rows = "turn results into rows", "pass batches through the card"
-    parts = {
-        "read images, hash them, look them up": 1,
-        "fill a batch, wait for a turn on the card": available_cores(),
-        "send, compute and fetch": 3,
-        rows[0]: available_cores(),
-        "write arrays": 1,
-        "write .rows/": 1,
-    }
-    names = list(parts)
-    network._card._run = clock.timed(names[2], network._card._run)
-    frozen_pass._network = clock.timed(rows[1], network)
-    workers = TimedPool(clock.timed("all of a batch", frozen_pass), frozen_pass.about, clock)
-    with (
-        tempfile.TemporaryDirectory(dir=folder) as made,
-        mock.patch.dict(os.environ, DVC_ROOT=made),
-        mock.patch.object(
-            MemmapWriter, "__setitem__", clock.timed(names[4], MemmapWriter.__setitem__)
-        ),
-        mock.patch.object(ActivationCache, "put", clock.timed(names[5], ActivationCache.put)),
-    ):
-        files = Path(made) / "features", Path(made) / "cut"
-        started = time.perf_counter()
-        extraction.extract_features(
-            workers,
-            extraction.CleanImages(images),
-            (len(images),),
-            files,
-            1e6,
-            Path(made) / "checkpoint",
-            "--images",
-            ArrayFormat(),
-        )
-        seconds = time.perf_counter() - started
-        checksums = [file_checksum(file.with_suffix(".npy")) for file in files]
+    clock = Clock()
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        seconds, content = extract(network, images, Path(made), clock)
     spent = clock.seconds
-    spent[names[1]] = spent[rows[1]] - spent[names[2]]
-    spent[rows[0]] = spent["all of a batch"] - spent[rows[1]]
+    spent[FILL] = spent[PASS] - spent[CARD]
+    spent[ROWS] = spent[BATCH] - spent[PASS]
+    threads = {
+        READ: 1,
+        FILL: available_cores(),
+        CARD: 3,
+        ROWS: available_cores(),
+        WRITE: 1,
+        KEEP: 1,
+    }
     return {
         "what": f"extract, {os.environ.get('KERAS_BACKEND', 'tensorflow')}",
         "device": device_name(),
@@ -219,13 +193,48 @@ def measure_extract(folder: Path, batch: int | str, precision: str) -> dict:
         "images": len(images),
         "images/s": len(images) / seconds,
         "seconds": seconds,
-        "bytes": content_key(*(each.encode() for each in checksums)).hex()[:12],
+        "bytes": content.hex()[:12],
         "where the time goes": [
-            {"part": name, "seconds": spent[name], "threads": threads}
-            for name, threads in parts.items()
+            {"part": part, "seconds": spent[part], "threads": count}
+            for part, count in threads.items()
         ],
         "by itself": step_seconds(frozen, images[: network.batch_size], network.batch_size),
     }
+
+
+def extract(network: Any, images: np.ndarray, folder: Path, clock: Clock) -> tuple[float, bytes]:
+    """Run what the stage runs, with its parts timed; seconds, and a key of both arrays."""
+    from transfer.features import extraction
+    from transfer.features.frozen_network import FrozenPass
+    from transfer.storage.array_writer import MemmapWriter
+    from transfer.storage.params import ArrayFormat
+    from transfer.storage.row_cache import ActivationCache
+
+    frozen_pass = FrozenPass(network, "float32", extraction.unchanged)
+    network._card._run = clock.timed(CARD, network._card._run)
+    frozen_pass._network = clock.timed(PASS, network)
+    workers = TimedPool(clock.timed(BATCH, frozen_pass), frozen_pass.about, clock)
+    files = folder / "features", folder / "cut"
+    write, keep = MemmapWriter.__setitem__, ActivationCache.put
+    with (
+        mock.patch.dict(os.environ, DVC_ROOT=str(folder)),
+        mock.patch.object(MemmapWriter, "__setitem__", clock.timed(WRITE, write)),
+        mock.patch.object(ActivationCache, "put", clock.timed(KEEP, keep)),
+    ):
+        started = time.perf_counter()
+        extraction.extract_features(
+            workers,
+            extraction.CleanImages(images),
+            (len(images),),
+            files,
+            1e6,
+            folder / "checkpoint",
+            "--images",
+            ArrayFormat(),
+        )
+        seconds = time.perf_counter() - started
+    checksums = [file_checksum(file.with_suffix(".npy")) for file in files]
+    return seconds, content_key(*(each.encode() for each in checksums))
 
 
 class TimedPool:
@@ -238,7 +247,7 @@ class TimedPool:
         self.about, self._pool, self._clock = about, LocalWorkerPool(function), clock
 
     def map(self, batches: Iterable) -> Iterator:
-        return self._pool.map(self._clock.drawn("read images, hash them, look them up", batches))
+        return self._pool.map(self._clock.drawn(READ, batches))
 
 
 def step_seconds(frozen: Any, images: np.ndarray, size: int) -> list[dict]:

@@ -22,6 +22,7 @@ STARTED = time.time()  # imports count: they are part of every run
 import argparse
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -68,17 +69,6 @@ def run_lesson(folder: Path, epochs: dict[str, int]) -> dict:
         folder: images as split/class/file.
         epochs: of each training.
     """
-    plain = ImageDataGenerator(rescale=1 / 255)
-    augmenting = ImageDataGenerator(
-        rescale=1 / 255,
-        rotation_range=40,
-        width_shift_range=0.2,
-        height_shift_range=0.2,
-        shear_range=0.2,
-        zoom_range=0.2,
-        horizontal_flip=True,
-        fill_mode="nearest",
-    )
     base = keras.applications.VGG16(include_top=False, weights=None, input_shape=(*SIZE, 3))
     base.load_weights(WEIGHTS)
     results, started = {}, STARTED
@@ -90,15 +80,9 @@ def run_lesson(folder: Path, epochs: dict[str, int]) -> dict:
         started = time.time()
 
     note("start")
-    features = {split: extract_features(base, plain, folder / split) for split in SPLITS}
+    features = {split: extract_features(base, folder / split) for split in SPLITS}
     note("extract")
-    head = keras.Sequential(
-        [
-            keras.layers.Flatten(),
-            keras.layers.Dense(256, activation="relu"),
-            keras.layers.Dense(1, activation="sigmoid"),
-        ]
-    )
+    head = keras.Sequential(head_layers(256))
     compile_as_lesson(head, 1e-4)
     head.fit(
         *features["train"],
@@ -110,41 +94,58 @@ def run_lesson(folder: Path, epochs: dict[str, int]) -> dict:
     note("head", head.evaluate(*features["test"], verbose=0)[1])
 
     base.trainable = False
-    model = keras.Sequential(
-        [
-            base,
-            keras.layers.Flatten(),
-            keras.layers.Dense(132, activation="relu"),
-            keras.layers.Dense(1, activation="sigmoid"),
-        ]
-    )
-    train = augmenting.flow_from_directory(
-        folder / "train", target_size=SIZE, batch_size=20, class_mode="binary"
-    )
-    validation = plain.flow_from_directory(
-        folder / "validation", target_size=SIZE, batch_size=20, class_mode="binary"
-    )
-    test = plain.flow_from_directory(
-        folder / "test", target_size=SIZE, batch_size=20, class_mode="binary", shuffle=False
-    )
-    compile_as_lesson(model, 2e-5)
-    model.fit(train, epochs=epochs["augmented"], validation_data=validation, verbose=2)
-    note("augmented", model.evaluate(test, verbose=0)[1])
+    model = keras.Sequential([base, *head_layers(132)])
+    batches = read_batches(folder)
+    note("augmented", train(model, batches, 2e-5, epochs["augmented"]))
 
     base.trainable = True
     for layer in base.layers:
         layer.trainable = layer.name.startswith("block5")
-    compile_as_lesson(model, 1e-4)
-    model.fit(train, epochs=epochs["finetuned"], validation_data=validation, verbose=2)
-    note("finetuned", model.evaluate(test, verbose=0)[1])
+    note("finetuned", train(model, batches, 1e-4, epochs["finetuned"]))
     return results
 
 
-def extract_features(
-    base: keras.Model, generator: ImageDataGenerator, folder: Path
-) -> tuple[np.ndarray, np.ndarray]:
+def head_layers(units: int) -> list[keras.Layer]:
+    """What stands behind the base: one hidden layer, and the probability of the second class."""
+    return [
+        keras.layers.Flatten(),
+        keras.layers.Dense(units, activation="relu"),
+        keras.layers.Dense(1, activation="sigmoid"),
+    ]
+
+
+def read_batches(folder: Path) -> dict[str, Iterator]:
+    """Batches of each split, those of training augmented, those of test in their order."""
+    plain = ImageDataGenerator(rescale=1 / 255)
+    augmenting = ImageDataGenerator(
+        rescale=1 / 255,
+        rotation_range=40,
+        width_shift_range=0.2,
+        height_shift_range=0.2,
+        shear_range=0.2,
+        zoom_range=0.2,
+        horizontal_flip=True,
+        fill_mode="nearest",
+    )
+    options = {"target_size": SIZE, "batch_size": 20, "class_mode": "binary"}
+    return {
+        split: (augmenting if split == "train" else plain).flow_from_directory(
+            folder / split, shuffle=split != "test", **options
+        )
+        for split in SPLITS
+    }
+
+
+def train(model: keras.Model, batches: dict[str, Iterator], rate: float, epochs: int) -> float:
+    """Train a model and return its accuracy on the test images."""
+    compile_as_lesson(model, rate)
+    model.fit(batches["train"], epochs=epochs, validation_data=batches["validation"], verbose=2)
+    return model.evaluate(batches["test"], verbose=0)[1]
+
+
+def extract_features(base: keras.Model, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Features flattened to (N, 2048) and labels (N,) of a folder of class folders."""
-    batches = generator.flow_from_directory(
+    batches = ImageDataGenerator(rescale=1 / 255).flow_from_directory(
         folder, target_size=SIZE, batch_size=10, class_mode="binary"
     )
     pairs = [

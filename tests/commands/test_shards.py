@@ -45,13 +45,20 @@ def forget(pattern: str) -> None:
 
 
 def test_shards_of_an_earlier_commit_are_not_unused(two_commits, capsys):
-    stray = two_commits.url + "/ab/" + "c" * 62 + ".npy"
-    Path(stray).parent.mkdir(exist_ok=True)
-    Path(stray).write_bytes(b"stray")
+    """A shard that nobody names is, and half of one, which a killed stage leaves in a folder."""
+    name = "c" * 62 + ".npy"
+    unused = [f"ab/.tmp-{'0' * 16}-{name}", f"ab/{name}"]
+    others = ["ab/.tmp-notes.npy", "notes.txt"]
+    for each in unused + others:
+        Path(two_commits.url, each).parent.mkdir(exist_ok=True)
+        Path(two_commits.url, each).write_bytes(b"stray")
     print_unused(two_commits, delete=True)
-    assert capsys.readouterr().out.startswith(f"ab/{'c' * 62}.npy\nshards: 1 shards that no index")
-    assert len({shard.name for index in all_indexes() for shard in index.shards}) == 4
-    assert len([*Path(two_commits.url).rglob("*.npy")]) == 4
+    *listed, summary = capsys.readouterr().out.splitlines()
+    assert listed == unused
+    assert summary == "shards: 2 shards that no index names, 0.0 MB, deleted"
+    named = {shard.name for index in all_indexes() for shard in index.shards}
+    assert len(named) == 4
+    assert {name for name, size in two_commits.walk() if size is not None} == named | {*others}
 
 
 @pytest.mark.parametrize("lost", ["*.dir", "*[0-9a-f]"])

@@ -114,6 +114,25 @@ def test_a_refusal_of_the_system_ends_in_a_sentence(project, monkeypatch):
         stage.run_stage(lambda: None)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            "<<<<<<< HEAD\nstages: {}\n",
+            "^extract: dvc.yaml cannot be read: .*correct it, or restore",
+        ),
+        ("stages: {split: {desc: Test}}", "^extract: dvc.yaml has no stage 'extract'; add it"),
+    ],
+)
+def test_a_pipeline_that_does_not_have_the_stage_ends_in_a_sentence(
+    project, monkeypatch, content, said
+):
+    monkeypatch.setattr(sys, "argv", ["stages/extract.py"])
+    (project / "dvc.yaml").write_text(content)
+    with pytest.raises(SystemExit, match=f"(?s){said}"):
+        stage.run_stage(lambda: None)
+
+
 @pytest.mark.parametrize("by_dvc", [True, False])
 def test_the_garbage_collector_passes_over_the_imports_of_a_stage_that_dvc_runs(project, by_dvc):
     code = (

@@ -27,9 +27,9 @@ from transfer.storage.params import Shards
 from transfer.storage.shard_check import check
 from transfer.storage.sharded_array import SUFFIX, Index, read_index
 
-_SHARD = re.compile(
-    r"[0-9a-f]{2}/[0-9a-f]{62}\.npy"
-)  # other objects there do not belong to this project
+# Shards, and halves of them that a killed stage left in a folder (`ObjectStore.put`). Other objects
+# there do not belong to this project.
+_SHARD = re.compile(r"[0-9a-f]{2}/(\.tmp-[0-9a-f]{16}-)?[0-9a-f]{62}\.npy")
 
 
 def main(argv: list[str]) -> int:

@@ -126,9 +126,15 @@ def read_stage(stage: str) -> dict:
 
     Names that params.yaml lacks are not replaced, because the stage has the better error message.
     Neither is `${item.key}` if the stage is named without its item.
+
+    Raises:
+        PipelineError: there is no such stage, or as `described_stages`.
     """
     name, _, item = stage.partition("@")
-    described = described_stages()[name]
+    stages = described_stages()
+    if name not in stages:
+        raise PipelineError(f"{PIPELINE} has no stage {name!r}; add it, or restore it from git")
+    described = stages[name]
     try:
         params = read_params()
     except PipelineError:

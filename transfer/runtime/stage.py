@@ -69,21 +69,14 @@ def run_stage(main: Callable[..., None], items: Sequence[str] = ()) -> None:
     """
     accept_every_character()
     name = Path(sys.argv[0]).stem
-    parser = argparse.ArgumentParser(
-        prog=f"python -m stages.{name}",
-        description=_describe(name),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    if items:
-        parser.add_argument("item", choices=items)
-    arguments = list(vars(parser.parse_args()).values())
-    name = "@".join([name, *arguments])
     begun = Begun(time.time(), process_age(), time.process_time())
     # The imports' objects live as long as the process; to search them for garbage as it ends would
     # take up to a second.
     gc.freeze()
     gc.enable()
     try:
+        arguments = _parse(name, items)
+        name = "@".join([name, *arguments])
         with only_one(name):
             verify_inputs(name)
             _warn_of_versions(name)
@@ -96,6 +89,18 @@ def run_stage(main: Callable[..., None], items: Sequence[str] = ()) -> None:
             sentence += "; nothing is half-written: fix that and run the stage again"
         sys.exit(f"{name}: {sentence}")
     print(f"{name}: {time.time() - begun.at:.1f} s")
+
+
+def _parse(name: str, items: Sequence[str]) -> list[str]:
+    """The stage's arguments: its item, if it has items."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m stages.{name}",
+        description=_describe(name),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if items:
+        parser.add_argument("item", choices=items)
+    return list(vars(parser.parse_args()).values())
 
 
 def _warn_of_versions(name: str) -> None:
