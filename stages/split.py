@@ -37,10 +37,10 @@ from transfer.dataset.training_ranges import derive_rules, describe_dark
 from transfer.decoding.rgb import Colour
 from transfer.decoding.value_ranges import write_pixel_rules
 from transfer.engines.base import Engine
+from transfer.labels.find_labels import find_path_labels
 from transfer.labels.inner_folders import describe_empty_folders, describe_inner_folders
 from transfer.labels.layout import find_layout
 from transfer.labels.path_label import PathLabel, PathLabels
-from transfer.labels.path_labels import find_path_labels
 from transfer.runtime.checkpoints import resumable
 from transfer.runtime.params import load_param, load_params
 from transfer.runtime.resource_params import ResourceParams

@@ -13,7 +13,7 @@ from tests.helpers.tiny_sources import REPOSITORY, build, class_folders, encode,
 from transfer.__main__ import main
 from transfer.commands.use.command import parse_sizes
 from transfer.commands.use.params_file import edited, rendered
-from transfer.labels.path_labels import NO_TABLE
+from transfer.labels.find_labels import NO_TABLE
 from transfer.runtime.errors import PipelineError
 
 PETS = class_folders(cat=4, dog=5)

@@ -25,8 +25,8 @@ from transfer.dataset.classes import check_classes
 from transfer.dataset.dividing import count_sizes, divide
 from transfer.dataset.split_params import SplitParams
 from transfer.decoding.rgb import NAMES
+from transfer.labels.find_labels import NO_TABLE
 from transfer.labels.path_label import LabelColumns
-from transfer.labels.path_labels import NO_TABLE
 from transfer.runtime.errors import PipelineError
 from transfer.sources.scanned_file import ScannedFile, ScannedFiles
 

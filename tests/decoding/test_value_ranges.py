@@ -11,7 +11,7 @@ from PIL import Image
 from tests.helpers.pngs import SIGNATURE, chunk, png
 from tests.helpers.tiffs import tiff
 from tests.helpers.tiny_sources import encode
-from transfer.decoding.opened import FALSE_ALPHA, NO_DATA, SCALED, TIFF_ALPHA
+from transfer.decoding.opened import ALPHA_ZERO, FALSE_ALPHA, NO_DATA, SCALED, TIFF_ALPHA
 from transfer.decoding.rgb import BadImageError, examine, read_rgb
 from transfer.decoding.value_ranges import (
     PixelRules,
@@ -245,6 +245,31 @@ def test_packed_samples_are_unpacked(compression):
     ramp = as_integers(GREY[..., 0], 4095)
     content = encode(Image.fromarray(ramp), "TIFF", compression=compression)
     assert near(pixels(content, unsigned=(0, 4095)), GREY)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma"])
+@pytest.mark.parametrize(("kind", "predictor"), [("i4", 2), ("f4", 2), ("f4", 3)])
+def test_samples_packed_as_differences_are_unpacked(compression, kind, predictor):
+    values = (GREY[..., 0] * 1000).astype(kind)
+    tags = {317: predictor}
+    content = encode(Image.fromarray(values), "TIFF", compression=compression, tiffinfo=tags)
+    found = pixels(content, **{"signed" if kind == "i4" else "float": (0, 1000)})
+    assert near(found, values[..., None] / 1000)
+
+
+@pytest.mark.parametrize("compression", ["raw", "packbits"])
+def test_a_predictor_that_a_packing_does_not_know_is_ignored(compression):
+    values = (GREY[..., 0] * 1000).astype("i4")
+    content = encode(Image.fromarray(values), "TIFF", compression=compression, tiffinfo={317: 2})
+    assert near(pixels(content, signed=(0, 1000)), values[..., None] / 1000)
+
+
+@pytest.mark.parametrize("alpha", [0, 30_000])
+def test_alpha_of_sixteen_bits_that_is_the_same_everywhere_is_ignored(alpha):
+    values = np.concatenate([COLOUR * 65535, np.full((8, 12, 1), alpha)], axis=-1)
+    found = examine(png(values, 16), WHITE)
+    assert near(np.asarray(found.image), COLOUR / COLOUR.max())
+    assert found.remarks == (SCALED, ALPHA_ZERO)
 
 
 @pytest.mark.parametrize("bands", [5, 13])

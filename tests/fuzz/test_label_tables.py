@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.fuzz.conftest import Guard
 from tests.fuzz.mutations import mutated
+from transfer.labels.find_labels import find_path_labels
 from transfer.labels.path_label import LabelColumns
-from transfer.labels.path_labels import find_path_labels
 
 IMAGES = ["images/1.jpg", "images/2.jpg", "images/ü, 3.jpg", "x/4.png"]
 COLUMNS = LabelColumns(**dict.fromkeys(LabelColumns.model_fields))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.tiny_sources import build
+from transfer.labels.find_labels import find_path_labels
 from transfer.labels.path_label import LabelColumns
-from transfer.labels.path_labels import find_path_labels
 from transfer.labels.picture_notes import describe_boxed, notes_among, read_notes
 from transfer.labels.table_folders import read_tables
 from transfer.runtime.errors import PipelineError

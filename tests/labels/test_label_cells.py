@@ -1,6 +1,7 @@
 """Cells of tables as people write them: quotes, colons, what is missing, 1 in a column for each
 class, probabilities; and folders that decide what a row or a pattern means."""
 
+import json
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from transfer.labels.label_words import one_spelling
 from transfer.labels.labels_by_pattern import label_by_pattern
 
 IMAGES = [f"images/{name}.jpg" for name in "abcd"]
+NAMED = [("a", ""), ("b", "dog"), ("c", "cat")]
 LABELS = dict(zip(IMAGES, ["cat", "dog"] * 2, strict=True))
 
 
@@ -21,10 +23,19 @@ LABELS = dict(zip(IMAGES, ["cat", "dog"] * 2, strict=True))
         ("a.jpg=cat\nb.jpg = dog\nc.jpg=cat\nd.jpg=dog\n", "x.txt"),
         ("id,cat,dog\na,1,-1\nb,-1,1\nc,1,-1\nd,-1,1\n", "x.csv"),
         ("id,sex,cat,dog\na,m,1.0,\nb,f,,1.0\nc,f,1.0,\nd,m,,1.0\n", "x.csv"),
+        (",,id,label\n0,7,a,cat\n1,7,b,dog\n2,7,c,cat\n3,7,d,dog\n", "x.csv"),
     ],
 )
 def test_labels_are_read_however_they_are_written(tmp_path, text, name):
     assert classes(find(tmp_path, text, IMAGES, name=name)) == LABELS
+
+
+def test_a_column_without_a_name_may_be_a_class(tmp_path):
+    found = find(tmp_path, "id,,dog\na,1,0\nb,0,1\nc,1,0\nd,0,1\n", IMAGES)
+    assert classes(found) == dict(zip(IMAGES, ["column 2", "dog"] * 2, strict=True))
+    rows = [{"id": name, "": 0, "cat": 0, "dog": 0} | {label: 1} for name, label in NAMED]
+    labels = classes(find(tmp_path, json.dumps(rows), IMAGES, name="x.json"))
+    assert labels == {IMAGES[1]: "dog", IMAGES[2]: "cat"}
 
 
 @pytest.mark.parametrize("missing", ["N/A", "NA", "n/a", "NaN", ""])

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from transfer.labels.find_labels import NO_TABLE, find_path_labels
 from transfer.labels.labels_by_pattern import compile_pattern, label_by_pattern
 from transfer.labels.path_label import LabelColumns, PathLabel, PathLabels
-from transfer.labels.path_labels import NO_TABLE, find_path_labels
 from transfer.runtime.errors import PipelineError
 
 GUESSED = dict.fromkeys(LabelColumns.model_fields)

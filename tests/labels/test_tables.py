@@ -185,21 +185,6 @@ def test_a_pipe_is_no_table(tmp_path):
         read_table(tmp_path / "labels.csv")
 
 
-def test_the_metadata_files_of_a_folder_are_one_table(tmp_path):
-    for split, header in (("train", "file_name,label,note"), ("test", "label,file_name")):
-        (tmp_path / split).mkdir()
-        rows = {"train": "1.png,cat,x\n2.png,dog,y\n", "test": "cat,sub/3.png\n"}[split]
-        (tmp_path / split / "metadata.csv").write_text(f"{header}\n{rows}")
-    table = read_tables(tmp_path)
-    assert table.columns == {
-        "label": ["cat", "cat", "dog"],
-        "file_name": ["test/sub/3.png", "train/1.png", "train/2.png"],
-    }
-    (tmp_path / "metadata.csv").write_text("path,label\n1.png,cat\n")
-    with pytest.raises(PipelineError, match="has no column 'file_name'"):
-        read_tables(tmp_path)
-
-
 @pytest.mark.parametrize(
     "encoding, labels",
     [
@@ -303,62 +288,6 @@ def test_a_workbook_is_refused_with_what_to_do(tmp_path, start):
     (tmp_path / "labels.xlsx").write_bytes(start + bytes(100))
     with pytest.raises(PipelineError, match="is a workbook of Excel.*save its sheet as CSV"):
         read_table(tmp_path / "labels.xlsx")
-
-
-def test_tables_named_after_splits_are_one_with_a_column_of_splits(tmp_path):
-    (tmp_path / "train.csv").write_text("id,label\n1,cat\n2,dog\n")
-    (tmp_path / "val.csv").write_text("label,id\ndog,3\n")
-    (tmp_path / "test.csv").write_text("id\n4\n")
-    (tmp_path / "sample_submission.csv").write_text("id,label\n4,cat\n")
-    table = read_tables(tmp_path)
-    assert table.columns == {
-        "id": ["1", "2", "3"],
-        "label": ["cat", "dog", "dog"],
-        "split": ["train", "train", "validation"],
-    }
-    assert table.form == (
-        "train.csv, val.csv, CSV with commas; without the columns of train.csv and not read: "
-        "test.csv"
-    )
-    (tmp_path / "val.csv").unlink()
-    with pytest.raises(PipelineError, match="only train.csv has labels; name it"):
-        read_tables(tmp_path)
-
-
-def test_roboflows_tables_in_the_folders_of_splits_are_one(tmp_path):
-    for split in ("train", "valid"):
-        (tmp_path / split).mkdir()
-        (tmp_path / split / "_classes.csv").write_text(f"filename, cat, dog\n{split}1.jpg, 1, 0\n")
-    assert read_tables(tmp_path).columns == {
-        "filename": ["train/train1.jpg", "valid/valid1.jpg"],
-        "cat": ["1", "1"],
-        "dog": ["0", "0"],
-    }
-
-
-def test_of_lists_and_tables_of_splits_those_of_one_form_are_read(tmp_path):
-    for split, names in (("train", ["1", "2"]), ("test", ["3"])):
-        (tmp_path / f"{split}.txt").write_text("\n".join(f"cat/{name}" for name in names))
-        (tmp_path / f"{split}.json").write_text(json.dumps({"cat": names, "dog": ["9" + split]}))
-    table = read_tables(tmp_path)
-    assert table.columns["split"] == ["test"] * 2 + ["train"] * 3
-    assert table.form.startswith("test.json, train.json")
-
-
-def test_the_lists_of_cub_are_one_table(tmp_path):
-    (tmp_path / "images.txt").write_text("1 001.Gull/a b.jpg\n2 002.Tern/c.jpg\n")
-    (tmp_path / "image_class_labels.txt").write_text("1 1\n2 2\n")
-    (tmp_path / "classes.txt").write_text("1 001.Gull\n2 002.Tern\n")
-    (tmp_path / "train_test_split.txt").write_text("1 1\n2 0\n")
-    (tmp_path / "bounding_boxes.txt").write_text("1 60.0 27.0 325.0 304.0\n")
-    assert read_tables(tmp_path).columns == {
-        "path": ["001.Gull/a b.jpg", "002.Tern/c.jpg"],
-        "label": ["001.Gull", "002.Tern"],
-        "split": ["train", "test"],
-    }
-    (tmp_path / "images.txt").write_text("1\n")
-    with pytest.raises(PipelineError, match="line 1: '1' instead of a number and what belongs"):
-        read_tables(tmp_path)
 
 
 def test_a_first_row_whose_label_recurs_is_no_header(tmp_path):

@@ -206,6 +206,7 @@ def test_an_archive_of_too_many_members_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(reader, "MAX_ENTRIES", 4)
     (tmp_path / "set.tar").write_bytes(tar_of(5))
     assert "more than 4 files and folders; divide it" in refusal(tmp_path / "set.tar")
+    assert len(list(read_source(build(tmp_path / "folder", FILES)))) == 5  # which is there already
 
 
 @pytest.mark.parametrize(

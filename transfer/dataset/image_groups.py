@@ -53,18 +53,27 @@ def look_keys(images: ScannedFiles, bits: int) -> tuple[np.ndarray, np.ndarray]:
     labels, hashes = images.labels, images.perceptual
     if bits == 0:
         return shared(hashes, labels)
-    items, keys, n_keys = [np.empty(0, np.int64)], [np.empty(0, np.int64)], 0
+    keys, n_keys = np.empty(len(images), np.int64), 0
     for label in range(len(images.classes)):
         own = np.flatnonzero(labels == label)
-        looks, first, numbers = np.unique(hashes[own], return_index=True, return_inverse=True)
-        items.append(own)
-        keys.append(n_keys + numbers)
-        for row in range(len(looks)):
-            alike = row + np.flatnonzero(np.bitwise_count(looks[row:] ^ looks[row]) <= bits)[1:]
-            items.append(np.full(len(alike), own[first[row]]))
-            keys.append(n_keys + alike)
+        looks, numbers = np.unique(hashes[own], return_inverse=True)
+        keys[own] = n_keys + _number_chains(looks, bits)[numbers]
         n_keys += len(looks)
-    return np.concatenate(items), np.concatenate(keys)
+    return np.arange(len(images)), keys
+
+
+def _number_chains(looks: np.ndarray, bits: int) -> np.ndarray:
+    """Number the hashes that lead to one another by steps of at most `bits` bits: int (L,), each
+    below L."""
+    numbers = np.full(len(looks), -1)
+    for start in range(len(looks)):
+        waiting = [start] if numbers[start] < 0 else []
+        while waiting:
+            distances = np.bitwise_count(looks ^ looks[waiting.pop()])
+            near = np.flatnonzero((distances <= bits) & (numbers < 0))
+            numbers[near] = start
+            waiting += near.tolist()
+    return numbers
 
 
 def match_group_by(images: ScannedFiles, pattern: str | None) -> list[str | None]:

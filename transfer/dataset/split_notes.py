@@ -1,4 +1,4 @@
-"""What `split` did to the data, in sentences: passed over, scaled, laid over a background, tied."""
+"""Sentences on what `split` did to the data: passed over, scaled, laid over a background, tied."""
 
 import unicodedata
 from collections import Counter, defaultdict

@@ -37,12 +37,12 @@ class SplitParams(Params):
 
     @property
     def sizes(self) -> np.ndarray:
-        """Asked for train, validation, test: fractions or counts, (3,)."""
+        """The sizes asked for, of train, validation and test: fractions or counts, (3,)."""
         return np.array([self.train, self.validation, self.test])
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """The splits that get images; the test split may be left out."""
+        """The splits that get images: all, or all but test."""
         return tuple(split for split in SPLITS if getattr(self, split))
 
     @property

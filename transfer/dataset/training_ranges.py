@@ -1,4 +1,4 @@
-"""What the training images say of samples whose range no format fixes."""
+"""Derives the rules for samples and fourth bands of a data set from its training images."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -14,8 +14,8 @@ _DARK_SHARE = 1 / 16  # of the range, that the highest value of an image has to 
 
 
 def derive_rules(images: ScannedFiles, manifest: pd.DataFrame) -> PixelRules:
-    """What the training images say of samples whose range no format fixes, and of fourth bands that
-    may be no transparency. For a kind of sample that no training image has, all images are used.
+    """The ranges of samples whose format fixes none, and whether fourth bands are transparency, by
+    the training images. For a kind of sample that no training image has, all images are used.
 
     Args:
         manifest: its rows in the order of the images.
@@ -58,7 +58,7 @@ def describe_dark(images: ScannedFiles, rules: PixelRules) -> list[str]:
 
 
 def _is_most(answers: Iterable[tuple[bool | None, int]]) -> bool:
-    """Whether at least half of those that say something say yes; each answer comes with how many
-    gave it."""
+    """Whether at least half of the answers that are not None are True. Each comes with the number
+    of images that gave it."""
     given = [(answer, count) for answer, count in answers if answer is not None]
     return 2 * sum(answer * count for answer, count in given) >= sum(count for _, count in given)

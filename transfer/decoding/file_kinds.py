@@ -6,9 +6,13 @@ from contextlib import suppress
 _CONVERT = "convert it to JPEG, PNG or TIFF"
 _SLICES = "save its slices as PNG or TIFF"
 _FRAMES = "save its frames as images"
+_VIDEO = f"a video; {_FRAMES}"
+_THERMAL = f"a recording of a thermal camera (FLIR); {_FRAMES}"
 _RAW = f"a camera's RAW file; {_CONVERT} with the camera's program or darktable"
 _TEXT_TRANSFER = "that a transfer as text has changed; copy it again"
+_PNG_LINES = "a PNG whose line ends were changed by a transfer as text; copy it again"
 _METAFILE = f"a Windows metafile; {_CONVERT}"
+_NETCDF = "a NetCDF file; save each image of it as PNG or TIFF"
 _MATLAB = "a MATLAB file; save each image of it as PNG or TIFF"
 _PICKLE = "a pickle of Python, which may run programs; save its images as files"
 _LINK = "a symbolic link as another system stores it, not the image; copy the image itself"
@@ -27,22 +31,15 @@ _SIGNATURES = (
     (0, b"\xff\x0a", f"a JPEG XL image; {_CONVERT} with djxl"),
     (0, b"\0\0\0\x0cJXL \r\n\x87\n", f"a JPEG XL image; {_CONVERT} with djxl"),
     (0, b"II\xbc\x01", f"a JPEG XR image; {_CONVERT}"),
-    (0, b"FUJIFILMCCD-RAW", _RAW),
-    (0, b"IIRO", _RAW),
-    (0, b"IIRS", _RAW),
-    (0, b"MMOR", _RAW),
-    (0, b"IIU\0", _RAW),
-    (0, b"FOVb", _RAW),
-    (0, b"\0MRM", _RAW),
+    *((0, start, _RAW) for start in (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0")),
+    *((0, start, _RAW) for start in (b"FOVb", b"\0MRM")),
     (8, b"CR\x02", _RAW),
     (6, b"HEAPCCDR", _RAW),
     (0, b"8BPS", f"a Photoshop file; {_CONVERT}"),
     (0, b"gimp xcf", f"a GIMP file; {_CONVERT}"),
     (0, b"v/1\x01", f"an OpenEXR image; {_CONVERT}"),
-    (0, b"#?RADIANCE", f"a Radiance HDR image; {_CONVERT}"),
-    (0, b"#?RGBE", f"a Radiance HDR image; {_CONVERT}"),
-    (0, b"SDPX", f"a DPX image; {_CONVERT}"),
-    (0, b"XPDS", f"a DPX image; {_CONVERT}"),
+    *((0, start, f"a Radiance HDR image; {_CONVERT}") for start in (b"#?RADIANCE", b"#?RGBE")),
+    *((0, start, f"a DPX image; {_CONVERT}") for start in (b"SDPX", b"XPDS")),
     (0, b"DDS ", f"a DDS texture; {_CONVERT}"),
     (0, b"\xabKTX ", f"a KTX texture; {_CONVERT}"),
     (0, b"icns", f"a macOS icon; {_CONVERT} with sips or icns2png"),
@@ -53,21 +50,17 @@ _SIGNATURES = (
     (0, b"\x8aMNG", f"an MNG animation; {_FRAMES}"),
     (0, b"\x8bJNG", f"a JNG image; {_CONVERT}"),
     (0, b"AT&TFORM", f"a DjVu document; {_CONVERT} with ddjvu"),
-    (0, b"\x89PNG\n", "a PNG whose line ends were changed by a transfer as text; copy it again"),
-    (0, b"\x89PNG\r\r", "a PNG whose line ends were changed by a transfer as text; copy it again"),
-    (0, b"\xc2\x89PNG", f"a PNG {_TEXT_TRANSFER}"),
-    (0, b"\xef\xbf\xbdPNG", f"a PNG {_TEXT_TRANSFER}"),
+    *((0, start, _PNG_LINES) for start in (b"\x89PNG\n", b"\x89PNG\r\r")),
+    *((0, start, f"a PNG {_TEXT_TRANSFER}") for start in (b"\xc2\x89PNG", b"\xef\xbf\xbdPNG")),
     (0, b"\xc3\xbf\xc3\x98\xc3\xbf", f"a JPEG {_TEXT_TRANSFER}"),
     (0, b"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", f"bytes, a JPEG perhaps, {_TEXT_TRANSFER}"),
     (0, b"SIMPLE  =", f"a FITS file; {_CONVERT}"),
     (0, b"\x89HDF\r\n", "an HDF5 file; save each image of it as PNG or TIFF"),
     (0, b"\x0e\x03\x13\x01", "an HDF4 file; save each image of it as PNG or TIFF"),
-    (0, b"CDF\1", "a NetCDF file; save each image of it as PNG or TIFF"),
-    (0, b"CDF\2", "a NetCDF file; save each image of it as PNG or TIFF"),
+    *((0, start, _NETCDF) for start in (b"CDF\1", b"CDF\2")),
     (0, b"GRIB", "a GRIB file; save each image of it as PNG or TIFF"),
     (0, b"\x93NUMPY", "a NumPy array; save it as PNG or TIFF"),
-    (0, b"MATLAB 5.0", _MATLAB),
-    (0, b"MATLAB 7.3", _MATLAB),
+    *((0, start, _MATLAB) for start in (b"MATLAB 5.0", b"MATLAB 7.3")),
     *((0, bytes((0x80, number)), _PICKLE) for number in (2, 3, 4, 5)),
     (0, b"\0\0\x08\3", "arrays of MNIST's kind (IDX); save each image of them as PNG or TIFF"),
     (208, b"MAP ", f"an MRC volume of a microscope; {_SLICES}"),
@@ -75,14 +68,12 @@ _SIGNATURES = (
     (0, b"\xda\xce\xbe\x0a", f"an ND2 file of a microscope; {_SLICES}, with Fiji say"),
     (0, b"NRRD000", f"an NRRD volume; {_SLICES}"),
     (0, b"ObjectType =", f"a MetaImage volume; {_SLICES}"),
-    (344, b"n+1\0", f"a NIfTI volume; {_SLICES}"),
-    (344, b"ni1\0", f"a NIfTI volume; {_SLICES}"),
+    *((344, start, f"a NIfTI volume; {_SLICES}") for start in (b"n+1\0", b"ni1\0")),
     (4, b"n+2\0", f"a NIfTI volume; {_SLICES}"),
     (0, b"%PDF", "a PDF document; save its pages as images, with pdftoppm say"),
     (0, b"%!PS", f"a PostScript file; {_CONVERT}"),
     (0, b"\xc5\xd0\xd3\xc6", f"an EPS file; {_CONVERT}"),
-    (0, b"\xd7\xcd\xc6\x9a", _METAFILE),
-    (0, b"\1\0\x09\0\0\3", _METAFILE),
+    *((0, start, _METAFILE) for start in (b"\xd7\xcd\xc6\x9a", b"\1\0\x09\0\0\3")),
     (40, b" EMF", _METAFILE),
     (0, b"\x59\xa6\x6a\x95", f"a Sun raster image; {_CONVERT}"),
     (0, b"/* XPM */", f"an XPM image; {_CONVERT}"),
@@ -94,13 +85,8 @@ _SIGNATURES = (
     (0, b"\0\0\2\0", f"a cursor of Windows, or a TGA that is cut off; {_CONVERT}"),
     (8, b"ACON", "an animated cursor of Windows; save its frames as images"),
     (0, b"p\0\0\0", f"a LIF file of a microscope, perhaps; {_SLICES}, with Fiji say"),
-    (0, b"EHFA_HEADER_TAG", _RASTER),
-    (0, b"NITF", _RASTER),
-    (0, b"NSIF", _RASTER),
-    (0, b"PCIDSK", _RASTER),
-    (0, b"msid", _RASTER),
-    (0, b"FFF\0", f"a recording of a thermal camera (FLIR); {_FRAMES}"),
-    (0, b"AFF\0", f"a recording of a thermal camera (FLIR); {_FRAMES}"),
+    *((0, start, _RASTER) for start in (b"EHFA_HEADER_TAG", b"NITF", b"NSIF", b"PCIDSK", b"msid")),
+    *((0, start, _THERMAL) for start in (b"FFF\0", b"AFF\0")),
     (0, b"XISF0100", f"an XISF image; {_CONVERT}"),
     (0, b"Paint Shop Pro", f"a Paint Shop Pro file; {_CONVERT}"),
     (0, b"PDN3", f"a Paint.NET file; {_CONVERT}"),
@@ -116,11 +102,8 @@ _SIGNATURES = (
     (0, b"CMMM", "a cache of thumbnails of Windows, not an image; remove it"),
     (0, b"L\0\0\0\1\x14\2\0", "a shortcut of Windows, not the image; copy the image itself"),
     (0, b"[InternetShortcut]", "a shortcut to an address, not the image; download it"),
-    (0, b"!<symlink>", _LINK),
-    (0, b"IntxLNK\1", _LINK),
-    (0, b"XSym\n", _LINK),
-    (0, b"MZ\x90\0", _PROGRAM),
-    (0, b"\x7fELF", _PROGRAM),
+    *((0, start, _LINK) for start in (b"!<symlink>", b"IntxLNK\1", b"XSym\n")),
+    *((0, start, _PROGRAM) for start in (b"MZ\x90\0", b"\x7fELF")),
     (0, b"\0\5\x16\7", "a resource fork of macOS, not the image; remove it"),
     (0, b"\0\5\x16\0", "a file of macOS with its resource fork; copy it again"),
     (
@@ -149,13 +132,10 @@ _SIGNATURES = (
     (0, b"ARROW1\0\0", f"an Arrow table, {_TABLE}"),
     (0, b"Obj\1", f"an Avro table, {_TABLE}"),
     (0, b"\x1a\x45\xdf\xa3", f"a Matroska or WebM video; {_FRAMES}"),
-    (0, b"FLV\1", f"a video; {_FRAMES}"),
-    (0, b"YUV4MPEG2", f"a video; {_FRAMES}"),
-    (0, b"\0\0\1\xba", f"a video; {_FRAMES}"),
-    (0, b"\0\0\1\xb3", f"a video; {_FRAMES}"),
-    (8, b"AVI ", f"a video; {_FRAMES}"),
+    *((0, start, _VIDEO) for start in (b"FLV\1", b"YUV4MPEG2", b"\0\0\1\xba", b"\0\0\1\xb3")),
+    (8, b"AVI ", _VIDEO),
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", f"a video (WMV); {_FRAMES}"),
-    *((4, name, f"a video; {_FRAMES}") for name in (b"moov", b"mdat", b"wide", b"skip")),
+    *((4, name, _VIDEO) for name in (b"moov", b"mdat", b"wide", b"skip")),
     (8, b"WAVE", "a sound, not an image; remove it"),
     (0, b"ID3", "a sound, not an image; remove it"),
     (0, b"OggS", "a sound or a video, not an image; remove it"),
@@ -196,8 +176,8 @@ _NEAR = 512
 
 
 def describe_unreadable(content: bytes) -> str | None:
-    """What these bytes are, if they are no image that is read here, and what to do; None where that
-    is not known."""
+    """What kind of file these bytes are, if they are no image that is read, and what to do; None if
+    it is not known."""
     for offset, signature, kind in _SIGNATURES:
         if content.startswith(signature, offset):
             return kind
@@ -208,7 +188,7 @@ def describe_unreadable(content: bytes) -> str | None:
     if _NO_PREAMBLE.match(content):
         return "a DICOM file without its header; convert it to PNG or TIFF with dcm2img (DCMTK)"
     if _TRANSPORT_STREAM.match(content):
-        return f"a video; {_FRAMES}"
+        return _VIDEO
     return _text(content) or _hidden_image(content)
 
 
@@ -270,4 +250,4 @@ def _iso_media(content: bytes) -> str:
         return _RAW
     if b"avif" in content[8:40]:
         return "a damaged AVIF image"
-    return f"a video; {_FRAMES}"
+    return _VIDEO

@@ -23,7 +23,7 @@ _TURNS = {
 
 
 def to_rgb(opened: Opened, rules: PixelRules) -> tuple[Image.Image, tuple[str, ...]]:
-    """8-bit RGB over the background, and what was done to it.
+    """8-bit RGB with transparency laid over the background, and the remarks on how it was made.
 
     Raises:
         BadImageError: nothing of it is visible, or its range of values is unknown.

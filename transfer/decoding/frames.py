@@ -1,4 +1,4 @@
-"""Animations: the picture that is read of one."""
+"""Loads a picture file; of an animation, the picture that stands for it."""
 
 import io
 

@@ -122,8 +122,8 @@ def _has_hole(content: bytes) -> bool:
 
 
 def _first_symbols(content: bytes, at: int) -> dict[int, int]:
-    """What a code of zeros alone stands for, by class and number, in the tables of a segment whose
-    data begin here."""
+    """The symbol whose code is zeros alone, by class and number of the table, in a segment of
+    Huffman tables whose data begin at `at`."""
     (length,) = struct.unpack_from(">H", content, at - 2)
     end, found = min(at - 2 + length, len(content)), {}
     while at + 17 < end:
@@ -174,7 +174,7 @@ def _end_of_scans(content: bytes) -> int:
 
 
 def _lacks_scans(content: bytes) -> bool:
-    """Whether a progressive JPEG never says the whole of its first band: an end marker behind half
+    """Whether scans of the first band of a progressive JPEG are missing: an end marker behind half
     of the scans makes the decoder give a blurred picture, without an error."""
     band, least = None, {}
     for marker, at in _markers(content):

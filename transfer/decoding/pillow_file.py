@@ -76,7 +76,7 @@ def reads_heic() -> bool:
 
 
 def _why_not(content: bytes) -> str:
-    """Why Pillow opens none of it, in words for a person."""
+    """Why no format fits the file: its kind, if that is known, or what is wrong with its header."""
     if is_heic(content) and reads_heic():
         return "damaged or truncated: a HEIC image, cut off or of a kind that is not read"
     if kind := describe_unreadable(content):

@@ -18,6 +18,8 @@ _KINDS: dict[int, Kind] = {1: "unsigned", 2: "signed", 3: "float", 4: "unsigned"
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _BY_LIBTIFF = {tiff_tags.LZW, tiff_tags.PACKBITS, tiff_tags.LZMA, tiff_tags.ZSTD}
 UNPACKED = _BY_LIBTIFF | {tiff_tags.NONE, tiff_tags.DEFLATE, tiff_tags.OLD_DEFLATE}
+# The others have no predictor, whatever the tag says.
+_WITH_PREDICTOR = UNPACKED - {tiff_tags.NONE, tiff_tags.PACKBITS}
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,11 @@ def read_layout(content: bytes, tags: Tags) -> TiffLayout:
             is_planar=number_of(tags, tiff_tags.PLANAR, 1) == 2,
             is_reversed=number_of(tags, tiff_tags.FILL_ORDER, 1) == 2,
             compression=compression,
-            predictor=int(number_of(tags, tiff_tags.PREDICTOR, 1)),
+            predictor=(
+                int(number_of(tags, tiff_tags.PREDICTOR, 1))
+                if compression in _WITH_PREDICTOR
+                else 1
+            ),
             is_tiled=is_tiled,
             block_width=block_width,
             block_height=block_height,

@@ -1,5 +1,5 @@
-"""The directories of a TIFF: which of its pictures is the one that is meant, and what it is where
-it is not read."""
+"""The pages of a TIFF by their tags: which one is the picture that is meant, and a description of
+one that is not read."""
 
 import struct
 from collections.abc import Iterator
@@ -26,64 +26,26 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, SEPARATED = 0, 1, 2, 5
 NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS, LZMA = 1, 5, 7, 8, 32946, 32773, 34925
 ZSTD, WEBP = 50000, 50001
 _COLOURS = {
-    WHITE_IS_ZERO: "grey",
-    BLACK_IS_ZERO: "grey",
-    RGB: "RGB",
-    3: "palette",
-    4: "mask",
-    SEPARATED: "CMYK",
-    6: "YCbCr",
-    8: "CIE Lab",
-    9: "ICC Lab",
-    10: "ITU Lab",
-    32844: "LogL",
-    32845: "LogLuv",
-}
+    WHITE_IS_ZERO: "grey", BLACK_IS_ZERO: "grey", RGB: "RGB", SEPARATED: "CMYK",
+    3: "palette", 4: "mask", 6: "YCbCr", 8: "CIE Lab", 9: "ICC Lab", 10: "ITU Lab",
+    32844: "LogL", 32845: "LogLuv",
+}  # fmt: skip
 _PACKINGS = {
-    NONE: "none",
-    2: "CCITT",
-    3: "CCITT fax 3",
-    4: "CCITT fax 4",
-    LZW: "LZW",
-    6: "old JPEG",
-    JPEG: "JPEG",
-    DEFLATE: "Deflate",
-    OLD_DEFLATE: "Deflate",
-    PACKBITS: "PackBits",
-    33003: "JPEG 2000",
-    33004: "JPEG 2000",
-    33005: "JPEG 2000",
-    34712: "JPEG 2000",
-    22610: "JPEG XR",
-    34676: "SGI Log",
-    34677: "SGI Log",
-    34887: "LERC",
-    34892: "lossy JPEG",
-    34933: "PNG",
-    34925: "LZMA",
-    34934: "JPEG XR",
-    ZSTD: "Zstandard",
-    WEBP: "WebP",
-    50002: "JPEG XL",
-    52546: "JPEG XL",
-}
+    NONE: "none", LZW: "LZW", JPEG: "JPEG", DEFLATE: "Deflate", OLD_DEFLATE: "Deflate",
+    PACKBITS: "PackBits", LZMA: "LZMA", ZSTD: "Zstandard", WEBP: "WebP",
+    2: "CCITT", 3: "CCITT fax 3", 4: "CCITT fax 4", 6: "old JPEG", 34892: "lossy JPEG",
+    **dict.fromkeys((33003, 33004, 33005, 34712), "JPEG 2000"),
+    **dict.fromkeys((22610, 34934), "JPEG XR"),
+    **dict.fromkeys((50002, 52546), "JPEG XL"),
+    **dict.fromkeys((34676, 34677), "SGI Log"),
+    34887: "LERC", 34933: "PNG",
+}  # fmt: skip
 _PHASE_ONE = (b"IIIITwaR", b"IIIICwaR", b"MMMMRawT", b"MMMMRawC")
 _RAW_COLOURS = (32803, 34892)  # of a sensor behind a mosaic of filters; linear, of a DNG
-_TYPES = {
-    1: "u1",
-    3: "u2",
-    4: "u4",
-    6: "i1",
-    7: "u1",
-    8: "i2",
-    9: "i4",
-    11: "f4",
-    12: "f8",
-    13: "u4",
-    16: "u8",
-    17: "i8",
-    18: "u8",
-}
+_TYPES = {  # of NumPy, by the number of the type
+    1: "u1", 3: "u2", 4: "u4", 7: "u1", 13: "u4", 16: "u8", 18: "u8",
+    6: "i1", 8: "i2", 9: "i4", 17: "i8", 11: "f4", 12: "f8",
+}  # fmt: skip
 _ASCII = 2
 _MOST_PAGES = 100
 
@@ -215,7 +177,7 @@ def size_of(page: Tags) -> tuple[int, int]:
 
 
 def is_enlarged(small: Tags, large: Tags) -> bool:
-    """Whether the one has the shape of the other and at least twice its sides."""
+    """Whether `large` has the shape of `small` and at least twice its sides."""
     (width, height), (wide, high) = size_of(small), size_of(large)
     if min(width, height) < 1 or wide < 2 * width or high < 2 * height:
         return False
@@ -240,7 +202,8 @@ def packing_of(tags: Tags) -> str:
 
 
 def describe_page(tags: Tags) -> str:
-    """What a picture that is not read is, and what to do."""
+    """A message on a page that is not read: its samples, colours and compression, and what to
+    do."""
     bits = numbers_of(tags, BITS, (1,))
     bands = number_of(tags, SAMPLES, 1)
     photometric = number_of(tags, PHOTOMETRIC)

@@ -23,7 +23,7 @@ _LEAST_SHARE = 0.25  # of 0 to 1, that floating-point values have to reach to be
 
 @dataclass(frozen=True)
 class ValueRange:
-    """Of one image's samples.
+    """The range of one image's samples.
 
     kind: unsigned or signed integers, or floating point.
     low, high: the smallest and the largest, without the few at either end that hot or dead pixels

@@ -59,6 +59,7 @@ def read_csv(text: str, encoding: str, path: Path) -> Table:
         rows = rows[1:]
     while header and not header[-1]:
         header.pop()
+    header = [name or f"column {number}" for number, name in enumerate(header, 1)]
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise PipelineError(f"{str(path)!r}: two columns are named {twice[0]!r}; rename one")
     if len(header) < 2:

@@ -1,4 +1,5 @@
-"""Labels and splits in the words of tables and paths: in one spelling, counted for messages."""
+"""Reads labels and splits in cells and paths, brings them to one spelling, and words remarks on
+them."""
 
 import json
 import os.path
@@ -26,7 +27,7 @@ _PLURAL = {"names": "name", "has": "have", "repeats": "repeat", "is": "are", "do
 def single_label(cell: str | None, where: str, line: int) -> str | None:
     """The one label of a cell; Label Studio and others write choices as JSON, pandas whole numbers
     as 1.0 and what is missing as NaN."""
-    if cell is None or cell in _MISSING:
+    if not cell or cell in _MISSING:
         return None
     if _WHOLE.fullmatch(cell):
         return cell.partition(".")[0]

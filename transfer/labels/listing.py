@@ -11,5 +11,5 @@ def first_few(items: Iterable[str], shown: int = 3, separator: str = ", ") -> st
 
 
 def count_of(n: int, noun: str) -> str:
-    """`1 file`, `2 files`."""
+    """A number with its noun: `1 file`, `2 files`."""
     return f"1 {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -40,7 +40,7 @@ _END_OF_ZIP, _LONGEST_COMMENT, _NO_DISK = b"PK\5\6", 65_535, 0xFFFF
 
 
 def describe_no_archive(source: Path) -> str:
-    """What a file is that is no archive that is read, and what to do, as the end of a sentence."""
+    """The end of a sentence: what a file is that is not read as an archive, and what to do."""
     with source.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     name = source.name.lower()

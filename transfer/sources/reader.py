@@ -26,10 +26,8 @@ from transfer.storage.object_store import is_url
 
 MAX_ENTRIES = 5_000_000  # an archive of kilobytes can list more than fit in memory
 
-
 LOCKED = "a folder that cannot be opened"  # the beginning of its problem
 _FOLLOW = "split.follow_links: true reads it"
-
 # An experiment in a temporary folder runs there.
 _TEMPORARY = ".dvc/tmp/exps"
 
@@ -58,8 +56,8 @@ def read_source(
             `load`, if they can be read at their places.
 
     Raises:
-        PipelineError: the source is missing, is none of these or cannot be opened, or holds too
-            much.
+        PipelineError: the source is missing, is none of these, cannot be opened, or is an archive
+            of more than MAX_ENTRIES files and folders.
     """
     if is_url(str(source)):
         yield from list_images(str(source), wanted, on_clutter)
@@ -74,10 +72,10 @@ def read_source(
             f"split.source = {str(source)!r} is neither a folder nor a file, but a pipe or a device"
         )
     if source.is_dir():
-        entries = _read_folder(source, wanted, follow_links, on_clutter)
-    else:
-        entries = _archive_reader(source)(source, wanted, on_clutter, on_remark, later)
+        yield from _read_folder(source, wanted, follow_links, on_clutter)
+        return
     seen = set()
+    entries = _archive_reader(source)(source, wanted, on_clutter, on_remark, later)
     for number, entry in enumerate(entries):
         if number == MAX_ENTRIES:
             raise PipelineError(

@@ -37,9 +37,9 @@ from transfer.commands.use.params_file import Value, edit_params, rendered
 from transfer.commands.use.presets import PRESETS, preset_changes, preset_names, read_preset
 from transfer.commands.use.source_path import as_source, untracked
 from transfer.commands.use.survey import Survey, first, survey
+from transfer.labels.find_labels import NO_TABLE
 from transfer.labels.folder_words import SPLITS
 from transfer.labels.path_label import LabelColumns
-from transfer.labels.path_labels import NO_TABLE
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import flattened, load_params, read_params
 from transfer.runtime.program import command_parser

@@ -10,13 +10,13 @@ from typing import NamedTuple
 from transfer.commands.use.source_path import as_source
 from transfer.commands.use.survey import Survey, first
 from transfer.labels.class_names import are_codes, may_name_classes, read_class_names
+from transfer.labels.find_labels import NO_TABLE, find_path_labels
 from transfer.labels.folder_words import is_called_by_programs
 from transfer.labels.inner_folders import describe_empty_folders, describe_inner_folders
 from transfer.labels.layout import find_layout
 from transfer.labels.mask_files import masks_by_name
 from transfer.labels.packed_tables import may_be_labels, tables_among
 from transfer.labels.path_label import LabelColumns, PathLabels
-from transfer.labels.path_labels import NO_TABLE, find_path_labels
 from transfer.labels.picture_notes import (
     describe_boxed,
     folder_of_notes,
