@@ -1,7 +1,5 @@
 """Method 2: train a head behind the frozen base on augmented views, epoch e on view e mod V."""
 
-from transfer.backbones.layer_table import describe_backbone
-from transfer.classifiers.head import build_head
 from transfer.compute.device import ComputeParams, configure_backend
 from transfer.dataset.examples import load_views, read_examples
 from transfer.dataset.manifest import class_names, read_manifest
@@ -9,8 +7,8 @@ from transfer.runtime.params import load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.storage.params import ArrayParams, Shards
-from transfer.training.loop import HeadTrainingParams, compile_classifier
-from transfer.training.train_and_save import train_and_save
+from transfer.training.loop import HeadTrainingParams
+from transfer.training.train_and_save import train_and_save_head
 
 
 class TrainAugmentedParams(HeadTrainingParams):
@@ -27,27 +25,14 @@ def main() -> None:
     manifest = read_manifest()
     views = load_views(manifest, "features", shards)
     validation = read_examples(manifest, "validation", "features", shards)
-    head = build_head(
-        views.inputs.shape[2:],
-        params.units,
-        params.dropout,
-        params.normalize,
-        len(class_names(manifest)),
-    )
-    print(describe_backbone())
-    head.summary()
-    compile_classifier(head, params)
-    train_and_save(
+    train_and_save_head(
         "train_augmented",
         "augmented",
-        head,
-        "features",
         class_names(manifest),
         lambda epoch: views.inputs[epoch % len(views.inputs)],
-        views.labels,
+        views,
         validation,
         params,
-        own_weights=views.weights,
     )
 
 

@@ -1,7 +1,5 @@
 """Method 1: train a dense head on clean bottleneck features."""
 
-from transfer.backbones.layer_table import describe_backbone
-from transfer.classifiers.head import build_head
 from transfer.compute.device import ComputeParams, configure_backend
 from transfer.dataset.examples import read_examples
 from transfer.dataset.manifest import class_names, read_manifest
@@ -9,8 +7,8 @@ from transfer.runtime.params import load_params
 from transfer.runtime.resource_params import ResourceParams
 from transfer.runtime.stage import run_stage
 from transfer.storage.params import ArrayParams, Shards
-from transfer.training.loop import HeadTrainingParams, compile_classifier
-from transfer.training.train_and_save import train_and_save
+from transfer.training.loop import HeadTrainingParams
+from transfer.training.train_and_save import train_and_save_head
 
 
 class TrainHeadParams(HeadTrainingParams):
@@ -28,27 +26,14 @@ def main() -> None:
     train, validation = (
         read_examples(manifest, split, "features", shards) for split in ("train", "validation")
     )
-    head = build_head(
-        train.inputs.shape[1:],
-        params.units,
-        params.dropout,
-        params.normalize,
-        len(class_names(manifest)),
-    )
-    print(describe_backbone())
-    head.summary()
-    compile_classifier(head, params)
-    train_and_save(
+    train_and_save_head(
         "train_head",
         "head",
-        head,
-        "features",
         class_names(manifest),
         lambda epoch: train.inputs,
-        train.labels,
+        train,
         validation,
         params,
-        own_weights=train.weights,
     )
 
 

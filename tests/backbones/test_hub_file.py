@@ -13,6 +13,7 @@ import pytest
 from stages.weights import main
 from tests.backbones.builders import error_of
 from tests.backbones.hub_presets import OFFSET, SCALE, SIDE, features_of_hub, network, save_file
+from tests.helpers.backbones import backbone_params
 from tests.helpers.tiny_pipeline import run_every_stage
 from transfer.backbones.network import (
     build_backbone,
@@ -39,9 +40,7 @@ def own(set_params, tmp_path):
 
 
 def params_of(path: Path, size: int, preprocessing: str = "none") -> BackboneParams:
-    return BackboneParams(
-        name=str(path), image_size=size, preprocessing=preprocessing, unfreeze_from=None
-    )
+    return backbone_params(path, image_size=size, preprocessing=preprocessing)
 
 
 def pictures(size: int) -> np.ndarray:

@@ -14,6 +14,7 @@ import pytest
 from stages.weights import main
 from tests.backbones.builders import error_of
 from tests.backbones.hub_presets import SIDE, features_of_hub, save
+from tests.helpers.backbones import backbone_params
 from tests.helpers.tiny_pipeline import run_every_stage
 from transfer.backbones.conversion import TOLERANCE, to_litert
 from transfer.backbones.litert_network import OUTPUTS
@@ -68,13 +69,7 @@ def preset(set_params, saved, tmp_path):
 
 
 def params_of(folder: Path, size: int, **changes) -> BackboneParams:
-    values = {
-        "name": f"keras_hub:{folder}",
-        "image_size": size,
-        "preprocessing": "imagenet",
-        "unfreeze_from": None,
-    }
-    return BackboneParams(**values | changes)
+    return backbone_params(f"keras_hub:{folder}", image_size=size, **changes)
 
 
 def pictures(size: int) -> np.ndarray:

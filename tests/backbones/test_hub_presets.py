@@ -3,8 +3,9 @@
 import pytest
 
 from tests.backbones.builders import error_of
+from tests.helpers.backbones import backbone_params
 from transfer.backbones.hub_presets import LAST_BLOCK
-from transfer.backbones.registry import BackboneParams, describe_weights_license, image_side
+from transfer.backbones.registry import describe_weights_license, image_side
 
 
 @pytest.mark.parametrize(
@@ -21,9 +22,7 @@ from transfer.backbones.registry import BackboneParams, describe_weights_license
 def test_the_name_of_a_preset_tells_the_size_and_the_cut_is_in_front_of_the_last_block(
     preset, side
 ):
-    params = BackboneParams(
-        name=f"keras_hub:{preset}", image_size=None, preprocessing="imagenet", unfreeze_from=None
-    )
+    params = backbone_params(f"keras_hub:{preset}")
     assert (params.image_size, params.unfreeze_from) == (side, LAST_BLOCK)
 
 

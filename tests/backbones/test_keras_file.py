@@ -9,6 +9,7 @@ import pytest
 
 from stages.weights import main
 from tests.backbones.builders import error_of
+from tests.helpers.backbones import backbone_params
 from transfer.backbones.network import (
     build_backbone,
     load_backbone,
@@ -69,14 +70,9 @@ def own(set_params, tmp_path):
     return save
 
 
-def backbone_params(path: Path, **changes) -> BackboneParams:
-    values = {
-        "name": str(path),
-        "image_size": 32,
-        "preprocessing": "none",
-        "unfreeze_from": "second",
-    }
-    return BackboneParams(**values | changes)
+def params_of(path: Path, **changes) -> BackboneParams:
+    values = {"image_size": 32, "preprocessing": "none", "unfreeze_from": "second"}
+    return backbone_params(path, **values | changes)
 
 
 @pytest.mark.parametrize("build", [plain, nested])
@@ -86,7 +82,7 @@ def test_a_model_file_becomes_the_backbone_with_its_weights(build, own):
     path = own(model)
     main()
     path.unlink()  # the stage's outputs alone are needed from here on
-    params = backbone_params(path)
+    params = params_of(path)
     backbone = load_backbone(params)
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
     at_cut, features = with_preprocessing(backbone, params).predict_on_batch(images)
@@ -105,14 +101,14 @@ def test_a_model_without_a_fixed_size_takes_the_users(own):
         )
     )
     main()
-    assert load_backbone(backbone_params(path, image_size=40)).output_shape == (None, 36, 36, 6)
+    assert load_backbone(params_of(path, image_size=40)).output_shape == (None, 36, 36, 6)
 
 
 def test_random_weights_of_an_own_model_are_others(own):
     model = plain()
     path = own(model, source="random")
     main()
-    backbone = load_backbone(backbone_params(path))
+    backbone = load_backbone(params_of(path))
     assert not np.array_equal(
         backbone.get_layer("first").get_weights()[0], model.get_layer("first").get_weights()[0]
     )

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from stages import convert as stage
+from tests.helpers.backbones import backbone_params
 from tests.helpers.tiny_sources import REPOSITORY, write_params
 from transfer.backbones import conversion
 from transfer.backbones.conversion import ConversionError, convert
@@ -43,12 +44,7 @@ CPU = ComputeParams(threads=1, device="cpu", precision="float32")
 
 
 def architecture_of(name: str, size: int | None = None) -> BackboneParams:
-    return BackboneParams(
-        name=name,
-        image_size=size or ARCHITECTURES[name].smallest,
-        preprocessing="imagenet",
-        unfreeze_from=None,
-    )
+    return backbone_params(name, image_size=size or ARCHITECTURES[name].smallest)
 
 
 def random_network(architecture: BackboneParams, with_maps: bool = False) -> keras.Model:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.helpers.backbones import backbone_params
 from transfer.backbones.network import (
     build_backbone,
     build_preprocessing,
@@ -18,13 +19,7 @@ from transfer.runtime.files import write_bytes
 
 
 def architecture(**changes) -> BackboneParams:
-    defaults = {
-        "name": "VGG16",
-        "image_size": 32,
-        "preprocessing": "imagenet",
-        "unfreeze_from": "block5_conv1",
-    }
-    return BackboneParams(**defaults | changes)
+    return backbone_params("VGG16", **{"image_size": 32} | changes)
 
 
 @pytest.fixture(scope="module")

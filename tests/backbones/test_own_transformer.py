@@ -9,6 +9,7 @@ import pytest
 from stages.weights import main
 from tests.backbones.builders import error_of
 from tests.backbones.transformers import N_PATCHES, SIDE, WIDTH, plain
+from tests.helpers.backbones import backbone_params
 from tests.helpers.tiny_pipeline import run_every_stage
 from transfer.backbones.conversion import TOLERANCE, to_litert
 from transfer.backbones.litert_network import OUTPUTS
@@ -42,13 +43,7 @@ def own(set_params, tmp_path):
 
 
 def params_of(path: Path, **changes) -> BackboneParams:
-    values = {
-        "name": str(path),
-        "image_size": SIDE,
-        "preprocessing": "none",
-        "unfreeze_from": None,
-    }
-    return BackboneParams(**values | changes)
+    return backbone_params(path, **{"image_size": SIDE, "preprocessing": "none"} | changes)
 
 
 def tokens_of(model: keras.Model) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.backbones.builders import IN_KERAS
+from tests.helpers.backbones import backbone_params
 from tests.helpers.tiny_pipeline import ROOT
 from transfer.backbones.network import (
     build_backbone,
@@ -53,13 +54,6 @@ def most_slow(*fast: str, names: Iterable[str] = ARCHITECTURES) -> list:
     return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-def of(name: str, **changes) -> BackboneParams:
-    return BackboneParams(
-        **{"name": name, "image_size": None, "preprocessing": "imagenet", "unfreeze_from": None}
-        | changes
-    )
-
-
 def normalizations(backbone: keras.Model) -> list[keras.layers.Layer]:
     return [
         layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)
@@ -70,7 +64,7 @@ def normalizations(backbone: keras.Model) -> list[keras.layers.Layer]:
     "name", most_slow("VGG16", "VGG19", "MobileNetV3Large", "EfficientNetLite0")
 )
 def test_parameters_and_shapes_are_the_known_ones(name):
-    params = of(name)
+    params = backbone_params(name)
     backbone = build_backbone(name, params.image_size)
     cut, features = with_preprocessing(backbone, params).output_shape
     assert (backbone.count_params(), cut[1:], features[1:]) == KNOWN[name]
@@ -78,7 +72,7 @@ def test_parameters_and_shapes_are_the_known_ones(name):
 
 @pytest.mark.parametrize("name", most_slow("MobileNetV3Large", names=IN_KERAS))
 def test_the_cut_stitched_is_the_whole_network_of_keras(name):
-    params = of(name, image_size=ARCHITECTURES[name].smallest)
+    params = backbone_params(name, image_size=ARCHITECTURES[name].smallest)
     backbone = build_backbone(name, params.image_size)
     shape = (params.image_size, params.image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, (3, *shape)).astype(np.float32)
@@ -98,7 +92,7 @@ def test_the_cut_stitched_is_the_whole_network_of_keras(name):
 @pytest.mark.parametrize("name", most_slow("MobileNetV3Large", "EfficientNetLite0"))
 @pytest.mark.parametrize("frozen_below", ["all", "the cut"])
 def test_batch_normalization_stays_in_inference_mode(name, frozen_below):
-    params = of(name, image_size=ARCHITECTURES[name].smallest)
+    params = backbone_params(name, image_size=ARCHITECTURES[name].smallest)
     backbone = build_backbone(name, params.image_size)
     freeze_below(backbone, None if frozen_below == "all" else params.unfreeze_from)
     before = [layer.get_weights() for layer in normalizations(backbone)]
@@ -142,7 +136,7 @@ def test_layers_are_named_alike_whatever_was_built_before(name):
 def test_weights_of_one_size_serve_any_other_and_any_preprocessing(name, preprocessing, project):
     small = build_backbone(name, ARCHITECTURES[name].smallest)
     write_weights(WEIGHTS, small)
-    loaded = load_backbone(of(name, preprocessing=preprocessing))
+    loaded = load_backbone(backbone_params(name, preprocessing=preprocessing))
     assert all(
         np.array_equal(a, b) for a, b in zip(small.get_weights(), loaded.get_weights(), strict=True)
     )

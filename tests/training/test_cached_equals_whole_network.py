@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.augmentation import augment_params
+from tests.helpers.backbones import backbone_params
 from tests.helpers.tiny_sources import TRAINING
 from transfer.augmentation.views import AugmentationJobs, ViewRenderer
 from transfer.backbones.conversion import convert
@@ -18,12 +19,11 @@ from transfer.backbones.network import (
     trainable_tail,
     with_preprocessing,
 )
-from transfer.backbones.registry import ARCHITECTURES, BackboneParams
+from transfer.backbones.registry import ARCHITECTURES
 from transfer.classifiers.head import build_head
 from transfer.dataset.examples import Examples
 from transfer.training.loop import TrainingParams, compile_classifier, fit
 
-VGG16 = BackboneParams(name="VGG16", image_size=32, preprocessing="imagenet", unfreeze_from=None)
 N_TRAIN, N_VALIDATION, VIEWS, EPOCHS = 10, 6, 2, 3
 RANGES = augment_params(views=VIEWS)
 
@@ -45,12 +45,7 @@ def training_params(learning_rate: float) -> TrainingParams:
 def world(request):
     """Images of two classes, their augmented views, a random backbone, and everything that the
     stages would cache."""
-    architecture = BackboneParams(
-        name=request.param,
-        image_size=ARCHITECTURES[request.param].smallest,
-        preprocessing="imagenet",
-        unfreeze_from=None,
-    )
+    architecture = backbone_params(request.param, image_size=ARCHITECTURES[request.param].smallest)
     size = architecture.image_size
     rng = np.random.default_rng(0)
     labels = np.arange(N_TRAIN) % 2

@@ -155,11 +155,11 @@ def last_maps(layers: Sequence[keras.Layer]) -> keras.KerasTensor:
     Pooling layers and activations of a single pixel are skipped, because the layers before them
     have more pixels.
     """
-    maps = pictures_of(layer for layer in layers if "Pooling" not in type(layer).__name__)
+    maps = spatial_outputs(layer for layer in layers if "Pooling" not in type(layer).__name__)
     return [each for each in maps if each.shape[1:3] != (1, 1)][-1]
 
 
-def pictures_of(layers: Iterable[keras.Layer]) -> list[keras.KerasTensor]:
+def spatial_outputs(layers: Iterable[keras.Layer]) -> list[keras.KerasTensor]:
     """The outputs that have height and width, (B, h, w, C), in the order of the layers."""
     outputs = (layer.output for layer in layers)
     return [

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from transfer.backbones.network import pictures_of
+from transfer.backbones.network import spatial_outputs
 from transfer.backbones.token_graph import with_blocks
 from transfer.compute.keras import keras
 from transfer.runtime.errors import PipelineError
@@ -40,13 +40,13 @@ def without_top(model: keras.Model, named: str) -> keras.Model:
         ) from None
     if (transformer := with_blocks(flat, named)) is not None:
         return _checked(fresh(transformer), named)
-    pictures = pictures_of(flat.layers[1:])
-    if not pictures:
+    spatial = spatial_outputs(flat.layers[1:])
+    if not spatial:
         raise PipelineError(
             f"{named}: no layer of it gives activations (None, height, width, channels), and no "
             "attention follows on tokens (None, tokens, channels)"
         )
-    return _checked(keras.Model(flat.inputs, pictures[-1], name="own"), named)
+    return _checked(keras.Model(flat.inputs, spatial[-1], name="own"), named)
 
 
 def _checked(backbone: keras.Model, named: str) -> keras.Model:

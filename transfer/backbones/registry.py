@@ -22,8 +22,6 @@ from transfer.runtime.params import Params
 WEIGHTS = Path("data/weights/backbone.weights.h5")
 LAYERS = Path("data/weights/backbone.json")
 KERAS_HOST = "https://storage.googleapis.com/tensorflow/keras-applications"
-# what `backbone.name` can be besides a network of the table
-OTHERS = f", the path of a .keras file of your own, or {PREFIX} with a preset of KerasHub"
 
 
 @dataclass(frozen=True)
@@ -273,13 +271,18 @@ def find_architecture(name: str) -> Architecture:
     """
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
+    raise PipelineError(
+        f"backbone.name = {explain_unknown(name)}, the path of a .keras file of your own, or "
+        f"{PREFIX} with a preset of KerasHub"
+    )
+
+
+def explain_unknown(name: str) -> str:
+    """A name that is not in the table, the nearest names of the table, and all of them."""
     by_lower = {known.lower(): known for known in ARCHITECTURES}
     near = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=2)]
     guess = f"did you mean {' or '.join(near)}? " if near else ""
-    raise PipelineError(
-        f"backbone.name = {name!r}: no such backbone; {guess}There are {', '.join(ARCHITECTURES)}"
-        f"{OTHERS}"
-    )
+    return f"{name!r}: no such backbone; {guess}There are {', '.join(ARCHITECTURES)}"
 
 
 def describe_weights_license(name: str, source: str, path: str | None) -> str:

@@ -32,10 +32,10 @@ def with_blocks(flat: keras.Model, named: str) -> keras.Model | None:
     # a single token is what pools the others
     last = max((place for place in joints if operations[place].output.shape[1] != 1), default=0)
     starts = _starts_of_blocks(operations, [place for place in joints if place <= last])
-    pictures = [place for place, operation in enumerate(operations) if _rank(operation) == 4]
-    if not starts or max(pictures) > last:
+    spatial = [place for place, operation in enumerate(operations) if _rank(operation) == 4]
+    if not starts or max(spatial) > last:
         return None
-    side = _grid_side(operations, pictures, starts[0], operations[last].output.shape[1], named)
+    side = _grid_side(operations, spatial, starts[0], operations[last].output.shape[1], named)
     names = {
         operations[place].name: block_name(number, len(starts))
         for number, place in enumerate(starts)
@@ -115,7 +115,7 @@ def _has_weights(operation: keras.Operation) -> bool:
 
 def _grid_side(
     operations: Sequence[keras.Operation],
-    pictures: Sequence[int],
+    spatial: Sequence[int],
     first: int,
     n_tokens: int | None,
     named: str,
@@ -123,7 +123,7 @@ def _grid_side(
     """How many patches there are along a side of the picture.
 
     Args:
-        pictures: places of activations with height and width.
+        spatial: places of activations with height and width.
         first: place of the first tokens.
     """
     if n_tokens is None:
@@ -131,7 +131,7 @@ def _grid_side(
             f"{named}: it takes pictures of any size, so the number of its tokens is not known; "
             "build and save it for one size, with keras.Input((64, 64, 3)) for example"
         )
-    sides = [operations[place].output.shape[1] for place in reversed(pictures) if place <= first]
+    sides = [operations[place].output.shape[1] for place in reversed(spatial) if place <= first]
     fitting = (side for side in sides if side and 0 <= n_tokens - side**2 <= MOST_PREFIX_TOKENS)
     if (side := next(fitting, None)) is not None:
         return side

