@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def measure_images(
-    source: Path | str, images: pd.DataFrame, rules: PixelRules, *, follow_links: bool
+    source: str, images: pd.DataFrame, rules: PixelRules, *, follow_links: bool
 ) -> pd.DataFrame:
     """The result of `measure` for each image, in the order of the images. Raises PipelineError if
     the source has changed since `split`."""

@@ -12,9 +12,7 @@ from transfer.audit.feature_map import draw_rows, map_features
 from transfer.audit.label_errors import find_label_errors, predict_out_of_fold
 from transfer.audit.near_duplicates import near_pairs, nearest_elsewhere
 from transfer.audit.outliers import MOST_NEIGHBOURS, find_outliers, neighbour_distances
-from transfer.dataset.perceptual_hashes import read_hashes, write_hashes
 from transfer.features.pooling import unit_length
-from transfer.runtime.errors import PipelineError
 
 
 @pytest.fixture(autouse=True)
@@ -146,35 +144,6 @@ def test_a_hundred_thousand_images_with_many_equal_hashes_are_compared_quickly()
     nearest, distance = nearest_elsewhere(hashes, np.arange(100_000) // 50_000, bits=6)
     assert (nearest[0], nearest[2], nearest[50_000]) == (50_000, 50_000, 0)
     assert (distance[::2] == 0).all()
-
-
-def test_hashes_come_back_in_the_order_asked_for(tmp_path):
-    write_hashes(["NA", "a", "b"], [0, 2**64 - 1, 255], tmp_path / "hashes.csv")
-    assert read_hashes(pd.Series(["b", "NA", "a"]), tmp_path / "hashes.csv").tolist() == [
-        255,
-        0,
-        2**64 - 1,
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", "is damaged (No columns to parse"),
-        ("path,hash\n", "its columns are path, hash instead of path, phash"),
-        ("path,phash\na,12\n", "no hash for 'a'"),
-        ("path,phash\na,\n", "no hash for 'a'"),
-        (f"path,phash\na,{'0' * 16}\na,{'0' * 16}\n", "'a' is listed twice"),
-        (f"path,phash\nb,{'0' * 16}\n", "no row for 'a', which the manifest lists"),
-        (None, "is missing; run `dvc repro split` or `dvc pull`"),
-    ],
-)
-def test_damaged_hashes_are_refused_with_what_is_wrong(tmp_path, text, words):
-    if text is not None:
-        (tmp_path / "hashes.csv").write_text(text)
-    with pytest.raises(PipelineError) as error:
-        read_hashes(pd.Series(["a"]), tmp_path / "hashes.csv")
-    assert words in str(error.value)
 
 
 # Outliers and the map, in their parts

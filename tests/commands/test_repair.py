@@ -253,6 +253,11 @@ def test_a_project_without_git_runs_and_takes_git_up_again_once_it_is_there(base
     assert "no_scm" not in (project / ".dvc/config.local").read_text()
 
 
+def test_a_copy_without_hidden_files_is_a_sentence(folder):
+    with pytest.raises(PipelineError, match=r"has no folder \.dvc.*cp -r PROJECT/\. COPY"):
+        repair.repair()
+
+
 def test_what_a_person_has_set_about_git_stays(folder):
     (folder / ".git").mkdir()
     (folder / ".dvc").mkdir()

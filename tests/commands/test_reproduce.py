@@ -1,7 +1,10 @@
 """What `make reproduce` says of two runs; that they are the same bytes is said by running it, which
 takes ten minutes."""
 
-from transfer.commands.reproduce import compare, read_hashes
+import pytest
+
+from transfer.commands.reproduce import compare, main, read_hashes
+from transfer.runtime.errors import PipelineError
 
 LOCK = """
 stages:
@@ -46,3 +49,8 @@ def test_an_output_that_one_run_lacks_is_a_difference(tmp_path):
         table = compare(one, two, hashes).set_index("output")
         assert not table.loc["plots/mistakes", "same"]
         assert "missing" in table.loc["plots/mistakes", ["one", "two"]].tolist()
+
+
+def test_a_project_without_git_is_a_sentence(project):
+    with pytest.raises(PipelineError, match="git cannot clone .*make it a git repository"):
+        main([])

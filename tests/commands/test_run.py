@@ -30,9 +30,18 @@ def test_accuracies_of_validation_images_are_called_so(split, title):
 def test_a_stage_that_ran_alone_in_a_new_project_ends_without_scores_and_without_an_error(
     project, monkeypatch, capsys
 ):
-    succeeded = SimpleNamespace(returncode=0, stdout="")
+    (project / ".dvc").mkdir()
+    succeeded = SimpleNamespace(returncode=0, stdout=b"")
     monkeypatch.setattr("subprocess.run", lambda *_, **__: succeeded)
     run.main(["split"])
     said = capsys.readouterr().out
     assert "There are no scores yet (metrics/evaluation.json is missing)" in said
     assert "The whole run took" in said
+
+
+def test_other_files_in_logs_are_no_logs_of_stages(project):
+    (project / "logs").mkdir()
+    (project / "logs/lesson-0.json").write_text('{"seed": 0}')  # as docs/numbers.md has it written
+    for name, started in (("split", 5), ("extract", 1)):
+        (project / f"logs/{name}.json").write_text(f'{{"started": {started}, "seconds": 2.5}}')
+    assert run.seconds_since(3, ["split", "decode", "extract"]) == {"split": 2.5}

@@ -368,7 +368,6 @@ TABLES = {  # a table in the folder of the images, and what is said of it
     "Main/cat_train.txt": ("0  1\n1 -1\n2 -1\n", "says yes and no (1, -1) of one class"),
     "deep/meta/x.json": ('{"images": [1], "annotations": [{"bbox": [1]}]}', "has boxes"),
     "labels.xlsx": ("PK\3\4", "labels.xlsx may have the labels; save them as CSV"),
-    "meta/imagelabels.mat": ("MATLAB 5.0", "imagelabels.mat may have the labels, in MATLAB's form"),
 }
 
 

@@ -1,6 +1,7 @@
 """What `use` says of folders at which DVC stops, waits or runs again."""
 
 import os
+import re
 import shlex
 import shutil
 import stat
@@ -85,6 +86,21 @@ def test_a_link_in_the_project_is_added_to_git(here, capsys):
     assert "For those, add it first: git add pets" in said_of("pets", capsys)
     call("git", "add", "pets", cwd=here)
     assert "git add pets" not in said_of("pets", capsys)
+
+
+def test_only_what_is_not_inside_of_the_source_is_to_be_added_besides(here, capsys):
+    call("git", "init", "--quiet", cwd=here)
+    table = "path,label\n" + "".join(f"{path},{path[:3]}\n" for path in PETS)
+    build(here / "pets", PETS | {"labels.csv": table.encode()})
+    (here / "labels.csv").write_text(table)
+    for words, to_add in (
+        ([], ["pets"]),  # and not the project's own file that stands for no table
+        (["--labels", "pets/labels.csv"], ["pets"]),
+        (["--labels", "labels.csv"], ["pets", "labels.csv"]),
+    ):
+        assert main(["use", "pets", "--dry-run", *words]) == 0
+        said = capsys.readouterr().out
+        assert re.findall(r"use: (\S+) is in neither git nor DVC", said) == to_add
 
 
 @pytest.mark.parametrize("tracked", ["data", "data/pets", "data/pets.zip"])

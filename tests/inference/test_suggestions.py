@@ -159,6 +159,14 @@ def test_a_table_that_may_hold_labels_is_not_overwritten(photos, capsys):
     assert Path("suggestions.csv").read_bytes() == before
 
 
+def test_a_page_of_the_same_name_is_not_overwritten(photos, capsys):
+    Path("next.html").write_text("mine")
+    assert main(["suggest", "photos", "--output", "next.csv"]) == 1
+    assert "next.html exists; give another --output, or remove it" in capsys.readouterr().err
+    assert Path("next.html").read_text() == "mine"
+    assert not Path("next.csv").exists()
+
+
 def test_use_reads_the_table_back_once_it_is_filled_in(photos, project, capsys):
     from tests.helpers.tiny_sources import write_params
 

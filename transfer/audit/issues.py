@@ -11,8 +11,16 @@ from transfer.runtime.files import write_csv
 
 ISSUES = Path("data/audit/issues.csv")
 KINDS = (
-    *("near_duplicate_in_other_class", "near_duplicate_in_other_split", "label_error", "outlier"),
-    *("dark", "light", "blurry", "low_information", "odd_aspect_ratio", "odd_size"),
+    "near_duplicate_in_other_class",
+    "near_duplicate_in_other_split",
+    "label_error",
+    "outlier",
+    "dark",
+    "light",
+    "blurry",
+    "low_information",
+    "odd_aspect_ratio",
+    "odd_size",
 )
 
 

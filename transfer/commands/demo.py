@@ -5,10 +5,9 @@
     curl --data-binary @photo.jpg http://127.0.0.1:8000/predict
 
 The page takes images and shows for each one its class with calibrated probabilities, how unlike the
-training images it is, the nearest training images, and, once TensorFlow is loaded, the regions that
-speak for the class (Grad-CAM); for the model neighbours it is a training image instead. POST
-/predict returns the same as JSON, and POST /explain the heat map or that image; the body is an
-image's bytes.
+training images it is, the nearest training images, and the regions that speak for the class
+(Grad-CAM); for the model neighbours it is a training image instead. POST /predict returns the same
+as JSON, and POST /explain the heat map or that image; the body is an image's bytes.
 
 Only this machine can reach it unless --host says otherwise. It needs no network, keeps no image,
 and serves no file. There is no password: with --host 0.0.0.0 anyone who can connect to the machine

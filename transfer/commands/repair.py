@@ -57,7 +57,7 @@ def repair() -> list[str]:
 
     Raises:
         PipelineError: a lock has the marks of an unfinished merge, which only a person can
-            resolve.
+            resolve; or as `settle_git`.
     """
     return [line for line in (*map(repair_lock, LOCKS), repair_busy(), settle_git()) if line]
 
@@ -180,7 +180,11 @@ def committed_lock(lock: Path) -> bytes:
 
 def settle_git() -> str | None:
     """Let DVC work without git if the folder is in no git repository, and with git again once it is
-    in one."""
+    in one.
+
+    Raises:
+        PipelineError: the folder has lost DVC's settings together with git's.
+    """
     here = Path.cwd()
     in_git = any((folder / ".git").exists() for folder in (here, *here.parents))
     if in_git and WITHOUT_GIT.exists():  # a person's own setting is not changed
@@ -189,6 +193,11 @@ def settle_git() -> str | None:
         return "there is a git repository now, so DVC uses it again"
     if in_git or (SETTINGS.exists() and "no_scm" in SETTINGS.read_text(encoding="utf-8")):
         return None
+    if not SETTINGS.parent.is_dir():
+        raise PipelineError(
+            f"{here} has no folder {SETTINGS.parent}, as a copy without hidden files; copy the "
+            "whole project (cp -r PROJECT/. COPY), or clone it"
+        )
     configure("core.no_scm", "true")
     WITHOUT_GIT.parent.mkdir(parents=True, exist_ok=True)
     WITHOUT_GIT.touch()
@@ -200,4 +209,7 @@ def settle_git() -> str | None:
 
 
 def configure(*words: str) -> None:
-    subprocess.run([sys.executable, "-m", "dvc", "config", "--local", *words], check=True)  # noqa: S603, no shell
+    """Change DVC's settings of this folder; raises PipelineError if DVC cannot."""
+    command = [sys.executable, "-m", "dvc", "config", "--local", *words]
+    if subprocess.run(command, check=False).returncode:  # noqa: S603, no shell
+        raise PipelineError(f"`dvc config` cannot change {SETTINGS}; it says why above")

@@ -52,14 +52,23 @@ def main(argv: list[str]) -> int:
 
 def run_from_nothing(clone: Path, cores: int | None) -> None:
     """Clone the commit into a new folder and reproduce it, on the first `cores` of the available
-    cores."""
+    cores.
+
+    Raises:
+        PipelineError: there is no commit, or a stage fails.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
     # a folder of the clone, not the one that all users of the machine share
     environment["DVC_SITE_CACHE_DIR"] = str(clone / ".dvc/tmp/site")
     # so that `python` of dvc.yaml is found
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     clone.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["git", "clone", "--quiet", str(Path.cwd()), str(clone)], check=True)  # noqa: S603, S607, no shell
+    cloning = ["git", "clone", "--quiet", str(Path.cwd()), str(clone)]
+    if subprocess.run(cloning, check=False).returncode:  # noqa: S603, no shell
+        raise PipelineError(
+            f"git cannot clone {Path.cwd()}; reproduce runs what is committed, so make it a git "
+            "repository and commit"
+        )
     pipelines = [str(file) for file in PIPELINES if (clone / file).exists()]
     command = [sys.executable, "-m", "dvc", "repro", "--force", *pipelines]
     hold = (

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -42,17 +42,17 @@ def main(argv: list[str]) -> None:
     finished = subprocess.run([sys.executable, "-m", "dvc", "repro", *words], check=False)  # noqa: S603, no shell
     if finished.returncode:
         sys.exit(finished.returncode)
-    print(f"\n{results(seconds_since(started))}\n")
+    print(f"\n{results(started)}\n")
     print(f"The whole run took {time.time() - started:.0f} s.")
     print(say_of_commit())
 
 
-def results(seconds: dict[str, float]) -> str:
+def results(started: float) -> str:
     """The models' table and what has to be said beside it, or that there are no scores, as after
     `run split` in a new project.
 
     Args:
-        seconds: of the stages that have just run, by name.
+        started: when this run began (`time.time()`).
     """
     if not SCORES.exists():
         return (
@@ -61,14 +61,20 @@ def results(seconds: dict[str, float]) -> str:
         )
     metrics = json.loads(SCORES.read_text(encoding="utf-8"))
     pipeline = {name: read_stage(name) for name in stage_names(described_stages())}
+    seconds = seconds_since(started, pipeline)
     table = summarise(pipeline, seconds, metrics).to_string(index=False)
     where = "All results: plots/report.html. Compare: dvc exp show."
     return "\n\n".join([table, *cautions(scored_by(metrics)), where])
 
 
-def seconds_since(started: float) -> dict[str, float]:
-    """Seconds of each stage that has run since `started`, by its name."""
-    logs = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in LOGS.glob("*.json")}
+def seconds_since(started: float, stages: Iterable[str]) -> dict[str, float]:
+    """Seconds of each of the stages that has run since `started`, by its name."""
+    files = {name: LOGS / f"{name}.json" for name in stages}
+    logs = {
+        name: json.loads(file.read_text(encoding="utf-8"))
+        for name, file in files.items()
+        if file.exists()
+    }
     return {name: log["seconds"] for name, log in logs.items() if log["started"] >= started}
 
 

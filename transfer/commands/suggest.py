@@ -71,10 +71,10 @@ def main(argv: list[str]) -> int:
     """Write the table and the page of the images to label next; the exit code."""
     options = parse(argv)
     check_given(options.paths)
-    if options.output.exists():
-        raise PipelineError(
-            f"{options.output} exists, and may hold labels; give another --output, or remove it"
-        )
+    page = options.output.with_suffix(".html")
+    for file, and_so in ((options.output, ", and may hold labels"), (page, "")):
+        if file.exists():
+            raise PipelineError(f"{file} exists{and_so}; give another --output, or remove it")
     from transfer.dataset.manifest import read_manifest
     from transfer.inference.predictor import load_predictor
 
@@ -85,7 +85,6 @@ def main(argv: list[str]) -> int:
         images = look(predictor, read_given(options.paths), known, left_out)
         suggestions = rank(predictor, images, options.count)
     write_csv(options.output, COLUMNS, [row_of(each) for each in suggestions])
-    page = options.output.with_suffix(".html")
     write_pictures(page, predictor, suggestions, options.paths)
     report(len(images.paths), left_out, suggestions, options.output, page)
     return cli.UNREADABLE if left_out.problems else cli.PREDICTED

@@ -106,10 +106,10 @@ def _against_guessing(results: Results) -> list[str]:
 
 def _by_finding(rows: Iterable[NamedTuple]) -> tuple[list, list]:
     """Of rows of the comparison, those that show a difference and those that show none."""
-    groups = [], []
+    different, same = [], []
     for row in rows:
-        groups[row.verdict.startswith(NO_DIFFERENCE)].append(row)
-    return groups
+        (same if row.verdict.startswith(NO_DIFFERENCE) else different).append(row)
+    return different, same
 
 
 def _worth_training(comparison: pd.DataFrame) -> list[str]:

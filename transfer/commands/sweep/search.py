@@ -19,8 +19,9 @@ from matplotlib import pyplot
 from optuna.trial import create_trial
 from optuna.visualization.matplotlib import plot_optimization_history, plot_slice
 
-from transfer.commands.sweep.space import Space, Value, read_spaces, written
+from transfer.commands.sweep.space import Space, read_spaces
 from transfer.commands.sweep.trainings import TRAININGS, Scores, measure, paired
+from transfer.commands.use.params_file import Value, rendered
 from transfer.dataset.manifest import labels_of, read_manifest
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write, write_csv
@@ -183,7 +184,7 @@ def draw(folder: Path, space: Space, trials: list[Trial]) -> None:
 
 
 def _row(trial: Trial, seeds: int) -> list:
-    values = [written(value) for value in trial.tried.values()]
+    values = [rendered(value) for value in trial.tried.values()]
     if not trial.scores:
         return [trial.number, "", "", "", *values, *[""] * seeds, trial.reason]
     losses = [score.loss for score in trial.scores]
@@ -194,7 +195,7 @@ def _row(trial: Trial, seeds: int) -> list:
 def progress(space: Space, trials: list[Trial], of: int) -> str:
     trial, best = trials[-1], best_of(trials)
     outcome = f"validation loss {trial.loss:.4f}" if trial.scores else f"failed: {trial.reason}"
-    tried = " ".join(f"{name}={written(value)}" for name, value in trial.tried.items())
+    tried = " ".join(f"{name}={rendered(value)}" for name, value in trial.tried.items())
     return (
         f"{space.section}, trial {trial.number} ({trial.number + 1} of {of}): {outcome}; best "
         f"{best.loss:.4f}, trial {best.number}; {tried}"

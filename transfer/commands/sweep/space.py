@@ -1,7 +1,6 @@
 """The search space of a sweep: a small YAML file, each name and value validated by its section's
 class of params.yaml."""
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +18,10 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from transfer.commands.sweep.trainings import TRAININGS
+from transfer.commands.use.params_file import Value, rendered
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import Params
 
-Value = None | bool | int | float | str
 DIGITS = 3  # significant digits of tried numbers; more make no measurable difference
 
 
@@ -65,14 +64,9 @@ class Space:
         settings = [
             word
             for name, value in changed.items()
-            for word in ("-S", f"{self.section}.{name}={written(value)}")
+            for word in ("-S", f"{self.section}.{name}={rendered(value)}")
         ]
         return shlex.join(["dvc", "exp", "run", *settings])
-
-
-def written(value: Value) -> str:
-    """A value as DVC's command line and YAML write it."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def read_spaces(path: Path, params: Mapping[str, Params]) -> list[Space]:
@@ -125,7 +119,7 @@ def _space(where: str, section: str, entries: Any, params: Mapping[str, Params])
     for name, default in defaults.items():
         if not _contains(distributions[name], default):
             raise PipelineError(
-                f"{where}.{name}: params.yaml has {written(default)}, which is not among these; "
+                f"{where}.{name}: params.yaml has {rendered(default)}, which is not among these; "
                 "include it, because the first trial has the values of params.yaml"
             )
     return Space(section, defaults, distributions)
@@ -138,7 +132,7 @@ def _distribution(where: str, field: FieldInfo, entry: Any) -> BaseDistribution:
                 f"{where}: a list needs two or more numbers, words, true, false or null"
             )
         choices = [_allowed(where, field, choice) for choice in entry]
-        if len({*map(written, choices)}) < len(choices):
+        if len({*map(rendered, choices)}) < len(choices):
             raise PipelineError(f"{where}: a value is there twice")
         return CategoricalDistribution(choices)
     try:
@@ -170,7 +164,7 @@ def _allowed(where: str, field: FieldInfo, value: Value) -> Value:
     try:
         return parameter.validate_python(value)
     except ValidationError as error:
-        raise PipelineError(f"{where} = {written(value)}: {error.errors()[0]['msg']}") from None
+        raise PipelineError(f"{where} = {rendered(value)}: {error.errors()[0]['msg']}") from None
 
 
 def _kinds(annotation: Any) -> set[type]:
@@ -187,5 +181,5 @@ def _kinds(annotation: Any) -> set[type]:
 
 def _contains(distribution: BaseDistribution, value: Value) -> bool:
     if isinstance(distribution, CategoricalDistribution):
-        return written(value) in map(written, distribution.choices)
+        return rendered(value) in map(rendered, distribution.choices)
     return isinstance(value, int | float) and distribution.low <= value <= distribution.high

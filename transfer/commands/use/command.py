@@ -23,6 +23,7 @@ they were chosen. Every preset has the same keys, so the last one that was used 
 import argparse
 import re
 import typing
+from pathlib import Path
 
 from transfer.commands.use.description import describe
 from transfer.commands.use.dvc_limits import advise_on_dvc
@@ -36,7 +37,7 @@ from transfer.commands.use.labelling import (
 from transfer.commands.use.params_file import Value, edit_params, rendered
 from transfer.commands.use.presets import PRESETS, preset_changes, preset_names, read_preset
 from transfer.commands.use.source_path import as_source, untracked
-from transfer.commands.use.survey import Survey, first, survey
+from transfer.commands.use.survey import Survey, first_five, survey
 from transfer.labels.find_labels import NO_TABLE
 from transfer.labels.folder_words import SPLITS
 from transfer.labels.path_label import LabelColumns
@@ -98,9 +99,11 @@ def look(options: argparse.Namespace) -> dict[str, Value]:
     if passed_over:
         rows.append(("clutter", f"passed over: {len(passed_over):,}, such as {passed_over[0]}"))
     if hidden := [path for path in passed_over if is_unknown_hidden(path)]:
-        rows.append(("", f"hidden: {first(hidden)}; rename a class called so"))
+        rows.append(("", f"hidden: {first_five(hidden)}; rename a class called so"))
     print("\n".join(f"{title:10} {text}" for title, text in rows))
-    for place in dict.fromkeys((source, values["labels"])):
+    labels = values["labels"]
+    is_part = labels == NO_TABLE or Path(labels).is_relative_to(source)
+    for place in [source] if is_part else [source, labels]:
         if advice := untracked(place):
             print(f"use: {advice}")
     for advice in advise_on_dvc(source, found, passed_over):

@@ -5,9 +5,10 @@ from collections import Counter, defaultdict
 
 from transfer.commands.use.labelling import Labelled
 from transfer.commands.use.params_file import Value
-from transfer.commands.use.survey import Survey, first
+from transfer.commands.use.survey import Survey, first_five
 from transfer.dataset.scored_split import TEST, remarks_without_test
 from transfer.labels.folder_words import SPLITS, spelling_key
+from transfer.labels.listing import count_of, first_few
 
 if typing.TYPE_CHECKING:  # pandas takes its time, which --help should not
     from transfer.dataset.split_params import SplitParams
@@ -28,7 +29,7 @@ def describe(
         ("labels", labelled.layout),
         *(("", f"{split} will be drawn from train") for split in drawn_splits(labelled, values)),
         *(("", remark) for remark in labelled.remarks),
-        ("classes", f"{len(classes):,}: {first(classes, _SHOWN_CLASSES)}"),
+        ("classes", f"{len(classes):,}: {first_few(classes, _SHOWN_CLASSES)}"),
         *(("", remark) for remark in doubtful_classes(labelled, values, current)),
     ]
     if found.beside:
@@ -39,7 +40,7 @@ def describe(
     others = [file for file in found.files if file.problem]
     if others:
         rest = len(others) - _SHOWN_FILES
-        rows.append(("unusable", "1 file" if len(others) == 1 else f"{len(others):,} files"))
+        rows.append(("unusable", count_of(len(others), "file")))
         rows += [("", f"{file.path}: {file.problem}") for file in others[:_SHOWN_FILES]]
         rows += [("", f"... and {rest:,} more")] if rest > 0 else []
     if labelled.rejected > current.max_rejected:
@@ -80,7 +81,7 @@ def doubtful_classes(
             f"more than the {MAX_CLASSES:,} classes that a model may have: `split` will stop"
         )
     if labelled.empty:
-        folders = first(map(repr, labelled.empty))
+        folders = first_five([*map(repr, labelled.empty)])
         remarks.append(
             f"no image is in the class folders {folders}: `split` will stop; add images or remove "
             "the folders"
@@ -92,8 +93,8 @@ def doubtful_classes(
     twice = [name for names in alike.values() if len(names) > 1 for name in names]
     if twice and current.merge_case is None:
         remarks.append(
-            f"{first(map(repr, twice))} differ by case, spaces or hyphens alone: `split` will "
-            "stop until split.merge_case is true (one class) or false"
+            f"{first_five([*map(repr, twice)])} differ by case, spaces or hyphens alone: `split` "
+            "will stop until split.merge_case is true (one class) or false"
         )
     elif labelled.is_split:
         remarks += _absent_classes(labelled)
@@ -112,8 +113,8 @@ def _scarce_classes(labelled: Labelled, values: dict[str, Value], least: int) ->
     if not scarce or least:
         return []
     return [
-        f"fewer images than splits in {first(scarce)}: `split` will stop, or leave such classes "
-        f"out with split.min_images: {needed}"
+        f"fewer images than splits in {first_five(scarce)}: `split` will stop, or leave such "
+        f"classes out with split.min_images: {needed}"
     ]
 
 
@@ -130,7 +131,7 @@ def _absent_classes(labelled: Labelled) -> list[str]:
         for split in splits
     }
     return [
-        f"no image in {split}: {first(map(repr, names))}; "
+        f"no image in {split}: {first_five([*map(repr, names)])}; "
         + (
             "`split` will stop: add images there, or remove the class from the other splits"
             if split == "train"

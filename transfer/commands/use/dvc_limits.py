@@ -8,13 +8,17 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from transfer.commands.use.survey import Survey, first
+from transfer.commands.use.survey import Survey
+from transfer.labels.listing import first_few
 from transfer.sources.name_encodings import encoding_of_names, is_utf8
 from transfer.storage.object_store import is_url
 
 # Beginnings of the problems of files that DVC cannot read either, or waits for.
 _UNREADABLE = (
-    *("a broken link", "not a regular file", "a link that cannot be followed", "cannot be read"),
+    "a broken link",
+    "not a regular file",
+    "a link that cannot be followed",
+    "cannot be read",
     "a folder that cannot be opened",
 )
 # What systems write again and again into folders that people look at.
@@ -43,7 +47,7 @@ def advise_on_dvc(source: str, found: Survey, passed_over: Sequence[str]) -> lis
     ]
     if stops:
         sentences.append(
-            f"`dvc repro` fails at {first(stops, 3)}, or waits for it: DVC reads every file of "
+            f"`dvc repro` fails at {first_few(stops)}, or waits for it: DVC reads every file of "
             f"{source}; remove what is none, or move it elsewhere"
         )
     if ignores := [path for path in passed_over if PurePosixPath(path).name == ".dvcignore"]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from transfer.commands.use.source_path import as_source
-from transfer.commands.use.survey import Survey, first
+from transfer.commands.use.survey import Survey, first_five
 from transfer.labels.class_names import are_codes, may_name_classes, read_class_names
 from transfer.labels.find_labels import NO_TABLE, find_path_labels
 from transfer.labels.folder_words import is_called_by_programs
@@ -192,13 +192,13 @@ def label_by_folders(source: str, found: Survey) -> Labelled:
     ]
     if doubtful := sorted(filter(is_called_by_programs, classes)):
         remarks.append(
-            f"folders called so are of programs mostly: {first(doubtful)}; move them out of the "
-            "source if they are no classes"
+            f"folders called so are of programs mostly: {first_five(doubtful)}; move them out of "
+            "the source if they are no classes"
         )
     if outside:
         lie = "1 image lies" if len(outside) == 1 else f"{len(outside)} images lie"
         remarks.append(
-            f"{lie} in no class folder, and `split` rejects such files: {first(outside)}"
+            f"{lie} in no class folder, and `split` rejects such files: {first_five(outside)}"
         )
     named = {place[1] for folder in found.folders if (place := layout.place(folder))}
     problems = [path for path in found.others if not layout.is_unlabelled(path)]
@@ -229,7 +229,7 @@ def _left_out(paths: list[str], one: str, several: str) -> list[str]:
     if not paths:
         return []
     are = f"1 {one} is" if len(paths) == 1 else f"{len(paths):,} {several} are"
-    return [f"{are} left out: {first(paths)}"]
+    return [f"{are} left out: {first_five(paths)}"]
 
 
 def find_class_names(source: str, found: Survey, labelled: Labelled) -> str | None:
@@ -257,7 +257,7 @@ def with_class_names(source: str, path: str | None, labelled: Labelled) -> Label
     images = Counter(
         {(names[name], split): count for (name, split), count in labelled.images.items()}
     )
-    said = first([f"{code!r} is {name!r}" for code, name in sorted(names.items())])
+    said = first_five([f"{code!r} is {name!r}" for code, name in sorted(names.items())])
     remark = f"classes named by {path}: {said}"
     return labelled._replace(images=images, remarks=[*labelled.remarks, remark])
 
@@ -360,7 +360,7 @@ def hint(images: list[str]) -> str:
         names = Counter(match["label"] for path in images if (match := re.search(pattern, path)))
         if len(names) < 2 or sum(names.values()) < len(images) / 2 or max(names.values()) < 2:
             continue
-        found = first([f"{name} ({count})" for name, count in names.most_common()])
+        found = first_five([f"{name} ({count})" for name, count in names.most_common()])
         return (
             f". The names of the files may have the labels: {found}; if so, add --label-pattern "
             f"'{pattern}'"

@@ -8,18 +8,21 @@ import io
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePosixPath
 
 from PIL import Image
 
 from transfer.decoding.rgb import FORMATS, BadImageError, examine
 from transfer.decoding.tiff_tags import is_tiff
-from transfer.labels.listing import count_of
+from transfer.labels.listing import count_of, first_few
 from transfer.labels.packed_sets import describe_packed, describe_pixels
 from transfer.runtime.errors import PipelineError
 from transfer.sources.scan import WHITE
 from transfer.sources.scanned_file import ScannedFile, companions
 from transfer.sources.source_file import IMAGE_NAME, SourceFile, is_sidecar
+
+first_five = partial(first_few, shown=5)  # of a list in a sentence of `use`
 
 
 @dataclass(frozen=True)
@@ -96,13 +99,6 @@ def _without_images(files: list[ScannedFile], beside: list[str], pixels: str) ->
         f"no image, only {count_of(len(names), 'file')}: {found}"
         f"{hint or '; name the folder or archive that has the images'}"
     )
-
-
-def first(names: Iterable[str], most: int = 5) -> str:
-    """The first names of a list, and how many more there are."""
-    names = list(names)
-    rest = f", ... and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
 
 
 def _format_of(entry: SourceFile) -> tuple[str | None, str | None]:
