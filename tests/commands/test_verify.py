@@ -255,6 +255,16 @@ def test_a_changed_input_is_named_with_both_ways_out(world, capsys):
     run_verify(capsys, status=0)
 
 
+@pytest.mark.parametrize("has_remote", [True, False])
+def test_outputs_of_other_inputs_are_not_recorded_as_those_of_the_new(world, capsys, has_remote):
+    if not has_remote:
+        dvc("remote", "remove", "--local", "storage")
+    damage(ONE, cache=True)
+    Path("images/1.png").write_bytes(b"another")
+    said = run_verify(capsys, status=1)
+    assert [words[1] for words in said.commands[1:]] == (["pull"] if has_remote else ["repro"])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

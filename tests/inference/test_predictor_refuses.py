@@ -11,7 +11,8 @@ from transfer.classifiers.head import build_head
 from transfer.classifiers.names import HISTORY
 from transfer.classifiers.saved import Classifier, save_classifier
 from transfer.classifiers.temperatures import calibration_file, read_temperature
-from transfer.inference.predictor import check_params, load_predictor
+from transfer.inference.predictor import check_calibration, check_params, load_predictor
+from transfer.runtime.dvc_files import locked_stages
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import write_bytes
 from transfer.runtime.params import read_params
@@ -79,7 +80,7 @@ def test_without_the_features_novelty_says_what_to_do(base, world):
     ],
 )
 def test_parameters_that_the_models_were_not_made_with_are_refused(world, section, name, value):
-    check_params(read_params())
+    check_params(read_params(), locked_stages())
     params = yaml.safe_load((world / "params.yaml").read_text())
     params[section][name] = value
     (world / "params.yaml").write_text(yaml.safe_dump(params))
@@ -88,13 +89,25 @@ def test_parameters_that_the_models_were_not_made_with_are_refused(world, sectio
         match=rf"{section}\.{name} = '{value}', and the models were made with '.*' \(dvc.lock\); "
         "run `dvc repro`",
     ):
-        check_params(read_params())
+        check_params(read_params(), locked_stages())
 
 
 def test_a_lock_that_was_cut_off_is_refused(world):
     (world / "dvc.lock").write_text("schema: '2.0'\nstages:\n  split: [")
-    with pytest.raises(PipelineError, match="dvc.lock is damaged"):
-        check_params(read_params())
+    with pytest.raises(
+        PipelineError, match="(?s)dvc.lock cannot be read: .*; `python -m transfer repair` rep"
+    ):
+        load_predictor("head", with_novelty=False)
+
+
+def test_a_temperature_that_was_chosen_for_an_earlier_model_is_refused(world):
+    check_calibration("head", stages := locked_stages())
+    (model,) = stages["train_head"]["outs"]
+    with pytest.raises(PipelineError, match=r"earlier models/head .*; run `dvc repro eval"):
+        check_calibration(
+            "head", stages | {"train_head": {"outs": [model | {"md5": "0" * 32 + ".dir"}]}}
+        )
+    check_calibration("head", {"train_head": stages["train_head"]})
 
 
 def test_a_model_for_other_activations_is_refused(own_models):

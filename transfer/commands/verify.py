@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -65,12 +65,15 @@ def main(argv: list[str]) -> int:
                 for named in read_lock(repo)
                 for finding in check_output(named, reader, files_below)
             ]
+            problems = [
+                finding
+                for finding in findings
+                if (finding.workspace, finding.cache) != ("right", "right")
+            ]
+            outdated = outdated_stages(repo) if problems else set()
     except (PipelineError, DvcException) as error:
         remedy = "; repair it: python -m transfer repair" if "dvc.lock'" in str(error) else ""
         raise PipelineError(f"{error}{remedy}") from None
-    problems = [
-        finding for finding in findings if (finding.workspace, finding.cache) != ("right", "right")
-    ]
     bad_shards = []
     if indexes := right_indexes(findings):
         url = load_params(ResourceParams, "resources").shards_url
@@ -78,7 +81,7 @@ def main(argv: list[str]) -> int:
     described = [describe(finding) for finding in problems] + [
         describe_shard(bad) for bad in bad_shards
     ]
-    for line in described + advise_shards(bad_shards) + advise(problems, has_remote):
+    for line in described + advise_shards(bad_shards) + advise(problems, has_remote, outdated):
         print(line)
     count = len(described)
     print(
@@ -282,8 +285,21 @@ def describe(finding: Finding) -> str:
     )
 
 
-def advise(problems: list[Finding], has_remote: bool) -> list[str]:
-    """What to do about the problems, as lines to print."""
+def outdated_stages(repo: Repo) -> set[str]:
+    """The stages whose inputs or parameters are not those of dvc.lock."""
+    return {
+        stage.addressing
+        for stage in repo.index.stages
+        if any(dependency.status() for dependency in stage.deps)
+    }
+
+
+def advise(problems: list[Finding], has_remote: bool, outdated: Collection[str]) -> list[str]:
+    """What to do about the problems, as lines to print.
+
+    Args:
+        outdated: from `outdated_stages`.
+    """
     lines = []
     inputs = [str(finding.path) for finding in problems if not finding.named.stage]
     if inputs:
@@ -292,7 +308,8 @@ def advise(problems: list[Finding], has_remote: bool) -> list[str]:
             "Inputs changed. If that is meant: dvc repro. If not, get them back: git checkout -- "
             f"{shlex.join(inputs)}",
         ]
-    commands = repair_commands([finding for finding in problems if finding.named.stage], has_remote)
+    outputs = [finding for finding in problems if finding.named.stage]
+    commands = repair_commands(outputs, has_remote, outdated)
     if commands:
         lines += [
             "",
@@ -302,16 +319,22 @@ def advise(problems: list[Finding], has_remote: bool) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def repair_commands(problems: list[Finding], has_remote: bool) -> list[str]:
+def repair_commands(
+    problems: list[Finding], has_remote: bool, outdated: Collection[str]
+) -> list[str]:
     """The cheapest commands that restore the outputs: from the cache, the remote, the workspace, or
-    by running the stage."""
+    by running the stage.
+
+    Of an outdated stage `dvc commit` would record the new inputs and parameters with the old
+    outputs.
+    """
     bad = ("damaged", "not in dvc.lock")
     delete = [finding.path for finding in problems if finding.workspace in bad]
     delete += [finding.object for finding in problems if finding.cache in bad]
     checkout, pull, commit, repro = set(), set(), set(), set()
     for finding in problems:
         out, stage = str(finding.named.path), finding.named.stage
-        if finding.workspace == "right":
+        if finding.workspace == "right" and stage not in outdated:
             commit.add(stage)
         elif not finding.named.cached:
             repro.add(stage)

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Protocol
 
 import numpy as np
-import yaml
 from PIL import Image
 from pydantic import NonNegativeInt, PositiveInt
 
@@ -19,6 +18,7 @@ from transfer.classifiers.converted import CannotConvertError
 from transfer.classifiers.description import read_description
 from transfer.classifiers.loading import load_without_keras
 from transfer.classifiers.names import (
+    EVALUATION,
     MODEL_NAMES,
     MODELS,
     description_file,
@@ -48,11 +48,10 @@ from transfer.features.pooling import pool
 from transfer.inference.novelty import Novelty, load_novelty
 from transfer.inference.predictions import Prediction, PredictionRow
 from transfer.runtime.cores import map_in_order
-from transfer.runtime.dvc_files import LOCK
+from transfer.runtime.dvc_files import locked_stages
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.params import PARAMS_FILE, load_param, load_params, read_params
 from transfer.runtime.resource_params import ResourceParams
-from transfer.runtime.yaml_text import parse_lock
 from transfer.sources.source_file import SourceFile
 from transfer.storage.params import Shards
 
@@ -230,7 +229,9 @@ def load_predictor(name: str, *, with_novelty: bool) -> Predictor:
     )
     check_name(name)
     temperature = read_temperature(name)
-    check_params(read_params())
+    stages = locked_stages()
+    check_params(read_params(), stages)
+    check_calibration(name, stages)
     runtime = choose_runtime(architecture, compute)
     if runtime == "keras":
         configure_keras(compute)
@@ -328,31 +329,21 @@ def check_name(name: str) -> None:
     read_description(name)
 
 
-def check_params(now: dict[str, dict]) -> None:
+def check_params(now: dict[str, dict], stages: dict[str, dict]) -> None:
     """Check that params.yaml turns images into the same activations as when the models were
-    trained; without a dvc.lock nothing is checked.
+    trained.
 
     Args:
         now: the sections of params.yaml.
+        stages: from `locked_stages`; without any nothing is checked.
 
     Raises:
         PipelineError: a parameter has changed since then. The model would still answer, but
             wrongly.
     """
-    if not LOCK.exists():
-        return
-    try:
-        stages = parse_lock(LOCK.read_text(encoding="utf-8"))["stages"]
-        made = {
-            key: stages.get(stage, {}).get("params", {}).get(PARAMS_FILE.name, {})
-            for stage, key in _DECISIVE
-        }
-    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise PipelineError(
-            f"{LOCK} is damaged ({type(error).__name__}); restore it from git"
-        ) from None
-    for key, sections in made.items():
+    for stage, key in _DECISIVE:
         section, _, only = key.partition(".")
+        sections = stages.get(stage, {}).get("params", {}).get(PARAMS_FILE.name, {})
         then = sections.get(section, {})
         for name in {only} & {*then} if only else then:
             if then[name] != now[section].get(name):
@@ -360,3 +351,27 @@ def check_params(now: dict[str, dict]) -> None:
                     f"{PARAMS_FILE}: {section}.{name} = {now[section].get(name)!r}, and the models "
                     f"were made with {then[name]!r} (dvc.lock); run `dvc repro`, or set it back"
                 )
+
+
+def check_calibration(name: str, stages: dict[str, dict]) -> None:
+    """Check that the temperature was chosen for the model `models/NAME` that there is now.
+
+    Args:
+        stages: from `locked_stages`.
+
+    Raises:
+        PipelineError: the model was trained again since then; the probabilities would be wrong.
+    """
+    model, evaluate = f"{MODELS}/{name}", f"evaluate@{name}"
+    made = _checksum((out for stage in stages.values() for out in stage.get("outs", [])), model)
+    evaluated = _checksum(stages.get(evaluate, {}).get("deps", []), model)
+    if None not in (made, evaluated) and made != evaluated:
+        raise PipelineError(
+            f"{EVALUATION}/{name} is of an earlier {model} (dvc.lock), and calibrates its "
+            f"probabilities; run `dvc repro {evaluate}`"
+        )
+
+
+def _checksum(listed: Iterable[dict], path: str) -> str | None:
+    """The checksum of a path among what dvc.lock lists; None if it is not there."""
+    return next((each["md5"] for each in listed if each["path"] == path), None)
