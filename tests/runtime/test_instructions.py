@@ -161,7 +161,7 @@ def test_every_program_comes_through_the_one_place():
     """Python runs a package's __init__ before its modules, so what is in a package whose __init__
     begins so cannot come too late."""
     assert {*imports(ROOT / "transfer/__init__.py")} == {"transfer"}
-    for first in ("instructions", "startup_messages"):
+    for first in ("instructions", "privacy", "startup_messages"):
         assert not LIBRARIES & {*imports(ROOT / f"transfer/runtime/{first}.py")}
     for package in ("stages", "benchmarks"):
         assert "transfer" in imports(ROOT / package / "__init__.py")
