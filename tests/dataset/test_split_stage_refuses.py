@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tarfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -72,23 +71,6 @@ def test_a_background_that_is_no_colour_is_refused(project):
     for value in ("whit", "rgb(300, 0, 0)", None, 5):
         words = refusal(source, decode={"background": value})
         assert f"decode.background = {value!r}: no colour; give a name such as white" in words
-
-
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_evil_members_of_an_archive_are_rejected_and_the_rest_is_split(project):
-    source = build(
-        project / "set.zip",
-        CATS_AND_DOGS | {"../evil/x.png": encode(picture(1)), "/etc/x.png": encode(picture(2))},
-    )
-    with zipfile.ZipFile(source, "a") as archive:
-        archive.writestr("cat/0.png", encode(picture(77)))
-    manifest = run_split(source, max_rejected=3)
-    assert set(manifest["path"]) == set(CATS_AND_DOGS)
-    assert rejected() == {
-        "../evil/x.png": "the path climbs out of the source",
-        "/etc/x.png": "the path climbs out of the source",
-        "cat/0.png": "a second file of the same name in the archive",
-    }
 
 
 def test_names_that_are_not_utf8_are_rejected_and_can_be_listed(project, capsys):

@@ -145,3 +145,18 @@ def test_an_archive_whose_notes_or_tables_are_all_empty_is_refused(tmp_path, nam
     columns = LabelColumns(**dict.fromkeys(LabelColumns.model_fields))
     with pytest.raises(PipelineError, match=rf"{name} names no image of '.*set\.zip'"):
         find_path_labels(["1.jpg"], [], source, source, columns, None, [name])
+
+
+@pytest.mark.parametrize("spelling", ["{}/set.zip", "{}/./set.zip", "{}/x/../set.zip"])
+def test_the_table_in_the_archive_of_the_images_is_read_however_its_path_is_written(
+    tmp_path, spelling
+):
+    (tmp_path / "x").mkdir()
+    images = [f"{number}.jpg" for number in range(4)]
+    table = "path,label\n" + "".join(f"{path},{'cd'[i % 2]}\n" for i, path in enumerate(images))
+    files = dict.fromkeys(images, b"x") | {"labels.csv": table.encode()}
+    source = str(build(tmp_path / "set.zip", files))
+    columns = LabelColumns(**dict.fromkeys(LabelColumns.model_fields))
+    labels = spelling.format(tmp_path)
+    found = find_path_labels(images, [], source, labels, columns, None, ["labels.csv"])
+    assert [found.labels[path].class_name for path in images] == ["c", "d", "c", "d"]

@@ -1,7 +1,7 @@
 """Which images belong together, and so to one split: copies, near-copies, the user's groups."""
 
 import re
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Hashable, Iterable
 
 import numpy as np
@@ -100,12 +100,14 @@ def match_group_by(images: ScannedFiles, pattern: str | None) -> list[str | None
 def count_alike_in_two_classes(images: ScannedFiles) -> int:
     """Images with the same perceptual hash as a different file in another class."""
     rows, looks = shared(images.perceptual)
-    labels, sha256 = images.labels[rows].tolist(), map(bytes, images.sha256[rows])
-    alike = list(zip(looks.tolist(), labels, sha256, strict=True))
-    files = defaultdict(set)
-    for look, label, content in alike:
-        files[look].add((label, content))
+    labels, contents = images.labels[rows].tolist(), map(bytes, images.sha256[rows])
+    alike = list(zip(looks.tolist(), labels, contents, strict=True))
+    different = {*alike}  # the files of each look and class, each once
+    of_look = Counter(look for look, _, _ in different)
+    of_class = Counter((look, label) for look, label, _ in different)
+    of_content = Counter((look, content) for look, _, content in different)
     return sum(
-        any(other != label and bytes_ != content for other, bytes_ in files[look])
+        # less those of its class, and those of its content; itself is both
+        of_look[look] - of_class[look, label] - of_content[look, content] + 1 > 0
         for look, label, content in alike
     )

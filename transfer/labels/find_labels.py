@@ -47,7 +47,7 @@ def find_path_labels(
             f"split.labels = {table!r} and split.label_pattern = {pattern!r} both give labels; set "
             f"label_pattern to null, or labels to {NO_TABLE}"
         )
-    if table == source and Path(table).is_file():
+    if Path(table).is_file() and Path(table).resolve() == Path(source).resolve():
         return label_by_packed_tables(images, others, source, beside, columns)
     read = read_tables if Path(table).is_dir() else read_table
     return label_by_table(read(Path(table)), images, others, source, table, columns)
