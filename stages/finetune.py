@@ -23,6 +23,8 @@ from transfer.training.unfreezing import UnfreezingParams, rates_by_epoch
 
 
 class FinetuneParams(ConvolutionTrainingParams, UnfreezingParams):
+    """The section `finetune`."""
+
     @model_validator(mode="after")
     def _opens_before_the_end(self) -> Self:
         if self.unfreeze and self.unfreeze[-1].epoch > self.epochs:

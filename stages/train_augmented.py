@@ -12,7 +12,7 @@ from transfer.training.train_and_save import train_and_save_head
 
 
 class TrainAugmentedParams(HeadTrainingParams):
-    pass
+    """The section `train_augmented`."""
 
 
 def main() -> None:

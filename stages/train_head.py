@@ -12,7 +12,7 @@ from transfer.training.train_and_save import train_and_save_head
 
 
 class TrainHeadParams(HeadTrainingParams):
-    pass
+    """The section `train_head`."""
 
 
 def main() -> None:

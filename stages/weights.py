@@ -31,6 +31,8 @@ from transfer.runtime.stage import run_stage
 
 
 class WeightsParams(Params):
+    """The section `weights` of params.yaml, which explains each key."""
+
     source: Literal["imagenet", "random"]
     path: str | None
     sha256: str | None

@@ -45,6 +45,11 @@ def network(kind: str) -> keras.Model:
     return built
 
 
+def pictures(size: int) -> np.ndarray:
+    """Two pictures of noise, float32 (2, size, size, 3) in 0..255."""
+    return np.random.default_rng(0).integers(0, 256, (2, size, size, 3)).astype(np.float32)
+
+
 def features_of_hub(kind: str, built: keras.Model, pixels: np.ndarray) -> np.ndarray:
     """The features (N, C) as KerasHub's own network computes them from preprocessed pixels."""
     if kind == "siglip":

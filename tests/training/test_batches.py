@@ -204,12 +204,6 @@ def test_batches_of_one_size_are_stacked_as_far_as_memory_allows(at_most, expect
     assert order.tolist() == list(range(len(sizes)))
 
 
-def test_a_batch_larger_than_the_limit_is_still_a_chunk():
-    chunks = list(stack_batches(some_batches([5]), 1))
-    assert [chunk.inputs.shape for chunk in chunks] == [(1, 5, 2)]
-    assert list(stack_batches([])) == []
-
-
 def test_the_next_item_is_made_while_one_is_in_use():
     made, threads = [], set()
     second = threading.Event()

@@ -16,7 +16,7 @@ from transfer.runtime.checksums import file_checksum
 from transfer.runtime.errors import PipelineError
 
 _CONFIG = "config.json"  # in the archive
-# whose classes Keras may import, and what it writes for Python's own
+# Packages whose classes a file may name; `builtins` is what Keras writes for Python's own types.
 _PACKAGES = {"keras", "keras_hub", "builtins"}
 
 

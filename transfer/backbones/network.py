@@ -244,7 +244,7 @@ def _tail_from(backbone: keras.Model, place: int) -> keras.Model | None:
         return None
     try:
         tail = keras.Model(start, backbone.output, name="tail")
-    except ValueError:  # Keras's word for an output that depends on other tensors too
+    except ValueError:  # the output depends on other tensors too
         return None
     n_layers = len(backbone.layers) - place + (start is not backbone.layers[place].input)
     return tail if len(tail.layers) - 1 == n_layers else None

@@ -71,8 +71,8 @@ def _apply(
 ) -> keras.KerasTensor:
     """Call a layer; for a nested model call its layers one by one.
 
-    Layers that augment pictures are left out: they do nothing but in training, and Keras takes that
-    for granted where it is not told.
+    Layers that augment pictures are left out: they change pictures in training only, and take
+    a call for training unless it says otherwise.
     """
     if _augments(layer):
         return tensors[0]

@@ -63,8 +63,11 @@ class About(NamedTuple):
 
 @dataclass(frozen=True)
 class FrozenTask:
-    """draw: makes the pixels (H, W, 3), 0..255, from the data sent for an image.
-    runtime: from `choose_runtime`."""
+    """The frozen pass as a task for the workers of an engine.
+
+    draw: makes the pixels (H, W, 3), 0..255, from the data sent for an image.
+    runtime: from `choose_runtime`.
+    """
 
     architecture: BackboneParams
     extract: ExtractParams

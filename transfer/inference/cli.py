@@ -75,6 +75,7 @@ def add_model_option(parser: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
+    """A whole number of at least 1; argparse makes its own error of the ValueError."""
     number = int(text)
     if number < 1:
         raise ValueError
@@ -141,6 +142,7 @@ def write_all(
 
 
 def images_in_all(n: int) -> str:
+    """A number of images in words, such as `1 image`."""
     return "1 image" if n == 1 else f"{n:,} images"
 
 

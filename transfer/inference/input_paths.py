@@ -81,7 +81,9 @@ def read_list(file: BinaryIO, end: bytes) -> Iterator[str]:
         lines = (start + file.read()).decode("utf-16", "replace").split(end.decode())
         yield from filter(None, map(_without_return, lines))
         return
-    rest, piece = b"", start.removeprefix(codecs.BOM_UTF8)
+    # a mark alone is not the end of the list
+    rest, piece = b"", file.read1(_PIECE) if start == codecs.BOM_UTF8 else start
+    piece = piece.removeprefix(codecs.BOM_UTF8)
     while piece:
         *whole, rest = (rest + piece).split(end)
         yield from (_without_return(os.fsdecode(path)) for path in whole if path.rstrip(b"\r"))

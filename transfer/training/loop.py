@@ -148,7 +148,21 @@ class _Progress:
 
     @property
     def losses(self) -> list[float]:
+        """The validation loss of each epoch."""
         return [row["val_loss"] for row in self.rows]
+
+    def has_stalled(self, patience: int | None) -> bool:
+        """Whether the last `patience` epochs had no lower validation loss; None waits for ever."""
+        return patience is not None and len(self.rows) - 1 - self.best_epoch >= patience
+
+    def add_epoch(self, trained: dict[str, float], check: dict[str, float]) -> bool:
+        """Add what an epoch's training and its validation report; whether it is the best so far."""
+        is_best = check["loss"] < self.best_loss
+        if is_best:
+            self.best_loss, self.best_epoch = check["loss"], len(self.rows)
+        validated = {f"val_{name}": value for name, value in check.items()}
+        self.rows.append({"epoch": len(self.rows) + 1, **trained, **validated})
+        return is_best
 
 
 def fit(
@@ -197,7 +211,7 @@ def fit(
         total=params.epochs,
     ) as bar:
         for epoch in bar:
-            if params.patience is not None and epoch - 1 - progress.best_epoch >= params.patience:
+            if progress.has_stalled(params.patience):
                 break
             if rates is not None:
                 unwrap_optimizer(model).factors.assign(rates(epoch))
@@ -212,18 +226,8 @@ def fit(
             )
             with averaged(model):
                 check = validate(model, validation)
-                if check["loss"] < progress.best_loss:
-                    progress.best_loss, progress.best_epoch = check["loss"], epoch
-                    progress.best_weights = (
-                        model.get_weights() if params.checkpoint == "best" else None
-                    )
-            progress.rows.append(
-                {
-                    "epoch": epoch + 1,
-                    **trained,
-                    **{f"val_{name}": value for name, value in check.items()},
-                }
-            )
+                if progress.add_epoch(trained, check) and params.checkpoint == "best":
+                    progress.best_weights = model.get_weights()
             bar.set_postfix_str(
                 f"loss {trained['loss']:.3f}, validation loss {check['loss']:.3f}, accuracy "
                 f"{check['accuracy']:.3f}",
