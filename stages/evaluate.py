@@ -55,7 +55,8 @@ from transfer.storage.sharded_array import ShardedArray
 
 
 class EvaluateParams(Params):
-    """max_mistakes: misclassified images that are shown per model."""
+    """max_mistakes: misclassified images that are shown per model, one by one; the contact sheet
+    has MOST_ON_SHEET of them at most."""
 
     max_mistakes: PositiveInt
 
