@@ -208,7 +208,9 @@ def test_the_report_claims_what_the_interval_shows(spaces, differences, verdict)
     assert f"So its loss is {verdict} params.yaml's, on these 200 images" in " ".join(text.split())
     assert text.endswith("\n    dvc exp run -S train_head.units=9")
     assert "move its accuracy by 0.021" in text  # sqrt(0.9 * 0.1 / 200)
-    assert "No trial was better than params.yaml" in report(space, trials[:1], [], n_images=200)
+    alone = report(space, trials[:1], [], n_images=200)
+    assert ": 1 trial, 3 seeds each\n" in alone
+    assert "No trial was better than params.yaml" in alone
 
 
 def test_optuna_draws_the_trials_that_did_not_fail(spaces, project):

@@ -23,6 +23,7 @@ from transfer.commands.sweep.space import Space, read_spaces
 from transfer.commands.sweep.trainings import TRAININGS, Scores, measure, paired
 from transfer.commands.use.params_file import Value, rendered
 from transfer.dataset.manifest import labels_of, read_manifest
+from transfer.labels.listing import count_of
 from transfer.runtime.errors import PipelineError
 from transfer.runtime.files import atomic_write, write_csv
 from transfer.runtime.params import Params, load_params
@@ -212,8 +213,8 @@ def report(space: Space, trials: list[Trial], again: list[list[Scores]], n_image
     """
     first, best, failed = trials[0], best_of(trials), sum(not trial.scores for trial in trials)
     lines = [
-        f"{space.section}: {len(trials)} trials, {len(first.scores)} seeds "
-        f"each{f', {failed} failed' if failed else ''}",
+        f"{space.section}: {count_of(len(trials), 'trial')}, "
+        f"{count_of(len(first.scores), 'seed')} each{f', {failed} failed' if failed else ''}",
         f"  params.yaml, trial 0: validation loss {_spread(first)}, accuracy {first.accuracy:.3f}",
     ]
     if not best.number:
