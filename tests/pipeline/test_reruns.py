@@ -34,7 +34,7 @@ LOCKED = {
         for split in SPLITS
         for input_kind in ("features", "cut")
     },
-    "augment": {"data/views/features.npy", "data/views/cut.npy"},
+    "augment": {"data/views/features.npy", "data/views/cut.npy", "plots/augmentation.png"},
 }
 
 
